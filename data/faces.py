@@ -1,0 +1,192 @@
+"""Faces: from a folder tree or built in, split without leaking an identity."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data.builtin_faces import render_face
+from data.seeding import keyed_rng
+from data.transforms import IMAGE_SUFFIXES, list_images, load_square, open_image
+
+SPLITS = ("train", "val", "test")
+FACE_FOLDERS = ("faces", "celeba", "ffhq")  # beginnings of the names that `auto` considers
+
+
+class Split(NamedTuple):
+    """Files of each split and, for the run's record, how they were split."""
+
+    files: dict[str, list[Path]]
+    rule: str
+
+
+def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
+    """The folder of faces that `faces` means below the data folder `root`; None for the built-in ones.
+
+    auto: `root` itself when it holds images or train/, else its sub-folder named faces*, celeba* or ffhq* whose images are nearest
+    to `size` from above. FileNotFoundError says what was looked for.
+    """
+    if faces == "builtin" or (faces == "auto" and root is None):
+        return None
+    if faces != "auto":
+        for candidate in ([root / faces] if root else []) + [Path(faces)]:
+            if candidate.is_dir():
+                return candidate
+        raise FileNotFoundError(
+            f"data.faces {faces!r}: no such folder" + (f" below {root}" if root else "")
+        )
+    if not root.is_dir():
+        raise FileNotFoundError(f"data folder {str(root)!r}: no such folder")
+    if (root / "train").is_dir() or any(p.suffix.lower() in IMAGE_SUFFIXES for p in root.iterdir()):
+        return root
+    found = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.startswith(FACE_FOLDERS)]
+    found = [p for p in found if list_images(p)]
+    if not found:
+        raise FileNotFoundError(
+            f"data folder {str(root)!r}: holds no images, no train/ and no folder named "
+            f"{', '.join(n + '*' for n in FACE_FOLDERS)}; name one with --data or data.faces"
+        )
+
+    def misfit(folder: Path) -> tuple[bool, int]:
+        side = min(open_image(list_images(folder)[0]).size)
+        return side < size, abs(side - size)
+
+    return min(found, key=misfit)
+
+
+def split_faces(folder: Path, seed: int) -> Split:
+    """Split a folder: by its train/val/test sub-folders, else seeded 90 / 5 / 5.
+
+    When the images lie in identity sub-folders, whole identities are split, so that nobody is in two splits. A missing test
+    (or val) folder is taken as half of the other one. FileNotFoundError when there are no images.
+    """
+    given = {name: list_images(folder / name) for name in SPLITS if (folder / name).is_dir()}
+    if given.get("train"):
+        return _complete(folder, given, seed)
+    files = list_images(folder)
+    if not files:
+        raise FileNotFoundError(
+            f"{folder}: no images (jpg, png, webp, bmp); expected images, identity folders, "
+            "or train/, val/ and test/"
+        )
+    groups = _by_identity(folder, files)
+    rule = f"seed {seed}, 90/5/5 by {'identity folder' if len(groups) < len(files) else 'image'}"
+    return Split(_assign(groups, seed, (0.9, 0.05, 0.05)), rule)
+
+
+def _by_identity(folder: Path, files: Sequence[Path]) -> list[list[Path]]:
+    """Images grouped by their first sub-folder; an image at the top is a group of its own."""
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        parts = path.relative_to(folder).parts
+        groups.setdefault(parts[0] if len(parts) > 1 else f"/{parts[0]}", []).append(path)
+    return list(groups.values())
+
+
+def _assign(groups: list[list[Path]], seed: int, shares: Sequence[float]) -> dict[str, list[Path]]:
+    """Shuffle groups by seed and deal them out; every split gets at least one if there are enough."""
+    if len(groups) < len(shares):
+        raise FileNotFoundError(
+            f"{len(groups)} images or identities are too few to split {len(shares)} ways"
+        )
+    order = keyed_rng(seed, "split").permutation(len(groups))
+    counts = [max(1, round(len(groups) * share)) for share in shares[1:]]
+    bounds = np.cumsum([len(groups) - sum(counts), *counts])
+    parts = np.split(order, bounds[:-1])
+    return {
+        name: sorted(path for g in part for path in groups[g])
+        for name, part in zip(SPLITS, parts, strict=False)
+    }
+
+
+def _complete(folder: Path, given: dict[str, list[Path]], seed: int) -> Split:
+    """Given sub-folders; a missing or empty one is cut from its neighbour, identities kept whole."""
+    files = {name: given.get(name, []) for name in SPLITS}
+    rule = "given sub-folders"
+    if not files["val"] and not files["test"]:
+        groups = _by_identity(folder / "train", files["train"])
+        return Split(
+            _assign(groups, seed, (0.9, 0.05, 0.05)), f"{rule}; val and test cut from train"
+        )
+    for empty, full in (("val", "test"), ("test", "val")):
+        if not files[empty]:
+            groups = _by_identity(folder / full, files[full])
+            halves = _assign(groups, seed, (0.5, 0.5))
+            files[full], files[empty] = halves["train"], halves["val"]
+            rule += f"; {empty} is half of {full}"
+    return Split(files, rule)
+
+
+def save_split(split: Split, folder: Path, path: Path) -> None:
+    """Write the split beside the run as JSON, paths relative to the face folder."""
+    record = {
+        "rule": split.rule,
+        **{
+            name: [p.relative_to(folder).as_posix() for p in files]
+            for name, files in split.files.items()
+        },
+    }
+    path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Square uint8 images (size, size, 3) by index; `read(i)` decodes or renders one."""
+
+    names: list[str]
+    size: int
+    read: Callable[[int], np.ndarray]
+    files: list[Path] | None = None  # None: built in
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.read(index)
+
+    def subset(self, keep: Sequence[int]) -> "Faces":
+        """The images at these indices, in this order."""
+        files = [self.files[i] for i in keep] if self.files is not None else None
+        names = [self.names[i] for i in keep]
+        return Faces(names, self.size, Chosen(self.read, list(keep)), files)
+
+
+class Chosen:
+    """`read` through a list of indices (a class, so that spawned workers can pickle it)."""
+
+    def __init__(self, read: Callable[[int], np.ndarray], keep: list[int]) -> None:
+        self.read, self.keep = read, keep
+
+    def __call__(self, index: int) -> np.ndarray:
+        return self.read(self.keep[index])
+
+
+class _Decode:
+    def __init__(self, files: list[Path], size: int) -> None:
+        self.files, self.size = files, size
+
+    def __call__(self, index: int) -> np.ndarray:
+        return load_square(self.files[index], self.size)
+
+
+class _Render:
+    def __init__(self, split: str, size: int, seed: int) -> None:
+        self.seed, self.size = seed * len(SPLITS) + SPLITS.index(split), size
+
+    def __call__(self, index: int) -> np.ndarray:
+        return render_face(index, self.size, self.seed)
+
+
+def builtin_faces(split: str, count: int, size: int, seed: int = 0) -> Faces:
+    """`count` procedural faces; the three splits share no face."""
+    names = [f"builtin/{split}/{i:06d}" for i in range(count)]
+    return Faces(names, size, _Render(split, size, seed))
+
+
+def folder_faces(files: Sequence[Path], folder: Path, size: int) -> Faces:
+    """Image files below `folder`, decoded on demand."""
+    names = [path.relative_to(folder).as_posix() for path in files]
+    return Faces(names, size, _Decode(list(files), size), list(files))

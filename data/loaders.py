@@ -1,0 +1,98 @@
+"""Training batches that depend on their position in the run only: not on workers, processes or resume."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from data.faces import Faces
+from data.seeding import keyed_rng
+
+
+class Batch(NamedTuple):
+    """uint8 images (N, 3, H, W), uint8 masks (N, 1, H, W) of {0, 1}, and the images' names."""
+
+    image: Tensor
+    mask: Tensor
+    names: list[str]
+
+
+class TrainingPairs(Dataset):
+    """The endless list of training pairs; item p is a pure function of (seed, p).
+
+    Every round of len(faces) positions visits each face once, in a new order. The mask draws its bin, its class
+    (touching the border or not), then the mask itself.
+    """
+
+    def __init__(self, faces: Faces, masks, seed: int, flip: bool = False) -> None:
+        self.faces, self.masks, self.seed, self.flip = faces, masks, seed, flip
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
+        round_, place = divmod(position, len(self.faces))
+        index = int(_order(self.seed, round_, len(self.faces))[place])
+        image = self.faces[index]
+        if self.flip and keyed_rng(self.seed, "flip", position).random() < 0.5:
+            image = image[:, ::-1]
+        mask = self.masks.draw("train", self.seed, position)
+        return (
+            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            torch.from_numpy(mask[None]),
+            self.faces.names[index],
+        )
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, round_: int, count: int) -> np.ndarray:
+    return keyed_rng(seed, "order", round_).permutation(count)
+
+
+class PositionSampler(Sampler):
+    """Positions of one process's part of each batch, from optimiser step `start` to `stop`.
+
+    Part a of `accumulate` of step s on process r of `processes` holds the positions
+    s B + (a P + r) m ... + m - 1, with B the batch size of a step and m = B / (P accumulate).
+    """
+
+    def __init__(
+        self, batch: int, start: int, stop: int, accumulate: int, rank: int, processes: int
+    ) -> None:
+        if batch % (accumulate * processes):
+            raise ValueError(
+                f"training.batch_size {batch} cannot be split over {processes} processes "
+                f"x {accumulate} accumulated parts; make it a multiple of {accumulate * processes}"
+            )
+        self.batch, self.start, self.stop = batch, start, stop
+        self.accumulate, self.rank, self.processes = accumulate, rank, processes
+
+    def __len__(self) -> int:
+        return (self.stop - self.start) * self.accumulate
+
+    def __iter__(self) -> Iterator[list[int]]:
+        part = self.batch // (self.accumulate * self.processes)
+        for step in range(self.start, self.stop):
+            for a in range(self.accumulate):
+                first = step * self.batch + (a * self.processes + self.rank) * part
+                yield list(range(first, first + part))
+
+
+def _collate(items: list[tuple[Tensor, Tensor, str]]) -> Batch:
+    images, masks, names = zip(*items, strict=True)
+    return Batch(torch.stack(images), torch.stack(masks), list(names))
+
+
+def training_loader(
+    pairs: TrainingPairs, sampler: PositionSampler, workers: int, pin: bool = False
+) -> DataLoader:
+    """Batches in the sampler's order. `pin` page-locks them for a faster copy to a GPU."""
+    return DataLoader(
+        pairs,
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+    )

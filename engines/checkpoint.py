@@ -1,0 +1,165 @@
+"""What is written to continue a run and to use its weights: whole or not at all, no pickled code."""
+
+import json
+import os
+import random
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from models import create_inpainter
+
+NETWORKS, STATE = "networks.safetensors", "state.pt"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written or read; the message says which file and what to do."""
+
+
+def save_checkpoint(folder: Path, networks: dict[str, dict[str, Tensor]], state: dict) -> None:
+    """Write `folder` (networks as safetensors, the rest as tensors and plain values).
+
+    The new folder is complete before it takes the old one's place. When writing fails, the old one stays and
+    CheckpointError says so.
+    """
+    new = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    old = folder.with_name(f".{folder.name}.old")
+    try:
+        new.mkdir(parents=True)
+        flat = {
+            f"{net}/{key}": t for net, tensors in networks.items() for key, t in tensors.items()
+        }
+        save_file(_separate(flat), new / NETWORKS)
+        torch.save(state, new / STATE)
+        for name in (NETWORKS, STATE):
+            _flush(new / name)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        shutil.rmtree(new, ignore_errors=True)
+        kept = f"; the last good one is kept in {folder}" if folder.exists() else ""
+        raise CheckpointError(
+            f"{folder}: checkpoint could not be written ({error}){kept}"
+        ) from error
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
+
+
+def _flush(path: Path) -> None:
+    """Wait until the file is on the disk, so that a rename never precedes its content."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Networks and state of `save_checkpoint`. CheckpointError when there is none or it is damaged."""
+    old = folder.with_name(f".{folder.name}.old")
+    if not folder.exists() and old.exists():  # stopped between the two renames
+        folder = old
+    if not folder.exists():
+        raise CheckpointError(f"{folder}: no checkpoint to continue from")
+    try:
+        flat = load_file(folder / NETWORKS)
+        state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(f"{folder}: damaged checkpoint ({error})") from error
+    networks: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in flat.items():
+        name, _, rest = key.partition("/")
+        networks.setdefault(name, {})[rest] = tensor
+    return networks, state
+
+
+def random_states() -> dict[str, Any]:
+    """States of the generators in use, as tensors and plain values."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def save_release(path: Path, network: nn.Module, metadata: dict[str, Any]) -> None:
+    """Weights for use, with config, contract and metrics as JSON in the file's own metadata."""
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    try:
+        save_file(_separate(network.state_dict()), temporary, metadata=texts)
+        _flush(temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        kept = "; the last good one is kept" if path.exists() else ""
+        raise CheckpointError(f"{path}: weights could not be written ({error}){kept}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_release(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State dict and metadata of a weights file. CheckpointError when it is missing or damaged."""
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path}: is truncated or is no safetensors file of this project ({error})"
+        ) from error
+    return state, metadata
+
+
+def load_inpainter(path: str | Path, device: str | torch.device = "cpu"):
+    """The network of a weights file, ready for use, and the file's metadata.
+
+    Returns (network in evaluation mode on `device`, metadata with "config", "contract", "metrics").
+    """
+    state, metadata = load_release(path)
+    if "config" not in metadata:
+        raise CheckpointError(f"{path}: has no config in its metadata, it is not a release file")
+    model = dict(metadata["config"]["model"])
+    options = model | ({"pretrained": False} if "pretrained" in model else {})
+    network = create_inpainter(**options)
+    load_strictly(network, state, str(path))
+    return network.requires_grad_(False).eval().to(device), metadata
+
+
+def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load every tensor or raise CheckpointError with a readable difference."""
+    own = network.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    unexpected = sorted(state.keys() - own.keys())
+    shapes = [
+        f"{key}: {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} expected"
+        for key in sorted(own.keys() & state.keys())
+        if own[key].shape != state[key].shape
+    ]
+    if missing or unexpected or shapes:
+        parts = [
+            f"{len(names)} {what} ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})"
+            for what, names in (
+                ("tensors missing", missing), ("unexpected", unexpected), ("of another shape", shapes)
+            )
+            if names
+        ]  # fmt: skip
+        raise CheckpointError(
+            f"{source}: is of another architecture than {type(network).__name__}: "
+            + "; ".join(parts)
+        )
+    network.load_state_dict(state)

@@ -1,0 +1,162 @@
+"""The whole of `evaluate.py`: options in, a report for each set of frozen pairs out."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engines import comparison
+from engines.baselines import BaselinePool, parse_baselines
+from engines.comparison import Group, Suite, Trained
+from engines.config import Data
+from engines.datasets import data_root, open_sources
+from engines.evaluation import Row, baseline_row, limit_pairs, model_row
+from engines.inference import resolve_device
+from engines.lpips import LpipsChoice, build_lpips
+from engines.report import Report, default_folder, report
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compare, on what, and how; the fields are `evaluate.py`'s options."""
+
+    runs: list[str] | None = None
+    all_runs: bool = False
+    suite: Path | None = None
+    checkpoint: list[Path] = field(default_factory=list)
+    baselines: str | None = None
+    reference: str | None = None
+    data: Path | None = None
+    images: Path | None = None
+    masks: Path | None = None
+    pair_by_order: bool = False
+    invert_mask: bool = False
+    size: int | None = None
+    per_bin: int | None = None
+    limit: int | None = None
+    output: Path | None = None
+    runs_folder: Path = Path("runs")
+    batch: int = 64
+    workers: int | None = None
+    device: str = "auto"
+    lpips: str = "auto"
+    legacy_metrics: bool = False
+
+
+def compare(options: Options) -> list[Report]:
+    """Compare runs, weights files and baselines: a report for each group that shares its pairs.
+
+    Raises ValueError or FileNotFoundError that says what is missing and which command makes it.
+    """
+    suite = comparison.load_suite(options.suite) if options.suite is not None else None
+    members = _members(options, suite)
+    names = _baseline_names(options, suite)
+    if not members and not names:
+        raise ValueError("nothing to compare: neither runs nor baselines were chosen")
+    groups = _groups(options, members)
+    device = resolve_device(options.device)
+    lpips = build_lpips(options.lpips, device)
+    if lpips.network is None:
+        logger.info("LPIPS columns stay empty: %s", lpips.reason)
+    if len(groups) > 1:
+        logger.info("the runs have %d different sets of test pairs: a table each", len(groups))
+    reports = []
+    with BaselinePool(options.workers) as pool:
+        for group in groups:
+            reports.append(
+                _report(options, suite, group, names, pool, device, lpips, len(groups) > 1)
+            )
+    return reports
+
+
+def _members(options: Options, suite: Suite | None) -> list[Trained]:
+    wanted = list(suite.runs) if suite else options.runs
+    folders: list[Path] = []
+    if wanted is None and not options.checkpoint:
+        folders = comparison.finished_runs(options.runs_folder, options.all_runs)
+        if not folders:
+            raise FileNotFoundError(
+                f"no finished run below {options.runs_folder}: {comparison.MAKE_ONE}; "
+                "`--runs none` compares the baselines alone, --checkpoint names a weights file"
+            )
+    elif wanted is not None and wanted != ["none"]:
+        folders = comparison.resolve_runs(wanted, options.runs_folder, options.all_runs)
+    files = [folder / comparison.WEIGHTS for folder in folders] + options.checkpoint
+    return comparison.name_apart([comparison.read_trained(file) for file in files])
+
+
+def _baseline_names(options: Options, suite: Suite | None) -> tuple[str, ...]:
+    if options.baselines is not None or suite is None:
+        return parse_baselines(options.baselines or "all")
+    return suite.baselines
+
+
+def _groups(options: Options, members: list[Trained]) -> list[Group]:
+    if options.images is not None:
+        return comparison.group_by_folders(
+            members,
+            options.images,
+            options.masks,
+            options.size,
+            options.pair_by_order,
+            options.invert_mask,
+            options.limit,
+        )
+    if members:
+        return comparison.group_by_pairs(
+            members,
+            options.data,
+            options.size,
+            options.per_bin,
+            options.limit,
+            options.invert_mask,
+        )
+    given = {"size": options.size, "test_per_bin": options.per_bin}
+    data = Data(
+        invert_mask=options.invert_mask, **{k: v for k, v in given.items() if v is not None}
+    )
+    pairs = open_sources(data, data_root(options.data)).frozen("test")
+    return [Group(limit_pairs(pairs, options.limit), [])]
+
+
+def _report(
+    options: Options,
+    suite: Suite | None,
+    group: Group,
+    names: tuple[str, ...],
+    pool: BaselinePool,
+    device,
+    lpips: LpipsChoice,
+    several: bool,
+) -> Report:
+    pairs = group.pairs
+    rows: list[Row] = [
+        model_row(member.name, member.checkpoint, device, member.training)
+        for member in group.members
+    ]
+    rows += [baseline_row(name, pool) for name in names]
+    folder = options.output or default_folder(pairs, options.runs_folder)
+    if options.output is not None and several:
+        folder = options.output / pairs.hash[:12]
+    logger.info("%d pairs (%s), hash %s", len(pairs), pairs.description, pairs.hash[:12])
+    if "biharmonic" in names:
+        seconds = len(pairs) * 4e-3 * (pairs.size / 64) ** 2.2 / max(1, pool.workers)
+        logger.info(
+            "biharmonic takes about %.1f min here unless its values are kept from before; "
+            "--baselines %s leaves it out",
+            seconds / 60,
+            ",".join(name for name in names if name != "biharmonic") or "none",
+        )
+    reference = options.reference or (suite.reference if suite else None)
+    return report(
+        rows,
+        pairs,
+        folder,
+        reference=reference,
+        batch=options.batch,
+        device=device,
+        lpips=lpips,
+        as_published=options.legacy_metrics,
+        title=f"Evaluation: {suite.name}" if suite else "Evaluation",
+    )

@@ -1,0 +1,219 @@
+"""What is compared: finished runs, weights files, suites, and the frozen pairs they share."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from data.pairs import FrozenPairs, pair_folders
+from engines.baselines import BASELINES, parse_baselines
+from engines.config import Data
+from engines.datasets import data_root, open_sources
+from engines.evaluation import limit_pairs
+
+WEIGHTS = "best.safetensors"
+SUITE_KEYS = ("name", "description", "runs", "baselines", "reference")
+MAKE_ONE = "`python train_inpainting.py Reconstruction` makes one"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A weights file, its configuration, and where its run read faces and masks from."""
+
+    name: str
+    checkpoint: Path
+    config: dict[str, Any]
+    training: dict[str, Any] | None
+    data: Data
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The rows of one table, as a YAML in `ablations/suites/` lists them."""
+
+    name: str
+    runs: tuple[str, ...]
+    baselines: tuple[str, ...]
+    reference: str | None
+
+
+@dataclass
+class Group:
+    """Rows that share their frozen pairs, and so a table."""
+
+    pairs: FrozenPairs
+    members: list[Trained]
+
+
+def load_suite(path: Path) -> Suite:
+    """A suite from its YAML. ValueError names the key that is unknown, missing or ill-typed."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such suite; ablations/suites/ holds those that exist")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a suite is a mapping with the keys {', '.join(SUITE_KEYS)}")
+    for key in content:
+        if key not in SUITE_KEYS:
+            raise ValueError(f"{path}: unknown key {key!r}; valid: {', '.join(SUITE_KEYS)}")
+    runs = content.get("runs")
+    if not isinstance(runs, list) or not runs or not all(isinstance(run, str) for run in runs):
+        raise ValueError(f"{path}: runs must be a list of names or run folders, found {runs!r}")
+    baselines = content.get("baselines", list(BASELINES))
+    if not isinstance(baselines, (str, list)):
+        raise ValueError(f"{path}: baselines must be names, `all` or `none`, found {baselines!r}")
+    name, reference = content.get("name", path.stem), content.get("reference")
+    return Suite(str(name), tuple(runs), parse_baselines(baselines), reference)
+
+
+def finished_runs(root: Path, every: bool = False) -> list[Path]:
+    """Folders of finished runs below `root`: the latest of each name, or every one."""
+    found: dict[str, list[Path]] = {}
+    for mark in sorted(root.glob("*/*/finished.json")):
+        if (mark.parent / WEIGHTS).is_file():
+            found.setdefault(mark.parent.parent.name, []).append(mark.parent)
+    return [folder for runs in found.values() for folder in (runs if every else runs[-1:])]
+
+
+def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Path]:
+    """Run folders for names (`Reconstruction`, any case), numbers (`Reconstruction/002`) or paths.
+
+    A name stands for its latest finished run. FileNotFoundError lists the finished runs there are.
+    """
+    finished = finished_runs(root, every=True)
+    chosen: list[Path] = []
+    for text in wanted:
+        named = [run for run in finished if run.parent.name.lower() == text.lower()]
+        exact = [run for run in finished if f"{run.parent.name}/{run.name}".lower() == text.lower()]
+        path = Path(text)
+        if exact or named:
+            chosen += exact or (named if every else named[-1:])
+        elif (path / WEIGHTS).is_file():
+            chosen.append(path)
+        elif path.is_dir() and (below := _runs_below(path)):
+            chosen += below if every else below[-1:]
+        else:
+            names = ", ".join(f"{run.parent.name}/{run.name}" for run in finished) or "none"
+            raise FileNotFoundError(
+                f"{text}: no finished run of that name below {root}, and no run folder; finished: "
+                f"{names}. `python train_inpainting.py {text}` makes one if {text} is in ablations/"
+            )
+    return list(dict.fromkeys(chosen))
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    return sorted(mark.parent for mark in folder.glob("*/finished.json") if _has_weights(mark))
+
+
+def _has_weights(mark: Path) -> bool:
+    return (mark.parent / WEIGHTS).is_file()
+
+
+def read_trained(checkpoint: Path) -> Trained:
+    """What a weights file says of itself, and its run folder of its data. Reads no weights."""
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"{checkpoint}: no such weights file")
+    try:
+        with safe_open(checkpoint, framework="pt") as file:
+            metadata = file.metadata() or {}
+        config = json.loads(metadata["config"])
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise ValueError(
+            f"{checkpoint}: is truncated or holds no run's weights and configuration ({error!r})"
+        ) from error
+    folder = checkpoint.parent
+    training = json.loads(metadata.get("training", "null"))
+    if (folder / "finished.json").is_file():
+        training = json.loads((folder / "finished.json").read_text(encoding="utf-8"))
+    return Trained(
+        config["name"], checkpoint, config, training, _recorded_data(folder, Data(**config["data"]))
+    )
+
+
+def _recorded_data(folder: Path, data: Data) -> Data:
+    """The configuration's data with the folders that the run really used, from its record."""
+    record = folder / "environment.json"
+    if not record.is_file():
+        return data
+    facts = json.loads(record.read_text(encoding="utf-8"))[-1]["data"]
+    masks = facts["masks"]
+    used = "builtin" if masks["source"] == "generated" else str(Path(masks["folder"]).resolve())
+    faces = facts["faces"]
+    faces = faces if faces == "builtin" else str(Path(faces).resolve())
+    return data.model_copy(update={"faces": faces, "masks": used})
+
+
+def name_apart(members: list[Trained]) -> list[Trained]:
+    """The same, with the run's number, then its folder, added to names that occur twice."""
+    for naming in (
+        lambda t: f"{t.name}/{t.checkpoint.parent.name}",
+        lambda t: str(t.checkpoint),
+    ):
+        names = [member.name for member in members]
+        if len(set(names)) == len(names):
+            break
+        members = [
+            Trained(naming(m), m.checkpoint, m.config, m.training, m.data)
+            if names.count(m.name) > 1
+            else m
+            for m in members
+        ]
+    return members
+
+
+def group_by_pairs(
+    members: list[Trained],
+    data_folder: str | Path | None = None,
+    size: int | None = None,
+    per_bin: int | None = None,
+    limit: int | None = None,
+    invert_mask: bool = False,
+) -> list[Group]:
+    """Build the frozen test pairs of each run's data and put runs with equal pairs together.
+
+    `data_folder` is used instead of the folders that the runs recorded; the other options change
+    what is frozen. FileNotFoundError when a recorded folder is gone and none is given.
+    """
+    groups: dict[str, Group] = {}
+    frozen: dict[str, FrozenPairs] = {}
+    for member in members:
+        update: dict[str, Any] = {"size": size or member.data.size}
+        update |= {"test_per_bin": per_bin} if per_bin else {}
+        update |= {"invert_mask": True} if invert_mask else {}
+        if data_folder is not None:
+            original = member.config["data"]
+            update |= {"faces": original["faces"], "masks": original["masks"]}
+        data = member.data.model_copy(update=update)
+        fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
+        key = json.dumps([getattr(data, field) for field in fields])
+        if key not in frozen:
+            # Recorded folders are absolute: a data folder set elsewhere must not replace them.
+            root = data_root(data_folder) if data_folder is not None else None
+            frozen[key] = limit_pairs(open_sources(data, root).frozen("test"), limit)
+        pairs = frozen[key]
+        groups.setdefault(pairs.hash, Group(pairs, [])).members.append(member)
+    return list(groups.values())
+
+
+def group_by_folders(
+    members: list[Trained],
+    images: Path,
+    masks: Path,
+    size: int | None = None,
+    by_order: bool = False,
+    invert_mask: bool = False,
+    limit: int | None = None,
+) -> list[Group]:
+    """The user's own images and masks, at `size` or at each run's size: a group a size."""
+    for path, what in ((images, "--images"), (masks, "--masks")):
+        if not path.exists():
+            raise FileNotFoundError(f"{what} {path}: no such file or folder")
+    sizes = [size] if size else sorted({member.data.size for member in members}) or [256]
+    by = "order" if by_order else "stem"
+    groups = []
+    for side in sizes:
+        pairs = limit_pairs(pair_folders(images, masks, side, by, invert_mask), limit)
+        groups.append(Group(pairs, [m for m in members if size or m.data.size == side]))
+    return groups

@@ -1,0 +1,212 @@
+"""A run's folder: it describes itself and belongs to one process group at a time."""
+
+import csv
+import json
+import os
+import platform
+import secrets
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engines.config import RunConfig, validate
+
+LOCK = "in_use.json"
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be used; the message says which and why."""
+
+
+class RunFolder:
+    """runs/<name>/<NNN>/ with config, environment, log, metrics, figures and weights."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last = path / "last"
+        self.best = path / "best.safetensors"
+        self.figures = path / "figures"
+        self.metrics = path / "metrics.csv"
+        self.log_file = path / "log.jsonl"
+        self._writer = None
+
+    @classmethod
+    def create(cls, root: Path, config: RunConfig) -> "RunFolder":
+        """The next free number below `root`/<name>, with the resolved config and the command."""
+        parent = root / config.name
+        parent.mkdir(parents=True, exist_ok=True)
+        number = max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0) + 1
+        while True:
+            path = parent / f"{number:03d}"
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:  # another process took it in between
+                number += 1
+        folder = cls(path)
+        folder.figures.mkdir()
+        write_text(path / "config.yaml", dump_config(config))
+        write_text(path / "command.txt", shlex.join(sys.argv) + "\n")
+        return folder
+
+    @classmethod
+    def open(cls, root: Path, name: str, which: str) -> "RunFolder":
+        """An existing run: a path, a number, or "latest" of this name. RunFolderError lists what there is."""
+        if which not in ("latest", "") and (Path(which) / "config.yaml").is_file():
+            return cls(Path(which))
+        parent = root / name
+        there = sorted(p.name for p in parent.glob("[0-9]*") if (p / "config.yaml").is_file())
+        wanted = there[-1] if which in ("latest", "") and there else which.zfill(3)
+        if wanted not in there:
+            raise RunFolderError(
+                f"no run {which or 'latest'!r} to continue in {parent}; "
+                f"there are {', '.join(there) or 'none'}"
+            )
+        return cls(parent / wanted)
+
+    def config(self) -> RunConfig:
+        path = self.path / "config.yaml"
+        return validate(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+
+    def lock(self) -> None:
+        """Claim the folder. RunFolderError when a living process of this machine has it."""
+        path = self.path / LOCK
+        mine = {"pid": os.getpid(), "host": platform.node()}
+        while True:
+            try:
+                with open(path, "x", encoding="utf-8") as file:
+                    json.dump(mine, file)
+                return
+            except FileExistsError:
+                owner = _read_json(path)
+                if owner.get("host") == platform.node() and not _alive(owner.get("pid")):
+                    path.unlink(missing_ok=True)
+                    continue
+                raise RunFolderError(
+                    f"{self.path}: in use by process {owner.get('pid')} on {owner.get('host')}; "
+                    f"if that one is gone, delete {path}"
+                ) from None
+
+    def unlock(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        (self.path / LOCK).unlink(missing_ok=True)
+
+    def write_environment(self, facts: dict[str, Any]) -> None:
+        """environment.json; a continued run keeps the earlier records in a list."""
+        path = self.path / "environment.json"
+        earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        write_text(path, json.dumps([*earlier, facts | {"commit": _commit()}], indent=1))
+
+    def log(self, record: dict[str, Any]) -> None:
+        """One line of log.jsonl; numbers go to TensorBoard as well."""
+        with open(self.log_file, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        for key, value in record.items():
+            if isinstance(value, (int, float)) and key not in ("step", "epoch"):
+                self._scalars().add_scalar(key, value, record["step"])
+
+    def _scalars(self):
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import, one writer a run
+
+            self._writer = SummaryWriter(str(self.path / "tensorboard"))
+        return self._writer
+
+    def add_metrics(self, row: dict[str, Any]) -> None:
+        """One row of metrics.csv; a new column rewrites the file."""
+        rows = [*self.read_metrics(), row]
+        columns = list(dict.fromkeys(key for r in rows for key in r))
+        temporary = self.metrics.with_name(f".{secrets.token_hex(4)}.csv")
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, self.metrics)
+        for key, value in row.items():
+            if isinstance(value, (int, float)) and key not in ("step", "epoch"):
+                self._scalars().add_scalar(f"epoch/{key}", value, row["step"])
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        if not self.metrics.exists():
+            return []
+        with open(self.metrics, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after `step`, so that continuing writes it once."""
+        if self.log_file.exists():
+            lines = self.log_file.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if _complete(line) and json.loads(line)["step"] <= step]
+            write_text(self.log_file, "".join(f"{line}\n" for line in kept))
+        rows = [row for row in self.read_metrics() if int(row["step"]) <= step]
+        self.metrics.unlink(missing_ok=True)
+        for row in rows:
+            self.add_metrics(row)
+        (self.path / "finished.json").unlink(missing_ok=True)
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """finished.json: the run may be evaluated."""
+        write_text(self.path / "finished.json", json.dumps(facts, indent=1))
+
+
+def dump_config(config: RunConfig) -> str:
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _complete(line: str) -> bool:
+    try:
+        return "step" in json.loads(line)
+    except json.JSONDecodeError:
+        return False
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
+def _alive(pid: int | None) -> bool:
+    """Whether a process of this machine exists (true when that cannot be told)."""
+    if pid is None:
+        return True
+    if os.name == "nt":  # os.kill would end the process there
+        listed = subprocess.run(
+            ["tasklist", "/FI", f"PID eq {pid}", "/NH"], capture_output=True, text=True, check=False
+        )
+        return str(pid) in listed.stdout
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _commit() -> str:
+    """The checkout's commit, "-dirty" when files differ, "unknown" outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).resolve().parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,164 @@
+"""The one place that knows about devices, precision and processes; all of it through Accelerate."""
+
+import contextlib
+import logging
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+
+PACKAGES = ("torch", "torchvision", "accelerate", "torchmetrics", "numpy", "opencv-contrib-python")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device, mixed precision and processes of a run."""
+
+    accelerator: Accelerator
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    @property
+    def rank(self) -> int:
+        return self.accelerator.process_index
+
+    @property
+    def processes(self) -> int:
+        return self.accelerator.num_processes
+
+    @property
+    def is_main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def prepare(self, *things):
+        """Networks and optimizers, wrapped for this runtime."""
+        prepared = self.accelerator.prepare(*things)
+        return prepared
+
+    def unwrap(self, network: nn.Module) -> nn.Module:
+        return self.accelerator.unwrap_model(network)
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        return self.accelerator.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        """Scaled where the precision needs it."""
+        self.accelerator.backward(loss)
+
+    @contextlib.contextmanager
+    def synchronised(self, network: nn.Module, last: bool) -> Iterator[None]:
+        """Exchange gradients between processes only on the last part of an accumulated batch."""
+        with contextlib.nullcontext() if last else self.accelerator.no_sync(network):
+            yield
+
+    def clip(self, network: nn.Module, limit: float | None) -> None:
+        """Clip the gradient norm, unscaling first; nothing when `limit` is None."""
+        if limit is not None:
+            self.accelerator.clip_grad_norm_(network.parameters(), limit)
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; every process gets the same answer."""
+        if self.processes == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device)).item())
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over processes."""
+        return self.accelerator.reduce(values, "mean") if self.processes > 1 else values
+
+    def wait(self) -> None:
+        self.accelerator.wait_for_everyone()
+
+    def main_first(self) -> contextlib.AbstractContextManager:
+        """The main process runs the block before the others (downloads, caches)."""
+        return self.accelerator.main_process_first()
+
+    def scaler_state(self) -> dict:
+        return self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
+
+    def load_scaler_state(self, state: dict) -> None:
+        if self.accelerator.scaler and state:
+            self.accelerator.scaler.load_state_dict(state)
+
+    def peak_memory_mib(self) -> float:
+        """Peak device memory in MiB since the start; of the process on a CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        try:
+            import resource
+        except ImportError:  # Windows has no resource module
+            return float("nan")
+        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return kib / 1024 if sys.platform != "darwin" else kib / 2**20
+
+
+def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int = 42) -> Runtime:
+    """Set up device, precision, processes and seeds.
+
+    Args:
+        mixed_precision: no, bf16 or fp16.
+        device: auto (a GPU when there is one) or cpu.
+
+    Raises ValueError for a precision that the device does not have.
+    """
+    if device not in ("auto", "cpu"):
+        raise ValueError(
+            f"device {device!r} is not one of auto, cpu (choose a GPU by CUDA_VISIBLE_DEVICES)"
+        )
+    if "WORLD_SIZE" not in os.environ:  # several runs in one session, as in a notebook
+        AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        accelerator = Accelerator(mixed_precision=mixed_precision, cpu=device == "cpu")
+    except ValueError as error:
+        raise ValueError(f"training.mixed_precision {mixed_precision!r}: {error}") from error
+    set_seed(seed)
+    return Runtime(accelerator)
+
+
+def device_name(device: torch.device) -> str:
+    """A name for tables, e.g. the GPU's, or the CPU's with its core count."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu_model()}, {available_cores()} cores" if device.type == "cpu" else device.type
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that decide results."""
+    return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
+
+
+def say_progress(level: int = logging.INFO) -> None:
+    """Messages of this project to the console, plainly; repeated calls change nothing."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        root.addHandler(handler)
+    root.setLevel(level)
+    logging.getLogger("PIL").setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)

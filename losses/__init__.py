@@ -1,0 +1,96 @@
+"""A weighted sum of named terms. A new term is a class here and a line in TERMS."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from losses.adversarial import Adversarial, discriminator_loss
+from losses.inputs import LossInputs
+from losses.perceptual import Perceptual, Style
+from losses.pixel import L1, L2, HoleL1, TotalVariation
+from losses.schedule import Schedule
+
+__all__ = ["TERMS", "LossInputs", "Schedule", "WeightedSum", "create_loss", "discriminator_loss"]
+
+TERMS: dict[str, Callable[..., nn.Module]] = {
+    "l1": L1,
+    "hole_l1": HoleL1,
+    "l2": L2,
+    "perceptual": Perceptual,
+    "style": Style,
+    "tv": TotalVariation,
+    "adversarial": Adversarial,
+}
+
+
+class WeightedSum(nn.Module):
+    """sum_k w_k(epoch) * term_k, every term by its name.
+
+    Args:
+        terms: name -> (weight or Schedule, term).
+    """
+
+    def __init__(self, terms: Mapping[str, tuple[float | Schedule, nn.Module]]) -> None:
+        super().__init__()
+        if not terms:
+            raise ValueError("a loss needs at least one term")
+        self.terms = nn.ModuleDict({name: term for name, (_, term) in terms.items()})
+        self.schedules = {
+            name: weight if isinstance(weight, Schedule) else Schedule(weight, weight)
+            for name, (weight, _) in terms.items()
+        }
+
+    def weights(self, epoch: float) -> dict[str, float]:
+        """The weight of every term at this (fractional) epoch."""
+        return {name: schedule(epoch) for name, schedule in self.schedules.items()}
+
+    def layers(self) -> dict[str, list[str]]:
+        """Feature layers that the terms need: {network: [layers]}."""
+        needed: dict[str, list[str]] = {}
+        for term in self.terms.values():
+            if hasattr(term, "layers"):
+                known = needed.setdefault(term.network, [])
+                known += [layer for layer in term.layers if layer not in known]
+        return needed
+
+    @property
+    def adversarial_kind(self) -> str | None:
+        """Kind of the adversarial term, None when there is none."""
+        kinds = [term.kind for term in self.terms.values() if isinstance(term, Adversarial)]
+        return kinds[0] if kinds else None
+
+    def forward(self, inputs: LossInputs, epoch: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total (a scalar with gradient) and the unweighted terms (detached)."""
+        weights = self.weights(epoch)
+        values = {name: term(inputs) for name, term in self.terms.items() if weights[name]}
+        total = torch.stack([weights[name] * value for name, value in values.items()]).sum()
+        return total, {name: value.detach() for name, value in values.items()}
+
+
+def create_loss(terms: Mapping[str, Mapping[str, Any]]) -> WeightedSum:
+    """Build a loss from {name: {"weight": number or schedule, **options}}.
+
+    `term: <name>` inside the options lets a term appear twice under different names. ValueError lists valid terms and options.
+    """
+    built = {}
+    for name, options in terms.items():
+        options = dict(options)
+        weight = options.pop("weight")
+        kind = options.pop("term", name)
+        if kind not in TERMS:
+            raise ValueError(f"loss term {kind!r} is not known; valid are {', '.join(TERMS)}")
+        valid = [
+            p for p in inspect.signature(TERMS[kind]).parameters if p not in ("args", "kwargs")
+        ]
+        unknown = [key for key in options if key not in valid]
+        if unknown:
+            raise ValueError(
+                f"loss term {name!r} has no option {', '.join(map(repr, unknown))}; "
+                f"valid are {', '.join(['weight', 'term', *valid])}"
+            )
+        schedule = Schedule(**weight) if isinstance(weight, Mapping) else float(weight)
+        built[name] = (schedule, TERMS[kind](**options))
+    return WeightedSum(built)

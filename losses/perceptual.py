@@ -1,0 +1,47 @@
+"""Perceptual and style terms on a fixed network's features."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from losses.inputs import LossInputs
+
+
+class _FeatureTerm(nn.Module):
+    """A term that compares named layers of one network."""
+
+    def __init__(self, layers: Sequence[str], network: str = "vgg19") -> None:
+        super().__init__()
+        if not layers or isinstance(layers, str):
+            raise ValueError(f"layers: {layers!r} must be a list of layer names, e.g. [relu1_1]")
+        self.layers = list(layers)
+        self.network = network
+
+    def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
+        raise TypeError(f"{type(self).__name__} does not say how it compares")
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        found, wanted = inputs.features[self.network], inputs.target_features[self.network]
+        terms = [self.compare(found[layer].float(), wanted[layer].float()) for layer in self.layers]
+        return torch.stack(terms).sum()
+
+
+class Perceptual(_FeatureTerm):
+    """Sum over layers of the mean absolute difference of features (Johnson et al. 2016, with L1)."""
+
+    def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return (prediction - target).abs().mean()
+
+
+class Style(_FeatureTerm):
+    """Sum over layers of the mean absolute difference of Gram matrices (Gatys et al. 2016, with L1)."""
+
+    def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return (gram_matrix(prediction) - gram_matrix(target)).abs().mean()
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, C), divided by C H W."""
+    flat = features.flatten(2)
+    return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])

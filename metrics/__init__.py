@@ -1,0 +1,1 @@
+"""What is measured on images and how sure it is."""

@@ -1,0 +1,95 @@
+"""Building blocks that more than one system uses."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SeparableConv2d(nn.Sequential):
+    """Depthwise then pointwise convolution (Chollet, CVPR 2017), both with bias.
+
+    Shape: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1
+    ) -> None:
+        depthwise = nn.Conv2d(
+            in_channels,
+            in_channels,
+            kernel_size=3,
+            stride=stride,
+            padding=dilation,
+            dilation=dilation,
+            groups=in_channels,
+        )
+        super().__init__(depthwise, nn.Conv2d(in_channels, out_channels, kernel_size=1))
+
+
+class SelfAttention2d(nn.Module):
+    """Self-attention over positions with a learned residual gain (SAGAN, Zhang et al. 2019, eq. 1-4).
+
+    out = x + gamma * sum_j softmax_j(q_i . k_j) v_j, gamma starting at 0, no 1/sqrt(d) scale.
+    Shape: (N, C, H, W) -> (N, C, H, W).
+
+    Args:
+        channels: C; queries and keys have C // 8 channels.
+        normalise: "keys" is the definition above. "published" is what the public code of the De-Occlusion
+            Face Model computes: weights normalised over the keys, then summed over the queries.
+    """
+
+    def __init__(self, channels: int, normalise: str = "keys") -> None:
+        super().__init__()
+        if normalise not in ("keys", "published"):
+            raise ValueError(f"normalise: {normalise!r} is not one of 'keys', 'published'")
+        if channels < 8:
+            raise ValueError(f"channels: {channels} is too few, self-attention needs at least 8")
+        self.normalise = normalise
+        self.query = nn.Conv2d(channels, channels // 8, kernel_size=1)
+        self.key = nn.Conv2d(channels, channels // 8, kernel_size=1)
+        self.value = nn.Conv2d(channels, channels, kernel_size=1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # (N, C', H, W) -> (N, 1, HW, C'): one head
+        query, key, value = (
+            layer(x).flatten(2).transpose(1, 2).unsqueeze(1)
+            for layer in (self.query, self.key, self.value)
+        )
+        if self.normalise == "keys":
+            attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        else:
+            weights = (query @ key.transpose(-2, -1)).softmax(dim=-1)
+            attended = weights.transpose(-2, -1) @ value
+        attended = attended.squeeze(1).transpose(1, 2).reshape(x.shape)  # (N, C, H, W)
+        return x + self.gamma * attended
+
+
+class MultiDilationBlock(nn.Module):
+    """Separable convolutions of several dilations side by side, concatenated.
+
+    Shape: (N, in_channels, H, W) -> (N, len(dilations) * out_channels, H, W).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int = 512, dilations: tuple[int, ...] = (1, 2, 4)
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            SeparableConv2d(in_channels, out_channels, dilation=d) for d in dilations
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([F.relu(branch(x)) for branch in self.branches], dim=1)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Replicate the right and lower edge until height and width are multiples of `multiple`."""
+    height, width = x.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+
+def count_parameters(module: nn.Module, trainable: bool = False) -> int:
+    """Number of parameters, or of those that receive gradients."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable)

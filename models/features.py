@@ -1,0 +1,114 @@
+"""VGG feature extractors for the perceptual and style losses."""
+
+import logging
+import re
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
+
+from models.pretrained import resolve_weights
+
+logger = logging.getLogger(__name__)
+
+_NETWORKS = {
+    "vgg16": (vgg16, VGG16_Weights.IMAGENET1K_V1),
+    "vgg19": (vgg19, VGG19_Weights.IMAGENET1K_V1),
+}
+
+
+def layer_names(features: nn.Sequential) -> dict[str, int]:
+    """Names such as relu3_1 (block, convolution) to indices of torchvision's `features`."""
+    names, block, convolution = {}, 1, 0
+    for index, layer in enumerate(features):
+        if isinstance(layer, nn.Conv2d):
+            convolution += 1
+            names[f"conv{block}_{convolution}"] = index
+        elif isinstance(layer, nn.ReLU):
+            names[f"relu{block}_{convolution}"] = index
+        elif isinstance(layer, nn.MaxPool2d):
+            names[f"pool{block}"] = index
+            block, convolution = block + 1, 0
+    return names
+
+
+class VGGFeatures(nn.Module):
+    """Named activations of a frozen VGG-16 or VGG-19 (Simonyan and Zisserman 2015).
+
+    Call: image (N, 3, H, W) in [0, 1] -> {layer: (N, C, h, w)}; ImageNet normalisation is done inside.
+
+    Args:
+        network: "vgg16" or "vgg19".
+        layers: what to return, e.g. relu3_1; nothing deeper is computed or kept.
+        weights: auto, imagenet, random or a file (see `models.pretrained`). Random weights are seeded, and every channel
+            is brought to zero mean and unit variance before its ReLU on seeded smooth noise (data-dependent
+            initialisation, Krähenbühl et al., ICLR 2016), so that each layer's distances keep one scale and loss weights keep
+            their meaning.
+
+    Attributes:
+        origin: where the weights came from, for the run's record.
+    """
+
+    def __init__(
+        self, network: str, layers: Iterable[str], weights: str = "auto", seed: int = 0
+    ) -> None:
+        super().__init__()
+        if network not in _NETWORKS:
+            raise ValueError(f"network: {network!r} is not one of {', '.join(_NETWORKS)}")
+        build, published = _NETWORKS[network]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            features = build(weights=None, init_weights=False).features
+        names = layer_names(features)
+        unknown = [layer for layer in layers if layer not in names]
+        if unknown:
+            raise ValueError(f"layers: {unknown} not in {network}; valid are {', '.join(names)}")
+        self.wanted = {names[layer]: layer for layer in layers}
+        state, self.origin = resolve_weights(weights, published)
+        self.features = features[: max(self.wanted, default=0) + 1]
+        for layer in self.features:
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False  # a kept convolution output must not be overwritten
+        if state is None:
+            self._initialise(seed)
+        else:
+            own = {re.sub(r"^features\.", "", k): v for k, v in state.items()}
+            self.features.load_state_dict({k: own[k] for k in self.features.state_dict()})
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.requires_grad_(False).eval()
+        logger.info("%s for the losses: %s", network.upper(), self.origin)
+
+    @torch.no_grad()
+    def _initialise(self, seed: int) -> None:
+        """Orthogonal weights, then zero mean and unit variance a channel on smooth coloured noise."""
+        generator = torch.Generator().manual_seed(seed)
+        x = sum(
+            F.interpolate(torch.randn(16, 3, s, s, generator=generator), 64, mode="bilinear")
+            for s in (2, 4, 8, 16, 32, 64)
+        )
+        x = x / x.std()
+        for layer in self.features:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.orthogonal_(layer.weight, generator=generator)
+                nn.init.zeros_(layer.bias)
+                response = layer(x)
+                std, mean = torch.std_mean(response, dim=(0, 2, 3))
+                layer.weight.div_(std.view(-1, 1, 1, 1))
+                layer.bias.copy_(-mean / std)
+            x = layer(x)
+
+    def train(self, mode: bool = True) -> "VGGFeatures":
+        """Stays in evaluation mode: the extractor is fixed."""
+        return super().train(False)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        x = (image - self.mean) / self.std
+        found = {}
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self.wanted:
+                found[self.wanted[index]] = x
+        return found

@@ -1,0 +1,76 @@
+"""Weights of torchvision's backbones: where they come from, said and recorded.
+
+`weights` is one of: "auto" (published weights when they are cached or can be downloaded, else random),
+"true" / "imagenet" (published weights or an error), "false" / "random", or the path of a file.
+"""
+
+import logging
+import socket
+import urllib.error
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torchvision.models import WeightsEnum
+
+logger = logging.getLogger(__name__)
+TIMEOUT = 20.0  # seconds without an answer after which a download server counts as out of reach
+
+
+def resolve_weights(weights: str | bool, published: WeightsEnum) -> tuple[dict | None, str]:
+    """The state dict to load (None: keep the random initialisation) and a sentence on its origin.
+
+    Raises FileNotFoundError for a file that does not exist, RuntimeError when published weights were demanded and
+    cannot be had.
+    """
+    choice = str(weights).lower()
+    if choice in ("false", "random"):
+        return None, "random initialisation (asked for)"
+    if choice in ("auto", "true", "imagenet"):
+        patience = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(TIMEOUT)
+        try:
+            state = torch.hub.load_state_dict_from_url(
+                published.url, progress=False, check_hash=True, map_location="cpu"
+            )
+        except (OSError, urllib.error.URLError, RuntimeError) as error:
+            reason = f"{published.url.rsplit('/', 1)[-1]} cannot be had: {error}"
+            if choice != "auto":
+                raise RuntimeError(
+                    f"pretrained weights were asked for, but {reason}; "
+                    "give the path of a downloaded file, or 'auto' or 'false'"
+                ) from error
+            return None, f"random initialisation ({reason})"
+        finally:
+            socket.setdefaulttimeout(patience)
+        return state, f"torchvision {published}"
+    path = Path(str(weights))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights {str(weights)!r}: no such file; "
+            "valid are auto, true (imagenet), false (random), or the path of a file"
+        )
+    if path.suffix == ".safetensors":
+        return load_file(path), f"file {path.name}"
+    return torch.load(path, map_location="cpu", weights_only=True), f"file {path.name}"
+
+
+def load_backbone(module: nn.Module, weights: str | bool, published: WeightsEnum) -> str:
+    """Load `weights` into a torchvision network, classifier ignored; return the origin, also logged.
+
+    Raises ValueError when the file belongs to another network.
+    """
+    state, origin = resolve_weights(weights, published)
+    if state is not None:
+        own = module.state_dict()
+        missing = [k for k in own if k not in state and "num_batches_tracked" not in k]
+        wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
+        if missing or wrong:
+            raise ValueError(
+                f"{origin} does not fit {type(module).__name__}: "
+                f"{len(missing)} tensors missing {missing[:3]}, {len(wrong)} of another shape {wrong[:3]}"
+            )
+        module.load_state_dict({k: state[k] for k in own if k in state}, strict=False)
+    logger.info("%s: %s", type(module).__name__, origin)
+    return origin

@@ -1,0 +1,44 @@
+"""Fixtures that more than one test file uses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engines.config import RunConfig, load_config
+
+TINY = [
+    "data.size=32",
+    "data.builtin_images=24",
+    "data.validation_pairs=6",
+    "data.test_per_bin=1",
+    "data.workers=0",
+    "training.epochs=2",
+    "training.epoch_images=12",
+    "training.batch_size=4",
+    "training.max_minutes=null",
+    "training.mixed_precision=no",
+    "training.features_weights=random",
+    "training.log_steps=1",
+    "losses.perceptual.layers=[relu1_1]",
+    "losses.style.layers=[relu2_1]",
+]
+
+
+@pytest.fixture
+def tiny_config():
+    """A factory: the named run, shrunk until an epoch takes about a second on built-in faces."""
+
+    def make(name: str = "ablationv1", *overrides: str) -> RunConfig:
+        return load_config(name, "quick", [*TINY, *overrides])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data, or a skip with the reason."""
+    root = os.environ.get("DEOCCLUDE_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("DEOCCLUDE_DATA does not name a data folder")
+    return Path(root)

@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from models.blocks import SelfAttention2d, SeparableConv2d, pad_to_multiple
+
+
+def direct_attention(layer: SelfAttention2d, x: torch.Tensor) -> torch.Tensor:
+    """SAGAN's equations, position by position; the published code sums over the wrong index."""
+    n, channels, height, width = x.shape
+    query, key, value = (f(x).flatten(2) for f in (layer.query, layer.key, layer.value))
+    out = torch.zeros(n, channels, height * width)
+    for b in range(n):
+        for i in range(height * width):
+            for j in range(height * width):
+                if layer.normalise == "keys":
+                    weights = (query[b, :, i] @ key[b]).softmax(0)
+                    out[b, :, i] += weights[j] * value[b, :, j]
+                else:
+                    weights = (query[b, :, j] @ key[b]).softmax(0)
+                    out[b, :, i] += weights[i] * value[b, :, j]
+    return x + layer.gamma * out.view_as(x)
+
+
+@pytest.mark.parametrize("normalise", ["keys", "published"])
+def test_attention_equals_its_direct_form(normalise):
+    torch.manual_seed(0)
+    layer = SelfAttention2d(16, normalise)
+    torch.nn.init.constant_(layer.gamma, 0.7)
+    x = torch.randn(2, 16, 3, 2)
+    torch.testing.assert_close(layer(x), direct_attention(layer, x), atol=1e-5, rtol=1e-5)
+
+
+def test_attention_starts_as_identity_and_the_two_orders_differ():
+    torch.manual_seed(0)
+    x = torch.randn(1, 16, 4, 4)
+    right, published = SelfAttention2d(16), SelfAttention2d(16, "published")
+    torch.testing.assert_close(right(x), x)
+    published.load_state_dict(right.state_dict())
+    for layer in (right, published):
+        torch.nn.init.ones_(layer.gamma)
+    assert not torch.allclose(right(x), published(x), atol=1e-3)
+
+
+def test_attention_refuses_wrong_options():
+    with pytest.raises(ValueError, match="values"):
+        SelfAttention2d(16, "values")
+    with pytest.raises(ValueError, match="4"):
+        SelfAttention2d(4)
+
+
+def test_separable_convolution_keeps_channels_apart_until_the_pointwise_step():
+    layer = SeparableConv2d(4, 6, stride=2)
+    x = torch.zeros(1, 4, 8, 8)
+    x[:, 2] = torch.rand(8, 8)
+    depthwise = layer[0](x) - layer[0](torch.zeros_like(x))
+    assert depthwise[:, [0, 1, 3]].abs().max() == 0
+    assert depthwise[:, 2].abs().max() > 0
+    assert layer(x).shape == (1, 6, 4, 4)
+
+
+def test_padding_replicates_the_edge():
+    x = torch.arange(6.0).view(1, 1, 2, 3)
+    padded = pad_to_multiple(x, 4)
+    assert padded.shape == (1, 1, 4, 4)
+    assert padded[0, 0, 3].tolist() == [3, 4, 5, 5]
+    assert pad_to_multiple(padded, 4) is padded

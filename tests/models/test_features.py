@@ -1,0 +1,75 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import VGG19_Weights, vgg19
+
+from models.features import VGGFeatures, layer_names
+from models.pretrained import resolve_weights
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    return VGGFeatures("vgg19", ["relu1_1", "relu2_2", "relu3_4"], "random")
+
+
+def test_layer_names_are_those_of_the_paper():
+    names = layer_names(vgg19(weights=None, init_weights=False).features)
+    # the indices that the VGG-19 generator's document gives for relu1_1 ... relu5_1
+    assert [names[f"relu{i}_1"] for i in range(1, 6)] == [1, 6, 11, 20, 29]
+
+
+def test_random_weights_are_seeded_and_every_layer_has_one_scale(extractor):
+    image = torch.rand(2, 3, 32, 32)
+    again = VGGFeatures("vgg19", ["relu1_1", "relu2_2", "relu3_4"], "random")
+    other = VGGFeatures("vgg19", ["relu1_1"], "random", seed=1)
+    found = extractor(image)
+    for layer, value in again(image).items():
+        torch.testing.assert_close(value, found[layer])
+    assert not torch.allclose(other(image)["relu1_1"], found["relu1_1"])
+    means = [value.mean().item() for value in found.values()]
+    assert all(0.1 < mean < 2 for mean in means), means
+    assert "random" in extractor.origin
+
+
+def test_nothing_deeper_than_wanted_is_kept(extractor):
+    shallow = VGGFeatures("vgg19", ["relu1_1"], "random")
+    assert len(shallow.features) == 2
+    assert list(extractor(torch.rand(1, 3, 32, 32))) == ["relu1_1", "relu2_2", "relu3_4"]
+
+
+def test_gradients_reach_the_image_and_not_the_weights(extractor):
+    image = torch.rand(1, 3, 32, 32, requires_grad=True)
+    extractor(image)["relu2_2"].mean().backward()
+    assert image.grad.abs().sum() > 0
+    assert all(p.grad is None for p in extractor.parameters())
+
+
+def test_weights_from_a_file(tmp_path):
+    network = vgg19(weights=None)
+    path = tmp_path / "vgg.safetensors"
+    save_file(network.state_dict(), path)
+    loaded = VGGFeatures("vgg19", ["relu1_2"], str(path))
+    torch.testing.assert_close(loaded.features[2].weight, network.features[2].weight)
+    assert "vgg.safetensors" in loaded.origin
+
+
+def test_unreachable_weights_are_said_not_hidden(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no route")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    state, origin = resolve_weights("auto", VGG19_Weights.IMAGENET1K_V1)
+    assert state is None
+    assert "random" in origin
+    assert "no route" in origin
+    with pytest.raises(RuntimeError, match="asked for"):
+        resolve_weights("imagenet", VGG19_Weights.IMAGENET1K_V1)
+
+
+def test_wrong_names_list_the_valid_ones():
+    with pytest.raises(ValueError, match="relu1_1"):
+        VGGFeatures("vgg16", ["relu9_1"], "random")
+    with pytest.raises(ValueError, match="vgg16, vgg19"):
+        VGGFeatures("vgg13", ["relu1_1"], "random")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
+        VGGFeatures("vgg16", ["relu1_1"], "nowhere.pth")
