@@ -92,9 +92,8 @@ class BaselineRestorer:
 
     def cost(self, size: int) -> dict[str, Any]:
         """Latency of the images restored so far, each on one core."""
-        return {"parameters": 0, "macs": None, **cost.latency(self.seconds)} | {
-            "device": f"{device_name(self.device)}, one at a time"
-        }
+        timing = cost.latency(self.seconds)
+        return {"parameters": 0, "macs": None, **timing, "device": device_name(self.device)}
 
 
 @dataclass(frozen=True)

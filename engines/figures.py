@@ -28,8 +28,10 @@ DASHES = ((0, (1, 1.5)), (0, (3, 1.5)), (0, (5, 1.5)), (0, (4, 1.5, 1, 1.5)), (0
 INK, DPI = "#222222", 100
 
 
-def save(figure: Figure, path: Path, dpi: int = 200) -> Path:
-    """Write a figure as PNG, whole or not at all."""
+def save(figure: Figure, path: Path, dpi: int | None = None) -> Path:
+    """Write a figure as PNG, whole or not at all; by default at 200 dpi, a large one at 100."""
+    if dpi is None:
+        dpi = DPI if max(figure.get_size_inches()) * DPI > 3000 else 2 * DPI
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     save_image(path, Image.open(buffer))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 INK, DPI = "#222222", 100
 GAP, GROUP_GAP = 4, 10  # pixels between tiles, and more of them between groups of rows
 TILE = 96  # smallest side of a tile, to which smaller images are enlarged
-LETTER = 5.6  # width of a letter at 8 points, in pixels
+LETTER = 6.9  # width of a letter at 8 points, in pixels
 
 
 def picture_grid(

@@ -49,7 +49,7 @@ def to_markdown(tables: Sequence[Table], title: str, lines: Sequence[str]) -> st
     """All tables as one Markdown document."""
     parts = [f"# {title}", "\n".join(f"- {line}" for line in lines)]
     for table in tables:
-        grid = [table.columns] + [
+        grid = [[_pipe(column) for column in table.columns]] + [
             [f"**{_pipe(c.text)}**" if c.best else _pipe(c.text) for c in row] for row in table.rows
         ]
         widths = [max(len(row[i]) for row in grid) for i in range(len(table.columns))]

@@ -218,7 +218,8 @@ def cost_table(results: Sequence[RowResult]) -> Table:
         times = [f"{cost[key]:.1f}" for key in ("median_ms", "p95_ms", "images_per_second")]
         texts = [result.name, size, macs, *times, cost["device"], _training(result.info)]
         rows.append([Cell(text) for text in texts])
-    return Table("Cost", columns, rows)
+    note = "images/s: models in batches, baselines spread over the cores; as the rows were measured."
+    return Table("Cost", columns, rows, [note])
 
 
 def _training(info: dict) -> str:

@@ -91,6 +91,15 @@ def create_loss(terms: Mapping[str, Mapping[str, Any]]) -> WeightedSum:
                 f"loss term {name!r} has no option {', '.join(map(repr, unknown))}; "
                 f"valid are {', '.join(['weight', 'term', *valid])}"
             )
-        schedule = Schedule(**weight) if isinstance(weight, Mapping) else float(weight)
-        built[name] = (schedule, TERMS[kind](**options))
+        built[name] = (_as_schedule(name, weight), TERMS[kind](**options))
     return WeightedSum(built)
+
+
+def _as_schedule(name: str, weight: Any) -> float | Schedule:
+    try:
+        return Schedule(**weight) if isinstance(weight, Mapping) else float(weight)
+    except TypeError:
+        raise ValueError(
+            f"loss term {name!r}: weight {weight!r} must be a number or a schedule with "
+            "start, end and optionally begin, warmup, shape"
+        ) from None
