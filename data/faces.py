@@ -24,10 +24,12 @@ class Split(NamedTuple):
 
 
 def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
-    """The folder of faces that `faces` means below the data folder `root`; None for the built-in ones.
+    """The folder of faces that `faces` means below the data folder `root`; None for the built-in
+    ones.
 
-    auto: `root` itself when it holds images or train/, else its sub-folder named faces*, celeba* or ffhq* whose images are nearest
-    to `size` from above. FileNotFoundError says what was looked for.
+    auto: `root` itself when it holds images or train/, else its sub-folder named faces*, celeba* or
+        ffhq* whose images are nearest to `size` from above. FileNotFoundError says what was looked
+        for.
     """
     if faces == "builtin" or (faces == "auto" and root is None):
         return None
@@ -60,8 +62,9 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
 def split_faces(folder: Path, seed: int) -> Split:
     """Split a folder: by its train/val/test sub-folders, else seeded 90 / 5 / 5.
 
-    When the images lie in identity sub-folders, whole identities are split, so that nobody is in two splits. A missing test
-    (or val) folder is taken as half of the other one. FileNotFoundError when there are no images.
+    When the images lie in identity sub-folders, whole identities are split, so that nobody is in
+    two splits. A missing test (or val) folder is taken as half of the other one. FileNotFoundError
+    when there are no images.
     """
     given = {name: list_images(folder / name) for name in SPLITS if (folder / name).is_dir()}
     if given.get("train"):

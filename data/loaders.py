@@ -1,4 +1,6 @@
-"""Training batches that depend on their position in the run only: not on workers, processes or resume."""
+"""Training batches that depend on their position in the run only: not on workers, processes or
+resume.
+"""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -24,8 +26,8 @@ class Batch(NamedTuple):
 class TrainingPairs(Dataset):
     """The endless list of training pairs; item p is a pure function of (seed, p).
 
-    Every round of len(faces) positions visits each face once, in a new order. The mask draws its bin, its class
-    (touching the border or not), then the mask itself.
+    Every round of len(faces) positions visits each face once, in a new order. The mask draws its
+    bin, its class (touching the border or not), then the mask itself.
     """
 
     def __init__(self, faces: Faces, masks, seed: int, flip: bool = False) -> None:

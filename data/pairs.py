@@ -93,7 +93,8 @@ def freeze(
 ) -> FrozenPairs:
     """`per_bin` pairs in each of the six ratio bins, half of the masks touching the border.
 
-    Images are taken in order and again from the start when they run out. `masks` is a MaskGenerator or a MaskFolder.
+    Images are taken in order and again from the start when they run out. `masks` is a MaskGenerator
+    or a MaskFolder.
     """
     cells = [(b, i) for b in range(len(RATIO_BINS)) for i in range(per_bin)]
 

@@ -51,8 +51,7 @@ def biharmonic(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     if mask.all():
         raise ValueError("biharmonic: the mask leaves no known pixel to continue from")
-    hidden = np.where(mask[..., None] == 1, 0, image).astype(np.uint8)
-    return inpaint_biharmonic(hidden, mask, channel_axis=-1)
+    return inpaint_biharmonic(image, mask, channel_axis=-1)
 
 
 BASELINES: dict[str, Baseline] = {

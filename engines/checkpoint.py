@@ -25,8 +25,8 @@ class CheckpointError(ValueError):
 def save_checkpoint(folder: Path, networks: dict[str, dict[str, Tensor]], state: dict) -> None:
     """Write `folder` (networks as safetensors, the rest as tensors and plain values).
 
-    The new folder is complete before it takes the old one's place. When writing fails, the old one stays and
-    CheckpointError says so.
+    The new folder is complete before it takes the old one's place. When writing fails, the old one
+    stays and CheckpointError says so.
     """
     new = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     old = folder.with_name(f".{folder.name}.old")
@@ -154,7 +154,8 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str) -> 
         parts = [
             f"{len(names)} {what} ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})"
             for what, names in (
-                ("tensors missing", missing), ("unexpected", unexpected), ("of another shape", shapes)
+                ("tensors missing", missing), ("unexpected", unexpected), ("of another shape",
+                shapes)
             )
             if names
         ]  # fmt: skip

@@ -54,7 +54,8 @@ class Discriminator(_Named):
 class Data(_Part):
     """What is read, at which size, and how it is kept.
 
-    faces, masks: a folder, absolute or below the data folder; auto finds one; builtin uses the procedural ones.
+    faces, masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
+    procedural ones.
     """
 
     faces: str = "auto"
@@ -176,7 +177,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def merge(base: dict, over: dict, source: str, origins: dict[str, str], prefix: str = "") -> dict:
-    """`over` laid on `base`, key by key; null removes a loss term. Fills `origins` with each key's file."""
+    """`over` laid on `base`, key by key; null removes a loss term. Fills `origins` with each key's
+    file.
+    """
     merged = dict(base)
     for key, value in over.items():
         dotted = f"{prefix}{key}"

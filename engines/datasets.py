@@ -88,7 +88,8 @@ class Sources:
 
 
 def data_root(given: str | Path | None) -> Path | None:
-    """The data folder: --data, else the environment variable DEOCCLUDE_DATA, else datasets/ if filled.
+    """The data folder: --data, else the environment variable DEOCCLUDE_DATA, else datasets/ if
+    filled.
 
     FileNotFoundError when a named folder does not exist.
     """

@@ -188,8 +188,9 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     panels = ([losses] if losses else []) + [[score] for score in scores]
     if not panels:
         raise ValueError(f"{metrics_csv}: has no loss/... or val/... column to draw")
-    figure = Figure(figsize=(3.3 * len(panels) + 0.4, 2.8), dpi=DPI)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    widths = [3.3 + 1.3 * (columns == losses) for columns in panels]  # room for the legend
+    figure = Figure(figsize=(sum(widths) + 0.2, 2.8), dpi=DPI)
+    axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     for axis, columns in zip(axes, panels, strict=True):
         for i, column in enumerate(columns):
             name = column.removeprefix("loss/")
@@ -204,7 +205,8 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
         axis.set_xlabel(x, fontsize=9, color=INK)
         if columns == losses:
             axis.set_yscale("log")
-            axis.legend(frameon=False, fontsize=7.5, ncols=1 + len(columns) // 6)
+            beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "handlelength": 1.4}
+            axis.legend(frameon=False, fontsize=8, **beside)
         _tidy(axis)
     figure.tight_layout(w_pad=1.5)
     return figure

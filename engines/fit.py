@@ -74,7 +74,9 @@ class Fit:
     progress: Progress | None = None
 
     def run(self) -> str:
-        """Train to the end or to a stop; the reason: epochs, max_minutes, early_stop or interrupted."""
+        """Train to the end or to a stop; the reason: epochs, max_minutes, early_stop or
+        interrupted.
+        """
         self.progress = self.progress or Progress()
         self.started = self.saved = self.spoke = time.monotonic()
         trainer, training = self.trainer, self.trainer.config.training

@@ -139,7 +139,8 @@ def loss_inputs(
 def discriminator_step(
     trainer: Trainer, parts: Sequence[Part], predictions: Sequence[Tensor]
 ) -> dict[str, Tensor]:
-    """One update of the discriminator on the generator step's predictions; clears its own gradients.
+    """One update of the discriminator on the generator step's predictions; clears its own
+    gradients.
 
     With `as_published` they are not cleared, so that the generator's adversarial gradient stays in.
     """

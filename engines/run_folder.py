@@ -55,7 +55,9 @@ class RunFolder:
 
     @classmethod
     def open(cls, root: Path, name: str, which: str) -> "RunFolder":
-        """An existing run: a path, a number, or "latest" of this name. RunFolderError lists what there is."""
+        """An existing run: a path, a number, or "latest" of this name. RunFolderError lists what
+        there is.
+        """
         if which not in ("latest", "") and (Path(which) / "config.yaml").is_file():
             return cls(Path(which))
         parent = root / name

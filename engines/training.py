@@ -188,8 +188,8 @@ def train(
     Args:
         root: the data folder, None for built-in faces.
         output: runs/<name>/<NNN>/ is made below it.
-        resume: "latest", a number or a path continues that run instead of starting a new one; its own
-            config.yaml counts, `config` only names it.
+        resume: "latest", a number or a path continues that run instead of starting a new one; its
+            own config.yaml counts, `config` only names it.
         max_minutes: stop at a checkpoint after this many minutes of this call.
 
     Raises ValueError, FileNotFoundError (data, config, folder) or NonFiniteLossError.

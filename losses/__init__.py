@@ -73,7 +73,8 @@ class WeightedSum(nn.Module):
 def create_loss(terms: Mapping[str, Mapping[str, Any]]) -> WeightedSum:
     """Build a loss from {name: {"weight": number or schedule, **options}}.
 
-    `term: <name>` inside the options lets a term appear twice under different names. ValueError lists valid terms and options.
+    `term: <name>` inside the options lets a term appear twice under different names. ValueError
+    lists valid terms and options.
     """
     built = {}
     for name, options in terms.items():

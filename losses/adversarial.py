@@ -15,7 +15,8 @@ def _check(kind: str) -> str:
 
 
 class Adversarial(nn.Module):
-    """The generator's share. bce: -log D(fake) (Goodfellow et al. 2014, non-saturating); hinge: -D(fake)
+    """The generator's share. bce: -log D(fake) (Goodfellow et al. 2014, non-saturating); hinge:
+    -D(fake)
     (Lim and Ye 2017); lsgan: (D(fake) - 1)^2 (Mao et al. 2017)."""
 
     def __init__(self, kind: str = "bce") -> None:

@@ -35,7 +35,9 @@ class Perceptual(_FeatureTerm):
 
 
 class Style(_FeatureTerm):
-    """Sum over layers of the mean absolute difference of Gram matrices (Gatys et al. 2016, with L1)."""
+    """Sum over layers of the mean absolute difference of Gram matrices (Gatys et al. 2016, with
+    L1).
+    """
 
     def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
         return (gram_matrix(prediction) - gram_matrix(target)).abs().mean()

@@ -10,8 +10,9 @@ SHAPES = ("linear", "cosine", "step")
 class Schedule:
     """A weight that goes from `start` to `end`.
 
-    It stays at `start` until epoch `begin`, reaches `end` `warmup` epochs later and stays there. Epochs are counted
-    from 0 and may be fractions. Shapes: linear, cosine (half a period), step (jumps at begin + warmup).
+    It stays at `start` until epoch `begin`, reaches `end` `warmup` epochs later and stays there.
+    Epochs are counted from 0 and may be fractions. Shapes: linear, cosine (half a period), step
+    (jumps at begin + warmup).
     """
 
     start: float

@@ -27,15 +27,17 @@ class SeparableConv2d(nn.Sequential):
 
 
 class SelfAttention2d(nn.Module):
-    """Self-attention over positions with a learned residual gain (SAGAN, Zhang et al. 2019, eq. 1-4).
+    """Self-attention over positions with a learned residual gain (SAGAN, Zhang et al. 2019, eq.
+    1-4).
 
     out = x + gamma * sum_j softmax_j(q_i . k_j) v_j, gamma starting at 0, no 1/sqrt(d) scale.
     Shape: (N, C, H, W) -> (N, C, H, W).
 
     Args:
         channels: C; queries and keys have C // 8 channels.
-        normalise: "keys" is the definition above. "published" is what the public code of the De-Occlusion
-            Face Model computes: weights normalised over the keys, then summed over the queries.
+        normalise: "keys" is the definition above. "published" is what the public code of the
+            De-Occlusion Face Model computes: weights normalised over the keys, then summed over the
+            queries.
     """
 
     def __init__(self, channels: int, normalise: str = "keys") -> None:
@@ -93,3 +95,26 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 def count_parameters(module: nn.Module, trainable: bool = False) -> int:
     """Number of parameters, or of those that receive gradients."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable)
+
+
+@torch.no_grad()
+def initialise(module: nn.Module, slope: float = 0.0) -> None:
+    """He et al. (ICCV 2015) initialisation that keeps the signal's variance through (leaky) ReLUs.
+
+    Every convolution below `module` gets normal weights of variance gain / fan-in and zero bias;
+    the gain is 2 / (1 + slope^2), and 1 for a depthwise convolution, which no activation follows.
+    PyTorch's own default has a third of that gain: through a dozen layers without normalisation
+    nothing of the input is left.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.ConvTranspose2d):  # fan-in of an output pixel, overlaps counted
+            fan = layer.weight[:, 0].numel() / (layer.stride[0] * layer.stride[1])
+        elif isinstance(layer, nn.Conv2d):
+            fan = layer.weight[0].numel()
+        else:
+            continue
+        depthwise = layer.groups == layer.in_channels > 1
+        gain = 1.0 if depthwise else 2 / (1 + slope**2)
+        layer.weight.normal_(0, (gain / fan) ** 0.5)
+        if layer.bias is not None:
+            layer.bias.zero_()

@@ -37,15 +37,16 @@ def layer_names(features: nn.Sequential) -> dict[str, int]:
 class VGGFeatures(nn.Module):
     """Named activations of a frozen VGG-16 or VGG-19 (Simonyan and Zisserman 2015).
 
-    Call: image (N, 3, H, W) in [0, 1] -> {layer: (N, C, h, w)}; ImageNet normalisation is done inside.
+    Call: image (N, 3, H, W) in [0, 1] -> {layer: (N, C, h, w)}; ImageNet normalisation is done
+        inside.
 
     Args:
         network: "vgg16" or "vgg19".
         layers: what to return, e.g. relu3_1; nothing deeper is computed or kept.
-        weights: auto, imagenet, random or a file (see `models.pretrained`). Random weights are seeded, and every channel
-            is brought to zero mean and unit variance before its ReLU on seeded smooth noise (data-dependent
-            initialisation, Krähenbühl et al., ICLR 2016), so that each layer's distances keep one scale and loss weights keep
-            their meaning.
+        weights: auto, imagenet, random or a file (see `models.pretrained`). Random weights are
+            seeded, and every channel is brought to zero mean and unit variance before its ReLU on
+            seeded smooth noise (data-dependent initialisation, Krähenbühl et al., ICLR 2016), so
+            that each layer's distances keep one scale and loss weights keep their meaning.
 
     Attributes:
         origin: where the weights came from, for the run's record.

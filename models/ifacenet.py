@@ -1,7 +1,7 @@
 """IFACENET, the inpainter of the De-Occlusion Face Model.
 
-Gutierrez-Velazquez, Chacon-Murguia and Ramirez-Quintana, "De-Occlusion Face Model based on Deep Occlusor
-Segmentation and Deep Inpainting Models", IEEE Latin America Transactions 2025, DOI
+Gutierrez-Velazquez, Chacon-Murguia and Ramirez-Quintana, "De-Occlusion Face Model based on Deep
+Occlusor Segmentation and Deep Inpainting Models", IEEE Latin America Transactions 2025, DOI
 10.1109/TLA.2025.11072503. Reconstruction and ablations v1 to v3 are settings of this one class.
 """
 
@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 
-from models.blocks import MultiDilationBlock, SelfAttention2d, SeparableConv2d, pad_to_multiple
+from models.blocks import (
+    MultiDilationBlock,
+    SelfAttention2d,
+    SeparableConv2d,
+    initialise,
+    pad_to_multiple,
+)
 from models.pretrained import load_backbone
 
 FEATURES = 512  # channels of each sub-encoder's output and of each dilation branch
@@ -41,7 +47,9 @@ class ResNetEncoder(nn.Module):
             self._freeze()
 
     def _freeze(self) -> None:
-        """Only the bottlenecks' own convolutions train: stem, BatchNorm affine and downsampling rest."""
+        """Only the bottlenecks' own convolutions train: stem, BatchNorm affine and downsampling
+        rest.
+        """
         for name, parameter in self.backbone.named_parameters():
             in_bottleneck = name.startswith("layer") and ".conv" in name
             parameter.requires_grad_(in_bottleneck)
@@ -63,7 +71,9 @@ def light_encoder() -> nn.Sequential:
 
 
 def decoder() -> nn.Sequential:
-    """Separable fusion, four transposed convolutions. (N, 1536, h, w) -> (N, 3, 16 h, 16 w) in [0, 1]."""
+    """Separable fusion, four transposed convolutions. (N, 1536, h, w) -> (N, 3, 16 h, 16 w) in [0,
+    1].
+    """
     fused = 3 * FEATURES
     layers: list[nn.Module] = [SeparableConv2d(fused, fused), nn.ReLU(inplace=True)]
     widths = (fused, 256, 128, 64, 3)
@@ -74,7 +84,8 @@ def decoder() -> nn.Sequential:
 
 
 class IFACENET(nn.Module):
-    """An ensemble of sub-encoders, self-attention, dilations and a decoder without skip connections.
+    """An ensemble of sub-encoders, self-attention, dilations and a decoder without skip
+    connections.
 
     Shape: occluded (N, 3, H, W) -> prediction (N, 3, H, W) in [0, 1], H and W at least 32.
 
@@ -82,7 +93,10 @@ class IFACENET(nn.Module):
         branches: sub-encoders kept, out of "resnet50" and "light"; one or both.
         attention: self-attention on the concatenated features (512 channels a branch).
         pretrained: ResNet-50 weights: auto, true, false or a file (see `models.pretrained`).
-        freeze: freezing rule for ResNet-50: auto (only when pretrained weights were loaded), true, false.
+        freeze: freezing rule for ResNet-50: auto (only when pretrained weights were loaded), true,
+            false.
+        initialisation: he (see `models.blocks.initialise`) or torch (PyTorch's default, with which
+            little is learned in the first thousands of images); not for the ResNet-50.
         attention_normalise: see `SelfAttention2d`; "published" is the public code's order.
     """
 
@@ -100,8 +114,11 @@ class IFACENET(nn.Module):
         pretrained: str | bool = "auto",
         freeze: str | bool = "auto",
         attention_normalise: str = "keys",
+        initialisation: str = "he",
     ) -> None:
         super().__init__()
+        if initialisation not in ("he", "torch"):
+            raise ValueError(f"initialisation: {initialisation!r} is not one of he, torch")
         names = list(branches)
         if not names or len(set(names)) != len(names) or set(names) - {"resnet50", "light"}:
             raise ValueError(
@@ -118,6 +135,17 @@ class IFACENET(nn.Module):
         )
         self.dilations = MultiDilationBlock(channels, FEATURES)
         self.decoder = decoder()
+        if initialisation == "he":
+            self._initialise()
+
+    def _initialise(self) -> None:
+        parts = [self.dilations, self.decoder]
+        if "light" in self.encoders:
+            parts.append(self.encoders["light"])
+        if "resnet50" in self.encoders:
+            parts.append(self.encoders["resnet50"].up)
+        for part in parts:
+            initialise(part)
 
     @property
     def origin(self) -> str:

@@ -1,7 +1,8 @@
 """Weights of torchvision's backbones: where they come from, said and recorded.
 
-`weights` is one of: "auto" (published weights when they are cached or can be downloaded, else random),
-"true" / "imagenet" (published weights or an error), "false" / "random", or the path of a file.
+`weights` is one of: "auto" (published weights when they are cached or can be downloaded, else
+random), "true" / "imagenet" (published weights or an error), "false" / "random", or the path of a
+file.
 """
 
 import logging
@@ -21,8 +22,8 @@ TIMEOUT = 20.0  # seconds without an answer after which a download server counts
 def resolve_weights(weights: str | bool, published: WeightsEnum) -> tuple[dict | None, str]:
     """The state dict to load (None: keep the random initialisation) and a sentence on its origin.
 
-    Raises FileNotFoundError for a file that does not exist, RuntimeError when published weights were demanded and
-    cannot be had.
+    Raises FileNotFoundError for a file that does not exist, RuntimeError when published weights
+    were demanded and cannot be had.
     """
     choice = str(weights).lower()
     if choice in ("false", "random"):
@@ -57,7 +58,8 @@ def resolve_weights(weights: str | bool, published: WeightsEnum) -> tuple[dict |
 
 
 def load_backbone(module: nn.Module, weights: str | bool, published: WeightsEnum) -> str:
-    """Load `weights` into a torchvision network, classifier ignored; return the origin, also logged.
+    """Load `weights` into a torchvision network, classifier ignored; return the origin, also
+    logged.
 
     Raises ValueError when the file belongs to another network.
     """

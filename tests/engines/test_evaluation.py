@@ -1,0 +1,392 @@
+"""Rows to CSV to tables, and `evaluate.py` from a run folder to its files."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import evaluate
+from data.masks import generate_mask
+from data.pairs import FrozenPairs, Pair
+from data.seeding import keyed_rng
+from engines import comparison, tables
+from engines.baselines import BaselinePool
+from engines.config import Data
+from engines.evaluation import Row, baseline_row, evaluate_rows, limit_pairs, read_result
+from engines.lpips import LpipsChoice, build_lpips
+from engines.report import choose_examples, report
+from engines.table_writers import escape, to_latex, to_markdown
+from metrics.image import psnr
+
+SIZE = 32
+
+
+def fake_pairs(per_bin=4, seed=0):
+    cells = [(bin, i) for bin in (0, 2, 4) for i in range(per_bin)]
+
+    def read(index):
+        bin, i = cells[index]
+        image = keyed_rng(seed, "image", i).integers(0, 256, (4, 4, 3), np.uint8)
+        mask = generate_mask(SIZE, bin, bool(i % 2), keyed_rng(seed, "mask", bin, i))
+        return image.repeat(SIZE // 4, 0).repeat(SIZE // 4, 1), mask
+
+    pairs = [
+        Pair(f"{i}.png", f"{seed}-{i}", f"{k}", f"{seed}-{k}", bin, bool(i % 2), read(k)[1].mean())
+        for k, (bin, i) in enumerate(cells)
+    ]
+    return FrozenPairs(pairs, read, SIZE, "synthetic squares")
+
+
+class Shifted:
+    """Predicts the target, known to it, plus an offset; counts how often it is asked."""
+
+    fill = 0.5
+    device = torch.device("cpu")
+
+    def __init__(self, pairs, offset):
+        self.pairs, self.offset, self.asked = pairs, offset, 0
+
+    def restore(self, occluded, mask):
+        self.asked += len(occluded)
+        assert (occluded[(mask > 0.5).expand_as(occluded)] == self.fill).all()
+        return (occluded + self.offset).clamp(0, 1)
+
+    def cost(self, size):
+        return {"parameters": 2_500_000, "macs": 10**9, "median_ms": 1.0, "p95_ms": 2.0} | {
+            "device": "a device"
+        }
+
+
+def shifted_row(name, pairs, offset, opened=None):
+    def make():
+        restorer = Shifted(pairs, offset)
+        if opened is not None:
+            opened.append(restorer)
+        return restorer
+
+    return Row(name, "model", f"shift {offset}", make)
+
+
+@pytest.fixture
+def pairs():
+    return fake_pairs()
+
+
+@pytest.fixture
+def results(pairs, tmp_path):
+    rows = [shifted_row(name, pairs, offset) for name, offset in (("near", 0.02), ("far_50%", 0.2))]
+    rows.append(baseline_row("telea", BaselinePool(0)))
+    return evaluate_rows(rows, pairs, tmp_path / "e", batch=5)
+
+
+def test_csv_has_a_line_an_image_with_known_values(pairs, results):
+    frame = results[0].frame()
+    assert frame["index"].tolist() == list(range(len(pairs)))
+    assert frame["bin"].tolist() == [pair.bin for pair in pairs.pairs]
+    image, mask = pairs.load(3)
+    target = torch.from_numpy(image).movedim(-1, 0)[None] / 255
+    hole = torch.from_numpy(mask)[None, None].float()
+    prediction = (torch.where(hole > 0.5, 0.5, target) + 0.02).clamp(0, 1)
+    assert frame.loc[3, "raw/psnr"] == pytest.approx(psnr(prediction, target).item(), rel=1e-5)
+    composed = torch.where(hole > 0.5, prediction, target)
+    assert frame.loc[3, "composed/psnr"] == pytest.approx(psnr(composed, target).item(), rel=1e-5)
+
+
+def test_batch_size_changes_no_value(pairs, results, tmp_path):
+    again = evaluate_rows([shifted_row("near", pairs, 0.02)], pairs, tmp_path / "other", batch=1)
+    pd.testing.assert_frame_equal(again[0].frame(), results[0].frame(), rtol=1e-5)
+
+
+def test_a_measured_row_is_taken_from_its_files(pairs, tmp_path):
+    opened = []
+    first = evaluate_rows([shifted_row("near", pairs, 0.02, opened)], pairs, tmp_path)[0]
+    renamed = evaluate_rows([shifted_row("nearer", pairs, 0.02, opened)], pairs, tmp_path)[0]
+    assert len(opened) == 1
+    assert (renamed.path, renamed.name) == (first.path, "nearer")
+    evaluate_rows([shifted_row("near", pairs, 0.03, opened)], pairs, tmp_path)
+    evaluate_rows([shifted_row("near", pairs, 0.02, opened)], fake_pairs(seed=1), tmp_path)
+    assert len(opened) == 3
+
+
+def test_an_interrupted_row_leaves_nothing_that_looks_done(pairs, tmp_path):
+    row = shifted_row("near", pairs, 0.02)
+
+    class Broken(Shifted):
+        def restore(self, occluded, mask):
+            if self.asked >= 5:
+                raise KeyboardInterrupt
+            return super().restore(occluded, mask)
+
+    broken = Row(row.name, row.kind, row.identity, lambda: Broken(pairs, 0.02))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_rows([broken], pairs, tmp_path, batch=5)
+    assert list((tmp_path / "rows").iterdir()) == []
+    assert len(evaluate_rows([row], pairs, tmp_path)[0].frame()) == len(pairs)
+
+
+def test_a_shortened_csv_is_refused(results):
+    lines = results[0].path.read_text().splitlines(keepends=True)
+    results[0].path.write_text("".join(lines[:-2]))
+    with pytest.raises(ValueError, match="10 lines, expected 12"):
+        read_result(results[0].path.with_suffix(".json")).frame()
+
+
+def test_a_prediction_that_is_not_finite_names_its_image(pairs, tmp_path):
+    with pytest.raises(ValueError, match=r"not finite for 0\.png"):
+        evaluate_rows([shifted_row("nan", pairs, math.nan)], pairs, tmp_path)
+
+
+def test_rows_on_different_pairs_never_share_a_table(pairs, results, tmp_path):
+    other = fake_pairs(seed=1)
+    stray = evaluate_rows([shifted_row("stray", other, 0.02)], other, tmp_path / "e")
+    with pytest.raises(ValueError, match="different pairs"):
+        tables.summarise([*results, *stray], "near")
+
+
+def test_summary_means_and_differences(results):
+    summary = tables.summarise(results, "near")
+    chosen = summary.set_index(["row", "view", "metric", "bin"])
+    frames = [result.frame() for result in results]
+    by_bin = [frame.groupby("bin")["composed/l1"].mean() for frame in frames]
+    assert chosen.loc[("near", "composed", "l1", "2"), "mean"] == pytest.approx(by_bin[0][2])
+    line = chosen.loc[("far_50%", "composed", "l1", "mean")]
+    assert line["mean"] == pytest.approx(by_bin[1].mean())
+    assert line["difference"] == pytest.approx((by_bin[1] - by_bin[0]).mean())
+    assert line["difference_low"] <= line["difference"] <= line["difference_high"]
+    assert chosen.loc[("near", "composed", "l1", "mean"), "difference_high"] == 0
+
+
+def test_best_value_is_marked_in_the_right_direction(results):
+    summary = tables.summarise(results, "near")
+    for metric, better in (("psnr", np.argmax), ("l1", np.argmin)):
+        table = tables.metric_table(summary, metric, "composed", "near")
+        assert table.columns[1:4] == ["1–10 %", "20–30 %", "40–50 %"]
+        for column in (1, 4):
+            values = [float(row[column].text) for row in table.rows]
+            assert [row[column].best for row in table.rows].index(True) == better(values)
+        assert table.rows[0][5].text == "reference"
+
+
+def test_equal_values_are_all_best():
+    cells = tables.mark_best(["1.00", "1.00", "0.90", "–"], [1.001, 1.0, 0.9, math.nan], "psnr")
+    assert [cell.best for cell in cells] == [True, True, False, False]
+
+
+def test_exactly_restored_images_are_counted_not_averaged(tmp_path, pairs):
+    rows = [shifted_row("near", pairs, 0.02)]
+    result = evaluate_rows(rows, pairs, tmp_path)[0]
+    frame = pd.read_csv(result.path)
+    kept = frame.loc[frame["bin"].eq(0), "composed/psnr"].iloc[1:].mean()
+    frame.loc[0, "composed/psnr"] = math.inf
+    frame.to_csv(result.path, index=False)
+    summary = tables.summarise([result], "near")
+    table = tables.metric_table(summary, "psnr", "composed", "near")
+    assert float(table.rows[0][1].text) == pytest.approx(kept, abs=0.006)
+    assert "1 exactly restored" in table.notes[0]
+
+
+def test_markdown_and_latex_hold_hash_count_reason_and_escapes(pairs, results):
+    summary = tables.summarise(results, "near")
+    built = tables.build_tables(results, summary, "near")
+    lines = tables.caption(results, "near")
+    markdown = to_markdown(built, "Evaluation", lines)
+    assert pairs.hash in markdown
+    assert "N = 12 pairs" in markdown
+    assert "No LPIPS: LPIPS was not asked for." in markdown
+    assert "| 2.50 |" in " ".join(markdown.split())
+    for block in markdown.split("\n\n"):
+        if block.startswith("|"):
+            assert len({line.replace("\\|", "").count("|") for line in block.splitlines()}) == 1
+    latex = to_latex(built, lines)
+    assert r"far\_50\% &" in latex
+    assert r"\textbf{" in latex
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == len(built)
+    assert escape("a_b & 5 %") == r"a\_b \& 5 \%"
+
+
+def test_published_definitions_only_when_asked(pairs, results, tmp_path):
+    assert tables.as_published_table(results) is None
+    row = shifted_row("near", pairs, 0.02)
+    small, large = (
+        evaluate_rows([row], pairs, tmp_path / str(b), batch=b, as_published=True) for b in (3, 12)
+    )
+    assert small[0].info["as_published"] == pytest.approx(large[0].info["as_published"])
+    assert tables.as_published_table(small).rows[0][0].text == "near"
+
+
+def test_lpips_column_appears_with_a_network(pairs, tmp_path):
+    network = torch.nn.Module()
+    network.forward = lambda a, b: (a - b).square().mean((1, 2, 3))
+    choice = LpipsChoice("alex", network, None)
+    result = evaluate_rows([shifted_row("near", pairs, 0.02)], pairs, tmp_path, lpips=choice)
+    frame = result[0].frame()
+    np.testing.assert_allclose(frame["raw/lpips"], frame["raw/mse"], rtol=1e-4)
+    table = tables.metric_table(tables.summarise(result, "near"), "lpips", "composed", "near")
+    assert table.notes == []
+    with pytest.raises(ValueError, match="valid: auto, alex, vgg, off"):
+        build_lpips("resnet")
+
+
+def test_limit_takes_from_every_cell_and_has_a_hash_of_its_own(pairs):
+    limited = limit_pairs(pairs, 6)
+    assert sorted((p.bin, p.border) for p in limited.pairs) == [
+        (b, border) for b in (0, 2, 4) for border in (False, True)
+    ]
+    assert limited.hash != pairs.hash
+    index = pairs.pairs.index(limited.pairs[5])
+    np.testing.assert_array_equal(limited.load(5)[1], pairs.load(index)[1])
+    assert limit_pairs(pairs, None) is limit_pairs(pairs, 99) is pairs
+
+
+def test_examples_are_worst_median_and_best_of_each_bin():
+    frame = pd.DataFrame({"index": range(5), "bin": [0, 0, 0, 3, 3]})
+    frame["composed/psnr"] = [30.0, 10.0, 20.0, 9.0, 8.0]
+    assert choose_examples(frame) == [
+        ("0", "worst", 1), ("0", "median", 2), ("0", "best", 0), ("3", "worst", 4), ("3", "best", 3)
+    ]  # fmt: skip
+
+
+def test_report_writes_every_file(pairs, tmp_path):
+    rows = [shifted_row("near", pairs, 0.02), baseline_row("occluded", BaselinePool(0))]
+    made = report(rows, pairs, tmp_path)
+    for name in ("table.md", "table.tex", "summary.csv", "pairs.json", "metrics.png"):
+        assert made.files[name].stat().st_size > 300, name
+    assert made.files["examples.png"].is_file()
+    assert made.markdown == made.files["table.md"].read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two finished runs of `Alpha`, one of `Beta`, an unfinished one of `Gamma`."""
+
+    def make(name, number, value):
+        folder = tmp_path / "runs" / name / number
+        folder.mkdir(parents=True)
+        data = Data(faces="builtin", masks="builtin", size=SIZE, test_per_bin=2)
+        config = {"name": name, "data": data.model_dump(mode="json"), "model": {"name": "tiny"}}
+        metadata = {"config": json.dumps(config), "contract": "{}", "metrics": "{}"}
+        save_file({"value": torch.tensor([value])}, folder / "best.safetensors", metadata)
+        return folder
+
+    for name, number, value in (("Alpha", "001", 0.1), ("Alpha", "002", 0.2), ("Beta", "001", 0.3)):
+        facts = json.dumps({"reason": "epochs", "images": 1234, "minutes": 5.0})
+        (make(name, number, value) / "finished.json").write_text(facts)
+    make("Gamma", "001", 0.4)
+
+    class Flat(torch.nn.Module):
+        def forward(self, occluded, mask, features=None):
+            return torch.full_like(occluded, 0.5)
+
+    def load(path, device="cpu"):
+        return Flat(), {"config": {"data": {"size": SIZE, "fill": 1.0}}}
+
+    monkeypatch.setattr("engines.checkpoint.load_inpainter", load)
+    return tmp_path / "runs"
+
+
+def run_evaluate(runs, *arguments):
+    fixed = ["--runs-folder", str(runs), "--device", "cpu", "--lpips", "off", "--workers", "0"]
+    return evaluate.main([*arguments, *fixed])
+
+
+def test_evaluate_alone_takes_the_latest_finished_runs(runs, capsys):
+    assert run_evaluate(runs, "--baselines", "occluded,telea") == 0
+    text = capsys.readouterr().out
+    table = text.split("## ")[1]
+    assert [line.split("|")[1].strip() for line in table.splitlines() if "|" in line] == [
+        "", "-" * 14, "Alpha", "Beta", "Occluded input", "Telea",
+    ]  # fmt: skip
+    assert "1,234 images, 5 min" in text
+    folder = next((runs / "evaluation").iterdir())
+    assert (folder / "table.tex").is_file()
+    assert str(folder / "table.md") in text
+    saved = json.loads((folder / "pairs.json").read_text())
+    assert saved["hash"].startswith(folder.name)
+
+
+def test_runs_suite_and_checkpoint_choose_rows(runs, tmp_path, capsys):
+    latest = [f"{run.parent.name}/{run.name}" for run in comparison.finished_runs(runs)]
+    assert latest == ["Alpha/002", "Beta/001"]
+    assert len(comparison.finished_runs(runs, every=True)) == 3
+    both = comparison.resolve_runs(["alpha", "Beta/001", str(runs / "Gamma" / "001")], runs)
+    assert [f"{run.parent.name}/{run.name}" for run in both] == [
+        "Alpha/002", "Beta/001", "Gamma/001",
+    ]  # fmt: skip
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("runs: [Alpha/001, Alpha/002]\nbaselines: none\nreference: Alpha/002\n")
+    assert run_evaluate(runs, "--suite", str(suite), "--limit", "6") == 0
+    text = capsys.readouterr().out
+    assert "Δ to Alpha/002" in text
+    assert "N = 6 pairs" in text
+    weights = str(runs / "Beta" / "001" / "best.safetensors")
+    given = ["--checkpoint", weights, "--baselines", "none", "--output", str(tmp_path / "out")]
+    assert run_evaluate(runs, *given) == 0
+    assert (tmp_path / "out" / "summary.csv").is_file()
+
+
+def test_own_images_and_one_mask(runs, tmp_path, capsys):
+    from PIL import Image
+
+    (tmp_path / "own").mkdir()
+    for i in range(3):
+        image = keyed_rng(i).integers(0, 256, (40, 48, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / "own" / f"{i}.png")
+    mask = np.zeros((40, 48), np.uint8)
+    mask[10:20, 14:30] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    where = ["--images", str(tmp_path / "own"), "--masks", str(tmp_path / "mask.png")]
+    assert run_evaluate(runs, "--runs", "Beta", "--baselines", "telea", *where) == 0
+    assert "N = 3 pairs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runs", "Delta"], "finished: Alpha/001, Alpha/002, Beta/001"),
+        (["--suite", "none.yaml"], "none.yaml: no such suite"),
+        (["--checkpoint", "gone.safetensors"], "gone.safetensors: no such weights file"),
+        (["--baselines", "fast"], "unknown baseline 'fast'"),
+        (["--runs", "none", "--baselines", "none"], "nothing to compare"),
+        (["--reference", "Delta", "--baselines", "none", "--limit", "6"], "rows: Alpha, Beta"),
+        (["--images", "a", "--masks", "b"], "--images a: no such"),
+    ],
+)
+def test_errors_say_what_would_be_valid(runs, capsys, arguments, message):
+    assert run_evaluate(runs, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_finished_run_says_which_command_makes_one(tmp_path, capsys):
+    assert run_evaluate(tmp_path / "runs") == 2
+    assert "python train_inpainting.py Reconstruction" in capsys.readouterr().err
+
+
+def test_truncated_weights_are_named(runs):
+    path = runs / "Beta" / "001" / "best.safetensors"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"best\.safetensors: is truncated"):
+        comparison.read_trained(path)
+
+
+def test_recorded_folders_are_used_again(runs):
+    folder = runs / "Beta" / "001"
+    record = [{"data": {"faces": "some/faces", "masks": {"source": "folder", "folder": "m"}}}]
+    (folder / "environment.json").write_text(json.dumps(record))
+    data = comparison.read_trained(folder / "best.safetensors").data
+    assert data.faces.endswith("faces")
+    assert data.masks.endswith("m")
+    with pytest.raises(FileNotFoundError, match="some/faces"):
+        comparison.group_by_pairs([comparison.read_trained(folder / "best.safetensors")])
+
+
+def test_suite_of_the_project_is_valid_and_a_wrong_key_is_named(tmp_path):
+    suite = comparison.load_suite(comparison.Path("ablations/suites/reconstruction.yaml"))
+    assert suite.runs[0] == suite.reference == "Reconstruction"
+    wrong = tmp_path / "s.yaml"
+    wrong.write_text("runs: [a]\nrows: 3\n")
+    with pytest.raises(ValueError, match="unknown key 'rows'; valid: name, description, runs"):
+        comparison.load_suite(wrong)
