@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from data.contract import binarise, mask_warning
 from data.faces import Faces
 from data.masks import RATIO_BINS, bin_of, touches_border
 from data.transforms import list_images, load_mask, load_square
+
+logger = logging.getLogger(__name__)
 
 PROTOCOL = 1  # raised when the meaning of a pair changes, so that old hashes no longer match
 
@@ -144,7 +147,7 @@ def pair_folders(
 
     Raises FileNotFoundError or ValueError that names what has no partner.
     """
-    files = list_images(images) if images.is_dir() else [images]
+    files = [images] if images.is_file() else list_images(images)
     if not files:
         raise FileNotFoundError(f"{images}: no images (jpg, png, webp, bmp)")
     partners = _partners(files, masks, by)
@@ -159,6 +162,8 @@ def pair_folders(
         ratio = float(mask.mean())
         if ratio in (0.0, 1.0):
             raise ValueError(f"{mask_file}: {mask_warning(ratio)}")
+        if warning := mask_warning(ratio):
+            logger.warning("%s: %s", mask_file, warning)
         ratio_bin = bin_of(ratio)
         pairs.append(
             Pair(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 import losses
 import models
@@ -73,6 +73,11 @@ class Data(_Part):
     test_per_bin: Positive = 500
 
 
+def _yaml_no(value: Any) -> Any:
+    """YAML reads a bare `no` as false."""
+    return "no" if value is False else value
+
+
 class Optimizer(_Part):
     name: Literal["adam", "adamw"] = "adam"
     lr: PositiveFloat = 1e-3
@@ -96,7 +101,7 @@ class Training(_Part):
     max_minutes: PositiveFloat | None = None
     batch_size: Positive = 8
     accumulate: Positive = 1
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_yaml_no)] = "no"
     generator: Optimizer = Optimizer()
     discriminator: Optimizer = Optimizer()
     learning_rate: LearningRate = LearningRate()

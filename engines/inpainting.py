@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -15,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from data.contract import compose, hide
 from data.loaders import Batch
 from data.pairs import FrozenPairs
-from data.transforms import to_tensor, to_uint8
+from data.transforms import to_tensor
 from engines.config import LearningRate, RunConfig
 from engines.inference import Deoccluder
 from engines.runtime import Runtime
@@ -25,7 +24,6 @@ from metrics.image import ImageMetrics
 logger = logging.getLogger(__name__)
 
 VALIDATION_BATCH = 16
-EXAMPLE_COLUMNS = ("input", "mask", "prediction", "restored", "target")
 
 
 class NonFiniteLossError(RuntimeError):
@@ -242,15 +240,13 @@ def load_pairs(
     return target, mask, hide(target, mask, fill)
 
 
-def examples(trainer: Trainer, pairs: FrozenPairs, count: int = 6) -> list[list[np.ndarray]]:
-    """Rows of uint8 pictures in the order of EXAMPLE_COLUMNS, of pairs spread over the bins."""
+def examples(trainer: Trainer, pairs: FrozenPairs, count: int = 6) -> list[dict[str, Tensor]]:
+    """Input, mask, prediction, restored and target, each (C, H, W), of pairs spread over the bins."""
     indices = [len(pairs) * i // count for i in range(count)]
     target, mask, occluded = load_pairs(pairs, indices, trainer.config.data.fill)
     model = Deoccluder(trainer.ema.module, trainer.config.data.size, device=trainer.runtime.device)
     prediction = model.restore_batch(occluded, mask).cpu()
     restored = compose(prediction, occluded, mask)
-    pictures = [to_uint8(images) for images in (occluded, prediction, restored, target)]
-    holes = mask[:, 0].to(torch.uint8).numpy()
-    return [
-        [pictures[0][i], holes[i], *(column[i] for column in pictures[1:])] for i in range(count)
-    ]
+    names = ("input", "mask", "prediction", "restored", "target")
+    columns = (occluded, mask, prediction, restored, target)
+    return [dict(zip(names, (c[i] for c in columns), strict=True)) for i in range(count)]

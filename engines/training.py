@@ -18,17 +18,13 @@ from engines import figures
 from engines.config import Optimizer, RunConfig
 from engines.datasets import Sources, open_sources
 from engines.fit import Fit
-from engines.inpainting import EXAMPLE_COLUMNS, Trainer, examples
-from engines.picture_grid import picture_grid
+from engines.inpainting import Trainer, examples
 from engines.run_folder import RunFolder, dump_config
 from engines.runtime import Runtime, available_cores, device_name, start_runtime, versions
-from engines.tables import BIN_LABELS
 from models.blocks import count_parameters
 from models.features import VGGFeatures
 
 logger = logging.getLogger(__name__)
-
-ROWS = 6  # pictures in an epoch's grid, one a ratio bin
 
 
 @dataclass(frozen=True)
@@ -149,9 +145,8 @@ def draw_epoch(folder: RunFolder):
     """A function that saves, and shows where something can show it, the picture grid of an epoch."""
 
     def draw(trainer: Trainer, pairs, epoch: int) -> None:
-        labels = [BIN_LABELS[str(pairs.pairs[len(pairs) * i // ROWS].bin)] for i in range(ROWS)]
-        figure = picture_grid(examples(trainer, pairs, ROWS), EXAMPLE_COLUMNS, labels)
-        figures.save_figure(figure, folder.figures / f"epoch_{epoch:03d}.png")
+        figure = figures.examples_grid(examples(trainer, pairs))
+        figures.save(figure, folder.figures / f"epoch_{epoch:03d}.png")
         figures.show(figure)
 
     return draw
@@ -255,7 +250,7 @@ def _train_locked(config, runtime, sources, folder, continued, max_minutes) -> O
                          "step": fit.progress.best_step},
             }
         )  # fmt: skip
-        figures.save_figure(figures.loss_curves(folder.metrics), folder.figures / "losses.png")
+        figures.save(figures.loss_curves(folder.metrics), folder.figures / "losses.png")
     return Outcome(folder, reason, trainer.step, images, minutes, runtime.is_main)
 
 

@@ -25,7 +25,7 @@ TINY = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config():
     """A factory: the named run, shrunk until an epoch takes about a second on built-in faces."""
 

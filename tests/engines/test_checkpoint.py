@@ -22,7 +22,7 @@ def tensors(value: float) -> dict:
 
 
 def test_checkpoint_comes_back_whole(tmp_path):
-    save_checkpoint(tmp_path / "last", tensors(1), {"step": 7, "random": torch.get_rng_state()})
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 7, "random": torch.get_rng_state()})
     networks, state = load_checkpoint(tmp_path / "last")
     torch.testing.assert_close(networks["generator"]["a.weight"], torch.ones(3, 2))
     assert networks["ema"]["n"].item() == 4
@@ -36,10 +36,10 @@ def no_space(*args, **kwargs):
 
 @pytest.mark.parametrize("writer", ["save_file", "_flush"])
 def test_no_space_leaves_the_last_good_checkpoint(tmp_path, monkeypatch, writer):
-    save_checkpoint(tmp_path / "last", tensors(1), {"step": 1})
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 1})
     monkeypatch.setattr(checkpoint, writer, no_space)
     with pytest.raises(CheckpointError, match=r"No space left.*kept"):
-        save_checkpoint(tmp_path / "last", tensors(2), {"step": 2})
+        save_checkpoint(tmp_path / "last", tensors(2.0), {"step": 2})
     networks, state = load_checkpoint(tmp_path / "last")
     assert state["step"] == 1
     assert networks["generator"]["a.weight"][0, 0] == 1
@@ -57,14 +57,14 @@ def test_no_space_leaves_the_last_good_weights(tmp_path, monkeypatch):
 
 
 def test_a_stop_between_the_renames_loses_nothing(tmp_path):
-    save_checkpoint(tmp_path / "last", tensors(1), {"step": 3})
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 3})
     (tmp_path / "last").rename(tmp_path / ".last.old")
     assert load_checkpoint(tmp_path / "last")[1]["step"] == 3
 
 
 @pytest.mark.parametrize("name", [checkpoint.NETWORKS, checkpoint.STATE])
 def test_truncated_checkpoint_is_named(tmp_path, name):
-    save_checkpoint(tmp_path / "last", tensors(1), {"step": 3})
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 3})
     path = tmp_path / "last" / name
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CheckpointError, match="damaged"):

@@ -35,14 +35,9 @@ def assert_same_weights(one: RunFolder, other: RunFolder) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, tiny_config):
     """An uninterrupted run of two epochs of three steps."""
-    from conftest import TINY
-
-    from engines.config import load_config
-
-    config = load_config("ablationv1", "quick", TINY)
-    return train(config, None, tmp_path_factory.mktemp("whole"), device="cpu")
+    return train(tiny_config(), None, tmp_path_factory.mktemp("whole"), device="cpu")
 
 
 def test_a_run_leaves_everything_behind(whole):

@@ -1,0 +1,88 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.cache import SharedStore, cache_faces
+from data.faces import builtin_faces
+from data.loaders import PositionSampler, TrainingPairs, training_loader
+from data.masks import MaskGenerator
+
+
+@pytest.fixture
+def pairs():
+    return TrainingPairs(builtin_faces("train", 5, 32), MaskGenerator(32), seed=1, flip=True)
+
+
+def sampler(start=0, stop=4, accumulate=1, rank=0, processes=1, batch=4):
+    return PositionSampler(batch, start, stop, accumulate, rank, processes)
+
+
+def read(pairs, sampler, workers=0):
+    return list(training_loader(pairs, sampler, workers))
+
+
+def test_batches_do_not_depend_on_workers(pairs):
+    for mine, theirs in zip(read(pairs, sampler()), read(pairs, sampler(), 2), strict=True):
+        assert torch.equal(mine.image, theirs.image)
+        assert torch.equal(mine.mask, theirs.mask)
+        assert mine.names == theirs.names
+
+
+def test_continuing_gives_the_batches_that_were_left(pairs):
+    whole, rest = read(pairs, sampler()), read(pairs, sampler(start=2))
+    assert len(rest) == 2
+    for mine, theirs in zip(whole[2:], rest, strict=True):
+        assert torch.equal(mine.image, theirs.image)
+        assert torch.equal(mine.mask, theirs.mask)
+
+
+def test_processes_and_parts_share_out_the_same_batch():
+    whole = list(sampler())
+    shared = [list(sampler(accumulate=2, rank=rank, processes=2)) for rank in (0, 1)]
+    for step, batch in enumerate(whole):
+        parts = [shared[rank][2 * step + part] for part in (0, 1) for rank in (0, 1)]
+        assert [position for part in parts for position in part] == batch
+
+
+def test_an_uneven_share_is_refused():
+    with pytest.raises(ValueError, match="multiple of 3"):
+        sampler(processes=3)
+
+
+def test_each_round_visits_every_face_once_in_a_new_order(pairs):
+    names = [pairs[p][2] for p in range(15)]
+    rounds = [names[i : i + 5] for i in (0, 5, 10)]
+    assert all(sorted(r) == sorted(pairs.faces.names) for r in rounds)
+    assert rounds[0] != rounds[1] or rounds[1] != rounds[2]
+
+
+def test_masks_are_new_each_round_and_training_draws_all_bins(pairs):
+    masks = torch.stack([pairs[p][1] for p in range(120)]).float()
+    assert len({m.numpy().tobytes() for m in masks}) == 120
+    bins = np.digitize(masks.mean(dim=(1, 2, 3)).numpy(), [0.1, 0.2, 0.3, 0.4, 0.5])
+    assert set(bins) == set(range(6))
+    assert np.bincount(bins).min() > 5
+
+
+def test_flips_happen_in_about_half(pairs):
+    faces = {name: pairs.faces[i] for i, name in enumerate(pairs.faces.names)}
+    flipped = 0
+    for position in range(60):
+        image, _, name = pairs[position]
+        original = faces[name].transpose(2, 0, 1)
+        same = np.array_equal(image.numpy(), original)
+        assert same or np.array_equal(image.numpy(), original[..., ::-1])
+        flipped += not same
+    assert 15 < flipped < 45
+
+
+def test_cached_images_do_not_travel_to_workers():
+    """A spawned worker gets a handle, not the pixels; a forked one shares the pages."""
+    faces = cache_faces(builtin_faces("train", 8, 64), "ram", 1.0, Path())
+    assert isinstance(faces.read, SharedStore)
+    assert faces.read.tensor.is_shared()
+    disk = TrainingPairs(builtin_faces("train", 8, 64), MaskGenerator(64), 0)
+    assert len(pickle.dumps(disk)) < 20_000
