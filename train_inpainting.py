@@ -9,7 +9,8 @@ from engines.config import ConfigError, available_runs, load_config, read_yaml
 from engines.datasets import choose_profile, data_root
 from engines.inpainting import NonFiniteLossError
 from engines.runtime import say_progress
-from engines.training import dry_run, summarise_run, train
+from engines.summary import summarise_run
+from engines.training import dry_run, train
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.device,
         )
         if outcome.is_main:
-            print(summarise_run(outcome, root, arguments.device))
+            print(summarise_run(outcome, root, arguments.output, arguments.device))
     except (
         ConfigError,
         CheckpointError,

@@ -141,7 +141,7 @@ def _report(
         folder = options.output / pairs.hash[:12]
     logger.info("%d pairs (%s), hash %s", len(pairs), pairs.description, pairs.hash[:12])
     if "biharmonic" in names:
-        seconds = len(pairs) * 4e-3 * (pairs.size / 64) ** 2.2 / max(1, pool.workers)
+        seconds = len(pairs) * 8e-3 * (pairs.size / 64) ** 2.2 / max(1, pool.workers)
         logger.info(
             "biharmonic takes about %.1f min here unless its values are kept from before; "
             "--baselines %s leaves it out",

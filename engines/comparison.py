@@ -183,18 +183,25 @@ def group_by_pairs(
         update |= {"test_per_bin": per_bin} if per_bin else {}
         update |= {"invert_mask": True} if invert_mask else {}
         if data_folder is not None:
-            original = member.config["data"]
-            update |= {"faces": original["faces"], "masks": original["masks"]}
+            update |= _below(Path(data_folder), member.config["data"])
         data = member.data.model_copy(update=update)
         fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
         key = json.dumps([getattr(data, field) for field in fields])
         if key not in frozen:
             # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-            root = data_root(data_folder) if data_folder is not None else None
+            open_ended = data_folder is not None or data.faces == "auto"
+            root = data_root(data_folder) if open_ended else None
             frozen[key] = limit_pairs(open_sources(data, root).frozen("test"), limit)
         pairs = frozen[key]
         groups.setdefault(pairs.hash, Group(pairs, [])).members.append(member)
     return list(groups.values())
+
+
+def _below(root: Path, config: dict[str, Any]) -> dict[str, str]:
+    """The configured folders where they exist below `root`, else whatever faces `root` holds."""
+    faces, masks = config["faces"], config["masks"]
+    named = not Path(faces).is_absolute() and (root / faces).is_dir()
+    return {"faces": faces if named else "auto", "masks": masks}
 
 
 def group_by_folders(

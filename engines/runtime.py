@@ -42,8 +42,7 @@ class Runtime:
 
     def prepare(self, *things):
         """Networks and optimizers, wrapped for this runtime."""
-        prepared = self.accelerator.prepare(*things)
-        return prepared
+        return self.accelerator.prepare(*things)
 
     def unwrap(self, network: nn.Module) -> nn.Module:
         return self.accelerator.unwrap_model(network)
@@ -78,6 +77,10 @@ class Runtime:
 
     def wait(self) -> None:
         self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Leave the process group, where there is one."""
+        self.accelerator.end_training()
 
     def main_first(self) -> contextlib.AbstractContextManager:
         """The main process runs the block before the others (downloads, caches)."""

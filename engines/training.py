@@ -203,6 +203,7 @@ def train(
     finally:
         if runtime.is_main:
             folder.unlock()
+        runtime.close()
 
 
 def _shared_new_folder(runtime: Runtime, output: Path, config: RunConfig) -> RunFolder:

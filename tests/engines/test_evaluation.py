@@ -383,6 +383,18 @@ def test_recorded_folders_are_used_again(runs):
         comparison.group_by_pairs([comparison.read_trained(folder / "best.safetensors")])
 
 
+def test_a_data_folder_given_is_the_one_that_is_used(runs, tmp_path):
+    from PIL import Image
+
+    for split in ("train", "val", "test"):
+        (tmp_path / "faces" / split).mkdir(parents=True)
+        Image.new("RGB", (40, 40), "red").save(tmp_path / "faces" / split / "a.png")
+    trained = comparison.read_trained(runs / "Beta" / "001" / "best.safetensors")
+    group = comparison.group_by_pairs([trained], tmp_path / "faces", per_bin=1)[0]
+    assert len(group.pairs) == 6
+    assert group.pairs.load(0)[0].reshape(-1, 3).tolist() == [[255, 0, 0]] * SIZE**2
+
+
 def test_suite_of_the_project_is_valid_and_a_wrong_key_is_named(tmp_path):
     suite = comparison.load_suite(comparison.Path("ablations/suites/reconstruction.yaml"))
     assert suite.runs[0] == suite.reference == "Reconstruction"
