@@ -181,7 +181,7 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     numbers = frame.select_dtypes("number")
     if frame.empty or x not in numbers:
         raise ValueError(f"{metrics_csv}: no rows with a number in column {x!r}")
-    losses = [c for c in numbers if c.startswith("loss/") and (numbers[c] > 0).any()]
+    losses = [c for c in numbers if c.startswith("train/") and (numbers[c] > 0).any()]
     scores = [c for c in numbers if c.startswith("val/") and numbers[c].notna().any()]
     composed = [c for c in scores if "composed/" in c]
     scores = [c for c in (composed or scores) if c.rsplit("/", 1)[-1] in ("psnr", "ssim", "l1")]
@@ -193,7 +193,7 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     for axis, columns in zip(axes, panels, strict=True):
         for i, column in enumerate(columns):
-            name = column.removeprefix("loss/")
+            name = column.removeprefix("train/")
             marker = "o" if len(frame) < 3 else None
             colour = COLOURS[i % len(COLOURS)]
             axis.plot(

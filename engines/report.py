@@ -21,9 +21,10 @@ RANKS = ("worst", "median", "best")
 
 @dataclass(frozen=True)
 class Report:
-    """What a comparison left behind."""
+    """What a comparison left behind; `headline` is `markdown` as far as PSNR and SSIM."""
 
     markdown: str
+    headline: str
     files: dict[str, Path]
 
 
@@ -67,8 +68,9 @@ def report(
         figures.show(figure)
     files["values of each image"] = folder / "rows"
     lines = tables.caption(results, reference)
-    text = to_markdown(tables.build_tables(results, summary, reference), title, lines)
-    return Report(text, files)
+    built = tables.build_tables(results, summary, reference)
+    texts = [to_markdown(chosen, title, lines) for chosen in (built, built[:2])]
+    return Report(*texts, files)
 
 
 def choose_examples(frame, column: str = "composed/psnr") -> list[tuple[str, str, int]]:

@@ -28,7 +28,7 @@ def summarise_run(outcome: Outcome, root: Path | None, output: Path, device: str
     folder = outcome.folder
     lines = [
         "",
-        report.markdown,
+        report.headline,
         f"trained   {outcome.images} images in {outcome.minutes:.1f} min "
         f"({REASONS[outcome.reason]})",
         f"table     {report.files['table.md']}",

@@ -89,7 +89,7 @@ def test_ratio_figure_without_values_says_so():
 def test_loss_curves_show_losses_and_composed_scores(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text(
-        "step,epoch,loss/l1,loss/total,val/composed/psnr,val/raw/psnr\n1,1,2,5,20,19\n2,2,1,4,21,20\n"
+        "step,epoch,train/l1,train/total,val/composed/psnr,val/raw/psnr\n1,1,2,5,20,19\n2,2,1,4,21,20\n"
     )
     figure = figures.loss_curves(path)
     titles = [axis.get_title(loc="left") for axis in figure.axes]

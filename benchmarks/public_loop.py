@@ -1,0 +1,152 @@
+"""One training step in the order in which the De-Occlusion Face Model's public code does it.
+
+Written from a description of that order, nothing is copied. The arithmetic of the two updates is that
+of `engines.inpainting.train_step` with the corrected order of clearing gradients, so that both
+give the same weights; what differs is what is done again or done for nothing:
+
+- one VGG pass for the perceptual and one for the style term, of the prediction and of the target;
+- five discriminator passes: D(fake) for the generator's loss with gradients for D too, which are
+  cleared; D(real) and D(fake) for its own loss; both once more for the values to be logged;
+- L1, PSNR and SSIM of every batch on the CPU.
+
+There is no EMA in it, and the optimizers are the project's fused ones: ours wins nothing there.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+import models
+from engines.inpainting import Part, Trainer
+from engines.training import create_optimizer
+from losses import LossInputs, discriminator_loss
+from metrics.image import l1, psnr, ssim
+from models.features import VGGFeatures
+
+LOOPS = ("frozen", "kept")  # whether the VGG's own weights ask for gradients
+
+
+class PublicLoop:
+    """Networks that start as a trainer's do, updated in the public order.
+
+    Args:
+        trainer: gives configuration, weights, loss terms and, with "frozen", the VGG itself.
+        loop: "kept": the VGG is not frozen, so that the target's features keep their graph and the
+            backward pass goes through it, for gradients that nobody uses; "frozen": it is, the
+            target's passes leave no graph and the comparison is the more lenient one.
+    """
+
+    def __init__(self, trainer: Trainer, loop: str) -> None:
+        if loop not in LOOPS:
+            raise ValueError(f"public loop {loop!r} is not one of {', '.join(LOOPS)}")
+        config, self.runtime = trainer.config, trainer.runtime
+        options = config.model_options()
+        if "pretrained" in options:
+            options["pretrained"] = False  # the weights are the trainer's
+        self.generator = models.create_inpainter(config.model.name, **options)
+        self.discriminator = models.create_discriminator(
+            config.discriminator.name, **config.discriminator.options
+        )
+        self._start_as(trainer)
+        training = config.training
+        self.generator_optimizer = create_optimizer(training.generator, self.generator)
+        self.discriminator_optimizer = create_optimizer(training.discriminator, self.discriminator)
+        self.terms, self.weights = trainer.loss.terms, trainer.loss.weights(0.0)
+        self.kind = trainer.loss.adversarial_kind
+        self.extractors = {
+            name: net if loop == "frozen" else copy.deepcopy(net).requires_grad_(True)
+            for name, net in trainer.extractors.items()
+        }
+
+    def _start_as(self, trainer: Trainer) -> None:
+        for name in ("generator", "discriminator"):
+            mine, given = getattr(self, name), self.runtime.unwrap(getattr(trainer, name))
+            mine.load_state_dict(given.state_dict())
+            wanted = dict(given.named_parameters())
+            for key, parameter in mine.named_parameters():
+                parameter.requires_grad_(wanted[key].requires_grad)
+            mine.to(self.runtime.device)
+            if trainer.config.training.channels_last:
+                mine.to(memory_format=torch.channels_last)
+
+    def step(self, part: Part) -> dict[str, float]:
+        """One update of both networks. Returns the values that the loop would log."""
+        critic = self.discriminator
+        self.generator.train()
+        with self.runtime.autocast():
+            fake = self.generator(part.occluded, part.mask)
+        fake = fake.float()
+        self.generator_optimizer.zero_grad(set_to_none=True)
+        with self.runtime.autocast():
+            total = self.generator_loss(fake, part)
+        total.backward()
+        self.generator_optimizer.step()
+
+        # corrected: what the generator's backward pass left in the discriminator is cleared here
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        with self.runtime.autocast():
+            loss = discriminator_loss(self.kind, critic(part.target), critic(fake.detach()))
+        loss.backward()
+        self.discriminator_optimizer.step()
+        with self.runtime.autocast():
+            again = discriminator_loss(self.kind, critic(part.target), critic(fake.detach()))
+        for net in self.extractors.values():
+            net.zero_grad(set_to_none=True)
+        logged = {"total": total.item(), "discriminator": loss.item(), "after": again.item()}
+        return logged | measure(fake.detach().cpu(), part.target.cpu())
+
+    def generator_loss(self, fake: Tensor, part: Part) -> Tensor:
+        """The weighted terms; each feature term runs its own passes."""
+        total = 0.0
+        for name, term in self.terms.items():
+            if not self.weights[name]:
+                continue
+            found, wanted = {}, {}
+            if hasattr(term, "layers"):
+                net = self.extractors[term.network]
+                found = {term.network: features_of(net, fake, term.layers)}
+                wanted = {term.network: features_of(net, part.target, term.layers)}
+            logits = self.discriminator(fake) if hasattr(term, "kind") else None
+            inputs = LossInputs(fake, part.target, part.mask, logits, found, wanted)
+            total = total + self.weights[name] * term(inputs)
+        return total
+
+
+def features_of(net: VGGFeatures, image: Tensor, layers: list[str]) -> dict[str, Tensor]:
+    """Only these layers, no deeper than they need."""
+    left = {index: name for index, name in net.wanted.items() if name in layers}
+    x, found = (image - net.mean) / net.std, {}
+    for index, layer in enumerate(net.features[: max(left) + 1]):
+        x = layer(x)
+        if index in left:
+            found[left[index]] = x
+    return found
+
+
+@torch.no_grad()
+def measure(prediction: Tensor, target: Tensor) -> dict[str, float]:
+    """L1, PSNR and SSIM of a batch."""
+    return {f.__name__: f(prediction, target).mean().item() for f in (l1, psnr, ssim)}
+
+
+def largest_difference(ours: nn.Module, theirs: nn.Module, gradients: bool) -> float:
+    """max over parameters of |a - b| / |b| (Euclidean norms), of gradients or of weights.
+
+    A parameter counts with at least one millionth of the largest norm, so that gradients that are
+    zero but for rounding do not decide.
+    """
+    pairs = []
+    other = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        a, b = parameter, other[name]
+        if gradients:
+            if (a.grad is None) != (b.grad is None):
+                raise ValueError(f"only one of the two loops gave {name} a gradient")
+            if a.grad is None:
+                continue
+            a, b = a.grad, b.grad
+        a, b = a.detach().double(), b.detach().double()
+        pairs.append(((a - b).norm().item(), b.norm().item()))
+    floor = 1e-6 * max(norm for _, norm in pairs)
+    return max(difference / max(norm, floor, 1e-30) for difference, norm in pairs)

@@ -1,0 +1,294 @@
+# %% [markdown]
+# # The whole story, a cell at a time
+#
+# Faces, masks, hiding and composing, the model, its losses, a few training steps, the restored
+# picture and a table against the baselines. Run it cell by cell in Spyder, VS Code or Jupyter, from
+# the project's folder; pictures appear inline. `python walkthrough.py` runs it in one go, about a
+# minute on two CPU cores. Every picture also goes to `OUTPUT`.
+#
+# Nothing here is a toy version: each cell calls what `train_inpainting.py`, `evaluate.py` and
+# `deocclude.py` call, only smaller. This file has no `if __name__ == "__main__":`, which cells
+# cannot live under; it is safe on Windows without one because it starts no worker processes.
+
+# %% Settings: enlarge these, then run everything below again
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from data.builtin_faces import render_face
+from data.contract import compose, hide, hole_ratio
+from data.loaders import PositionSampler, TrainingPairs, training_loader
+from data.masks import RATIO_BINS, touches_border
+from data.transforms import load_image, to_tensor, to_uint8
+from engines import figures
+from engines.baselines import LABELS, BaselinePool
+from engines.checkpoint import save_release
+from engines.config import available_runs, load_config
+from engines.datasets import data_root, open_sources
+from engines.evaluation import baseline_row, evaluate_rows, model_row
+from engines.fit import CONTRACT
+from engines.inference import load_deoccluder
+from engines.inpainting import examples, loss_inputs, train_step
+from engines.picture_grid import picture_grid
+from engines.runtime import device_name, start_runtime
+from engines.table_writers import to_markdown
+from engines.tables import build_tables, caption, summarise
+from engines.training import build_trainer
+from models import create_discriminator, create_inpainter
+from models.blocks import count_parameters
+
+RUN = "ablationv1"  # any name that `python train_inpainting.py --list` prints
+DATA = None  # a folder; None: $DEOCCLUDE_DATA, else datasets/, else built-in faces; or "builtin"
+SIZE = 64  # side in pixels, at least 32
+BATCH = 8
+STEPS = 40  # a real run makes thousands
+TRAIN_FACES = 320
+PER_BIN = 4  # test pairs in each of the six ratio bins
+FEATURES = "random"  # VGG-19 of the losses; "auto" fetches the published weights, 550 MB
+OUTPUT = Path("runs/walkthrough")
+
+root = None if DATA == "builtin" else data_root(DATA)
+config = load_config(
+    RUN,
+    profile="quick" if root is None else "small",
+    overrides=[
+        f"data.size={SIZE}",
+        f"data.builtin_images={TRAIN_FACES}",
+        f"data.train_images={TRAIN_FACES}",
+        f"data.test_per_bin={PER_BIN}",
+        "data.workers=0",
+        "training.epochs=1",
+        f"training.epoch_images={STEPS * BATCH}",
+        f"training.batch_size={BATCH}",
+        f"training.learning_rate.warmup_steps={STEPS // 8}",
+        f"training.features_weights={FEATURES}",
+        "training.mixed_precision=no",
+    ],
+)
+runtime = start_runtime(config.training.mixed_precision, seed=config.training.seed)
+sources = open_sources(config.data, root)
+
+
+def present(figure, name):
+    """A figure is a file first, and inline where something can show it."""
+    print("picture:", figures.save(figure, OUTPUT / f"{name}.png"))
+    figures.show(figure)
+
+
+print(f"{config.name} at {SIZE} px on {device_name(runtime.device)}")
+print("data:", sources.words("train", PER_BIN).rsplit(",", 1)[0])
+
+
+# %% [markdown]
+# ## 1. Faces
+#
+# Square RGB pictures, split so that nobody is in two splits. The built-in ones are rendered from
+# an index. Look for what a model could learn here: symmetry, where eyes and mouth sit, skin that
+# keeps its shading. They are no photographs, and numbers on them say little about photographs.
+
+# %%
+faces = sources.training_faces(OUTPUT)
+sheet = [[faces[(8 * row + column) % len(faces)] for column in range(8)] for row in range(6)]
+present(picture_grid(sheet, upscale=max(1, 96 // SIZE)), "1-faces")
+print(f"{len(faces)} training faces, {sheet[0][0].dtype} {sheet[0][0].shape}")
+
+
+# %% [markdown]
+# ## 2. Masks
+#
+# White (1) is the hole. Six bins of hole area, each with masks clear of the border and masks that
+# touch it: a hole at the border has known pixels on one side only and is harder. Scores are given
+# for each bin, because a mean over unknown hole sizes cannot be compared with anybody else's.
+
+# %%
+masks, ratios = [], []
+for border in (False, True):
+    row = [sources.masks.fixed("test", 0, ratio_bin, border) for ratio_bin in range(6)]
+    assert all(touches_border(mask) == border for mask in row)
+    masks.append(row)
+    ratios.append([f"{mask.mean():.1%}" for mask in row])
+titles = [f"{low:.0%} to {high:.0%}" for low, high in RATIO_BINS]
+labels = ["clear of\nthe border", "touching\nthe border"]
+present(picture_grid(masks, titles, labels, ratios), "2-masks")
+
+
+# %% [markdown]
+# ## 3. Hiding and composing
+#
+# The only two places where image and mask meet. `hide` makes what the model sees. `compose` takes
+# the prediction inside the hole and the input outside of it, so known pixels can never get worse.
+# Here a mirrored face stands in for the prediction, to make plain which pixels come from where.
+
+# %%
+image = to_tensor(np.stack([faces[i] for i in range(4)]))  # (4, 3, H, W), float32 in [0, 1]
+mask = to_tensor(np.stack([masks[i % 2][i + 1] for i in range(4)]))  # (4, 1, H, W) of {0, 1}
+occluded = hide(image, mask, config.data.fill)
+stand_in = image.flip(-1)
+restored = compose(stand_in, occluded, mask)
+
+names = ("image", "mask", "occluded", "stand-in", "restored")
+columns = (image, mask, occluded, stand_in, restored)
+rows = [dict(zip(names, (c[i] for c in columns), strict=True)) for i in range(4)]
+present(figures.examples_grid(rows, scores=False), "3-hide-compose")
+
+known = (mask == 0).expand_as(image)
+print("hole ratios:", ", ".join(f"{ratio:.1%}" for ratio in hole_ratio(mask)))
+print("known pixels kept bit for bit:", torch.equal(restored[known], image[known]))
+
+
+# %% [markdown]
+# ## 4. The model
+#
+# IFACENET: one or two sub-encoders side by side, self-attention over all positions, dilated
+# convolutions for a wider view, a decoder without skip connections. Each ablation removes one
+# part, so its score says what that part is worth. Note where the parameters are: the light encoder
+# is 0.4 % of the full model, the ResNet-50 three quarters of it.
+
+# %%
+PARTS = ("encoders", "attention", "dilations", "decoder")
+print(f"{'million parameters':30}{'total':>10}" + "".join(f"{part:>11}" for part in PARTS))
+for name in [name for name in available_runs() if "published" not in name]:
+    variant = load_config(name)
+    with torch.device("meta"):  # shapes only: counting needs neither memory nor a download
+        network = create_inpainter(
+            variant.model.name, **variant.model_options() | {"pretrained": False}
+        )
+    counts = [count_parameters(network.get_submodule(part)) / 1e6 for part in PARTS]
+    print(
+        f"{variant.name:30}{count_parameters(network) / 1e6:10.2f}"
+        + "".join(f"{count:11.2f}" for count in counts)
+    )
+critic = create_discriminator(config.discriminator.name, **config.discriminator.options)
+print(f"{'discriminator':30}{count_parameters(critic) / 1e6:10.2f}")
+
+# %% What passes between the parts of the run chosen above
+trainer = build_trainer(config, runtime, len(faces))
+model = runtime.unwrap(trainer.generator)
+with torch.no_grad():
+    encoded = model.encode(occluded.to(runtime.device))
+    attended = model.attention(torch.cat(list(encoded.values()), dim=1))
+    widened = model.dilations(attended)
+    prediction = model.decoder(widened)
+stages = {"occluded": occluded} | {f"encoder {name}": x for name, x in encoded.items()}
+stages |= {"attention": attended, "dilations": widened, "prediction": prediction}
+for name, tensor in stages.items():
+    print(f"{name:20}{tuple(tensor.shape)}")
+
+
+# %% [markdown]
+# ## 5. The losses of one batch
+#
+# Named terms and their weights, straight from the YAML. Read the last column: it is what each term
+# pulls with before any training. `adversarial` is the generator's: how far the discriminator is from
+# taking the prediction for a real picture. It starts near ln 2 = 0.69, a coin toss.
+
+# %%
+pairs = TrainingPairs(faces, sources.masks, config.training.seed, config.data.flip)
+sampler = PositionSampler(BATCH, start=0, stop=STEPS, accumulate=1, rank=0, processes=1)
+loader = training_loader(pairs, sampler, workers=0)
+
+part = trainer.to_part(next(iter(loader)))
+with torch.no_grad():
+    guess = trainer.generator(part.occluded, part.mask)
+    total, terms = trainer.loss(loss_inputs(trainer, trainer.discriminator, guess, part))
+weights = trainer.loss.weights(epoch=0)
+print(f"{'term':14}{'value':>10}{'weight':>10}{'product':>10}")
+for name, value in terms.items():
+    print(f"{name:14}{value:10.4f}{weights[name]:10.2f}{weights[name] * value:10.4f}")
+print(f"{'total':14}{total:30.4f}")
+
+
+# %% [markdown]
+# ## 6. A few training steps
+#
+# Each step updates the generator with the discriminator frozen, then the discriminator on the
+# predictions just made, then a running mean of the generator's weights (EMA), which is what gets
+# used. `hole_l1` is the one to watch: the mean error inside the holes, in grey levels of [0, 1].
+
+# %%
+history = []
+began = time.perf_counter()
+trainer.generator.train()
+for batch in loader:
+    terms = train_step(trainer, [trainer.to_part(batch)])
+    history.append({name: float(value) for name, value in terms.items()})
+    if len(history) % max(1, STEPS // 5) == 0:
+        rate = len(history) * BATCH / (time.perf_counter() - began)
+        shown = ", ".join(f"{k} {history[-1][k]:.3f}" for k in ("total", "hole_l1", "adversarial"))
+        print(f"step {len(history):4} of {STEPS}: {shown}, {rate:.1f} images/s")
+
+few = max(1, STEPS // 5)
+for name in ("total", "hole_l1"):
+    values = [step[name] for step in history]
+    first, last = np.mean(values[:few]), np.mean(values[-few:])
+    print(f"{name}: mean of the first {few} steps {first:.4f}, of the last {few} {last:.4f}")
+
+figure = Figure(figsize=(7, 3.2))
+axis = figure.subplots()
+for name, colour in zip(history[0], figures.COLOURS, strict=False):
+    axis.plot([step[name] for step in history], label=name, color=colour, linewidth=1.5)
+axis.set(xlabel="step", yscale="log", title="unweighted terms, and their weighted total")
+axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+axis.grid(axis="y", alpha=0.3)
+figure.tight_layout()
+present(figure, "4-losses")
+
+
+# %% [markdown]
+# ## 7. The restored picture
+#
+# Test faces, which training never saw, from small holes down to large ones. After so few steps the
+# prediction is a blurred average face: look whether tone and place fit, not for eyes. Only its
+# hole reaches `restored`, which is why the numbers below differ so much.
+
+# %%
+test_pairs = sources.frozen("test")
+present(figures.examples_grid(examples(trainer, test_pairs)), "5-restored")
+
+# %% The same through a weights file and a photo of another size and shape, as deocclude.py does it
+weights_file = OUTPUT / "walkthrough.safetensors"
+metadata = {"config": config.model_dump(mode="json"), "contract": CONTRACT}
+save_release(weights_file, trainer.ema.module, metadata)
+deoccluder = load_deoccluder(weights_file)
+
+test_faces = sources.faces("test")
+photo = load_image(test_faces.files[0]) if test_faces.files else render_face(5, 180)
+photo = np.ascontiguousarray(photo[: 7 * photo.shape[0] // 8])  # no longer square
+height, width = photo.shape[:2]
+hole = np.zeros((height, width), np.uint8)
+hole[height // 2 : 5 * height // 6, width // 4 : 3 * width // 4] = 1
+whole = deoccluder.restore_photo(photo, hole)
+covered = np.where(hole[..., None] == 1, np.uint8(255), photo)
+columns = ["photo", "what the model may see", "restored"]
+present(picture_grid([[photo, covered, whole]], columns), "6-photo")
+print(
+    f"{width} x {height}; outside the hole equal:",
+    np.array_equal(whole[hole == 0], photo[hole == 0]),
+)
+
+
+# %% [markdown]
+# ## 8. A table
+#
+# Every row restores the same frozen pairs, whose hash is printed, so two tables with one hash can be
+# compared. Read a column downwards: a bin is one question asked of every method. Two things are
+# plain even in so small a table: all fall as the hole grows, and a few dozen steps beat hardly
+# anybody. The interval says how far differences on this few pairs can be trusted.
+
+# %%
+with BaselinePool(workers=0) as pool:
+    rows = [model_row(config.name, weights_file)]
+    rows += [baseline_row(name, pool) for name in LABELS]
+    results = evaluate_rows(rows, test_pairs, OUTPUT)
+summary = summarise(results, reference=config.name)
+psnr_table, ssim_table = build_tables(results, summary, config.name)[:2]
+print(to_markdown([psnr_table, ssim_table], "Walkthrough", caption(results, config.name)))
+kinds = {result.name: result.info["kind"] for result in results}
+present(figures.ratio_figure(summary, kinds, ("psnr", "ssim")), "7-table")
+
+# %% [markdown]
+# From here: `python train_inpainting.py Reconstruction` trains for real, `python evaluate.py`
+# compares every run there is, `python deocclude.py photo.png --mask mask.png` restores a photo.
