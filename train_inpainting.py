@@ -1,6 +1,7 @@
 """Train an inpainter: `python train_inpainting.py Reconstruction`, `--list` for every run."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -23,6 +24,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--profile", default="auto", help="auto, quick, small, full (default: auto)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.epochs=3")
     add("--data", metavar="DIR", help="data folder (default: $DEOCCLUDE_DATA, else datasets/)")
+    add(
+        "--masks", metavar="DIR", help="a folder of masks, white = hole (default: see README, Data)"
+    )
+    add("--invert-mask", action="store_true", help="black means hole in the mask files")
     add("--output", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     add(
         "--resume",
@@ -39,6 +44,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     if arguments.max_minutes is not None and not arguments.max_minutes > 0:
         parser.error(f"--max-minutes {arguments.max_minutes}: must be above 0")
     return arguments
+
+
+def overrides(arguments: argparse.Namespace) -> list[str]:
+    """`--set` assignments, with the options that stand for one."""
+    given = [f"data.masks={json.dumps(arguments.masks)}"] if arguments.masks else []
+    given += ["data.invert_mask=true"] if arguments.invert_mask else []
+    return given + arguments.set
 
 
 def list_runs() -> str:
@@ -63,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
             profile, reason = choose_profile(root, arguments.device)
             print(reason, flush=True)
         name = arguments.run or arguments.model or "Reconstruction"
-        config = load_config(name, profile, arguments.set)
+        config = load_config(name, profile, overrides(arguments))
         if arguments.dry_run:
             print(dry_run(config, root))
             return 0

@@ -130,23 +130,30 @@ def measure(prediction: Tensor, target: Tensor) -> dict[str, float]:
     return {f.__name__: f(prediction, target).mean().item() for f in (l1, psnr, ssim)}
 
 
-def largest_difference(ours: nn.Module, theirs: nn.Module, gradients: bool) -> float:
-    """max over parameters of |a - b| / |b| (Euclidean norms), of gradients or of weights.
+def gradient_difference(ours: nn.Module, theirs: nn.Module) -> float:
+    """max over parameters of |a - b| / |b|, Euclidean norms of their gradients.
 
     A parameter counts with at least one millionth of the largest norm, so that gradients that are
-    zero but for rounding do not decide.
+    zero but for rounding do not decide. ValueError when only one of the two has a gradient.
     """
     pairs = []
-    other = dict(theirs.named_parameters())
-    for name, parameter in ours.named_parameters():
-        a, b = parameter, other[name]
-        if gradients:
-            if (a.grad is None) != (b.grad is None):
-                raise ValueError(f"only one of the two loops gave {name} a gradient")
-            if a.grad is None:
-                continue
-            a, b = a.grad, b.grad
-        a, b = a.detach().double(), b.detach().double()
-        pairs.append(((a - b).norm().item(), b.norm().item()))
-    floor = 1e-6 * max(norm for _, norm in pairs)
-    return max(difference / max(norm, floor, 1e-30) for difference, norm in pairs)
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        if (a.grad is None) != (b.grad is None):
+            raise ValueError(f"only one of the two loops gave {name} a gradient")
+        if a.grad is not None:
+            difference = (a.grad.double() - b.grad.double()).norm().item()
+            pairs.append((difference, b.grad.double().norm().item()))
+    floor = max(1e-6 * max(norm for _, norm in pairs), 1e-30)
+    return max(difference / max(norm, floor) for difference, norm in pairs)
+
+
+@torch.no_grad()
+def weight_difference(ours: nn.Module, theirs: nn.Module) -> float:
+    """|a - b| / |b| over all weights as one vector.
+
+    Not the largest of single weights: Adam's first step is the learning rate times the gradient's
+    sign, also where the gradient is nothing but rounding.
+    """
+    pairs = list(zip(ours.parameters(), theirs.parameters(), strict=True))
+    difference = sum((a.double() - b.double()).square().sum() for a, b in pairs)
+    return float((difference / sum(b.double().square().sum() for _, b in pairs)).sqrt())

@@ -64,7 +64,7 @@ def check_pair(image: Tensor, mask: Tensor) -> None:
 
 
 def hide(image: Tensor, mask: Tensor, fill: float = 1.0) -> Tensor:
-    """Cover the hole of `image` with a flat `fill` (white by default). Shapes as in the contract."""
+    """Cover the hole of `image` with a flat `fill`, white by default. Shapes as in the contract."""
     return torch.where(mask > 0.5, torch.full_like(image, fill), image)
 
 

@@ -90,7 +90,7 @@ def _by_identity(folder: Path, files: Sequence[Path]) -> list[list[Path]]:
 
 
 def _assign(groups: list[list[Path]], seed: int, shares: Sequence[float]) -> dict[str, list[Path]]:
-    """Shuffle groups by seed and deal them out; every split gets at least one if there are enough."""
+    """Shuffle groups by seed and deal them out, at least one to each split."""
     if len(groups) < len(shares):
         raise FileNotFoundError(
             f"{len(groups)} images or identities are too few to split {len(shares)} ways"
@@ -106,7 +106,7 @@ def _assign(groups: list[list[Path]], seed: int, shares: Sequence[float]) -> dic
 
 
 def _complete(folder: Path, given: dict[str, list[Path]], seed: int) -> Split:
-    """Given sub-folders; a missing or empty one is cut from its neighbour, identities kept whole."""
+    """Given sub-folders; a missing one is cut from its neighbour, identities kept whole."""
     files = {name: given.get(name, []) for name in SPLITS}
     rule = "given sub-folders"
     if not files["val"] and not files["test"]:

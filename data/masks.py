@@ -63,6 +63,11 @@ class MaskGenerator:
         self.seed = seed
         self.kinds = tuple(kinds)
 
+    def cells(self, split: str) -> list[tuple[int, bool]]:
+        """The (bin, border) cells that masks can be had for: all of them."""
+        check_split(split)
+        return [(bin, border) for bin in range(len(RATIO_BINS)) for border in (False, True)]
+
     def draw(self, split: str, *keys: int | str) -> np.ndarray:
         """A mask for training, (height, width) uint8 {0, 1}: bin, class, mask, in that order."""
         check_split(split)

@@ -91,32 +91,51 @@ class FrozenPairs:
         raise ValueError(f"{path}: lists {len(theirs)} pairs, there are {len(self.pairs)} now")
 
 
+class _Cell(NamedTuple):
+    """Image and mask of one pair, by number."""
+
+    image: int
+    bin: int
+    border: bool
+    number: int  # of the mask within its bin and class
+
+
 def freeze(
     faces: Faces, masks, split: str, per_bin: int, description: str | None = None
 ) -> FrozenPairs:
-    """`per_bin` pairs in each of the six ratio bins, half of the masks touching the border.
+    """`per_bin` pairs in each ratio bin that has masks, half of the masks touching the border.
 
     Images are taken in order and again from the start when they run out. `masks` is a MaskGenerator
-    or a MaskFolder.
+    or a MaskFolder; a folder's missing bins are said and left out. ValueError without any mask.
     """
-    cells = [(b, i) for b in range(len(RATIO_BINS)) for i in range(per_bin)]
+    cells = []
+    for ratio_bin, (low, high) in enumerate(RATIO_BINS):
+        classes = [border for other, border in masks.cells(split) if other == ratio_bin]
+        if not classes:
+            logger.warning("no %s mask with a hole ratio in (%g, %g]", split, low, high)
+            continue
+        for i in range(per_bin):
+            border = classes[i % len(classes)]
+            cells.append(_Cell(i % len(faces), ratio_bin, border, i // len(classes)))
+    if not cells:
+        raise ValueError(f"no mask in split {split!r}: {masks.describe()}")
 
-    def mask_of(index: int) -> np.ndarray:
-        ratio_bin, i = cells[index]
-        return masks.fixed(split, index, ratio_bin, bool(i % 2))
+    def mask_of(cell: _Cell) -> np.ndarray:
+        return masks.fixed(split, cell.number, cell.bin, cell.border)
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return faces[cells[index][1] % len(faces)], mask_of(index)
+        return faces[cells[index].image], mask_of(cells[index])
 
-    used = range(min(per_bin, len(faces)))
-    hashes = [_hash_image(faces, i) for i in used]
+    hashes = {image: _hash_image(faces, image) for image in {cell.image for cell in cells}}
     pairs = []
-    for index, (ratio_bin, i) in enumerate(cells):
-        mask, image = mask_of(index), i % len(faces)
+    for cell in cells:
+        mask = mask_of(cell)
+        name = f"{split}/{cell.bin}/{'border' if cell.border else 'inside'}/{cell.number}"
+        ratio = round(float(mask.mean()), 6)
         pairs.append(
             Pair(
-                faces.names[image], hashes[image], f"{split}/{index}", _hash_array(mask),
-                ratio_bin, bool(i % 2), round(float(mask.mean()), 6),
+                faces.names[cell.image], hashes[cell.image], name, _hash_array(mask),
+                cell.bin, cell.border, ratio,
             )
         )  # fmt: skip
     words = description or f"{split} split, {per_bin} pairs in each of {len(RATIO_BINS)} bins"

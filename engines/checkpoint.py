@@ -1,4 +1,4 @@
-"""What is written to continue a run and to use its weights: whole or not at all, no pickled code."""
+"""Files to continue a run and to use its weights: whole or not at all, no pickled code."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def _flush(path: Path) -> None:
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Networks and state of `save_checkpoint`. CheckpointError when there is none or it is damaged."""
+    """Networks and state of `save_checkpoint`. CheckpointError when missing or damaged."""
     old = folder.with_name(f".{folder.name}.old")
     if not folder.exists() and old.exists():  # stopped between the two renames
         folder = old

@@ -1,4 +1,4 @@
-"""One validated, frozen configuration a run: YAML files, profiles and `--set`, or a readable error."""
+"""One validated, frozen configuration a run, from YAML files, a profile and `--set`."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class RunConfig(_Part):
         return self
 
     def model_options(self) -> dict[str, Any]:
-        """Options of the inpainter, the published defects switched on when the run asks for them."""
+        """Options of the inpainter, with the published defects when the run asks for them."""
         published = getattr(models.INPAINTERS[self.model.name], "as_published", {})
         return {**self.model.options, **(published if self.as_published else {})}
 

@@ -56,7 +56,7 @@ class Sources:
         return cache_faces(faces, cache, self.data.cache_gib, cache_folder)
 
     def frozen(self, split: str) -> FrozenPairs:
-        """Frozen validation ("val") or test pairs, corrupt files left out, images kept in memory."""
+        """Frozen validation ("val") or test pairs; corrupt images are reported and left out."""
         per_bin = (
             max(1, self.data.validation_pairs // len(RATIO_BINS))
             if split == "val"
@@ -129,8 +129,8 @@ def choose_profile(root: Path | None, device: str = "auto") -> tuple[str, str]:
     gpu = device != "cpu" and torch.cuda.is_available()
     if root is None:
         return "quick", (
-            "profile quick: no data folder was given, so this is a short run on built-in faces at 64 px "
-            "that shows the whole path in minutes; its numbers mean little. For real data: "
+            "profile quick: no data folder was given, so this is a short run on built-in faces at "
+            "64 px that shows the whole path in minutes; its numbers mean little. For real data: "
             "`python -m data.download faces masks`, or --data FOLDER"
         )
     if gpu:

@@ -1,4 +1,4 @@
-"""The loop around the epochs: logging, pictures, checkpoints, early stop, time budget, continuing."""
+"""The loop around the epochs: logging, pictures, checkpoints, stopping, continuing."""
 
 import logging
 import math

@@ -241,7 +241,7 @@ def load_pairs(
 
 
 def examples(trainer: Trainer, pairs: FrozenPairs, count: int = 6) -> list[dict[str, Tensor]]:
-    """Input, mask, prediction, restored and target, each (C, H, W), of pairs spread over the bins."""
+    """Input, mask, prediction, restored, target, each (C, H, W), of pairs spread over the bins."""
     indices = [len(pairs) * i // count for i in range(count)]
     target, mask, occluded = load_pairs(pairs, indices, trainer.config.data.fill)
     model = Deoccluder(trainer.ema.module, trainer.config.data.size, device=trainer.runtime.device)

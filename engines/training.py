@@ -142,7 +142,7 @@ def environment(trainer: Trainer, sources: Sources) -> dict[str, Any]:
 
 
 def draw_epoch(folder: RunFolder):
-    """A function that saves, and shows where something can show it, the picture grid of an epoch."""
+    """A function that saves the picture grid of an epoch and shows it where something can."""
 
     def draw(trainer: Trainer, pairs, epoch: int) -> None:
         figure = figures.examples_grid(examples(trainer, pairs))

@@ -28,7 +28,7 @@ class _FeatureTerm(nn.Module):
 
 
 class Perceptual(_FeatureTerm):
-    """Sum over layers of the mean absolute difference of features (Johnson et al. 2016, with L1)."""
+    """Sum over layers of the features' mean absolute difference (Johnson et al. 2016, with L1)."""
 
     def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
         return (prediction - target).abs().mean()

@@ -29,7 +29,7 @@ def check_options(table: Mapping[str, Callable], kind: str, name: str, options: 
 
 
 def create_inpainter(name: str, **options: Any) -> nn.Module:
-    """A network `model(occluded, mask, features=None) -> prediction`. ValueError lists valid names."""
+    """A network `model(occluded, mask, features=None) -> prediction`, or ValueError."""
     check_options(INPAINTERS, "inpainter", name, options)
     return INPAINTERS[name](**options)
 

@@ -84,7 +84,7 @@ class VGGFeatures(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Orthogonal weights, then zero mean and unit variance a channel on smooth coloured noise."""
+        """Orthogonal weights, then zero mean and unit variance a channel on smooth noise."""
         generator = torch.Generator().manual_seed(seed)
         x = sum(
             F.interpolate(torch.randn(16, 3, s, s, generator=generator), 64, mode="bilinear")

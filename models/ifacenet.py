@@ -6,6 +6,8 @@ Occlusor Segmentation and Deep Inpainting Models", IEEE Latin America Transactio
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +67,7 @@ def light_encoder() -> nn.Sequential:
     """Four separable stride-2 stages. Shape: (N, 3, H, W) -> (N, 512, H / 16, W / 16)."""
     widths = (3, 64, 128, 256, FEATURES)
     stages = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         stages += [SeparableConv2d(before, after, stride=2), nn.ReLU(inplace=True)]
     return nn.Sequential(*stages)
 
@@ -77,7 +79,7 @@ def decoder() -> nn.Sequential:
     fused = 3 * FEATURES
     layers: list[nn.Module] = [SeparableConv2d(fused, fused), nn.ReLU(inplace=True)]
     widths = (fused, 256, 128, 64, 3)
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1)]
         layers += [nn.Sigmoid() if after == 3 else nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
@@ -102,7 +104,7 @@ class IFACENET(nn.Module):
 
     uses_mask = False  # the hole is a flat fill; the mask itself is no input
     uses_features = False
-    as_published = {
+    as_published: ClassVar = {
         "freeze": True,
         "attention_normalise": "published",
     }  # options of the public code

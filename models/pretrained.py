@@ -71,7 +71,8 @@ def load_backbone(module: nn.Module, weights: str | bool, published: WeightsEnum
         if missing or wrong:
             raise ValueError(
                 f"{origin} does not fit {type(module).__name__}: "
-                f"{len(missing)} tensors missing {missing[:3]}, {len(wrong)} of another shape {wrong[:3]}"
+                f"{len(missing)} tensors missing {missing[:3]}, "
+                f"{len(wrong)} of another shape {wrong[:3]}"
             )
         module.load_state_dict({k: state[k] for k in own if k in state}, strict=False)
     logger.info("%s: %s", type(module).__name__, origin)

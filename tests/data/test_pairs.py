@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data.faces import builtin_faces
-from data.masks import RATIO_BINS, MaskGenerator, touches_border
+from data.masks import RATIO_BINS, MaskFolder, MaskGenerator, touches_border
 from data.pairs import freeze, pair_folders
 
 
@@ -26,6 +26,23 @@ def test_pairs_fill_every_bin_half_of_them_touching_the_border():
     for ratio_bin in range(6):
         borders = [p.border for p in pairs.pairs if p.bin == ratio_bin]
         assert borders.count(True) == 2
+
+
+def test_every_mask_of_a_folder_is_used_before_one_returns(tmp_path):
+    """Also when the folder has some bins and classes only."""
+    for i in range(40):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[2 : 14 + i % 5, 2 + i // 5 : 16] = 255
+        write(tmp_path / "test" / f"{i}.png", mask)
+        write(tmp_path / "train" / f"{i}.png", mask.T)
+    masks = MaskFolder(tmp_path, 32)
+    pairs = freeze(builtin_faces("test", 3, 32), masks, "test", 12)
+    assert {p.bin for p in pairs.pairs} == {bin for bin, _ in masks.cells("test")}
+    assert not any(p.border for p in pairs.pairs)
+    for ratio_bin in {p.bin for p in pairs.pairs}:
+        used = {p.mask_sha256 for p in pairs.pairs if p.bin == ratio_bin}
+        there = masks._cells["test"][ratio_bin, False]
+        assert len(used) == min(12, len(there))
 
 
 def test_hash_follows_images_masks_and_size_only():

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -173,7 +174,7 @@ def test_learning_rate_warms_up_and_falls_to_its_floor(tiny_config):
     assert values[9] == values[10] == 1
     assert values[60] == pytest.approx(0.55)
     assert values[110] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(values[10:], values[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(values[10:]))
 
 
 def test_validation_scores_the_ema_and_leaves_training_as_it_was(make_trainer):

@@ -100,8 +100,8 @@ def test_a_stopped_and_continued_run_equals_an_uninterrupted_one(
 def test_a_killed_run_can_be_continued(whole, tmp_path, tiny_config):
     """SIGKILL at any moment: what is on the disk continues to the same weights."""
     config = tmp_path / "run.yaml"
-    content = tiny_config("ablationv1", "training.checkpoint_minutes=0.0001").model_dump(mode="json")
-    config.write_text(yaml.safe_dump(content))
+    often = tiny_config("ablationv1", "training.checkpoint_minutes=0.0001")
+    config.write_text(yaml.safe_dump(often.model_dump(mode="json")))
     code = (
         "import sys; from pathlib import Path; from engines.config import load_config\n"
         "from engines.training import train\n"

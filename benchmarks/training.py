@@ -1,0 +1,296 @@
+"""Speed and memory of a training step, ours beside the public loop's order, in one run.
+
+    python benchmarks/training.py
+    python benchmarks/training.py --loader
+
+The headline is images a second of data + `engines.inpainting.train_step`; the split of our step
+comes from hooks at its seams. `benchmarks/public_loop.py` says what the public order is. Ours and
+theirs take turns on the same batches; the ratio is the median over neighbouring repetitions. Peak
+memory is that of a fresh process for each case.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.loader import LoaderCase, measure_loader
+from benchmarks.public_loop import LOOPS
+from benchmarks.steps import OURS, PARTS, Case, measure_case, memory_of
+from data.cache import cache_faces
+from engines.config import ConfigError, RunConfig, load_config
+from engines.datasets import data_root, open_sources
+from engines.run_folder import write_text
+from engines.runtime import device_name, start_runtime
+from engines.table_writers import to_markdown
+from engines.tables import MISSING, Cell, Table
+
+VARIANTS = ("Reconstruction", "ablationv1", "ablationv2", "ablationv3")
+TARGET = 1.3  # how many times as fast as the public order ours must be, on two CPU cores
+LARGE = 128  # px; above it the batch is smaller
+TOLERANCE = 1e-3  # relative difference of gradients; fp32 rounding stays well below
+TITLES = {OURS: "ours"} | {loop: f"public order, VGG {loop}" for loop in LOOPS}
+TITLES["kept"] = "public order, VGG gradients kept"
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--sizes", type=positive, nargs="+", metavar="PX", help="default: 64 256; loader: 256")
+    add("--runs", nargs="+", default=list(VARIANTS), metavar="RUN", help="default: the four")
+    add("--batch", type=positive, help=f"default: 16 up to {LARGE} px, else 4; loader: 8")
+    add("--steps", type=positive, default=5, help="repetitions that count (default: 5)")
+    add("--warm-up", type=positive, default=1, help="repetitions that do not (default: 1)")
+    add("--public", nargs="*", default=list(LOOPS), choices=LOOPS,
+        help="public orders to compare with: the VGG frozen (lenient), or its gradients kept")  # fmt: skip
+    add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
+    add("--device", default="auto", choices=("auto", "cpu"))
+    add("--precision", default="no", choices=("no", "bf16"))
+    add("--data", metavar="DIR", help="data folder (default: $DEOCCLUDE_DATA, else datasets/)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. data.masks=builtin")
+    add("--memory", action=argparse.BooleanOptionalAction, default=True, help="measure it or not")
+    add("--csv", type=Path, metavar="FILE", help="write the numbers there too")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables there too")
+    add("--loader", action="store_true", help="measure the loader alone instead")
+    add("--images", type=positive, default=600, help="of the loader's measurement (default: 600)")
+    add("--memory-of", choices=(OURS, *LOOPS), help=argparse.SUPPRESS)  # one case, as JSON
+    arguments = parser.parse_args(argv)
+    arguments.sizes = arguments.sizes or ([256] if arguments.loader else [64, 256])
+    return arguments
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, or argparse's error."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return value
+
+
+def configure(arguments: argparse.Namespace, run: str, size: int) -> RunConfig:
+    """The run as published at this size, with random weights: speed does not depend on them."""
+    batch = arguments.batch or (8 if arguments.loader else 16 if size <= LARGE else 4)
+    config = load_config(run, None, [
+        "model.pretrained=false",
+        "training.features_weights=random",
+        f"data.size={size}",
+        f"training.batch_size={batch}",
+        "training.accumulate=1",
+        f"training.mixed_precision={arguments.precision}",
+        *arguments.set,
+    ])  # fmt: skip
+    if config.as_published:
+        raise ConfigError(f"{run}: the comparison is of the corrected update; as_published is set")
+    if config.discriminator is None:
+        raise ConfigError(f"{run}: the public order needs a discriminator, this run has none")
+    return config
+
+
+def measure_memory(arguments: argparse.Namespace, run: str, size: int, loop: str) -> dict:
+    """`memory_of` in a fresh process of this script.
+
+    On Linux a process starts with the peak of the one that started it, so this comes before
+    anything large is done here.
+    """
+    command = [sys.executable, str(Path(__file__).resolve()), "--memory-of", loop]
+    command += ["--runs", run, "--sizes", str(size), "--precision", arguments.precision]
+    command += ["--device", arguments.device]
+    for option in ("batch", "threads"):
+        if getattr(arguments, option) is not None:
+            command += [f"--{option}", str(getattr(arguments, option))]
+    for assignment in arguments.set:
+        command += ["--set", assignment]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"memory of {run}, {size} px, {loop}: {done.stderr.strip()[-500:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(arguments: argparse.Namespace, root: Path | None) -> list[Case]:
+    """Every variant at every size."""
+    wanted = [(run, size) for size in arguments.sizes for run in arguments.runs]
+    configs = {case: configure(arguments, *case) for case in wanted}
+    loops = [OURS, *arguments.public]
+    memory = {}
+    for run, size in wanted if arguments.memory else ():
+        say(f"memory: {run}, {size} px")
+        memory[run, size] = {n: measure_memory(arguments, run, size, n) for n in loops}
+    cases = []
+    count = arguments.steps + arguments.warm_up
+    for (run, size), config in configs.items():
+        say(f"time: {run}, {size} px, batch {config.training.batch_size}")
+        runtime = start_runtime(arguments.precision, arguments.device, config.training.seed)
+        sources = open_sources(config.data, root)
+        faces = sources.faces("train")
+        faces = faces.subset(range(min(len(faces), count * config.training.batch_size)))
+        faces = cache_faces(faces, "ram", config.data.cache_gib, Path())
+        case = measure_case(
+            config, runtime, faces, sources, arguments.public, arguments.steps, arguments.warm_up
+        )
+        case.memory = memory.get((run, size), {})
+        cases.append(case)
+    return cases
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def records(cases: list[Case]) -> pd.DataFrame:
+    """One line a case and loop, numbers in full."""
+    rows = []
+    for case in cases:
+        for loop in (OURS, *case.loops):
+            row = {"run": case.run, "size": case.size, "batch": case.batch, "loop": loop}
+            names = ("images_per_second", "lowest", "highest")
+            row |= dict(zip(names, case.rate(loop), strict=True))
+            row |= {f"memory_{k}_mib": v for k, v in case.memory.get(loop, {}).items()}
+            if loop == OURS:
+                row |= {f"{part} s": median(case.parts[part]) for part in PARTS}
+            else:
+                names = ("ratio", "ratio_lowest", "ratio_highest")
+                row |= dict(zip(names, case.ratio(loop), strict=True))
+                row |= {f"difference_{k}": v for k, v in case.differences[loop].items()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def speed_table(cases: list[Case]) -> Table:
+    """Images a second, memory, ratio and agreement."""
+    columns = ["px", "run", "loop", "images/s", "(range)", "peak MiB", "before MiB"]
+    columns += ["ours is faster", "(range)", "gradients differ", "weights differ"]
+    rows = []
+    for case in cases:
+        for loop in (OURS, *case.loops):
+            rate, low, high = case.rate(loop)
+            memory = case.memory.get(loop, {})
+            row = [str(case.size), case.run, TITLES[loop], f"{rate:.2f}", f"{low:.2f}–{high:.2f}"]
+            row += [mib(memory.get(name)) for name in ("peak", "before")]
+            if loop == OURS:
+                row += [MISSING] * 4
+            else:
+                times, low, high = case.ratio(loop)
+                row += [f"{times:.2f} x", f"{low:.2f}–{high:.2f}"]
+                row += [f"{value:.1e}" for value in case.differences[loop].values()]
+            rows.append([Cell(text) for text in row])
+    return Table("One training step, data included", columns, rows)
+
+
+def mib(value: float | None) -> str:
+    """A number of MiB, or why there is none."""
+    if value is None:
+        return MISSING
+    return "not available" if math.isnan(value) else f"{value:.0f}"
+
+
+def split_table(cases: list[Case]) -> Table:
+    """Where our step's time goes: medians in milliseconds and their share."""
+    rows = []
+    for case in cases:
+        spent = {part: median(case.parts[part]) for part in PARTS}
+        total = sum(spent.values()) or 1.0
+        texts = [f"{1000 * s:.0f} ({s / total:.0%})" for s in spent.values()]
+        rows.append([Cell(t) for t in (str(case.size), case.run, str(case.batch), *texts)])
+    return Table("Our step, ms (share)", ["px", "run", "batch", *PARTS], rows)
+
+
+def loader_table(cases: list[LoaderCase]) -> Table:
+    """Images a second and worker, and each worker's own memory beside the cache."""
+    rows = []
+    for case in cases:
+        own = ", ".join(f"{value:.0f}" for value in case.own_mib) or MISSING
+        row = (case.cache, str(case.workers), str(case.images), f"{case.rate:.0f}",
+               f"{case.cache_mib:.0f}", own)  # fmt: skip
+        rows.append([Cell(text) for text in row])
+    columns = ["cache", "workers", "images", "images/s a worker", "cache MiB", "worker's own MiB"]
+    return Table("Loader alone: decode or cache, mask, batch", columns, rows)
+
+
+def verdict(cases: list[Case]) -> list[str]:
+    """One sentence on speed and one on agreement for each public order."""
+    lines = []
+    for loop in cases[0].loops:
+        slowest = min(cases, key=lambda case: case.ratio(loop)[0])
+        furthest = max(cases, key=lambda case: case.differences[loop]["gradients"])
+        worst = furthest.differences[loop]["gradients"]
+        ratio = slowest.ratio(loop)[0]
+        lines.append(
+            f"{TITLES[loop]}: ours is at least {ratio:.2f} x as fast ({slowest.run}, "
+            f"{slowest.size} px; target {TARGET} x on two CPU cores)"
+        )
+        agree = "agree" if worst <= TOLERANCE else "DO NOT AGREE"
+        lines.append(
+            f"{TITLES[loop]}: gradients {agree} with ours after one step, largest relative "
+            f"difference {worst:.1e} ({furthest.run}, {furthest.size} px)"
+        )
+    return lines
+
+
+def caption(arguments: argparse.Namespace, root: Path | None) -> list[str]:
+    """Device, data and settings."""
+    runtime = start_runtime(arguments.precision, arguments.device)
+    where = "built-in faces" if root is None else f"faces from {root.name}/"
+    return [
+        f"{device_name(runtime.device)}, {torch.get_num_threads()} threads, "
+        f"PyTorch {torch.__version__}, precision {arguments.precision}, {where}"
+    ]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code: 0, or 1 with a line on what is wrong; 1 too when results do not agree."""
+    arguments = parse_arguments(argv)
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    try:
+        if arguments.memory_of:
+            config = configure(arguments, arguments.runs[0], arguments.sizes[0])
+            runtime = start_runtime(arguments.precision, arguments.device)
+            print(json.dumps(memory_of(config, runtime, arguments.memory_of)))
+            return 0
+        root = data_root(arguments.data)
+        if arguments.loader:
+            return report_loader(arguments, root)
+        cases = measure(arguments, root)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    lines = caption(arguments, root) + verdict(cases)
+    text = to_markdown([speed_table(cases), split_table(cases)], "Training speed", lines)
+    write(arguments, text, records(cases))
+    checked = [d["gradients"] for case in cases for d in case.differences.values()]
+    return int(arguments.precision == "no" and any(not d <= TOLERANCE for d in checked))
+
+
+def report_loader(arguments: argparse.Namespace, root: Path | None) -> int:
+    """The loader's table for each size."""
+    tables, frames = [], []
+    for size in arguments.sizes:
+        config = configure(arguments, arguments.runs[0], size)
+        cases = measure_loader(config, open_sources(config.data, root), arguments.images)
+        table = loader_table(cases)
+        tables.append(Table(f"{table.title}, {size} px", table.columns, table.rows))
+        frames += [vars(case) | {"size": size, "rate": case.rate} for case in cases]
+    text = to_markdown(tables, "Loader speed", caption(arguments, root))
+    write(arguments, text, pd.DataFrame(frames))
+    return 0
+
+
+def write(arguments: argparse.Namespace, text: str, numbers: pd.DataFrame) -> None:
+    """To the console and into the files asked for."""
+    print(text)
+    if arguments.markdown:
+        write_text(arguments.markdown, text)
+    if arguments.csv:
+        write_text(arguments.csv, numbers.to_csv(index=False, float_format="%.6g"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
