@@ -215,12 +215,7 @@ def train_one_epoch(trainer: Trainer, batches: Iterator[Batch], until_step: int,
 
 def validate(trainer: Trainer, pairs: FrozenPairs) -> dict[str, float]:
     """Mean metrics of the EMA weights on frozen pairs, whole image and hole, raw and composed."""
-    deoccluder = Deoccluder(
-        trainer.ema.module,
-        trainer.config.data.size,
-        device=trainer.runtime.device,
-        fill=trainer.config.data.fill,
-    )
+    deoccluder = released(trainer)
     metrics = ImageMetrics()
     for first in range(0, len(pairs), VALIDATION_BATCH):
         indices = range(first, min(first + VALIDATION_BATCH, len(pairs)))
@@ -228,6 +223,12 @@ def validate(trainer: Trainer, pairs: FrozenPairs) -> dict[str, float]:
         prediction = deoccluder.restore_batch(occluded, mask).cpu()
         metrics.update(prediction, target, mask, list(indices))
     return metrics.compute()
+
+
+def released(trainer: Trainer) -> Deoccluder:
+    """The forward path of the weights that would be released now: the EMA's."""
+    data = trainer.config.data
+    return Deoccluder(trainer.ema.module, data.size, device=trainer.runtime.device, fill=data.fill)
 
 
 def load_pairs(
@@ -241,11 +242,11 @@ def load_pairs(
 
 
 def examples(trainer: Trainer, pairs: FrozenPairs, count: int = 6) -> list[dict[str, Tensor]]:
-    """Input, mask, prediction, restored, target, each (C, H, W), of pairs spread over the bins."""
-    indices = [len(pairs) * i // count for i in range(count)]
+    """Input, mask, prediction, restored, target, each (C, H, W), of other images in each bin."""
+    share = max(1, len(pairs) // count)
+    indices = [len(pairs) * i // count + i % share for i in range(count)]
     target, mask, occluded = load_pairs(pairs, indices, trainer.config.data.fill)
-    model = Deoccluder(trainer.ema.module, trainer.config.data.size, device=trainer.runtime.device)
-    prediction = model.restore_batch(occluded, mask).cpu()
+    prediction = released(trainer).restore_batch(occluded, mask).cpu()
     restored = compose(prediction, occluded, mask)
     names = ("input", "mask", "prediction", "restored", "target")
     columns = (occluded, mask, prediction, restored, target)

@@ -33,6 +33,7 @@ class RunFolder:
         self.metrics = path / "metrics.csv"
         self.log_file = path / "log.jsonl"
         self._writer = None
+        self._purge_step: int | None = None
 
     @classmethod
     def create(cls, root: Path, config: RunConfig) -> "RunFolder":
@@ -116,12 +117,18 @@ class RunFolder:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter  # slow to import, one writer a run
 
-            self._writer = SummaryWriter(str(self.path / "tensorboard"))
+            folder = str(self.path / "tensorboard")
+            self._writer = SummaryWriter(folder, purge_step=self._purge_step)
         return self._writer
 
     def add_metrics(self, row: dict[str, Any]) -> None:
-        """One row of metrics.csv; a new column rewrites the file."""
-        rows = [*self.read_metrics(), row]
+        """One more row of metrics.csv, with new columns where it has some."""
+        self._write_metrics([*self.read_metrics(), row])
+        for key, value in row.items():
+            if isinstance(value, (int, float)) and key not in ("step", "epoch"):
+                self._scalars().add_scalar(f"epoch/{key}", value, row["step"])
+
+    def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
         columns = list(dict.fromkeys(key for r in rows for key in r))
         temporary = self.metrics.with_name(f".{secrets.token_hex(4)}.csv")
         with open(temporary, "w", newline="", encoding="utf-8") as file:
@@ -129,9 +136,6 @@ class RunFolder:
             writer.writeheader()
             writer.writerows(rows)
         os.replace(temporary, self.metrics)
-        for key, value in row.items():
-            if isinstance(value, (int, float)) and key not in ("step", "epoch"):
-                self._scalars().add_scalar(f"epoch/{key}", value, row["step"])
 
     def read_metrics(self) -> list[dict[str, Any]]:
         if not self.metrics.exists():
@@ -145,11 +149,9 @@ class RunFolder:
             lines = self.log_file.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if _complete(line) and json.loads(line)["step"] <= step]
             write_text(self.log_file, "".join(f"{line}\n" for line in kept))
-        rows = [row for row in self.read_metrics() if int(row["step"]) <= step]
-        self.metrics.unlink(missing_ok=True)
-        for row in rows:
-            self.add_metrics(row)
+        self._write_metrics([row for row in self.read_metrics() if int(row["step"]) <= step])
         (self.path / "finished.json").unlink(missing_ok=True)
+        self._purge_step = step + 1
 
     def finish(self, facts: dict[str, Any]) -> None:
         """finished.json: the run may be evaluated."""

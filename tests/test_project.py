@@ -1,0 +1,148 @@
+"""What must stay in step: dependencies, environment file, README, repository."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = None
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("data", "models", "losses", "metrics", "engines", "benchmarks")
+MODULES = {  # distribution -> what is imported, where the two differ
+    "opencv-contrib-python": "cv2",
+    "pillow": "PIL",
+    "scikit-image": "skimage",
+    "pyyaml": "yaml",
+    "tensorboard": "torch.utils.tensorboard",
+}
+# engines.figures.show asks IPython to draw only where IPython is already running.
+OPTIONAL = {"IPython"}
+ONE_MB = 1_000_000
+
+
+def pyproject() -> dict:
+    if tomllib is None:
+        pytest.skip("tomllib needs Python 3.11")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def distribution(requirement: str) -> str:
+    return re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower()
+
+
+def imported_modules() -> set[str]:
+    """Dotted names that the project imports anywhere, tests aside."""
+    found = set()
+    files = list(ROOT.glob("*.py"))
+    for package in PACKAGES:
+        files += (ROOT / package).rglob("*.py")
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module)
+    return found
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    try:
+        answer = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"git cannot list the files: {error}")
+    paths = [ROOT / name for name in answer.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict:
+    return yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_environment_takes_its_packages_from_pyproject(environment):
+    (pip,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    assert pip in (["-e ."], ["-e .[test]"])
+
+
+def test_environment_states_python_as_pyproject_does_and_nothing_else(environment):
+    conda = [part for part in environment["dependencies"] if isinstance(part, str)]
+    python = "python" + pyproject()["requires-python"]
+    assert sorted(part.replace(" ", "") for part in conda) == ["pip", python]
+    assert environment["channels"] == ["conda-forge"]
+    assert environment["name"]
+
+
+def test_every_declared_dependency_is_imported():
+    found = imported_modules()
+    tops = found | {name.split(".")[0] for name in found}
+    for requirement in pyproject()["dependencies"]:
+        name = distribution(requirement)
+        assert MODULES.get(name, name) in tops, f"{name} is declared and never imported"
+
+
+def test_every_imported_package_is_declared():
+    declared = [distribution(requirement) for requirement in pyproject()["dependencies"]]
+    known = {MODULES.get(name, name).split(".")[0] for name in declared}
+    ours = {*PACKAGES, *(path.stem for path in ROOT.glob("*.py"))}
+    found = {name.split(".")[0] for name in imported_modules()}
+    extra = found - known - ours - OPTIONAL - set(sys.stdlib_module_names)
+    assert not extra, f"imported and not declared in pyproject.toml: {sorted(extra)}"
+
+
+def test_optional_imports_stay_where_they_are_guarded():
+    users = [
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(r"^\s*(import|from) IPython\b", path.read_text(encoding="utf-8"), re.M)
+    ]
+    assert users == ["engines/figures.py"]
+
+
+def test_readme_names_every_script_and_both_commands(readme):
+    for script in ROOT.glob("*.py"):
+        assert script.name in readme, f"README.md does not mention {script.name}"
+    assert "pip install -e . && python train_inpainting.py Reconstruction" in readme
+    assert 'pip install -e ".[test]" && pytest' in readme
+
+
+def test_readme_links_lead_somewhere(readme):
+    targets = re.findall(r"\]\(\s*<?([^)\s>]+)", readme)
+    targets += re.findall(r"""(?:src|href)\s*=\s*["']([^"']+)""", readme)
+    local = [t.split("#")[0] for t in targets if not re.match(r"[a-z]+:|#", t)]
+    assert [t for t in local if not (ROOT / t).exists()] == []
+    assert any(t.lower().endswith((".png", ".jpg", ".svg")) for t in local), "no picture"
+
+
+def test_ci_runs_the_readme_test_command():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert script.startswith("#!")
+    lines = [line.strip() for line in script.splitlines() if not line.lstrip().startswith("#")]
+    install = next(i for i, line in enumerate(lines) if re.search(r"install.*\.\[test\]", line))
+    assert any(re.match(r"(python\S* -m )?pytest\b", line) for line in lines[install:])
+
+
+def test_no_large_file_and_no_data_is_tracked(tracked):
+    assert tracked
+    large = [path for path in tracked if path.stat().st_size > ONE_MB]
+    assert not large
+    made = [p for p in tracked if p.relative_to(ROOT).parts[0] in ("datasets", "runs", "output")]
+    assert not made
