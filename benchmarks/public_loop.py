@@ -1,12 +1,12 @@
 """One training step in the order in which the De-Occlusion Face Model's public code does it.
 
-Written from a description of that order, nothing is copied. The arithmetic of the two updates is that
-of `engines.inpainting.train_step` with the corrected order of clearing gradients, so that both
+Written from a description of that order, nothing is copied. The arithmetic of the two updates is
+that of `engines.inpainting.train_step` with the corrected order of clearing gradients, so that both
 give the same weights; what differs is what is done again or done for nothing:
 
 - one VGG pass for the perceptual and one for the style term, of the prediction and of the target;
 - five discriminator passes: D(fake) for the generator's loss with gradients for D too, which are
-  cleared; D(real) and D(fake) for its own loss; both once more for the values to be logged;
+  cleared; D(real) and D(fake) for its own loss; both once more, forward only, for values to log;
 - L1, PSNR and SSIM of every batch on the CPU.
 
 There is no EMA in it, and the optimizers are the project's fused ones: ours wins nothing there.
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import models
-from engines.inpainting import Part, Trainer
+from engines.inpainting import Part, Trainer, learning_rate_factor
 from engines.training import create_optimizer
 from losses import LossInputs, discriminator_loss
 from metrics.image import l1, psnr, ssim
@@ -41,6 +41,7 @@ class PublicLoop:
         if loop not in LOOPS:
             raise ValueError(f"public loop {loop!r} is not one of {', '.join(LOOPS)}")
         config, self.runtime = trainer.config, trainer.runtime
+        self.training = config.training
         options = config.model_options()
         if "pretrained" in options:
             options["pretrained"] = False  # the weights are the trainer's
@@ -49,11 +50,13 @@ class PublicLoop:
             config.discriminator.name, **config.discriminator.options
         )
         self._start_as(trainer)
-        training = config.training
-        self.generator_optimizer = create_optimizer(training.generator, self.generator)
-        self.discriminator_optimizer = create_optimizer(training.discriminator, self.discriminator)
+        self.generator_optimizer = create_optimizer(self.training.generator, self.generator)
+        self.discriminator_optimizer = create_optimizer(
+            self.training.discriminator, self.discriminator
+        )
         self.terms, self.weights = trainer.loss.terms, trainer.loss.weights(0.0)
         self.kind = trainer.loss.adversarial_kind
+        self.steps, self.total_steps = 0, trainer.total_steps
         self.extractors = {
             name: net if loop == "frozen" else copy.deepcopy(net).requires_grad_(True)
             for name, net in trainer.extractors.items()
@@ -67,13 +70,13 @@ class PublicLoop:
             for key, parameter in mine.named_parameters():
                 parameter.requires_grad_(wanted[key].requires_grad)
             mine.to(self.runtime.device)
-            if trainer.config.training.channels_last:
+            if self.training.channels_last:
                 mine.to(memory_format=torch.channels_last)
 
     def step(self, part: Part) -> dict[str, float]:
         """One update of both networks. Returns the values that the loop would log."""
         critic = self.discriminator
-        self.generator.train()
+        self._set_learning_rates()
         with self.runtime.autocast():
             fake = self.generator(part.occluded, part.mask)
         fake = fake.float()
@@ -95,6 +98,17 @@ class PublicLoop:
             net.zero_grad(set_to_none=True)
         logged = {"total": total.item(), "discriminator": loss.item(), "after": again.item()}
         return logged | measure(fake.detach().cpu(), part.target.cpu())
+
+    def _set_learning_rates(self) -> None:
+        rate = self.training.learning_rate
+        factor = learning_rate_factor(self.steps, self.total_steps, rate)
+        self.steps += 1
+        for optimizer, options in (
+            (self.generator_optimizer, self.training.generator),
+            (self.discriminator_optimizer, self.training.discriminator),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = options.lr * factor
 
     def generator_loss(self, fake: Tensor, part: Part) -> Tensor:
         """The weighted terms; each feature term runs its own passes."""
@@ -130,30 +144,31 @@ def measure(prediction: Tensor, target: Tensor) -> dict[str, float]:
     return {f.__name__: f(prediction, target).mean().item() for f in (l1, psnr, ssim)}
 
 
+@torch.no_grad()
 def gradient_difference(ours: nn.Module, theirs: nn.Module) -> float:
-    """max over parameters of |a - b| / |b|, Euclidean norms of their gradients.
+    """|a - b| / |b| over all gradients as one vector.
 
-    A parameter counts with at least one millionth of the largest norm, so that gradients that are
-    zero but for rounding do not decide. ValueError when only one of the two has a gradient.
+    ValueError when a parameter has a gradient in one of the two only.
     """
     pairs = []
     for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         if (a.grad is None) != (b.grad is None):
             raise ValueError(f"only one of the two loops gave {name} a gradient")
         if a.grad is not None:
-            difference = (a.grad.double() - b.grad.double()).norm().item()
-            pairs.append((difference, b.grad.double().norm().item()))
-    floor = max(1e-6 * max(norm for _, norm in pairs), 1e-30)
-    return max(difference / max(norm, floor) for difference, norm in pairs)
+            pairs.append((a.grad, b.grad))
+    return _relative(pairs)
 
 
 @torch.no_grad()
 def weight_difference(ours: nn.Module, theirs: nn.Module) -> float:
     """|a - b| / |b| over all weights as one vector.
 
-    Not the largest of single weights: Adam's first step is the learning rate times the gradient's
-    sign, also where the gradient is nothing but rounding.
+    One by one they may differ by a whole step: Adam's first one is the learning rate times the
+    gradient's sign, also where the gradient is nothing but rounding.
     """
-    pairs = list(zip(ours.parameters(), theirs.parameters(), strict=True))
+    return _relative(list(zip(ours.parameters(), theirs.parameters(), strict=True)))
+
+
+def _relative(pairs: list[tuple[Tensor, Tensor]]) -> float:
     difference = sum((a.double() - b.double()).square().sum() for a, b in pairs)
     return float((difference / sum(b.double().square().sum() for _, b in pairs)).sqrt())

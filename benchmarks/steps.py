@@ -1,12 +1,16 @@
 """Timing one variant at one size: the project's own step, beside the public loop's order."""
 
 import contextlib
+import ctypes
 import gc
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
+import psutil
 import torch
 
 from benchmarks.public_loop import PublicLoop, gradient_difference, weight_difference
@@ -198,9 +202,9 @@ def differences(trainer: Trainer, public: PublicLoop) -> dict[str, float]:
 def memory_of(config: RunConfig, runtime: Runtime, loop: str) -> dict[str, float]:
     """Peak memory in MiB of two steps of one loop, which must be alone in its process.
 
-    On a GPU what was allocated there, else the process's; `before` is that of the networks before
-    their first step, with Python and the libraries on a CPU. Not a number where the system does
-    not tell.
+    On a GPU what was allocated there, else what the process held; `before` is what it held before
+    the first step: the networks, and on a CPU Python and its libraries. `peak` is NaN where the
+    system does not tell; on macOS it includes the building of the networks.
     """
     trainer = build_trainer(config, runtime, 1000)
     trainer.generator.train()
@@ -218,15 +222,27 @@ def memory_of(config: RunConfig, runtime: Runtime, loop: str) -> dict[str, float
         step = PublicLoop(trainer, loop).step
         del trainer, ours
     free(runtime.device)
-    before = runtime.peak_memory_mib()
+    before = held_mib(runtime.device)
     for _ in range(2):  # the optimizers' states come with the first
         step(part)
     return {"before": before, "peak": runtime.peak_memory_mib()}
 
 
+def held_mib(device: torch.device) -> float:
+    """MiB in use now: allocated on a GPU, else resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device) / 2**20
+    return psutil.Process().memory_info().rss / 2**20
+
+
 def free(device: torch.device) -> None:
-    """Give back what is not used any more."""
+    """Give back what is not used any more, and forget the peak so far where that is possible."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # only glibc has it
+            ctypes.CDLL(None).malloc_trim(0)
+        # proc(5): 5 resets the resident set's high-water mark
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -37,8 +37,11 @@ VARIANTS = ("Reconstruction", "ablationv1", "ablationv2", "ablationv3")
 TARGET = 1.3  # how many times as fast as the public order ours must be, on two CPU cores
 LARGE = 128  # px; above it the batch is smaller
 TOLERANCE = 1e-3  # relative difference of gradients; fp32 rounding stays well below
-TITLES = {OURS: "ours"} | {loop: f"public order, VGG {loop}" for loop in LOOPS}
-TITLES["kept"] = "public order, VGG gradients kept"
+TITLES = {
+    OURS: "ours",
+    "frozen": "public order, VGG frozen",
+    "kept": "public order, VGG gradients kept",
+}
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,8 +52,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch", type=positive, help=f"default: 16 up to {LARGE} px, else 4; loader: 8")
     add("--steps", type=positive, default=5, help="repetitions that count (default: 5)")
     add("--warm-up", type=positive, default=1, help="repetitions that do not (default: 1)")
-    add("--public", nargs="*", default=list(LOOPS), choices=LOOPS,
-        help="public orders to compare with: the VGG frozen (lenient), or its gradients kept")  # fmt: skip
+    add("--public", nargs="+", default=list(LOOPS), choices=LOOPS,
+        help="orders to compare with (see public_loop.py; default: both)")  # fmt: skip
     add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
     add("--device", default="auto", choices=("auto", "cpu"))
     add("--precision", default="no", choices=("no", "bf16"))

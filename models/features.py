@@ -59,8 +59,7 @@ class VGGFeatures(nn.Module):
         if network not in _NETWORKS:
             raise ValueError(f"network: {network!r} is not one of {', '.join(_NETWORKS)}")
         build, published = _NETWORKS[network]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch.device("meta"):  # the classifier's 120 M parameters are never allocated
             features = build(weights=None, init_weights=False).features
         names = layer_names(features)
         unknown = [layer for layer in layers if layer not in names]
@@ -68,10 +67,10 @@ class VGGFeatures(nn.Module):
             raise ValueError(f"layers: {unknown} not in {network}; valid are {', '.join(names)}")
         self.wanted = {names[layer]: layer for layer in layers}
         state, self.origin = resolve_weights(weights, published)
-        self.features = features[: max(self.wanted, default=0) + 1]
-        for layer in self.features:
-            if isinstance(layer, nn.ReLU):
-                layer.inplace = False  # a kept convolution output must not be overwritten
+        self.features = features[: max(self.wanted, default=0) + 1].to_empty(device="cpu")
+        for index, layer in enumerate(self.features):
+            if isinstance(layer, nn.ReLU):  # a wanted convolution output must not be overwritten
+                layer.inplace = index - 1 not in self.wanted
         if state is None:
             self._initialise(seed)
         else:

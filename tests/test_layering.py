@@ -41,7 +41,7 @@ def module_name(path: Path, root: Path) -> str:
 
 
 def imports(text: str, module: str, is_package: bool = False) -> list[tuple[int, str]]:
-    """(line, dotted name) of every import; `from a import b` counts as a.b. Relative ones resolved."""
+    """(line, dotted name) of every import, relative ones resolved; `from a import b` is a.b."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -61,7 +61,7 @@ def within(name: str, allowed: tuple[str, ...]) -> bool:
 
 
 def violations(text: str, module: str, own: tuple[str, ...], is_package: bool = False) -> list[str]:
-    """One line for each import of `module` that its rule does not allow. `own`: names at the root."""
+    """One line for each import that the rule of `module` does not allow; `own`: root names."""
     rule = next(r for r in RULES if not r.prefix or within(module, (r.prefix,)))
     wrong = []
     for line, name in imports(text, module, is_package):
@@ -137,7 +137,10 @@ def test_a_violation_is_found(module, text):
     [
         ("data.contract", "import math\nimport numpy as np\nfrom torch import Tensor"),
         ("data.faces", "from . import masks\nimport cv2, scipy"),
-        ("models.new", "from data.contract import hide\nimport models\nfrom torchvision import ops"),
+        (
+            "models.new",
+            "from data.contract import hide\nimport models\nfrom torchvision import ops",
+        ),
         ("losses.new", "from losses.inputs import LossInputs"),
         ("metrics.new", "import pandas as pd, torchmetrics"),
         ("engines.new", "import data, models, losses, metrics, engines, yaml"),

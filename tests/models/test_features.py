@@ -37,6 +37,13 @@ def test_nothing_deeper_than_wanted_is_kept(extractor):
     assert list(extractor(torch.rand(1, 3, 32, 32))) == ["relu1_1", "relu2_2", "relu3_4"]
 
 
+def test_a_wanted_convolution_is_not_overwritten_by_its_relu():
+    both = VGGFeatures("vgg19", ["conv1_1", "relu1_1"], "random")
+    found = both(torch.rand(1, 3, 32, 32))
+    assert found["conv1_1"].min() < 0
+    torch.testing.assert_close(found["conv1_1"].relu(), found["relu1_1"])
+
+
 def test_gradients_reach_the_image_and_not_the_weights(extractor):
     image = torch.rand(1, 3, 32, 32, requires_grad=True)
     extractor(image)["relu2_2"].mean().backward()

@@ -1,0 +1,101 @@
+"""walkthrough.py, run top to bottom as a script, its settings made small."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = (ROOT / "walkthrough.py").read_text(encoding="utf-8")
+SMALL = {"DATA": '"builtin"', "SIZE": 32, "BATCH": 4, "STEPS": 30, "TRAIN_FACES": 32, "PER_BIN": 2}
+PICTURES = (
+    "1-faces", "2-masks", "3-hide-compose", "4-losses", "5-restored", "6-photo", "7-table",
+)  # fmt: skip
+ROWS = ["ablationv1", "Occluded input", "Mean colour", "Telea", "Navier-Stokes", "Biharmonic"]
+
+
+def shrink(text: str) -> str:
+    for name, value in SMALL.items():
+        text, changed = re.subn(rf"^{name} = \S+", f"{name} = {value}", text, flags=re.M)
+        assert changed == 1, name
+    return text
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The finished process and the folder it ran in."""
+    folder = tmp_path_factory.mktemp("walkthrough")
+    script = folder / "small.py"
+    script.write_text(shrink(SOURCE), encoding="utf-8")
+    answer = subprocess.run(
+        [sys.executable, script.name],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=600,
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    return answer, folder
+
+
+def test_every_picture_is_a_file_whose_path_is_printed(done):
+    answer, folder = done
+    said = [Path(path) for path in re.findall(r"^picture: (.*)$", answer.stdout, re.M)]
+    assert [path.stem for path in said] == list(PICTURES)
+    assert {path.parent for path in said} == {Path("runs/walkthrough")}
+    for path in said:
+        pixels = np.asarray(Image.open(folder / path).convert("RGB"))
+        assert min(pixels.shape[:2]) > 150, path
+        assert len(np.unique(pixels.reshape(-1, 3)[::7], axis=0)) > 20 or path.stem == "2-masks"
+        assert pixels.std() > 15, path
+
+
+def test_it_leaves_nothing_outside_its_output(done):
+    _, folder = done
+    assert sorted(path.name for path in folder.iterdir()) == ["runs", "small.py"]
+    assert [path.name for path in (folder / "runs").iterdir()] == ["walkthrough"]
+
+
+@pytest.mark.parametrize("name", ["total", "hole_l1"])
+def test_the_loss_goes_down(done, name):
+    found = re.search(
+        rf"^{name}: .*steps ([\d.]+), of the last \d+ ([\d.]+)$", done[0].stdout, re.M
+    )
+    first, last = map(float, found.groups())
+    assert 0 < last < first
+
+
+def test_the_table_has_every_row_and_a_hash(done):
+    text = done[0].stdout
+    for title in ("PSNR (dB)", "SSIM"):
+        table = text[text.index(f"## {title}") :].split("\n\n")[1].splitlines()
+        assert [line.split("|")[1].strip() for line in table[2:]] == ROWS
+    assert re.search(r"SHA-256 of the pairs: [0-9a-f]{64}", text)
+    assert "N = 12 pairs at 32 px" in text
+
+
+def test_it_counts_the_published_parameters(done):
+    text = done[0].stdout
+    for name, millions in (("Reconstruction", 52.71), ("ablationv1", 10.64), ("ablationv3", 51.40)):
+        assert re.search(rf"^{name} +{millions:.2f} ", text, re.M), name
+
+
+def test_known_pixels_are_kept(done):
+    assert re.findall(r"known pixels kept.*: (\w+)", done[0].stdout) == ["True", "True"]
+
+
+def test_it_is_made_of_cells_and_starts_no_process():
+    cells = re.findall(r"^# %%.*$", SOURCE, re.M)
+    assert len(cells) > 15
+    assert sum("[markdown]" in cell for cell in cells) >= 9
+    assert "workers=0" in SOURCE
+    assert "__main__" not in re.sub(r"^#.*$", "", SOURCE, flags=re.M)
+    settings = SOURCE.index("# %% Settings")
+    assert settings < SOURCE.index("SIZE =") < SOURCE.index("# ## 1.")
