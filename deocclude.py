@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     options = build_parser().parse_args(argv)
     if options.mask is None:
         raise SystemExit(
-            "deocclude.py: automatic masks are not available yet; give --mask FILE, a picture that "
+            "error: automatic masks are not available yet; give --mask FILE, a picture that "
             "is white where the photo is to be redrawn and black elsewhere"
         )
     try:
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         checkpoint = options.checkpoint or newest_checkpoint(RUNS)
         if checkpoint is None:
             raise SystemExit(
-                f"deocclude.py: no trained weights under {RUNS}/; train some with\n"
+                f"error: no trained weights under {RUNS}/; train some with\n"
                 "    python train_inpainting.py Reconstruction\n"
                 "or name a file with --checkpoint"
             )
@@ -54,9 +54,9 @@ def main(argv: list[str] | None = None) -> None:
             print(f"weights: {checkpoint} (the newest finished run; --checkpoint names another)")
         deoccluder = load_deoccluder(checkpoint, options.device)
     except (OSError, ValueError) as error:
-        raise SystemExit(f"deocclude.py: {error}") from None
+        raise SystemExit(f"error: {error}") from None
 
-    for line in plan.notices + [f"failed: {failure}" for failure in plan.failures]:
+    for line in plan.notices + [f"error: {failure}" for failure in plan.failures]:
         print(line)
     failures = plan.failures + restore_all(
         tqdm(plan.jobs, desc="photos", disable=len(plan.jobs) < 2),

@@ -9,6 +9,18 @@ import sys
 from pathlib import Path
 
 
+def at_least(low: int):
+    """A parser of whole numbers that refuses those below `low`."""
+
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"must be at least {low}, found {value}")
+        return value
+
+    return whole_number
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     from engines.baselines import BASELINES
@@ -38,14 +50,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--pair-by-order", action="store_true", help="pair files by sorted order, not by stem"
     )
     on.add_argument("--invert-mask", action="store_true", help="black means hole in the mask files")
-    on.add_argument("--size", type=int, help="side in pixels; else the size of each run")
-    on.add_argument("--per-bin", type=int, help="test pairs in each ratio bin")
-    on.add_argument("--limit", type=int, help="at most this many pairs, spread over the bins")
+    on.add_argument("--size", type=at_least(32), help="side in pixels; else that of each run")
+    on.add_argument("--per-bin", type=at_least(1), help="test pairs in each ratio bin")
+    on.add_argument("--limit", type=at_least(1), help="at most this many pairs, of all bins")
     how = parser.add_argument_group("how")
     how.add_argument("--output", type=Path, help="else runs/evaluation/<pairs>/")
     how.add_argument("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
-    how.add_argument("--batch", type=int, default=64, help="images restored at once (64)")
-    how.add_argument("--workers", type=int, help="processes for the baselines; else one a core")
+    how.add_argument("--batch", type=at_least(1), default=64, help="images at once (64)")
+    how.add_argument("--workers", type=at_least(0), help="processes for slow baselines (cores)")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     how.add_argument("--lpips", default="auto", choices=("auto", "alex", "vgg", "off"))
     how.add_argument(
@@ -60,7 +72,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the comparison; 0, or 2 after an error that the user can mend."""
+    """Run the comparison; 0, or 1 after one line about an error that the user can mend."""
     from engines.compare import Options, compare
     from engines.runtime import say_progress
 
@@ -68,9 +80,9 @@ def main(argv: list[str] | None = None) -> int:
     say_progress()
     try:
         reports = compare(options)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1
     for report in reports:
         print(f"\n{report.markdown}")
         for name, path in report.files.items():

@@ -5,14 +5,6 @@ import json
 import sys
 from pathlib import Path
 
-from engines.checkpoint import CheckpointError
-from engines.config import ConfigError, available_runs, load_config, read_yaml
-from engines.datasets import choose_profile, data_root
-from engines.inpainting import NonFiniteLossError
-from engines.runtime import say_progress
-from engines.summary import summarise_run
-from engines.training import dry_run, train
-
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -43,6 +35,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"two runs named: {arguments.run!r} and --model {arguments.model!r}")
     if arguments.max_minutes is not None and not arguments.max_minutes > 0:
         parser.error(f"--max-minutes {arguments.max_minutes}: must be above 0")
+    settings = arguments.set or arguments.masks or arguments.invert_mask
+    if arguments.resume is not None and (settings or arguments.profile != "auto"):
+        parser.error(
+            "--resume continues a run as its config.yaml says: leave out --set, --profile, "
+            "--masks and --invert-mask, or start a new run"
+        )
     return arguments
 
 
@@ -55,47 +53,55 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
 
 def list_runs() -> str:
     """Every run in ablations/ with its one line."""
+    from engines.config import available_runs, read_yaml
+
     return "\n".join(
         f"{name:30} {read_yaml(path).get('description', '')}"
         for name, path in available_runs().items()
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The exit code: 0 when the run went through, 1 with one line that says why not."""
-    arguments = parse_arguments(argv)
-    say_progress()
-    if arguments.list:
-        print(list_runs())
-        return 0
-    try:
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the arguments ask for. Imports are here so that worker processes start fast."""
+    from engines.config import load_config
+    from engines.datasets import choose_profile, data_root
+    from engines.runtime import say
+    from engines.summary import summarise_run
+    from engines.training import dry_run, train
+
+    name, profile = arguments.run or arguments.model or "Reconstruction", arguments.profile
+    if arguments.resume is not None:  # the run's own record says where its data lie
+        root = data_root(arguments.data) if arguments.data else None
+        profile = None
+    else:
         root = data_root(arguments.data)
-        profile = arguments.profile
         if profile == "auto":
             profile, reason = choose_profile(root, arguments.device)
-            print(reason, flush=True)
-        name = arguments.run or arguments.model or "Reconstruction"
-        config = load_config(name, profile, overrides(arguments))
-        if arguments.dry_run:
-            print(dry_run(config, root))
-            return 0
-        outcome = train(
-            config,
-            root,
-            arguments.output,
-            arguments.resume,
-            arguments.max_minutes,
-            arguments.device,
-        )
-        if outcome.is_main:
-            print(summarise_run(outcome, root, arguments.output, arguments.device))
-    except (
-        ConfigError,
-        CheckpointError,
-        FileNotFoundError,
-        NonFiniteLossError,
-        ValueError,
-    ) as error:
+            say(reason)
+    config = load_config(name, profile, overrides(arguments))
+    if arguments.dry_run:
+        say(dry_run(config, root))
+        return
+    outcome = train(
+        config, root, arguments.output, arguments.resume, arguments.max_minutes, arguments.device
+    )
+    if outcome.is_main:
+        say(summarise_run(outcome, arguments.output, arguments.device))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code: 0 when the run went through, 1 with one line that says why not."""
+    from engines.inpainting import NonFiniteLossError
+    from engines.runtime import say_progress
+
+    arguments = parse_arguments(argv)
+    say_progress()
+    try:
+        if arguments.list:
+            print(list_runs())
+        else:
+            run(arguments)
+    except (ValueError, OSError, NonFiniteLossError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

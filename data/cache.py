@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import secrets
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from data.transforms import ImageReadError
 logger = logging.getLogger(__name__)
 
 CORRUPT_LIMIT = 0.05  # share of unreadable files above which a folder is refused
+SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; containers make it small
 CHUNK = 256  # images in flight while decoding
 
 
@@ -82,6 +84,12 @@ def cache_faces(faces: Faces, cache: str, budget_gib: float, folder: Path) -> Fa
             budget_gib,
         )
         cache = "none"
+    if cache == "ram" and _free(SHARED_MEMORY) < size_gib * 2**30:
+        logger.warning("%s has no room for %.1f GiB: cached on disk", SHARED_MEMORY, size_gib)
+        cache = "disk"
+    if cache == "disk" and _free(_existing(folder)) < size_gib * 2**30:
+        logger.warning("%s has no room for %.1f GiB: not cached", folder, size_gib)
+        cache = "none"
     if cache == "disk":
         return _cache_on_disk(faces, folder, shape)
     store = SharedStore(shape) if cache == "ram" else None
@@ -96,6 +104,15 @@ def _keep(faces: Faces, good: list[int], store: "SharedStore | DiskStore | None"
         return kept
     read = store if len(good) == len(faces) else Chosen(store, good)
     return Faces(kept.names, kept.size, read, kept.files)
+
+
+def _free(folder: Path) -> float:
+    """Free bytes; no limit is known where there is no such folder."""
+    return shutil.disk_usage(folder).free if folder.is_dir() else float("inf")
+
+
+def _existing(folder: Path) -> Path:
+    return next((p for p in (folder, *folder.parents) if p.is_dir()), Path())
 
 
 def _decode_all(faces: Faces, write) -> list[int]:

@@ -1,4 +1,4 @@
-"""Fetch the four published Google Drive folders: `python -m data.download faces|masks|...|all`.
+"""Fetch published Google Drive folders: `python -m data.download faces masks`, or `all` four.
 
 The folders are those of the De-Occlusion Face Model (IEEE Latin America Transactions 2025, DOI
 10.1109/TLA.2025.11072503). They end in `datasets/<set>/`; what is complete is not fetched again.
@@ -108,7 +108,7 @@ def verify(folder: Path) -> list[str]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data.download", description=__doc__)
-    parser.add_argument("set", choices=[*FOLDERS, "all"], help="which folder to fetch")
+    parser.add_argument("sets", nargs="+", choices=[*FOLDERS, "all"], help="which to fetch")
     parser.add_argument("--output", type=Path, default=Path("datasets"), help="(default: datasets)")
     parser.add_argument("--yes", action="store_true", help="accept size and terms without a prompt")
     return parser
@@ -117,11 +117,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Fetch what the command line names; SystemExit 1 with one line when something fails."""
     options = build_parser().parse_args(argv)
-    names = list(FOLDERS) if options.set == "all" else [options.set]
+    names = [name for name in FOLDERS if "all" in options.sets or name in options.sets]
     for name in names:
         print(describe(name))
     if not options.yes and not _accepted():
-        raise SystemExit("nothing downloaded: type yes, or add --yes, to accept size and terms")
+        raise SystemExit(
+            "error: nothing downloaded: type yes, or add --yes, to accept size and terms"
+        )
     layout = LAYOUT.format(root=options.output)
     failed = False
     for name in names:

@@ -13,6 +13,7 @@ from data.seeding import keyed_rng
 from data.transforms import IMAGE_SUFFIXES, list_images, load_square, open_image
 
 SPLITS = ("train", "val", "test")
+OTHER_FOLDERS = ("masks", "occluders", "general", "runs")  # of a data folder: hold no faces
 FACE_FOLDERS = ("faces", "celeba", "ffhq")  # beginnings of the names that `auto` considers
 
 
@@ -28,8 +29,8 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
     ones.
 
     auto: `root` itself when it holds images or train/, else its sub-folder named faces*, celeba* or
-        ffhq* whose images are nearest to `size` from above. FileNotFoundError says what was looked
-        for.
+    ffhq* whose images are nearest to `size` from above, else `root` when it holds identity folders.
+    FileNotFoundError says what was looked for.
     """
     if faces == "builtin" or (faces == "auto" and root is None):
         return None
@@ -44,8 +45,10 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
         raise FileNotFoundError(f"data folder {str(root)!r}: no such folder")
     if (root / "train").is_dir() or any(p.suffix.lower() in IMAGE_SUFFIXES for p in root.iterdir()):
         return root
-    found = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.startswith(FACE_FOLDERS)]
-    found = [p for p in found if list_images(p)]
+    folders = [p for p in sorted(root.iterdir()) if p.is_dir() and list_images(p)]
+    found = [p for p in folders if p.name.casefold().startswith(FACE_FOLDERS)]
+    if not found and face_images(root):
+        return root  # identity folders
     if not found:
         raise FileNotFoundError(
             f"data folder {str(root)!r}: holds no images, no train/ and no folder named "
@@ -59,6 +62,16 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
     return min(found, key=misfit)
 
 
+def face_images(folder: Path) -> list[Path]:
+    """Images below `folder`, without those of a data folder's other parts and of hidden folders."""
+    return [
+        path
+        for path in list_images(folder)
+        if (top := path.relative_to(folder).parts[0].casefold()) not in OTHER_FOLDERS
+        and not top.startswith(".")
+    ]
+
+
 def split_faces(folder: Path, seed: int) -> Split:
     """Split a folder: by its train/val/test sub-folders, else seeded 90 / 5 / 5.
 
@@ -69,7 +82,7 @@ def split_faces(folder: Path, seed: int) -> Split:
     given = {name: list_images(folder / name) for name in SPLITS if (folder / name).is_dir()}
     if given.get("train"):
         return _complete(folder, given, seed)
-    files = list_images(folder)
+    files = face_images(folder)
     if not files:
         raise FileNotFoundError(
             f"{folder}: no images (jpg, png, webp, bmp); expected images, identity folders, "
@@ -121,6 +134,19 @@ def _complete(folder: Path, given: dict[str, list[Path]], seed: int) -> Split:
             files[full], files[empty] = halves["train"], halves["val"]
             rule += f"; {empty} is half of {full}"
     return Split(files, rule)
+
+
+def load_split(path: Path, folder: Path) -> Split:
+    """The split that `save_split` wrote. FileNotFoundError names images that are gone."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    files = {name: [folder / relative for relative in record[name]] for name in SPLITS}
+    gone = [file for part in files.values() for file in part if not file.is_file()]
+    if gone:
+        raise FileNotFoundError(
+            f"{path}: {len(gone)} of its images are no longer in {folder}: "
+            f"{', '.join(file.name for file in gone[:5])}"
+        )
+    return Split(files, record["rule"])
 
 
 def save_split(split: Split, folder: Path, path: Path) -> None:

@@ -2,6 +2,7 @@
 resume.
 """
 
+import signal
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -86,6 +87,11 @@ def _collate(items: list[tuple[Tensor, Tensor, str]]) -> Batch:
     return Batch(torch.stack(images), torch.stack(masks), list(names))
 
 
+def _ignore_interrupt(worker: int) -> None:
+    """Ctrl-C is the main process's to handle; a worker that dies of it would hide the clean stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def training_loader(
     pairs: TrainingPairs, sampler: PositionSampler, workers: int, pin: bool = False
 ) -> DataLoader:
@@ -97,4 +103,5 @@ def training_loader(
         collate_fn=_collate,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_ignore_interrupt,
     )

@@ -3,16 +3,17 @@
 import hashlib
 import json
 import logging
+import math
+import os
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from data.contract import binarise, mask_warning
 from data.faces import Faces
-from data.masks import RATIO_BINS, bin_of, touches_border
-from data.transforms import list_images, load_mask, load_square
+from data.masks import RATIO_BINS
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class FrozenPairs:
         return self._read(index)
 
     def save(self, path: Path) -> None:
-        """Write the list with its hash as JSON."""
+        """Write the list with its hash as JSON, whole or not at all."""
         record = {
             "hash": self.hash,
             "protocol": PROTOCOL,
@@ -77,7 +78,12 @@ class FrozenPairs:
             "pairs": [list(p) for p in self.pairs],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=0), encoding="utf-8")
+        temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+        try:
+            temporary.write_text(json.dumps(record, indent=0), encoding="utf-8")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def check_against(self, path: Path) -> None:
         """Raise ValueError when a saved list differs from this one, naming the first difference."""
@@ -105,122 +111,104 @@ def freeze(
 ) -> FrozenPairs:
     """`per_bin` pairs in each ratio bin that has masks, half of the masks touching the border.
 
-    Images are taken in order and again from the start when they run out. `masks` is a MaskGenerator
-    or a MaskFolder; a folder's missing bins are said and left out. ValueError without any mask.
+    No image meets the same mask twice: a bin gets fewer pairs when its masks and the images have
+    no more combinations, which is said. Every image and every mask of a bin is used before one
+    returns. `masks` is a MaskGenerator or a MaskFolder; a folder's missing bins are said and left
+    out. ValueError without any mask.
     """
-    cells = []
+    cells, capped = [], {}
     for ratio_bin, (low, high) in enumerate(RATIO_BINS):
         classes = [border for other, border in masks.cells(split) if other == ratio_bin]
         if not classes:
             logger.warning("no %s mask with a hole ratio in (%g, %g]", split, low, high)
             continue
-        for i in range(per_bin):
-            border = classes[i % len(classes)]
-            cells.append(_Cell(i % len(faces), ratio_bin, border, i // len(classes)))
+        rooms = {c: _distinct_masks(masks, split, ratio_bin, c, per_bin) for c in classes}
+        found = _combine(ratio_bin, rooms, len(faces), per_bin)
+        if len(found) < per_bin:
+            capped[f"({low:g}, {high:g}]"] = len(found)
+        cells += found
     if not cells:
         raise ValueError(f"no mask in split {split!r}: {masks.describe()}")
-
-    def mask_of(cell: _Cell) -> np.ndarray:
-        return masks.fixed(split, cell.number, cell.bin, cell.border)
+    hashes = {image: _hash_image(faces, image) for image in {cell.image for cell in cells}}
+    kept, pairs = _list_pairs(cells, faces, masks, split, hashes)
+    words = description or f"{split} split, {per_bin} pairs in each of {len(RATIO_BINS)} bins"
+    words += f", {len(set(hashes.values()))} distinct images"
+    if capped or len(kept) < len(cells):
+        fewer = ", ".join(f"{count} in {name}" for name, count in capped.items())
+        logger.warning(
+            "fewer %s pairs than the %d a bin asked for, as no image meets the same mask twice: %s",
+            split, per_bin, fewer or f"{len(cells) - len(kept)} were copies",
+        )  # fmt: skip
+        words += f", {len(kept)} pairs as there are no more combinations"
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return faces[cells[index].image], mask_of(cells[index])
+        return faces[kept[index].image], _mask_of(masks, split, kept[index])
 
-    hashes = {image: _hash_image(faces, image) for image in {cell.image for cell in cells}}
-    pairs = []
+    return FrozenPairs(pairs, read, faces.size, words)
+
+
+def _distinct_masks(masks, split: str, ratio_bin: int, border: bool, enough: int) -> int:
+    """How many masks a class holds before `fixed` starts again, counted up to `enough`."""
+    first = masks.spec(split, 0, ratio_bin, border)
+    again = (n for n in range(1, enough) if masks.spec(split, n, ratio_bin, border) == first)
+    return next(again, enough)
+
+
+def _combine(ratio_bin: int, rooms: dict[bool, int], images: int, count: int) -> list[_Cell]:
+    """At most `count` different combinations of image and mask, the classes in turn.
+
+    Class number c of k classes meets the images c, c + k, c + 2 k, ..., then the ones between
+    them. The masks walk along; whenever both walks would fall into step again, the images' one is
+    moved on by one, so that every combination comes once.
+    """
+    cells: list[_Cell] = []
+    taken = dict.fromkeys(rooms, 0)
+    period = images // math.gcd(len(rooms), images)
+    while len(cells) < count:
+        free = [border for border in rooms if taken[border] < rooms[border] * images]
+        if not free:
+            break
+        for border in free[: count - len(cells)]:
+            number, masks = taken[border], rooms[border]
+            step = (number + number // math.lcm(masks, images)) % images
+            start = list(rooms).index(border) + step // period
+            image = (start + len(rooms) * step) % images
+            cells.append(_Cell(image, ratio_bin, border, number % masks))
+            taken[border] += 1
+    return cells
+
+
+def _list_pairs(
+    cells: list[_Cell], faces: Faces, masks, split: str, hashes: dict[int, str]
+) -> tuple[list[_Cell], list[Pair]]:
+    """The cells without those whose image and mask are copies of a pair before, and their pairs."""
+    kept, pairs, seen = [], [], set()
     for cell in cells:
-        mask = mask_of(cell)
+        mask = _mask_of(masks, split, cell)
+        key = hashes[cell.image], hash_array(mask)
+        if key in seen:
+            continue
+        seen.add(key)
         name = f"{split}/{cell.bin}/{'border' if cell.border else 'inside'}/{cell.number}"
         ratio = round(float(mask.mean()), 6)
+        kept.append(cell)
         pairs.append(
-            Pair(
-                faces.names[cell.image], hashes[cell.image], name, _hash_array(mask),
-                cell.bin, cell.border, ratio,
-            )
-        )  # fmt: skip
-    words = description or f"{split} split, {per_bin} pairs in each of {len(RATIO_BINS)} bins"
-    return FrozenPairs(pairs, read, faces.size, words)
+            Pair(faces.names[cell.image], key[0], name, key[1], cell.bin, cell.border, ratio)
+        )
+    return kept, pairs
+
+
+def _mask_of(masks, split: str, cell: _Cell) -> np.ndarray:
+    return masks.fixed(split, cell.number, cell.bin, cell.border)
 
 
 def _hash_image(faces: Faces, index: int) -> str:
     """Of the file's bytes, or of the pixels when there is no file."""
     if faces.files is None:
-        return _hash_array(faces[index])
+        return hash_array(faces[index])
     return hashlib.sha256(faces.files[index].read_bytes()).hexdigest()
 
 
-def _hash_array(array: np.ndarray) -> str:
+def hash_array(array: np.ndarray) -> str:
+    """SHA-256 of an array's bytes, in hex."""
     return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
-
-
-def pair_folders(
-    images: Path, masks: Path, size: int, by: str = "stem", invert: bool = False
-) -> FrozenPairs:
-    """Pairs from your own files.
-
-    Args:
-        images: a folder (or one file) of whole, unoccluded images.
-        masks: a folder of masks, or one mask file for every image.
-        by: stem (equal names without ending) or order (sorted order; equal counts).
-        invert: the files mark known pixels with 1.
-
-    Raises FileNotFoundError or ValueError that names what has no partner.
-    """
-    files = [images] if images.is_file() else list_images(images)
-    if not files:
-        raise FileNotFoundError(f"{images}: no images (jpg, png, webp, bmp)")
-    partners = _partners(files, masks, by)
-
-    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-        mask = load_mask(partners[index], invert=invert)
-        return load_square(files[index], size), _square_mask(mask, size)
-
-    pairs = []
-    for index, (image, mask_file) in enumerate(zip(files, partners, strict=True)):
-        mask = read(index)[1]
-        ratio = float(mask.mean())
-        if ratio in (0.0, 1.0):
-            raise ValueError(f"{mask_file}: {mask_warning(ratio)}")
-        if warning := mask_warning(ratio):
-            logger.warning("%s: %s", mask_file, warning)
-        ratio_bin = bin_of(ratio)
-        pairs.append(
-            Pair(
-                image.name, hashlib.sha256(image.read_bytes()).hexdigest(),
-                mask_file.name, _hash_array(mask),
-                -1 if ratio_bin is None else ratio_bin, touches_border(mask), round(ratio, 6),
-            )
-        )  # fmt: skip
-    return FrozenPairs(pairs, read, size, f"{images.name} with masks {masks.name} paired by {by}")
-
-
-def _square_mask(mask: np.ndarray, size: int) -> np.ndarray:
-    """Centre-cropped like its image, then nearest neighbour to (size, size)."""
-    height, width = mask.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return binarise(mask[top : top + side, left : left + side] * 255, (size, size))
-
-
-def _partners(files: list[Path], masks: Path, by: str) -> list[Path]:
-    if masks.is_file():
-        return [masks] * len(files)
-    found = list_images(masks)
-    if by == "order":
-        if len(found) != len(files):
-            raise ValueError(f"paired by order: {len(files)} images but {len(found)} masks")
-        return found
-    if by != "stem":
-        raise ValueError(f"pairing by {by!r} is not one of stem, order")
-    stems: dict[str, Path] = {}
-    for path in found:
-        if path.stem in stems:
-            raise ValueError(f"masks {stems[path.stem]} and {path} share the stem {path.stem!r}")
-        stems[path.stem] = path
-    alone = [f.name for f in files if f.stem not in stems]
-    if alone:
-        raise ValueError(
-            f"{len(alone)} of {len(files)} images have no mask of the same stem in {masks}: "
-            f"{', '.join(alone[:5])}; give one mask file for all, or pair by order"
-        )
-    return [stems[f.stem] for f in files]

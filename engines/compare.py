@@ -19,7 +19,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """What to compare, on what, and how; the fields are `evaluate.py`'s options."""
+    """What to compare, on what, and how: `evaluate.py`'s options, and `share_values`.
+
+    With `share_values` the values of each image lie where a comparison without `output` keeps them,
+    whatever `output` is, so that neither computes what the other has.
+    """
 
     runs: list[str] | None = None
     all_runs: bool = False
@@ -42,6 +46,7 @@ class Options:
     device: str = "auto"
     lpips: str = "auto"
     legacy_metrics: bool = False
+    share_values: bool = False
 
 
 def compare(options: Options) -> list[Report]:
@@ -159,4 +164,5 @@ def _report(
         lpips=lpips,
         as_published=options.legacy_metrics,
         title=f"Evaluation: {suite.name}" if suite else "Evaluation",
+        values_folder=default_folder(pairs, options.runs_folder) if options.share_values else None,
     )

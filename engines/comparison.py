@@ -8,10 +8,12 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError, safe_open
 
-from data.pairs import FrozenPairs, pair_folders
+from data.faces import find_faces
+from data.folder_pairs import pair_folders
+from data.pairs import FrozenPairs
 from engines.baselines import BASELINES, parse_baselines
 from engines.config import Data
-from engines.datasets import data_root, open_sources
+from engines.datasets import data_root, open_sources, recorded_data
 from engines.evaluation import limit_pairs
 
 WEIGHTS = "best.safetensors"
@@ -52,7 +54,10 @@ def load_suite(path: Path) -> Suite:
     """A suite from its YAML. ValueError names the key that is unknown, missing or ill-typed."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such suite; ablations/suites/ holds those that exist")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a suite is a mapping with the keys {', '.join(SUITE_KEYS)}")
     for key in content:
@@ -128,21 +133,8 @@ def read_trained(checkpoint: Path) -> Trained:
     if (folder / "finished.json").is_file():
         training = json.loads((folder / "finished.json").read_text(encoding="utf-8"))
     return Trained(
-        config["name"], checkpoint, config, training, _recorded_data(folder, Data(**config["data"]))
+        config["name"], checkpoint, config, training, recorded_data(folder, Data(**config["data"]))
     )
-
-
-def _recorded_data(folder: Path, data: Data) -> Data:
-    """The configuration's data with the folders that the run really used, from its record."""
-    record = folder / "environment.json"
-    if not record.is_file():
-        return data
-    facts = json.loads(record.read_text(encoding="utf-8"))[-1]["data"]
-    masks = facts["masks"]
-    used = "builtin" if masks["source"] == "generated" else str(Path(masks["folder"]).resolve())
-    faces = facts["faces"]
-    faces = faces if faces == "builtin" else str(Path(faces).resolve())
-    return data.model_copy(update={"faces": faces, "masks": used})
 
 
 def name_apart(members: list[Trained]) -> list[Trained]:
@@ -174,34 +166,47 @@ def group_by_pairs(
     """Build the frozen test pairs of each run's data and put runs with equal pairs together.
 
     `data_folder` is used instead of the folders that the runs recorded; the other options change
-    what is frozen. FileNotFoundError when a recorded folder is gone and none is given.
+    what is frozen. A run's recorded split is kept as long as its own faces are used.
+    FileNotFoundError when a recorded folder is gone and none is given.
     """
     groups: dict[str, Group] = {}
     frozen: dict[str, FrozenPairs] = {}
     for member in members:
-        update: dict[str, Any] = {"size": size or member.data.size}
-        update |= {"test_per_bin": per_bin} if per_bin else {}
-        update |= {"invert_mask": True} if invert_mask else {}
+        given = {"size": size, "test_per_bin": per_bin, "invert_mask": invert_mask or None}
+        update = {name: value for name, value in given.items() if value is not None}
         if data_folder is not None:
             update |= _below(Path(data_folder), member.config["data"])
-        data = member.data.model_copy(update=update)
+        data = Data(**member.data.model_dump() | update)
+        # Recorded folders are absolute: a data folder set elsewhere must not replace them.
+        open_ended = data_folder is not None or data.faces == "auto"
+        root = data_root(data_folder) if open_ended else None
+        split = _own_split(member, data, root)
         fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
-        key = json.dumps([getattr(data, field) for field in fields])
+        key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
-            # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-            open_ended = data_folder is not None or data.faces == "auto"
-            root = data_root(data_folder) if open_ended else None
-            frozen[key] = limit_pairs(open_sources(data, root).frozen("test"), limit)
+            frozen[key] = limit_pairs(open_sources(data, root, split).frozen("test"), limit)
         pairs = frozen[key]
         groups.setdefault(pairs.hash, Group(pairs, [])).members.append(member)
     return list(groups.values())
 
 
 def _below(root: Path, config: dict[str, Any]) -> dict[str, str]:
-    """The configured folders where they exist below `root`, else whatever faces `root` holds."""
+    """The configured faces and masks with `root` as the data folder.
+
+    What does not depend on a data folder stays: `builtin`, and absolute folders. Faces named
+    relative to a data folder are looked for below `root`, else `root` says which there are.
+    """
     faces, masks = config["faces"], config["masks"]
-    named = not Path(faces).is_absolute() and (root / faces).is_dir()
-    return {"faces": faces if named else "auto", "masks": masks}
+    kept = faces == "builtin" or Path(faces).is_absolute() or (root / faces).is_dir()
+    return {"faces": faces if kept else "auto", "masks": masks}
+
+
+def _own_split(member: Trained, data: Data, root: Path | None) -> Path | None:
+    """The split that a run wrote down, if `data` means the very folder of faces it was made for."""
+    split = member.checkpoint.parent / "split.json"
+    folder = find_faces(root, data.faces, data.size) if split.is_file() else None
+    own = folder is not None and folder.resolve() == Path(member.data.faces).resolve()
+    return split if own else None
 
 
 def group_by_folders(
@@ -217,6 +222,8 @@ def group_by_folders(
     for path, what in ((images, "--images"), (masks, "--masks")):
         if not path.exists():
             raise FileNotFoundError(f"{what} {path}: no such file or folder")
+    if size is not None and size < 32:
+        raise ValueError(f"--size {size}: must be at least 32 pixels")
     sizes = [size] if size else sorted({member.data.size for member in members}) or [256]
     by = "order" if by_order else "stem"
     groups = []

@@ -7,15 +7,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 import losses
 import models
+from models.features import check_layers
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ConfigError(ValueError):
@@ -51,6 +61,12 @@ class Discriminator(_Named):
         return self
 
 
+def _worker_number(value: Any) -> int | str:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError(f"{value!r} must be auto or a whole number from 0")
+
+
 class Data(_Part):
     """What is read, at which size, and how it is kept.
 
@@ -66,7 +82,7 @@ class Data(_Part):
     flip: bool = False
     cache: Literal["none", "ram", "disk"] = "ram"
     cache_gib: PositiveFloat = 4.0
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    workers: Annotated[Any, AfterValidator(_worker_number)] = "auto"
     train_images: Positive | None = None
     builtin_images: Positive = 4000
     validation_pairs: Positive = 240
@@ -81,7 +97,7 @@ def _yaml_no(value: Any) -> Any:
 class Optimizer(_Part):
     name: Literal["adam", "adamw"] = "adam"
     lr: PositiveFloat = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -106,7 +122,7 @@ class Training(_Part):
     discriminator: Optimizer = Optimizer()
     learning_rate: LearningRate = LearningRate()
     clip_gradients: PositiveFloat | None = None
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema_decay: Share = 0.999
     early_stop_epochs: Positive | None = None
     checkpoint_minutes: PositiveFloat = 5.0
     log_steps: Positive = 20
@@ -133,6 +149,11 @@ class RunConfig(_Part):
         for name, term in self.losses.items():
             if "weight" not in term:
                 raise ValueError(f"losses.{name}: needs a weight, found {term}")
+            try:
+                for network, layers in losses.create_loss({name: term}).layers().items():
+                    check_layers(network, layers)
+            except ValueError as error:
+                raise ValueError(f"losses.{name}: {error}") from error
         adversarial = losses.create_loss(self.losses).adversarial_kind
         if adversarial and self.discriminator is None:
             raise ValueError("losses: an adversarial term needs a discriminator, it is null")
@@ -148,7 +169,7 @@ class RunConfig(_Part):
     def model_options(self) -> dict[str, Any]:
         """Options of the inpainter, with the published defects when the run asks for them."""
         published = getattr(models.INPAINTERS[self.model.name], "as_published", {})
-        return {**self.model.options, **(published if self.as_published else {})}
+        return {**(published if self.as_published else {}), **self.model.options}
 
 
 def available_runs() -> dict[str, Path]:
@@ -250,6 +271,8 @@ def load_config(
     origins: dict[str, str] = {}
     path = find_run(run)
     content = _load_chain(path, origins)
+    if "name" not in read_yaml(path):  # a parent's name is not its own
+        content["name"] = path.stem
     if profile is not None:
         folder = ABLATIONS / "profiles"
         valid = sorted(p.stem for p in folder.glob("*.yaml"))
@@ -287,9 +310,17 @@ def _explain(error: dict, file: str, origins: dict[str, str]) -> str:
         return f"{source}: {key!r} is missing"
     message = error["msg"].removeprefix("Value error, ")
     if not key:
-        return f"{source}: {message}"
+        return f"{_sources_of(message, origins) or source}: {message}"
     value = "" if error["type"] == "value_error" else f" = {error['input']!r}"
     return f"{source}: {key}{value}: {message}"
+
+
+def _sources_of(message: str, origins: dict[str, str]) -> str:
+    """Where the loss term that a message begins with was written: the files, or --set."""
+    term = message.partition(":")[0]
+    return ", ".join(
+        dict.fromkeys(source for key, source in origins.items() if f"{key}.".startswith(f"{term}."))
+    )
 
 
 def _valid_keys(location: tuple) -> list[str]:

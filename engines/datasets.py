@@ -1,5 +1,6 @@
 """From a configuration to the faces, masks and frozen pairs of a run."""
 
+import json
 import logging
 import os
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from data.faces import (
     builtin_faces,
     find_faces,
     folder_faces,
+    load_split,
     save_split,
     split_faces,
 )
@@ -76,7 +78,7 @@ class Sources:
         """For environment.json."""
         counts = {name: len(self.faces(name)) for name in ("train", "val", "test")}
         return {
-            "faces": "builtin" if self.folder is None else str(self.folder),
+            "faces": "builtin" if self.folder is None else str(self.folder.resolve()),
             "split": self.split.rule if self.split else "built-in faces, disjoint seeds",
             "images": counts,
             "masks": self.masks.describe(),
@@ -104,11 +106,31 @@ def data_root(given: str | Path | None) -> Path | None:
     return default if default.is_dir() and any(default.iterdir()) else None
 
 
-def open_sources(data: Data, root: Path | None) -> Sources:
-    """Find faces and masks. FileNotFoundError or ValueError says what is missing."""
+def open_sources(data: Data, root: Path | None, split_file: Path | None = None) -> Sources:
+    """Find faces and masks. FileNotFoundError or ValueError says what is missing.
+
+    `split_file` is a run's split.json: its split counts instead of a new one, so that images that
+    came since never move a trained image into the test set.
+    """
     folder = find_faces(root, data.faces, data.size)
-    split = None if folder is None else split_faces(folder, SPLIT_SEED)
+    if folder is None:
+        split = None
+    elif split_file is not None and split_file.is_file():
+        split = load_split(split_file, folder)
+    else:
+        split = split_faces(folder, SPLIT_SEED)
     return Sources(data, folder, split, _open_masks(data, root))
+
+
+def recorded_data(run: Path, data: Data) -> Data:
+    """`data` with the folders that the run in this folder really used, from its environment.json."""
+    record = run / "environment.json"
+    if not record.is_file():
+        return data
+    facts = json.loads(record.read_text(encoding="utf-8"))[0]["data"]
+    masks = facts["masks"]
+    used = "builtin" if masks["source"] == "generated" else str(Path(masks["folder"]).resolve())
+    return data.model_copy(update={"faces": facts["faces"], "masks": used})
 
 
 def _open_masks(data: Data, root: Path | None) -> MaskGenerator | MaskFolder:

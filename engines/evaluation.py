@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.contract import hide
+from data.contract import check_pair, hide
 from data.pairs import FrozenPairs
 from data.transforms import to_tensor
 from engines import baselines, cost
@@ -225,8 +225,8 @@ def evaluate_rows(
             result = _measure_row(row, pairs, target, key, batch, device, lpips, as_published)
         else:
             logger.info("%s: already evaluated on these pairs, %s", row.name, result.path)
-            # The same weights may go by another name in this table than in the last one.
-            result = RowResult(result.path, {**result.info, "name": row.name})
+            # The values are those of then; what is said about them is what holds now.
+            result = RowResult(result.path, result.info | _facts(row, pairs, lpips))
         results.append(result)
     return results
 
@@ -284,13 +284,9 @@ def _measure_row(
                 bar.update(len(indices))
             bar.close()
         info = {
-            "name": row.name,
-            "kind": row.kind,
+            **_facts(row, pairs, lpips),
             "key": key,
             "count": len(pairs),
-            "pairs": pairs.description,
-            "lpips": {"network": lpips.name, "reason": lpips.reason},
-            "training": row.training,
             "cost": {**restorer.cost(pairs.size), "images_per_second": cost.rate(spent)},
             "as_published": legacy.compute() if legacy is not None else None,
             "seconds": round(time.perf_counter() - start, 2),
@@ -302,11 +298,24 @@ def _measure_row(
     return RowResult(path, info)
 
 
+def _facts(row: Row, pairs: FrozenPairs, lpips: LpipsChoice) -> dict[str, Any]:
+    """What may change while the values stay, such as the name a row goes by in this table."""
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "pairs": pairs.description,
+        "lpips": {"network": lpips.name, "reason": lpips.reason},
+        "training": row.training,
+    }
+
+
 def _batches(pairs: FrozenPairs, batch: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     for start in range(0, len(pairs), batch):
         indices = list(range(start, min(start + batch, len(pairs))))
         images, masks = zip(*(pairs.load(index) for index in indices), strict=True)
-        yield indices, to_tensor(np.stack(images)), to_tensor(np.stack(masks))
+        target, mask = to_tensor(np.stack(images)), to_tensor(np.stack(masks))
+        check_pair(target, mask)
+        yield indices, target, mask
 
 
 def _restore(restorer: Restorer, target: Tensor, mask: Tensor) -> tuple[Tensor, float]:

@@ -174,7 +174,7 @@ def _tidy(axis) -> None:
 def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     """Training curves from a run's `metrics.csv`: losses on a log scale, and each score it has.
 
-    Losses are the columns `loss/...`; scores are the `val/...` columns that end in psnr, ssim or
+    Losses are the columns `train/...`; scores are the `val/...` columns that end in psnr, ssim or
     l1 of the composed picture, or the raw one where that is all there is. ValueError without rows.
     """
     frame = pd.read_csv(metrics_csv)
@@ -187,7 +187,7 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     scores = [c for c in (composed or scores) if c.rsplit("/", 1)[-1] in ("psnr", "ssim", "l1")]
     panels = ([losses] if losses else []) + [[score] for score in scores]
     if not panels:
-        raise ValueError(f"{metrics_csv}: has no loss/... or val/... column to draw")
+        raise ValueError(f"{metrics_csv}: has no train/... or val/... column to draw")
     widths = [3.3 + 1.3 * (columns == losses) for columns in panels]  # room for the legend
     figure = Figure(figsize=(sum(widths) + 0.2, 2.8), dpi=DPI)
     axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]

@@ -22,6 +22,7 @@ from engines.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
+ASK_STEPS = 10  # steps between two agreements of several processes on saving and stopping
 MONITOR = (
     "composed/psnr"  # decides which weights are released; the mean over frozen validation pairs
 )
@@ -39,20 +40,21 @@ class Progress:
 
 
 class Stop:
-    """Ctrl-C asks for a stop at the next step; a second one interrupts at once."""
+    """Ctrl-C or SIGTERM asks for a stop at the next step; a second one interrupts at once."""
 
     def __init__(self) -> None:
         self.asked = False
-        self._previous = None
+        self._previous: dict = {}
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._ask)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _ask(self, *_) -> None:
         if self.asked:
@@ -89,15 +91,24 @@ class Fit:
                 means = train_one_epoch(
                     trainer, batches, epoch * trainer.epoch_steps, self._after_step
                 )
-                self._end_epoch(epoch, means)
-                reason = self._stop_reason()
-                if reason != "epochs":
-                    break
+                if trainer.step % trainer.epoch_steps:
+                    self._end_inside_epoch()
+                else:
+                    self._end_epoch(epoch, means)
                 patience = training.early_stop_epochs
                 if patience is not None and self.progress.epochs_without_gain >= patience:
                     reason = "early_stop"
                     break
+                if trainer.step < trainer.total_steps and (asked := self._stop_reason()):
+                    reason = asked
+                    break
         return reason
+
+    def _end_inside_epoch(self) -> None:
+        """Save, so that continuing changes nothing; weights for use only where there are none."""
+        if self.trainer.runtime.is_main and not self.folder.best.exists():
+            self.release(validate(self.trainer, self.validation))
+        self.save()
 
     def _batches(self) -> Iterator:
         trainer, runtime = self.trainer, self.trainer.runtime
@@ -134,10 +145,12 @@ class Fit:
                 self.bar.set_postfix({"loss": f"{values['total']:.3f}"})
                 self.folder.log(self._record() | {f"train/{k}": v for k, v in values.items()})
                 self._speak(values["total"])
+        if trainer.runtime.processes > 1 and trainer.step % ASK_STEPS:
+            return False  # asking the other processes costs a wait
         due = time.monotonic() - self.saved > 60 * training.checkpoint_minutes
         if trainer.runtime.any(due and trainer.runtime.is_main):
             self.save()
-        return self._stop_reason() != "epochs"
+        return self._stop_reason() is not None
 
     def _record(self) -> dict:
         trainer = self.trainer
@@ -170,14 +183,15 @@ class Fit:
             )  # fmt: skip
             self.spoke = now
 
-    def _stop_reason(self) -> str:
+    def _stop_reason(self) -> str | None:
+        """Why every process should stop now, None to go on."""
         asked = self.stop.asked
         budget = self.max_minutes
         over = budget is not None and time.monotonic() - self.started > 60 * budget
         runtime = self.trainer.runtime
         if runtime.any(asked):
             return "interrupted"
-        return "max_minutes" if runtime.any(over) else "epochs"
+        return "max_minutes" if runtime.any(over) else None
 
     def _end_epoch(self, epoch: int, means: dict[str, float]) -> None:
         """Validate, release better weights, draw, save. The main process does it, others wait."""

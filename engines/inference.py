@@ -25,7 +25,8 @@ class Deoccluder:
     inpainter : called `inpainter(occluded, mask) -> prediction`; moved to `device`.
     size : side in pixels of the square at which the inpainter works on photos.
     segmenter : finds the mask when none is given; kept for automatic masks, not called yet.
-    device : "auto" (an accelerator if there is one), "cpu", "cuda", "cuda:1", "mps".
+    device : "cpu" (the default), "cuda", "cuda:1", "mps", or "auto": an accelerator if there is
+        one.
     fill : grey level in [0, 1] that hides the hole, the one used in training.
     """
 

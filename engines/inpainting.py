@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from data.contract import compose, hide
+from data.contract import check_pair, compose, hide
 from data.loaders import Batch
 from data.pairs import FrozenPairs
 from data.transforms import to_tensor
@@ -54,6 +54,7 @@ class Trainer:
     discriminator: nn.Module | None = None
     discriminator_optimizer: torch.optim.Optimizer | None = None
     step: int = 0  # optimiser steps done
+    checked: bool = False  # whether a batch was held against the contract
 
     @property
     def epoch(self) -> float:
@@ -71,6 +72,9 @@ class Trainer:
         mask = batch.mask.to(device, non_blocking=True).float()
         if self.config.training.channels_last:
             target = target.contiguous(memory_format=torch.channels_last)
+        if not self.checked:
+            check_pair(target, mask)
+            self.checked = True
         return Part(target, mask, hide(target, mask, data.fill), batch.names)
 
 
@@ -105,7 +109,7 @@ def generator_step(trainer: Trainer, parts: Sequence[Part]) -> tuple[list[Tensor
             prediction = trainer.generator(part.occluded, part.mask)
             with runtime.autocast():
                 inputs = loss_inputs(trainer, critic, prediction, part)
-                total, terms = trainer.loss(inputs, trainer.epoch)
+            total, terms = trainer.loss(inputs, trainer.epoch)  # in float32: Gram sums overflow
             check_finite(trainer.step, total, part.names, terms)
             runtime.backward(total / len(parts))
         predictions.append(prediction.detach())
@@ -113,7 +117,8 @@ def generator_step(trainer: Trainer, parts: Sequence[Part]) -> tuple[list[Tensor
             sums[name] = sums.get(name, 0) + value / len(parts)
     if critic is not None and not published:
         critic.requires_grad_(True)
-    runtime.clip(trainer.generator, trainer.config.training.clip_gradients)
+    limit = trainer.config.training.clip_gradients
+    runtime.clip(trainer.generator, trainer.generator_optimizer, limit)
     trainer.generator_optimizer.step()
     return predictions, sums
 
@@ -155,7 +160,8 @@ def discriminator_step(
             check_finite(trainer.step, total, part.names, {"discriminator": total})
             runtime.backward(total / len(parts))
         mean = mean + total.detach() / len(parts)
-    runtime.clip(critic, trainer.config.training.clip_gradients)
+    limit = trainer.config.training.clip_gradients
+    runtime.clip(critic, trainer.discriminator_optimizer, limit)
     trainer.discriminator_optimizer.step()
     return {"discriminator": mean}
 
@@ -238,6 +244,7 @@ def load_pairs(
     loaded = [pairs.load(i) for i in indices]
     target = torch.stack([to_tensor(image) for image, _ in loaded])
     mask = torch.stack([to_tensor(mask) for _, mask in loaded])
+    check_pair(target, mask)
     return target, mask, hide(target, mask, fill)
 
 

@@ -283,7 +283,7 @@ def restore_all(
         except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:
             text = str(error) or type(error).__name__
             failures.append(text if str(job.photo) in text else f"{job.photo}: {text}")
-            say(f"failed: {failures[-1]}")
+            say(f"error: {failures[-1]}")
             continue
         for notice in notices:
             say(f"{job.photo}: {notice}")

@@ -19,7 +19,7 @@ def picture_grid(
     upscale: int | None = None,
     group: int | None = None,
 ) -> Figure:
-    """Pictures in rows, as a figure; `engines.figures.save_figure` writes it.
+    """Pictures in rows, as a figure; `engines.figures.save` writes it.
 
     Args:
         rows: equally long lists of images uint8 (H, W, 3), or masks (H, W) of {0, 1} or bool,

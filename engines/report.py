@@ -44,16 +44,20 @@ def report(
     lpips: LpipsChoice | None = None,
     as_published: bool = False,
     title: str = "Evaluation",
+    values_folder: Path | None = None,
 ) -> Report:
     """Measure `rows` on `pairs` and write everything that compares them into `folder`.
 
     Files: `rows/*.csv` (a line an image), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
     `figures/metrics.png` and `figures/examples.png` (worst, median and best image of each bin by
-    the reference row's PSNR). Arguments as in `engines.evaluation.evaluate_rows`.
+    the reference row's PSNR). `values_folder` holds `rows/` instead of `folder`, so that several
+    reports share the values. Other arguments as in `engines.evaluation.evaluate_rows`.
     """
+    values_folder = values_folder or folder
     results = evaluate_rows(
-        rows, pairs, folder, batch=batch, device=device, lpips=lpips, as_published=as_published
-    )
+        rows, pairs, values_folder, batch=batch, device=device, lpips=lpips,
+        as_published=as_published,
+    )  # fmt: skip
     reference = tables.choose_reference(results, reference)
     summary = tables.summarise(results, reference)
     files = write_tables(results, summary, reference, folder, title)
@@ -66,7 +70,7 @@ def report(
     files["examples.png"] = figures.save(grid, folder / "figures" / "examples.png")
     for figure in (curves, grid):
         figures.show(figure)
-    files["values of each image"] = folder / "rows"
+    files["values of each image"] = values_folder / "rows"
     lines = tables.caption(results, reference)
     built = tables.build_tables(results, summary, reference)
     texts = [to_markdown(chosen, title, lines) for chosen in (built, built[:2])]

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import logging
 import os
 import platform
 import secrets
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 import yaml
 
 from engines.config import RunConfig, validate
+
+logger = logging.getLogger(__name__)
 
 LOCK = "in_use.json"
 
@@ -33,6 +37,7 @@ class RunFolder:
         self.metrics = path / "metrics.csv"
         self.log_file = path / "log.jsonl"
         self._writer = None
+        self._rows: list[dict[str, Any]] = []  # of metrics.csv, once written
         self._purge_step: int | None = None
 
     @classmethod
@@ -59,10 +64,10 @@ class RunFolder:
         """An existing run: a path, a number, or "latest" of this name. RunFolderError lists what
         there is.
         """
-        if which not in ("latest", "") and (Path(which) / "config.yaml").is_file():
+        if which not in ("latest", "") and _can_continue(Path(which)):
             return cls(Path(which))
         parent = root / name
-        there = sorted(p.name for p in parent.glob("[0-9]*") if (p / "config.yaml").is_file())
+        there = sorted(p.name for p in parent.glob("[0-9]*") if _can_continue(p))
         wanted = there[-1] if which in ("latest", "") and there else which.zfill(3)
         if wanted not in there:
             raise RunFolderError(
@@ -83,6 +88,7 @@ class RunFolder:
             try:
                 with open(path, "x", encoding="utf-8") as file:
                     json.dump(mine, file)
+                self._sweep()
                 return
             except FileExistsError:
                 owner = _read_json(path)
@@ -93,6 +99,12 @@ class RunFolder:
                     f"{self.path}: in use by process {owner.get('pid')} on {owner.get('host')}; "
                     f"if that one is gone, delete {path}"
                 ) from None
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for path in self.path.glob(".*"):
+            if path.name != ".last.old":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def unlock(self) -> None:
         if self._writer is not None:
@@ -123,7 +135,8 @@ class RunFolder:
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """One more row of metrics.csv, with new columns where it has some."""
-        self._write_metrics([*self.read_metrics(), row])
+        self._rows = [*(self._rows or self.read_metrics()), row]
+        self._write_metrics(self._rows)
         for key, value in row.items():
             if isinstance(value, (int, float)) and key not in ("step", "epoch"):
                 self._scalars().add_scalar(f"epoch/{key}", value, row["step"])
@@ -135,7 +148,11 @@ class RunFolder:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self.metrics)
+        try:
+            os.replace(temporary, self.metrics)
+        except PermissionError:  # Windows, while a spreadsheet has it open
+            temporary.unlink(missing_ok=True)
+            logger.warning("%s is open elsewhere; written at the next epoch", self.metrics)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         if not self.metrics.exists():
@@ -149,13 +166,20 @@ class RunFolder:
             lines = self.log_file.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if _complete(line) and json.loads(line)["step"] <= step]
             write_text(self.log_file, "".join(f"{line}\n" for line in kept))
-        self._write_metrics([row for row in self.read_metrics() if int(row["step"]) <= step])
+        self._rows = [row for row in self.read_metrics() if int(row["step"]) <= step]
+        self._write_metrics(self._rows)
         (self.path / "finished.json").unlink(missing_ok=True)
         self._purge_step = step + 1
 
     def finish(self, facts: dict[str, Any]) -> None:
         """finished.json: the run may be evaluated."""
         write_text(self.path / "finished.json", json.dumps(facts, indent=1))
+
+
+def _can_continue(path: Path) -> bool:
+    """Whether a run lies here that has reached a checkpoint."""
+    saved = any((path / name).is_dir() for name in ("last", ".last.old"))
+    return saved and (path / "config.yaml").is_file()
 
 
 def dump_config(config: RunConfig) -> str:

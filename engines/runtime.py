@@ -7,14 +7,16 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
+from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor, nn
 
+PATIENCE = timedelta(hours=2)  # of processes that wait while the main one decodes or validates
 PACKAGES = ("torch", "torchvision", "accelerate", "torchmetrics", "numpy", "opencv-contrib-python")
 
 
@@ -40,6 +42,12 @@ class Runtime:
     def is_main(self) -> bool:
         return self.accelerator.is_main_process
 
+    def share_statistics(self, network: nn.Module) -> nn.Module:
+        """BatchNorm over the batches of all processes; PyTorch has that for GPUs only."""
+        if self.processes > 1 and self.device.type == "cuda":
+            return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return network
+
     def prepare(self, *things):
         """Networks and optimizers, wrapped for this runtime."""
         return self.accelerator.prepare(*things)
@@ -60,10 +68,11 @@ class Runtime:
         with contextlib.nullcontext() if last else self.accelerator.no_sync(network):
             yield
 
-    def clip(self, network: nn.Module, limit: float | None) -> None:
-        """Clip the gradient norm, unscaling first; nothing when `limit` is None."""
+    def clip(self, network: nn.Module, optimizer, limit: float | None) -> None:
+        """Clip the gradient norm, unscaling this optimizer's first; nothing when `limit` is None."""
         if limit is not None:
-            self.accelerator.clip_grad_norm_(network.parameters(), limit)
+            self.accelerator.unscale_gradients(optimizer)
+            nn.utils.clip_grad_norm_(network.parameters(), limit)
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so; every process gets the same answer."""
@@ -121,7 +130,11 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
     if "WORLD_SIZE" not in os.environ:  # several runs in one session, as in a notebook
         AcceleratorState._reset_state(reset_partial_state=True)
     try:
-        accelerator = Accelerator(mixed_precision=mixed_precision, cpu=device == "cpu")
+        accelerator = Accelerator(
+            mixed_precision=mixed_precision,
+            cpu=device == "cpu",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
     except ValueError as error:
         raise ValueError(f"training.mixed_precision {mixed_precision!r}: {error}") from error
     set_seed(seed)
@@ -155,6 +168,16 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
 
 
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(text: str) -> None:
+    """Print once, however many processes there are."""
+    if _first_process():
+        print(text, flush=True)
+
+
 def say_progress(level: int = logging.INFO) -> None:
     """Messages of this project to the console, plainly; repeated calls change nothing."""
     root = logging.getLogger()
@@ -162,6 +185,6 @@ def say_progress(level: int = logging.INFO) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
         root.addHandler(handler)
-    root.setLevel(level)
+    root.setLevel(level if _first_process() else logging.ERROR)
     logging.getLogger("PIL").setLevel(logging.WARNING)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)

@@ -15,17 +15,21 @@ REASONS = {
 
 
 def summarise_run(outcome: Outcome, root: Path | None, output: Path, device: str) -> str:
-    """Evaluate the run's best weights on its frozen test pairs; the table and the files as text."""
+    """Evaluate the run's best weights on its frozen test pairs; the table and the files as text.
+
+    The data are those that the run recorded. Table and figures go to the run's own folder.
+    """
+    folder = outcome.folder
     (report,) = compare(
         Options(
-            runs=[str(outcome.folder.path)],
+            runs=[str(folder.path)],
             baselines=FAST_BASELINES,
-            data=root,
             runs_folder=output,
+            output=folder.path / "evaluation",
+            share_values=True,
             device=device,
         )
     )
-    folder = outcome.folder
     lines = [
         "",
         report.headline,

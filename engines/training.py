@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 import losses
 import models
 from data.loaders import TrainingPairs
+from data.pairs import FrozenPairs
 from engines import figures
 from engines.config import Optimizer, RunConfig
-from engines.datasets import Sources, open_sources
-from engines.fit import Fit
+from engines.datasets import Sources, open_sources, recorded_data
+from engines.fit import MONITOR, Fit
 from engines.inpainting import Trainer, examples
 from engines.run_folder import RunFolder, dump_config
 from engines.runtime import Runtime, available_cores, device_name, start_runtime, versions
@@ -25,6 +27,8 @@ from models.blocks import count_parameters
 from models.features import VGGFeatures
 
 logger = logging.getLogger(__name__)
+
+VALIDATION = "validation_pairs.json"
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def build_trainer(config: RunConfig, runtime: Runtime, train_images: int) -> Tra
         for network in (generator, critic, *extractors.values()):
             if network is not None:
                 network.to(memory_format=torch.channels_last)
-    generator.to(runtime.device)
+    generator = runtime.share_statistics(generator.to(runtime.device))
     ema = AveragedModel(
         generator, multi_avg_fn=ema_average(training.ema_decay), use_buffers=True
     ).requires_grad_(False)
@@ -181,7 +185,7 @@ def train(
     """Train one run. Everything it makes lies in its run folder.
 
     Args:
-        root: the data folder, None for built-in faces.
+        root: the data folder, None for built-in faces, or for the folders a continued run recorded.
         output: runs/<name>/<NNN>/ is made below it.
         resume: "latest", a number or a path continues that run instead of starting a new one; its
             own config.yaml counts, `config` only names it.
@@ -190,69 +194,97 @@ def train(
     Raises ValueError, FileNotFoundError (data, config, folder) or NonFiniteLossError.
     """
     folder = RunFolder.open(output, config.name, resume) if resume is not None else None
+    split_file = None
     if folder is not None:
-        config = folder.config()
+        config, split_file = folder.config(), folder.path / "split.json"
     runtime = start_runtime(config.training.mixed_precision, device, config.training.seed)
-    sources = open_sources(config.data, root)
-    if folder is None:
+    try:
+        data = config.data
+        if folder is not None and root is None:
+            data = recorded_data(folder.path, data)
+        sources = open_sources(data, root, split_file)
+        return _train(config, runtime, sources, folder, output, max_minutes)
+    finally:
+        runtime.close()
+
+
+def _train(
+    config: RunConfig,
+    runtime: Runtime,
+    sources: Sources,
+    folder: RunFolder | None,
+    output: Path,
+    max_minutes: float | None,
+) -> Outcome:
+    """Build everything, then claim the run folder (a new one when `folder` is None) and fit."""
+    with runtime.main_first():
+        faces = sources.training_faces(output / ".cache", runtime.processes)
+    trainer = build_trainer(config, runtime, len(faces))
+    validation = sources.frozen("val")
+    continued = folder is not None
+    if folder is None:  # only now: a start that fails leaves no empty run behind
         folder = _shared_new_folder(runtime, output, config)
     if runtime.is_main:
         folder.lock()
     try:
-        return _train_locked(config, runtime, sources, folder, resume is not None, max_minutes)
+        fit = Fit(
+            trainer,
+            folder,
+            TrainingPairs(faces, sources.masks, config.training.seed, config.data.flip),
+            validation,
+            draw_epoch(folder),
+            max_minutes if max_minutes is not None else config.training.max_minutes,
+        )
+        if continued:
+            validation.check_against(folder.path / VALIDATION)
+            fit.resume()
+        if runtime.is_main:
+            _record_start(trainer, sources, folder, validation, continued)
+            _say_start(trainer, faces, sources, folder)
+        reason = fit.run()
+        if runtime.is_main:
+            _record_end(trainer, fit, folder, reason)
+        images = trainer.step * config.training.batch_size
+        minutes = fit.seconds() / 60
+        return Outcome(folder, reason, trainer.step, images, minutes, runtime.is_main)
     finally:
         if runtime.is_main:
             folder.unlock()
-        runtime.close()
 
 
 def _shared_new_folder(runtime: Runtime, output: Path, config: RunConfig) -> RunFolder:
     """The main process makes the folder and tells the others which."""
-    from accelerate.utils import broadcast_object_list
-
     made = [str(RunFolder.create(output, config).path) if runtime.is_main else None]
     return RunFolder(Path(broadcast_object_list(made)[0]))
 
 
-def _train_locked(config, runtime, sources, folder, continued, max_minutes) -> Outcome:
-    with runtime.main_first():
-        faces = sources.training_faces(folder.path.parent.parent / ".cache", runtime.processes)
-    trainer = build_trainer(config, runtime, len(faces))
-    validation = sources.frozen("val")
-    fit = Fit(
-        trainer,
-        folder,
-        TrainingPairs(faces, sources.masks, config.training.seed, config.data.flip),
-        validation,
-        draw_epoch(folder),
-        max_minutes if max_minutes is not None else config.training.max_minutes,
-    )
-    if continued:
-        fit.resume()
-    if runtime.is_main:
-        folder.write_environment(environment(trainer, sources))
+def _record_start(
+    trainer: Trainer, sources: Sources, folder: RunFolder, validation: FrozenPairs, continued: bool
+) -> None:
+    """environment.json of every start; split and validation pairs of the first."""
+    folder.write_environment(environment(trainer, sources))
+    if not continued:
         sources.save_split(folder.path / "split.json")
-        validation.save(folder.path / "validation_pairs.json")
-        _say_start(trainer, faces, sources, folder)
-    reason = fit.run()
-    images = trainer.step * config.training.batch_size
-    minutes = fit.seconds() / 60
-    if runtime.is_main:
-        folder.finish(
-            {
-                "reason": reason,
-                "steps": trainer.step,
-                "images": images,
-                "minutes": round(minutes, 2),
-                "device": device_name(runtime.device),
-                "processes": runtime.processes,
-                "peak_memory_mib": round(runtime.peak_memory_mib()),
-                "best": {"metric": "composed/psnr", "value": fit.progress.best,
-                         "step": fit.progress.best_step},
-            }
-        )  # fmt: skip
+        validation.save(folder.path / VALIDATION)
+
+
+def _record_end(trainer: Trainer, fit: Fit, folder: RunFolder, reason: str) -> None:
+    """finished.json and the loss curves."""
+    progress, runtime = fit.progress, trainer.runtime
+    folder.finish(
+        {
+            "reason": reason,
+            "steps": trainer.step,
+            "images": trainer.step * trainer.config.training.batch_size,
+            "minutes": round(fit.seconds() / 60, 2),
+            "device": device_name(runtime.device),
+            "processes": runtime.processes,
+            "peak_memory_mib": round(runtime.peak_memory_mib()),
+            "best": {"metric": MONITOR, "value": progress.best, "step": progress.best_step},
+        }
+    )
+    if folder.read_metrics():
         figures.save(figures.loss_curves(folder.metrics), folder.figures / "losses.png")
-    return Outcome(folder, reason, trainer.step, images, minutes, runtime.is_main)
 
 
 def _say_start(trainer: Trainer, faces, sources: Sources, folder: RunFolder) -> None:

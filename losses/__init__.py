@@ -66,6 +66,8 @@ class WeightedSum(nn.Module):
         """The total (a scalar with gradient) and the unweighted terms (detached)."""
         weights = self.weights(epoch)
         values = {name: term(inputs) for name, term in self.terms.items() if weights[name]}
+        if not values:
+            raise ValueError(f"every loss weight is 0 at epoch {epoch:g}: {weights}")
         total = torch.stack([weights[name] * value for name, value in values.items()]).sum()
         return total, {name: value.detach() for name, value in values.items()}
 
@@ -99,7 +101,9 @@ def create_loss(terms: Mapping[str, Mapping[str, Any]]) -> WeightedSum:
 def _as_schedule(name: str, weight: Any) -> float | Schedule:
     try:
         return Schedule(**weight) if isinstance(weight, Mapping) else float(weight)
-    except TypeError:
+    except (TypeError, ValueError) as error:
+        if isinstance(weight, Mapping) and isinstance(error, ValueError):
+            raise
         raise ValueError(
             f"loss term {name!r}: weight {weight!r} must be a number or a schedule with "
             "start, end and optionally begin, warmup, shape"

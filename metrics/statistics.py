@@ -1,14 +1,24 @@
-"""How sure a mean is: bootstrap intervals on the same images, seeded and vectorised."""
+"""How sure a mean is: bootstrap intervals over images, seeded and vectorised.
 
+One image is measured under several masks, so its values are no independent draws. What is resampled
+is the image, with all of its values in all strata (the cluster bootstrap; the bootstrap of means
+and of paired differences: Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+"""
+
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
 
 CHUNK = 1 << 22  # resampling counts held at once
+RESAMPLES, LEVEL = 2000, 0.95
 
 
 class Interval(NamedTuple):
-    """A mean with its percentile interval, over `count` images; floats, or one array each (K,)."""
+    """A mean with its percentile interval, over `count` values; floats, or one array each (K,).
+
+    `low` and `high` are NaN where fewer than two images stand behind a mean.
+    """
 
     mean: float | np.ndarray
     low: float | np.ndarray
@@ -19,100 +29,123 @@ class Interval(NamedTuple):
 def bootstrap_interval(
     values: np.ndarray,
     strata: np.ndarray | None = None,
-    level: float = 0.95,
-    resamples: int = 2000,
+    images: np.ndarray | None = None,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """The mean of `values` and its percentile bootstrap interval (Efron 1979).
+    """The mean of `values`, or of its strata's means, and the percentile bootstrap interval.
+
+    Arguments as in `bootstrap_strata`; values (N,) give floats.
+    """
+    interval = bootstrap_strata(values, strata, images, level, resamples, seed)[None]
+    if np.ndim(values) > 1:
+        return interval
+    mean, low, high, count = (part[0] for part in interval)
+    return Interval(float(mean), float(low), float(high), int(count))
+
+
+def bootstrap_strata(
+    values: np.ndarray,
+    strata: np.ndarray | None = None,
+    images: np.ndarray | None = None,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[Hashable, Interval]:
+    """An interval for each stratum and, under None, one for the mean of the strata's means.
 
     Args:
         values: (N,), or (N, K) for K quantities on the same images, resampled together.
-        strata: (N,), such as mask bins: images are resampled within each stratum and the mean of
-            the strata's means is taken, so that every bin counts the same.
+        strata: (N,), such as mask bins; in the mean of their means each counts the same.
+        images: (N,), which image a value belongs to; by default each to one of its own.
         level: probability that the interval covers.
         resamples: bootstrap samples.
         seed: equal seeds give equal intervals.
 
     Values that are not finite are left out, column by column. A stratum without any finite value
-    makes the mean NaN: a mean over fewer bins would be another quantity.
+    makes the mean of the strata NaN: a mean over fewer would be another quantity. A mean over
+    strata has no interval where one of them has none.
     """
-    values = np.asarray(values, dtype=np.float64)
-    strata = np.zeros(len(values), dtype=np.int64) if strata is None else np.asarray(strata)
-    if len(strata) != len(values):
-        raise ValueError(f"{len(strata)} strata for {len(values)} values; one each is needed")
+    table = np.asarray(values, dtype=np.float64)
+    table = table.reshape(len(table), -1)
+    strata = np.zeros(len(table), dtype=np.int64) if strata is None else np.asarray(strata)
+    images = np.arange(len(table)) if images is None else np.asarray(images)
+    for name, given in (("strata", strata), ("images", images)):
+        if len(given) != len(table):
+            raise ValueError(f"{len(given)} {name} for {len(table)} values; one each is needed")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, found {level}")
-    table = values.reshape(len(values), -1)
     finite = np.isfinite(table)
-    filled = np.where(finite, table, 0.0)
-    rng = np.random.Generator(np.random.PCG64(seed))
-    means, resampled = [], []
-    for stratum in np.unique(strata):
-        chosen = strata == stratum
-        sums, counts = filled[chosen], finite[chosen].astype(np.float64)
-        means.append(_ratio(sums.sum(0), counts.sum(0)))
-        resampled.append(_resampled_means(sums, counts, resamples, rng))
-    count = finite.sum(0)
-    if not means:
-        means, resampled = [np.full(len(count), np.nan)], [np.full((1, len(count)), np.nan)]
-    mean = np.mean(means, axis=0)
+    names, image = np.unique(images, return_inverse=True)
+    draws = _draws(len(names), resamples, seed)
     tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = _quantiles(np.mean(resampled, axis=0), tails)
-    if values.ndim == 1:
-        return Interval(float(mean[0]), float(low[0]), float(high[0]), int(count[0]))
-    return Interval(mean, low, high, count)
+    intervals: dict[Hashable, Interval] = {}
+    total = np.zeros((resamples, table.shape[1]))
+    means, sure = [], np.ones(table.shape[1], dtype=bool)
+    for stratum in np.unique(strata).tolist():
+        chosen = strata == stratum
+        sums = _by_image(np.where(finite, table, 0.0)[chosen], image[chosen], len(names))
+        counts = _by_image(finite[chosen], image[chosen], len(names))
+        means.append(_ratio(sums.sum(0), counts.sum(0)))
+        sampled = _ratio(_times(draws, sums), _times(draws, counts))
+        enough = (counts > 0).sum(0) >= 2
+        low, high = _quantiles(sampled, tails, enough)
+        intervals[stratum] = Interval(means[-1], low, high, finite[chosen].sum(0))
+        total += sampled
+        sure &= enough
+    mean = np.mean(means, axis=0) if means else np.full(table.shape[1], np.nan)
+    low, high = _quantiles(total / max(1, len(means)), tails, sure & bool(means))
+    return intervals | {None: Interval(mean, low, high, finite.sum(0))}
 
 
-def paired_difference(
-    values: np.ndarray,
-    reference: np.ndarray,
-    strata: np.ndarray | None = None,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """The mean of `values - reference` on the same images, with its bootstrap interval.
+def paired_difference(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """`values - reference`, pair by pair, for the intervals above; the shapes must broadcast.
 
-    Both are (N,) or (N, K), in the same order. Pairs in which either is not finite are left out:
-    `count` says how many remained.
+    NaN where both are infinite: both exact, there is no difference to estimate.
     """
-    values, reference = np.asarray(values, np.float64), np.asarray(reference, np.float64)
-    if values.shape != reference.shape:
-        raise ValueError(
-            f"a paired difference needs equal shapes, found {values.shape} and {reference.shape}"
-        )
-    with np.errstate(invalid="ignore"):  # inf - inf: both exact, no difference to estimate
-        difference = values - reference
-    return bootstrap_interval(difference, strata, level, resamples, seed)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(values, np.float64) - np.asarray(reference, np.float64)
 
 
-def _resampled_means(
-    sums: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """(N, K) values and (N, K) flags of what counts, to (resamples, K) means.
-
-    How often each image is drawn is a matrix (resamples, N), so that all columns share the draws.
-    """
-    number = len(sums)
-    rows = max(1, CHUNK // number)
-    means = []
+def _draws(number: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each of `number` images is drawn in each resample: (resamples, number)."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    draws = np.empty((resamples, number))
+    rows = max(1, CHUNK // max(1, number))
     for start in range(0, resamples, rows):
         part = min(rows, resamples - start)
         drawn = rng.integers(0, number, size=(part, number))
         flat = (drawn + number * np.arange(part)[:, None]).ravel()
-        times = np.bincount(flat, minlength=part * number).reshape(part, number).astype(np.float64)
-        means.append(_ratio(times @ sums, times @ counts))
-    return np.concatenate(means)
+        times = np.bincount(flat, minlength=part * number)
+        draws[start : start + part] = times.reshape(part, number)
+    return draws
+
+
+def _by_image(values: np.ndarray, image: np.ndarray, number: int) -> np.ndarray:
+    """(n, K) to their sums over the values of each image, (number, K)."""
+    sums = np.zeros((number, values.shape[1]))
+    np.add.at(sums, image, values)
+    return sums
+
+
+def _times(draws: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """`draws @ sums`, with one product for the columns that are equal to the first."""
+    same = (sums == sums[:, :1]).all(0)
+    product = np.repeat(draws @ sums[:, :1], sums.shape[1], axis=1)
+    product[:, ~same] = draws @ sums[:, ~same]
+    return product
 
 
 def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
-def _quantiles(samples: np.ndarray, tails: list[float]) -> np.ndarray:
+def _quantiles(samples: np.ndarray, tails: list[float], enough: np.ndarray) -> np.ndarray:
     """(S, K) to (2, K), without the samples in which nothing finite was drawn."""
     if np.isfinite(samples).all():
-        return np.quantile(samples, tails, axis=0)
+        return np.where(enough, np.quantile(samples, tails, axis=0), np.nan)
     columns = [column[np.isfinite(column)] for column in samples.T]
     empty = np.full(len(tails), np.nan)
-    return np.stack([np.quantile(c, tails) if len(c) else empty for c in columns], axis=1)
+    found = [np.quantile(c, tails) if len(c) else empty for c in columns]
+    return np.where(enough, np.stack(found, axis=1), np.nan)

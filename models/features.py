@@ -1,15 +1,15 @@
 """VGG feature extractors for the perceptual and style losses."""
 
 import logging
-import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
-from models.pretrained import resolve_weights
+from models.pretrained import load_fitting, resolve_weights
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,27 @@ def layer_names(features: nn.Sequential) -> dict[str, int]:
     return names
 
 
+def _features(network: str) -> nn.Sequential:
+    """torchvision's `features`, without memory: the classifier's 120 M parameters are never made."""
+    with torch.device("meta"):
+        return _NETWORKS[network][0](weights=None, init_weights=False).features
+
+
+@lru_cache(maxsize=8)
+def _valid_layers(network: str) -> tuple[str, ...]:
+    return tuple(layer_names(_features(network)))
+
+
+def check_layers(network: str, layers: Iterable[str]) -> None:
+    """Raise ValueError when the network or one of its layers is not known, listing the valid ones."""
+    if network not in _NETWORKS:
+        raise ValueError(f"network: {network!r} is not one of {', '.join(_NETWORKS)}")
+    valid = _valid_layers(network)
+    unknown = [layer for layer in layers if layer not in valid]
+    if unknown:
+        raise ValueError(f"layers: {unknown} not in {network}; valid are {', '.join(valid)}")
+
+
 class VGGFeatures(nn.Module):
     """Named activations of a frozen VGG-16 or VGG-19 (Simonyan and Zisserman 2015).
 
@@ -56,15 +77,10 @@ class VGGFeatures(nn.Module):
         self, network: str, layers: Iterable[str], weights: str = "auto", seed: int = 0
     ) -> None:
         super().__init__()
-        if network not in _NETWORKS:
-            raise ValueError(f"network: {network!r} is not one of {', '.join(_NETWORKS)}")
-        build, published = _NETWORKS[network]
-        with torch.device("meta"):  # the classifier's 120 M parameters are never allocated
-            features = build(weights=None, init_weights=False).features
+        check_layers(network, layers)
+        published = _NETWORKS[network][1]
+        features = _features(network)
         names = layer_names(features)
-        unknown = [layer for layer in layers if layer not in names]
-        if unknown:
-            raise ValueError(f"layers: {unknown} not in {network}; valid are {', '.join(names)}")
         self.wanted = {names[layer]: layer for layer in layers}
         state, self.origin = resolve_weights(weights, published)
         self.features = features[: max(self.wanted, default=0) + 1].to_empty(device="cpu")
@@ -74,8 +90,8 @@ class VGGFeatures(nn.Module):
         if state is None:
             self._initialise(seed)
         else:
-            own = {re.sub(r"^features\.", "", k): v for k, v in state.items()}
-            self.features.load_state_dict({k: own[k] for k in self.features.state_dict()})
+            own = {k.removeprefix("features."): v for k, v in state.items()}
+            load_fitting(self.features, own, self.origin)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()

@@ -6,11 +6,13 @@ file.
 """
 
 import logging
+import pickle
 import socket
 import urllib.error
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import WeightsEnum
@@ -19,11 +21,15 @@ logger = logging.getLogger(__name__)
 TIMEOUT = 20.0  # seconds without an answer after which a download server counts as out of reach
 
 
+class WeightsError(ValueError):
+    """Pretrained weights that cannot be had or do not fit; the message says which and why."""
+
+
 def resolve_weights(weights: str | bool, published: WeightsEnum) -> tuple[dict | None, str]:
     """The state dict to load (None: keep the random initialisation) and a sentence on its origin.
 
-    Raises FileNotFoundError for a file that does not exist, RuntimeError when published weights
-    were demanded and cannot be had.
+    Raises FileNotFoundError for a file that does not exist, WeightsError when it cannot be read or
+    when published weights were demanded and cannot be had.
     """
     choice = str(weights).lower()
     if choice in ("false", "random"):
@@ -38,7 +44,7 @@ def resolve_weights(weights: str | bool, published: WeightsEnum) -> tuple[dict |
         except (OSError, urllib.error.URLError, RuntimeError) as error:
             reason = f"{published.url.rsplit('/', 1)[-1]} cannot be had: {error}"
             if choice != "auto":
-                raise RuntimeError(
+                raise WeightsError(
                     f"pretrained weights were asked for, but {reason}; "
                     "give the path of a downloaded file, or 'auto' or 'false'"
                 ) from error
@@ -52,28 +58,34 @@ def resolve_weights(weights: str | bool, published: WeightsEnum) -> tuple[dict |
             f"weights {str(weights)!r}: no such file; "
             "valid are auto, true (imagenet), false (random), or the path of a file"
         )
-    if path.suffix == ".safetensors":
-        return load_file(path), f"file {path.name}"
-    return torch.load(path, map_location="cpu", weights_only=True), f"file {path.name}"
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{path}: cannot be read as weights ({error})") from error
+    return state, f"file {path.name}"
+
+
+def load_fitting(module: nn.Module, state: dict, origin: str) -> None:
+    """Load those of `state`'s tensors that `module` has. WeightsError when one lacks or differs."""
+    own = module.state_dict()
+    missing = [k for k in own if k not in state and "num_batches_tracked" not in k]
+    wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
+    if missing or wrong:
+        raise WeightsError(
+            f"{origin} does not fit {type(module).__name__}: "
+            f"{len(missing)} tensors missing {missing[:3]}, "
+            f"{len(wrong)} of another shape {wrong[:3]}"
+        )
+    module.load_state_dict({k: state[k] for k in own if k in state}, strict=False)
 
 
 def load_backbone(module: nn.Module, weights: str | bool, published: WeightsEnum) -> str:
-    """Load `weights` into a torchvision network, classifier ignored; return the origin, also
-    logged.
-
-    Raises ValueError when the file belongs to another network.
-    """
+    """Load `weights` into a torchvision network, classifier ignored; the origin, also logged."""
     state, origin = resolve_weights(weights, published)
     if state is not None:
-        own = module.state_dict()
-        missing = [k for k in own if k not in state and "num_batches_tracked" not in k]
-        wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
-        if missing or wrong:
-            raise ValueError(
-                f"{origin} does not fit {type(module).__name__}: "
-                f"{len(missing)} tensors missing {missing[:3]}, "
-                f"{len(wrong)} of another shape {wrong[:3]}"
-            )
-        module.load_state_dict({k: state[k] for k in own if k in state}, strict=False)
+        load_fitting(module, state, origin)
     logger.info("%s: %s", type(module).__name__, origin)
     return origin

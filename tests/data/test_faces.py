@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import cache as cache_module
 from data.cache import cache_faces
-from data.faces import SPLITS, builtin_faces, find_faces, folder_faces, save_split, split_faces
+from data.faces import (
+    SPLITS,
+    builtin_faces,
+    find_faces,
+    folder_faces,
+    load_split,
+    save_split,
+    split_faces,
+)
 
 
 def write_images(folder, count, size=(40, 50), start=0):
@@ -62,6 +71,27 @@ def test_no_identity_is_in_two_splits(tmp_path):
     assert sum(map(len, people)) == 8
 
 
+def test_masks_and_hidden_files_of_a_data_folder_are_no_faces(tmp_path):
+    write_images(tmp_path, 20)
+    write_images(tmp_path / "masks", 20)
+    write_images(tmp_path / ".thumbnails", 5)
+    split = split_faces(find_faces(tmp_path, "auto", 64), seed=1)
+    assert sum(len(files) for files in split.files.values()) == 20
+    assert "by image" in split.rule
+
+
+def test_a_saved_split_stays_when_images_come_and_is_an_error_when_they_go(tmp_path):
+    folder = write_images(tmp_path / "faces", 40)
+    split = split_faces(folder, seed=1)
+    save_split(split, folder, tmp_path / "split.json")
+    write_images(folder, 60, start=40)
+    assert split_faces(folder, seed=1) != split
+    assert load_split(tmp_path / "split.json", folder) == split
+    split.files["val"][0].unlink()
+    with pytest.raises(FileNotFoundError, match="1 of its images"):
+        load_split(tmp_path / "split.json", folder)
+
+
 def test_split_is_saved_with_relative_paths(tmp_path):
     write_images(tmp_path / "faces", 20)
     split = split_faces(tmp_path / "faces", seed=1)
@@ -95,6 +125,10 @@ def test_auto_finds_the_folder_nearest_in_size_from_above(tmp_path):
     assert find_faces(tmp_path, "builtin", 64) is None
     with pytest.raises(FileNotFoundError, match="faces_tiny"):
         find_faces(tmp_path, "faces_tiny", 64)
+    write_images(tmp_path / "official" / "CelebA-HQ", 1)
+    assert find_faces(tmp_path / "official", "auto", 64).name == "CelebA-HQ"
+    write_images(tmp_path / "people" / "ann", 1)
+    assert find_faces(tmp_path / "people", "auto", 64).name == "people"
     with pytest.raises(FileNotFoundError, match="celeba"):
         find_faces(write_images(tmp_path / "empty", 0), "auto", 64)
 
@@ -128,6 +162,15 @@ def test_over_the_budget_nothing_is_kept_and_that_is_said(tmp_path, caplog):
     cached = cache_faces(faces, "ram", 1e-6, tmp_path)
     assert cached is faces
     assert "data.cache_gib" in caplog.text
+
+
+def test_without_room_in_shared_memory_the_cache_goes_to_disk(tmp_path, caplog, monkeypatch):
+    faces = builtin_faces("train", 3, 32)
+    monkeypatch.setattr(cache_module, "_free", lambda f: 0 if f.name == "shm" else float("inf"))
+    cached = cache_faces(faces, "ram", 1.0, tmp_path / "cache")
+    assert "no room" in caplog.text
+    assert list((tmp_path / "cache").iterdir())
+    assert np.array_equal(cached[1], faces[1])
 
 
 @pytest.mark.parametrize("cache", ["ram", "disk", "none"])

@@ -6,7 +6,7 @@ from PIL import Image
 
 from data.faces import builtin_faces
 from data.masks import RATIO_BINS, MaskFolder, MaskGenerator, touches_border
-from data.pairs import freeze, pair_folders
+from data.pairs import _combine, freeze
 
 
 def frozen(per_bin=4, seed=0, count=3, size=32):
@@ -45,6 +45,60 @@ def test_every_mask_of_a_folder_is_used_before_one_returns(tmp_path):
         assert len(used) == min(12, len(there))
 
 
+def test_no_image_meets_the_same_mask_twice(tmp_path, caplog):
+    """A folder has a few masks a class only: no more pairs are listed than there are."""
+    for split in ("train", "test"):
+        for i in range(6):
+            mask = np.zeros((32, 32), np.uint8)
+            mask[0 if i < 2 else 2 : 14, 2 + i : 20] = 255
+            write(tmp_path / split / f"{i}.png", mask if split == "test" else mask.T)
+    masks = MaskFolder(tmp_path, 32)
+    faces = builtin_faces("test", 4, 32)
+    pairs = freeze(faces, masks, "test", 100)
+    listed = [(p.image_sha256, p.mask_sha256) for p in pairs.pairs]
+    assert len(set(listed)) == len(listed) == 4 * 6
+    assert "4 distinct images, 24 pairs" in pairs.description
+    assert "(0.2, 0.3]" in caplog.text
+    few = freeze(faces, masks, "test", 4).pairs
+    for ratio_bin in {p.bin for p in few}:
+        assert len({p.image for p in few if p.bin == ratio_bin}) == 4
+    plenty = freeze(faces, MaskGenerator(32), "test", 20)
+    assert len({(p.image_sha256, p.mask_sha256) for p in plenty.pairs}) == len(plenty) == 120
+    for border in (False, True):  # no image is tied to one class of masks
+        assert len({p.image for p in plenty.pairs if p.border == border}) == 4
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 4, 7, 12])
+@pytest.mark.parametrize("rooms", [{False: 3}, {False: 4, True: 6}, {True: 12, False: 1}])
+def test_combinations_come_once_each_until_all_are_used(images, rooms):
+    cells = _combine(0, rooms, images, 10_000)
+    assert len(set(cells)) == len(cells) == images * sum(rooms.values())
+    assert cells[:5] == _combine(0, rooms, images, 5)
+
+
+def test_copies_of_one_file_count_once(tmp_path):
+    mask = np.zeros((32, 32), np.uint8)
+    mask[4:14, 4:20] = 255
+    for name in ("test/a", "test/b", "train/c"):
+        write(tmp_path / f"{name}.png", mask if "test" in name else mask.T)
+    assert len(freeze(builtin_faces("test", 3, 32), MaskFolder(tmp_path, 32), "test", 9)) == 3
+
+
+def test_an_interrupted_save_keeps_the_last_list(tmp_path, monkeypatch):
+    frozen().save(tmp_path / "pairs.json")
+    before = (tmp_path / "pairs.json").read_text()
+
+    def full(self, text, encoding):
+        self.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("data.pairs.Path.write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        frozen(seed=1).save(tmp_path / "pairs.json")
+    assert [p.name for p in tmp_path.iterdir()] == ["pairs.json"]
+    assert (tmp_path / "pairs.json").read_text() == before
+
+
 def test_hash_follows_images_masks_and_size_only():
     pairs = frozen()
     assert frozen().hash == pairs.hash
@@ -68,56 +122,3 @@ def test_a_saved_list_is_checked(tmp_path):
 def write(path, array):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
-
-
-@pytest.fixture
-def folders(tmp_path):
-    for i, name in enumerate(("ann", "bob", "eve")):
-        write(tmp_path / "images" / f"{name}.png", np.full((40, 30, 3), 50 * i, np.uint8))
-        mask = np.zeros((20, 15), np.uint8)
-        mask[5 : 8 + i, 4:9] = 255
-        write(tmp_path / "masks" / f"{name}.png", mask)
-    return tmp_path
-
-
-def test_your_own_files_pair_by_stem(folders):
-    pairs = pair_folders(folders / "images", folders / "masks", 32)
-    assert [(p.image, p.mask) for p in pairs.pairs] == [
-        (f"{n}.png", f"{n}.png") for n in ("ann", "bob", "eve")
-    ]
-    image, mask = pairs.load(2)
-    assert image.shape == (32, 32, 3)
-    assert mask.shape == (32, 32)
-    assert set(np.unique(mask)) == {0, 1}
-    # the mask is cropped like its image: 15 of 20 rows, of which the hole takes rows 3 to 7
-    assert mask.mean() == pytest.approx(25 / 225, rel=0.15)
-
-
-def test_one_mask_serves_all_and_order_pairs_by_position(folders):
-    one = pair_folders(folders / "images", folders / "masks" / "bob.png", 32)
-    assert {p.mask for p in one.pairs} == {"bob.png"}
-    (folders / "masks" / "ann.png").rename(folders / "masks" / "zoe.png")
-    ordered = pair_folders(folders / "images", folders / "masks", 32, by="order")
-    assert [p.mask for p in ordered.pairs] == ["bob.png", "eve.png", "zoe.png"]
-    with pytest.raises(ValueError, match=r"1 of 3.*ann\.png"):
-        pair_folders(folders / "images", folders / "masks", 32)
-
-
-def test_inverted_files_are_flipped(folders):
-    plain = pair_folders(folders / "images", folders / "masks", 32)
-    inverted = pair_folders(folders / "images", folders / "masks", 32, invert=True)
-    for index in range(3):
-        assert (plain.load(index)[1] + inverted.load(index)[1] == 1).all()
-
-
-def test_unusable_pairs_are_named(folders):
-    write(folders / "masks" / "bob.png", np.zeros((20, 15), np.uint8))
-    with pytest.raises(ValueError, match=r"bob\.png.*all zero"):
-        pair_folders(folders / "images", folders / "masks", 32)
-    (folders / "masks" / "eve.png").unlink()
-    with pytest.raises(ValueError, match="3 images but 2 masks"):
-        pair_folders(folders / "images", folders / "masks", 32, by="order")
-    with pytest.raises(ValueError, match="stem, order"):
-        pair_folders(folders / "images", folders / "masks", 32, by="name")
-    with pytest.raises(FileNotFoundError):
-        pair_folders(folders / "nowhere", folders / "masks", 32)

@@ -47,6 +47,12 @@ def test_names_are_case_insensitive_and_a_path_works(tmp_path):
     assert (config.name, config.training.epochs, config.training.batch_size) == ("mine", 3, 8)
 
 
+def test_a_run_without_a_name_has_its_files_name(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: ablationv1\n")
+    assert load_config(path).name == "mine"
+
+
 def test_overrides_win_over_the_profile():
     config = load_config("reconstruction", "small", ["data.size=96", "training.epochs=5"])
     assert (config.data.size, config.training.epochs, config.profile) == (96, 5, "small")
@@ -71,6 +77,11 @@ def test_overrides_win_over_the_profile():
         ("losses.adversarial=null", ["discriminator"]),
         ("discriminator=null", ["adversarial"]),
         ("no-sign", ["no-sign", "training.epochs=3"]),
+        ("losses.perceptual.weight=heavy", ["--set", "losses.perceptual", "heavy"]),
+        ("losses.style.layers=[relu9_9]", ["losses.style", "relu9_9", "relu1_1"]),
+        ("losses.style.network=vgg11", ["losses.style", "vgg11", "vgg16"]),
+        ("training.generator.betas=[2, 3]", ["training.generator.betas", "2", "less than 1"]),
+        ("data.workers=-1", ["data.workers", "-1", "auto"]),
     ],
 )
 def test_errors_name_key_value_and_what_is_valid(override, words):
@@ -111,3 +122,5 @@ def test_as_published_sets_the_published_model_options():
     options = load_config("reconstruction_as_published").model_options()
     assert (options["freeze"], options["attention_normalise"]) == (True, "published")
     assert "freeze" not in load_config("reconstruction").model_options()
+    explicit = load_config("reconstruction_as_published", None, ["model.freeze=false"])
+    assert explicit.model_options()["freeze"] is False

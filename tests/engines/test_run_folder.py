@@ -15,6 +15,9 @@ def folder(tmp_path, tiny_config):
 
 def test_folders_are_numbered_and_describe_themselves(tmp_path, folder, tiny_config):
     second = RunFolder.create(tmp_path, tiny_config("ablationv1"))
+    for run in (folder, second):
+        run.last.mkdir()
+    RunFolder.create(tmp_path, tiny_config("ablationv1"))  # has no checkpoint to continue from
     assert [folder.path.name, second.path.name] == ["001", "002"]
     assert folder.config() == tiny_config("ablationv1")
     assert (folder.path / "command.txt").read_text().strip()
@@ -24,6 +27,7 @@ def test_folders_are_numbered_and_describe_themselves(tmp_path, folder, tiny_con
 
 
 def test_continuing_nothing_lists_what_there_is(tmp_path, folder):
+    folder.last.mkdir()
     with pytest.raises(RunFolderError, match="001"):
         RunFolder.open(tmp_path, "ablationv1", "7")
     with pytest.raises(RunFolderError, match="none"):
@@ -45,6 +49,14 @@ def test_a_folder_in_use_is_refused_until_its_owner_is_gone(folder):
     (folder.path / LOCK).write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
     with pytest.raises(RunFolderError, match="elsewhere"):
         folder.lock()
+
+
+def test_locking_sweeps_up_after_a_killed_process(folder):
+    (folder.path / ".last.1234").mkdir()
+    (folder.path / ".last.1234" / "networks.safetensors").write_bytes(b"half")
+    (folder.path / ".last.old").mkdir()
+    folder.lock()
+    assert {p.name for p in folder.path.glob(".*")} == {".last.old"}
 
 
 def test_rewinding_forgets_what_came_later_and_half_lines(folder):

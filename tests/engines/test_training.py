@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 
+from data.builtin_faces import render_face
 from engines import fit as fit_module
 from engines.checkpoint import CheckpointError, load_checkpoint, load_inpainter
 from engines.inpainting import NonFiniteLossError
@@ -92,6 +95,14 @@ def test_a_stopped_and_continued_run_equals_an_uninterrupted_one(
     continued = train(tiny_config("ablationv1"), None, tmp_path, resume="latest", device="cpu")
     assert continued.folder.path == stopped.folder.path
     assert_same_weights(continued.folder, whole.folder)
+    best, expected = load_file(continued.folder.best), load_file(whole.folder.best)
+    assert all(torch.equal(best[name], value) for name, value in expected.items())
+    rows = continued.folder.read_metrics()
+    assert [row["step"] for row in rows] == ["3", "6"]
+    scores = [
+        [r["val/composed/psnr"] for r in f.read_metrics()] for f in (continued.folder, whole.folder)
+    ]
+    assert scores[0] == scores[1]
     lines = (continued.folder.path / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert len(json.loads((continued.folder.path / "environment.json").read_text())) == 2
@@ -122,6 +133,49 @@ def test_a_killed_run_can_be_continued(whole, tmp_path, tiny_config):
     )
     assert continued.reason == "epochs"
     assert_same_weights(continued.folder, whole.folder)
+
+
+def write_faces(folder: Path, count: int, start: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(start, start + count):
+        Image.fromarray(render_face(i, 40)).save(folder / f"{i:03d}.png")
+
+
+def test_continuing_uses_the_recorded_data_and_split(tmp_path, tiny_config):
+    """No --data needed, and images that came since change nothing."""
+    faces = tmp_path / "data" / "faces"
+    write_faces(faces, 30)
+    config = tiny_config("ablationv1", "data.faces=auto", "training.epochs=3")
+    first = train(config, tmp_path / "data", tmp_path / "runs", None, 1e-6, "cpu")
+    assert first.reason == "max_minutes"
+    split = (first.folder.path / "split.json").read_text()
+    write_faces(faces, 7, start=30)
+    continued = train(config, None, tmp_path / "runs", "latest", device="cpu")
+    starts = json.loads((continued.folder.path / "environment.json").read_text())
+    assert {start["data"]["faces"] for start in starts} == {str(faces.resolve())}
+    assert starts[0]["data"]["images"] == starts[1]["data"]["images"]
+    assert (continued.folder.path / "split.json").read_text() == split
+    assert continued.reason == "epochs"
+
+
+def test_continuing_on_other_validation_pairs_is_refused(tmp_path, tiny_config):
+    write_faces(tmp_path / "one" / "faces", 30)
+    write_faces(tmp_path / "other" / "faces", 30)
+    for i in range(30):  # whichever images are validated
+        Image.fromarray(render_face(200 + i, 40)).save(
+            tmp_path / "other" / "faces" / f"{i:03d}.png"
+        )
+    config = tiny_config("ablationv1", "data.faces=auto")
+    train(config, tmp_path / "one", tmp_path / "runs", None, 1e-6, "cpu")
+    with pytest.raises(ValueError, match=r"validation_pairs\.json: pair 0"):
+        train(config, tmp_path / "other", tmp_path / "runs", "latest", device="cpu")
+
+
+def test_a_start_that_fails_leaves_no_run(tmp_path, tiny_config):
+    config = tiny_config("ablationv1", "training.features_weights=nowhere.pth")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train(config, None, tmp_path / "runs", device="cpu")
+    assert not list((tmp_path / "runs").glob("*/*"))
 
 
 def test_workers_do_not_change_the_result(whole, tmp_path, tiny_config):
@@ -173,7 +227,8 @@ def test_a_checkpoint_of_another_architecture_is_refused(whole, tmp_path, tiny_c
     copy.mkdir(parents=True)
     config = tiny_config("ablationv1", "model.attention=false").model_dump(mode="json")
     (copy / "config.yaml").write_text(yaml.safe_dump(config))
-    (copy / "last").symlink_to(whole.folder.last)
+    shutil.copytree(whole.folder.last, copy / "last")
+    shutil.copy(whole.folder.path / "validation_pairs.json", copy)
     with pytest.raises(CheckpointError, match="another architecture"):
         train(tiny_config("ablationv1"), None, tmp_path, resume="latest", device="cpu")
 

@@ -105,6 +105,7 @@ def test_schedule_drives_the_total(inputs):
         ({"l1": {"weight": 1, "layers": []}}, "layers"),
         ({"adversarial": {"weight": 1, "kind": "wgan"}}, "lsgan"),
         ({"l1": {"weight": {"start": 0, "end": 1, "shape": "round"}}}, "cosine"),
+        ({"l1": {"weight": "heavy"}}, "heavy"),
         ({}, "at least one"),
     ],
 )
@@ -117,6 +118,11 @@ def test_adversarial_without_discriminator_is_an_error(inputs):
     alone = LossInputs(inputs.prediction, inputs.target, inputs.mask)
     with pytest.raises(ValueError, match="discriminator"):
         value({"adversarial": {"weight": 1}}, alone)
+
+
+def test_weights_that_are_all_zero_are_an_error(inputs):
+    with pytest.raises(ValueError, match="every loss weight is 0"):
+        value({"l1": {"weight": 0}, "l2": {"weight": 0}}, inputs)
 
 
 def test_layers_are_collected_once():

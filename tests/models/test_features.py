@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 from torchvision.models import VGG19_Weights, vgg19
 
 from models.features import VGGFeatures, layer_names
-from models.pretrained import resolve_weights
+from models.pretrained import WeightsError, resolve_weights
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,20 @@ def test_unreachable_weights_are_said_not_hidden(monkeypatch):
     assert state is None
     assert "random" in origin
     assert "no route" in origin
-    with pytest.raises(RuntimeError, match="asked for"):
+    with pytest.raises(WeightsError, match="asked for"):
         resolve_weights("imagenet", VGG19_Weights.IMAGENET1K_V1)
+
+
+@pytest.mark.parametrize("content", ["garbage", "another network", "another format"])
+def test_a_file_that_does_not_fit_is_named(tmp_path, content):
+    path = tmp_path / "weights.safetensors"
+    save_file({"conv.weight": torch.ones(2)}, path)
+    if content == "garbage":
+        path.write_bytes(b"no weights")
+    elif content == "another format":
+        path = path.rename(tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match="weights"):
+        VGGFeatures("vgg19", ["relu1_1"], str(path))
 
 
 def test_wrong_names_list_the_valid_ones():
