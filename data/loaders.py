@@ -88,7 +88,7 @@ def _collate(items: list[tuple[Tensor, Tensor, str]]) -> Batch:
 
 
 def _ignore_interrupt(worker: int) -> None:
-    """Ctrl-C is the main process's to handle; a worker that dies of it would hide the clean stop."""
+    """Ctrl-C is the main process's to handle; a worker that dies of it hides the clean stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -9,6 +9,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 import cv2
@@ -69,6 +70,7 @@ LABELS = {
     "biharmonic": "Biharmonic",
 }
 INSTANT = ("occluded", "mean_colour")  # cheaper than sending an image to another process
+PATIENCE = 3.0  # seconds of work in this process before others are started, which takes about that
 
 
 def create_baseline(name: str, **options) -> Baseline:
@@ -115,10 +117,11 @@ def identity(name: str) -> str:
 
 
 class BaselinePool:
-    """Runs baselines on batches, in `workers` processes or, with 0, in this one.
+    """Runs baselines on batches, in this process and, once it pays, in `workers` others.
 
-    The processes are started at the first batch that needs them (`spawn`, as Windows does it) and
-    end with `close()` or the `with` block.
+    Others are started (`spawn`, as Windows does it) at the first batch after 3 seconds of work in
+    this one, so that a few small images never wait for them; with `workers` 0 or 1 they never are.
+    They end with `close()` or the `with` block.
     """
 
     def __init__(self, workers: int | None = None):
@@ -128,22 +131,34 @@ class BaselinePool:
         if self.workers < 0:
             raise ValueError(f"workers must be 0 or more, found {self.workers}")
         self._executor: ProcessPoolExecutor | None = None
+        self._spent = 0.0  # seconds of work in this process
 
     def restore(
         self, name: str, images: np.ndarray, masks: np.ndarray
     ) -> tuple[np.ndarray, list[float]]:
         """Restored images (N, H, W, 3) float32 in [0, 1], and the seconds each one took.
 
-        images uint8 (N, H, W, 3), masks uint8 (N, H, W) of {0, 1}.
+        images uint8 (N, H, W, 3), masks uint8 (N, H, W) of {0, 1}. ChildProcessError when the
+        system ends one of the processes.
         """
         create_baseline(name)
         jobs = [(name, image, mask) for image, mask in zip(images, masks, strict=True)]
-        if self.workers <= 1 or name in INSTANT or len(jobs) < 2:
-            answers = [_restore_one(job) for job in jobs]
-        else:
-            chunk = max(1, len(jobs) // (4 * self.workers))
-            answers = list(self._processes().map(_restore_one, jobs, chunksize=chunk))
-        return np.stack([image for image, _ in answers]), [seconds for _, seconds in answers]
+        alone = self.workers <= 1 or name in INSTANT or len(jobs) < 2 or self._spent < PATIENCE
+        answers = [_restore_one(job) for job in jobs] if alone else self._spread(jobs)
+        seconds = [each for _, each in answers]
+        self._spent += sum(seconds) if alone else 0
+        return np.stack([image for image, _ in answers]), seconds
+
+    def _spread(self, jobs: list[tuple]) -> list[tuple[np.ndarray, float]]:
+        chunk = max(1, len(jobs) // (4 * self.workers))
+        try:
+            return list(self._processes().map(_restore_one, jobs, chunksize=chunk))
+        except BrokenProcessPool as error:
+            self.close()
+            raise ChildProcessError(
+                f"one of {self.workers} processes for the baselines ended unexpectedly; out of "
+                "memory? --workers 0 works in this process alone"
+            ) from error
 
     def _processes(self) -> ProcessPoolExecutor:
         if self._executor is None:

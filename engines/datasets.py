@@ -123,7 +123,7 @@ def open_sources(data: Data, root: Path | None, split_file: Path | None = None) 
 
 
 def recorded_data(run: Path, data: Data) -> Data:
-    """`data` with the folders that the run in this folder really used, from its environment.json."""
+    """`data` with the folders that this run really used, from its environment.json."""
     record = run / "environment.json"
     if not record.is_file():
         return data

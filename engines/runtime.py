@@ -69,7 +69,7 @@ class Runtime:
             yield
 
     def clip(self, network: nn.Module, optimizer, limit: float | None) -> None:
-        """Clip the gradient norm, unscaling this optimizer's first; nothing when `limit` is None."""
+        """Clip the gradient norm, unscaling this optimizer's first; nothing without a `limit`."""
         if limit is not None:
             self.accelerator.unscale_gradients(optimizer)
             nn.utils.clip_grad_norm_(network.parameters(), limit)

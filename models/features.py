@@ -35,7 +35,7 @@ def layer_names(features: nn.Sequential) -> dict[str, int]:
 
 
 def _features(network: str) -> nn.Sequential:
-    """torchvision's `features`, without memory: the classifier's 120 M parameters are never made."""
+    """torchvision's `features`, not allocated: the classifier's 120 M parameters are never made."""
     with torch.device("meta"):
         return _NETWORKS[network][0](weights=None, init_weights=False).features
 
@@ -46,7 +46,7 @@ def _valid_layers(network: str) -> tuple[str, ...]:
 
 
 def check_layers(network: str, layers: Iterable[str]) -> None:
-    """Raise ValueError when the network or one of its layers is not known, listing the valid ones."""
+    """Raise ValueError, listing what is valid, when the network or a layer is not known."""
     if network not in _NETWORKS:
         raise ValueError(f"network: {network!r} is not one of {', '.join(_NETWORKS)}")
     valid = _valid_layers(network)

@@ -1,8 +1,13 @@
 """Baselines restore the hole, keep the rest, and do not peek."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from engines import baselines
 from engines.baselines import (
     BASELINES,
     LABELS,
@@ -91,13 +96,62 @@ def test_names_are_parsed_in_the_registrys_order():
         parse_baselines("telea,fast")
 
 
-def test_processes_give_what_one_process_gives(scene):
+def test_processes_give_what_one_process_gives(scene, monkeypatch):
+    monkeypatch.setattr(baselines, "PATIENCE", 0)
     image, mask = scene
     images, masks = np.stack([image, 255 - image, image[::-1]]), np.stack([mask] * 3)
     alone, _ = BaselinePool(0).restore("telea", images, masks)
     with BaselinePool(2) as pool:
         shared, seconds = pool.restore("telea", images, masks)
+        assert pool._executor is not None
     np.testing.assert_array_equal(alone, shared)
     assert alone.dtype == np.float32
     assert len(seconds) == 3
     assert min(seconds) > 0
+
+
+def test_processes_are_started_only_after_some_work(scene, monkeypatch):
+    image, mask = scene
+    started = []
+
+    class Executor:
+        def __init__(self, *_, **__):
+            started.append(len(done))
+
+        def map(self, function, jobs, chunksize):
+            return map(function, jobs)
+
+        def shutdown(self, **_):
+            pass
+
+    def slow(job):
+        done.append(job)
+        return np.zeros((32, 32, 3), np.float32), 0.5
+
+    done = []
+    monkeypatch.setattr(baselines, "ProcessPoolExecutor", Executor)
+    monkeypatch.setattr(baselines, "_restore_one", slow)
+    batch = np.stack([image] * 4), np.stack([mask] * 4)
+    with BaselinePool(2) as pool:
+        for _ in range(4):
+            pool.restore("telea", *batch)
+    assert started == [8]  # 4 seconds of work after two batches
+    with BaselinePool(0) as pool:
+        for _ in range(4):
+            pool.restore("telea", *batch)
+    assert len(started) == 1
+
+
+def test_a_process_that_dies_is_an_error_not_a_wait(scene, monkeypatch):
+    monkeypatch.setattr(baselines, "PATIENCE", 0)
+    monkeypatch.setattr(baselines, "_start_worker", os.abort)
+    image, mask = scene
+    with BaselinePool(2) as pool, pytest.raises(ChildProcessError, match="--workers 0"):
+        pool.restore("telea", np.stack([image] * 3), np.stack([mask] * 3))
+
+
+def test_starting_a_process_imports_no_torch():
+    """A worker imports this module and, as `spawn` does it, the script that was started."""
+    code = "import sys, evaluate, engines.baselines; print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"

@@ -1,0 +1,162 @@
+"""`evaluate.py` from run folders, suites and your own files to its tables."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import evaluate
+from data.seeding import keyed_rng
+from engines import comparison
+from engines.config import Data
+
+SIZE = 32
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two finished runs of `Alpha`, one of `Beta`, an unfinished one of `Gamma`."""
+
+    def make(name, number, value):
+        folder = tmp_path / "runs" / name / number
+        folder.mkdir(parents=True)
+        data = Data(faces="builtin", masks="builtin", size=SIZE, test_per_bin=2)
+        config = {"name": name, "data": data.model_dump(mode="json"), "model": {"name": "tiny"}}
+        metadata = {"config": json.dumps(config), "contract": "{}", "metrics": "{}"}
+        save_file({"value": torch.tensor([value])}, folder / "best.safetensors", metadata)
+        return folder
+
+    for name, number, value in (("Alpha", "001", 0.1), ("Alpha", "002", 0.2), ("Beta", "001", 0.3)):
+        facts = json.dumps({"reason": "epochs", "images": 1234, "minutes": 5.0})
+        (make(name, number, value) / "finished.json").write_text(facts)
+    make("Gamma", "001", 0.4)
+
+    class Flat(torch.nn.Module):
+        def forward(self, occluded, mask, features=None):
+            return torch.full_like(occluded, 0.5)
+
+    def load(path, device="cpu"):
+        return Flat(), {"config": {"data": {"size": SIZE, "fill": 1.0}}}
+
+    monkeypatch.setattr("engines.checkpoint.load_inpainter", load)
+    return tmp_path / "runs"
+
+
+def run_evaluate(runs, *arguments):
+    fixed = ["--runs-folder", str(runs), "--device", "cpu", "--lpips", "off", "--workers", "0"]
+    return evaluate.main([*arguments, *fixed])
+
+
+def test_evaluate_alone_takes_the_latest_finished_runs(runs, capsys):
+    assert run_evaluate(runs, "--baselines", "occluded,telea") == 0
+    text = capsys.readouterr().out
+    table = text.split("## ")[1]
+    assert [line.split("|")[1].strip() for line in table.splitlines() if "|" in line] == [
+        "", "-" * 14, "Alpha", "Beta", "Occluded input", "Telea",
+    ]  # fmt: skip
+    assert "1,234 images, 5 min" in text
+    folder = next((runs / "evaluation").iterdir())
+    assert (folder / "table.tex").is_file()
+    assert str(folder / "table.md") in text
+    saved = json.loads((folder / "pairs.json").read_text())
+    assert saved["hash"].startswith(folder.name)
+
+
+def test_runs_suite_and_checkpoint_choose_rows(runs, tmp_path, capsys):
+    latest = [f"{run.parent.name}/{run.name}" for run in comparison.finished_runs(runs)]
+    assert latest == ["Alpha/002", "Beta/001"]
+    assert len(comparison.finished_runs(runs, every=True)) == 3
+    both = comparison.resolve_runs(["alpha", "Beta/001", str(runs / "Gamma" / "001")], runs)
+    assert [f"{run.parent.name}/{run.name}" for run in both] == [
+        "Alpha/002", "Beta/001", "Gamma/001",
+    ]  # fmt: skip
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("runs: [Alpha/001, Alpha/002]\nbaselines: none\nreference: Alpha/002\n")
+    assert run_evaluate(runs, "--suite", str(suite), "--limit", "6") == 0
+    text = capsys.readouterr().out
+    assert "Δ to Alpha/002" in text
+    assert "N = 6 pairs" in text
+    weights = str(runs / "Beta" / "001" / "best.safetensors")
+    given = ["--checkpoint", weights, "--baselines", "none", "--output", str(tmp_path / "out")]
+    assert run_evaluate(runs, *given) == 0
+    assert (tmp_path / "out" / "summary.csv").is_file()
+
+
+def test_own_images_and_one_mask(runs, tmp_path, capsys):
+    from PIL import Image
+
+    (tmp_path / "own").mkdir()
+    for i in range(3):
+        image = keyed_rng(i).integers(0, 256, (40, 48, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / "own" / f"{i}.png")
+    mask = np.zeros((40, 48), np.uint8)
+    mask[10:20, 14:30] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    where = ["--images", str(tmp_path / "own"), "--masks", str(tmp_path / "mask.png")]
+    assert run_evaluate(runs, "--runs", "Beta", "--baselines", "telea", *where) == 0
+    assert "N = 3 pairs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runs", "Delta"], "finished: Alpha/001, Alpha/002, Beta/001"),
+        (["--suite", "none.yaml"], "none.yaml: no such suite"),
+        (["--checkpoint", "gone.safetensors"], "gone.safetensors: no such weights file"),
+        (["--baselines", "fast"], "unknown baseline 'fast'"),
+        (["--runs", "none", "--baselines", "none"], "nothing to compare"),
+        (["--reference", "Delta", "--baselines", "none", "--limit", "6"], "rows: Alpha, Beta"),
+        (["--images", "a", "--masks", "b"], "--images a: no such"),
+    ],
+)
+def test_errors_say_what_would_be_valid(runs, capsys, arguments, message):
+    assert run_evaluate(runs, *arguments) == 1
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("error: ")
+    assert message in error
+
+
+def test_no_finished_run_says_which_command_makes_one(tmp_path, capsys):
+    assert run_evaluate(tmp_path / "runs") == 1
+    assert "python train_inpainting.py Reconstruction" in capsys.readouterr().err
+
+
+def test_truncated_weights_are_named(runs):
+    path = runs / "Beta" / "001" / "best.safetensors"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"best\.safetensors: is truncated"):
+        comparison.read_trained(path)
+
+
+def test_recorded_folders_are_used_again(runs):
+    folder = runs / "Beta" / "001"
+    record = [{"data": {"faces": "some/faces", "masks": {"source": "folder", "folder": "m"}}}]
+    (folder / "environment.json").write_text(json.dumps(record))
+    data = comparison.read_trained(folder / "best.safetensors").data
+    assert data.faces.endswith("faces")
+    assert data.masks.endswith("m")
+    with pytest.raises(FileNotFoundError, match="some/faces"):
+        comparison.group_by_pairs([comparison.read_trained(folder / "best.safetensors")])
+
+
+def test_a_data_folder_given_is_the_one_that_is_used(runs, tmp_path):
+    from PIL import Image
+
+    for split in ("train", "val", "test"):
+        (tmp_path / "faces" / split).mkdir(parents=True)
+        Image.new("RGB", (40, 40), "red").save(tmp_path / "faces" / split / "a.png")
+    trained = comparison.read_trained(runs / "Beta" / "001" / "best.safetensors")
+    group = comparison.group_by_pairs([trained], tmp_path / "faces", per_bin=1)[0]
+    assert len(group.pairs) == 6
+    assert group.pairs.load(0)[0].reshape(-1, 3).tolist() == [[255, 0, 0]] * SIZE**2
+
+
+def test_suite_of_the_project_is_valid_and_a_wrong_key_is_named(tmp_path):
+    suite = comparison.load_suite(comparison.Path("ablations/suites/reconstruction.yaml"))
+    assert suite.runs[0] == suite.reference == "Reconstruction"
+    wrong = tmp_path / "s.yaml"
+    wrong.write_text("runs: [a]\nrows: 3\n")
+    with pytest.raises(ValueError, match="unknown key 'rows'; valid: name, description, runs"):
+        comparison.load_suite(wrong)
