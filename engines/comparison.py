@@ -1,6 +1,7 @@
 """What is compared: finished runs, weights files, suites, and the frozen pairs they share."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from engines.baselines import BASELINES, parse_baselines
 from engines.config import Data
 from engines.datasets import data_root, open_sources, recorded_data
 from engines.evaluation import limit_pairs
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS = "best.safetensors"
 SUITE_KEYS = ("name", "description", "runs", "baselines", "reference")
@@ -175,7 +178,7 @@ def group_by_pairs(
         given = {"size": size, "test_per_bin": per_bin, "invert_mask": invert_mask or None}
         update = {name: value for name, value in given.items() if value is not None}
         if data_folder is not None:
-            update |= _below(Path(data_folder), member.config["data"])
+            update |= _below(Path(data_folder), member)
         data = Data(**member.data.model_dump() | update)
         # Recorded folders are absolute: a data folder set elsewhere must not replace them.
         open_ended = data_folder is not None or data.faces == "auto"
@@ -190,14 +193,17 @@ def group_by_pairs(
     return list(groups.values())
 
 
-def _below(root: Path, config: dict[str, Any]) -> dict[str, str]:
+def _below(root: Path, member: Trained) -> dict[str, str]:
     """The configured faces and masks with `root` as the data folder.
 
     What does not depend on a data folder stays: `builtin`, and absolute folders. Faces named
     relative to a data folder are looked for below `root`, else `root` says which there are.
     """
-    faces, masks = config["faces"], config["masks"]
-    kept = faces == "builtin" or Path(faces).is_absolute() or (root / faces).is_dir()
+    faces, masks = (member.config["data"][name] for name in ("faces", "masks"))
+    fixed = faces == "builtin" or Path(faces).is_absolute()
+    if fixed:
+        logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
+    kept = fixed or (root / faces).is_dir()
     return {"faces": faces if kept else "auto", "masks": masks}
 
 

@@ -54,6 +54,7 @@ def report(
     reports share the values. Other arguments as in `engines.evaluation.evaluate_rows`.
     """
     values_folder = values_folder or folder
+    folder.mkdir(parents=True, exist_ok=True)
     results = evaluate_rows(
         rows, pairs, values_folder, batch=batch, device=device, lpips=lpips,
         as_published=as_published,

@@ -14,7 +14,7 @@ REASONS = {
 }
 
 
-def summarise_run(outcome: Outcome, root: Path | None, output: Path, device: str) -> str:
+def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     """Evaluate the run's best weights on its frozen test pairs; the table and the files as text.
 
     The data are those that the run recorded. Table and figures go to the run's own folder.

@@ -219,7 +219,7 @@ def cost_table(results: Sequence[RowResult]) -> Table:
         times = [f"{cost[key]:.1f}" for key in ("median_ms", "p95_ms", "images_per_second")]
         texts = [result.name, size, macs, *times, cost["device"], _training(result.info)]
         rows.append([Cell(text) for text in texts])
-    note = "images/s: models in batches, baselines spread over the cores, when first measured."
+    note = "images/s: models in batches, baselines on up to all cores, when first measured."
     return Table("Cost", columns, rows, [note])
 
 

@@ -81,16 +81,14 @@ def test_mode_and_transparency_survive(run, tmp_path, mode):
     elif mode == "1":
         image = Image.fromarray(noise((50, 70)) > 127)
     else:
-        channels = {"L": 1, "LA": 2, "RGBA": 4}.get(mode, 3)
-        data = noise((50, 70, channels))
-        image = Image.fromarray(data[..., 0] if channels == 1 else data).convert(mode)
+        data = noise((50, 70, {"L": 1, "LA": 2, "RGBA": 4}.get(mode, 3)))
+        image = Image.fromarray(data[..., 0] if mode == "L" else data).convert(mode)
     image.save("photo.png")
     code, _ = run("photo.png", "--mask", "mask.png", "-o", "restored.png")
     assert code == 0
     restored = Image.open("restored.png")
     assert restored.mode == {"1": "L", "P": "RGB"}.get(mode, mode)
-    before = np.asarray(image.convert(restored.mode))
-    after = np.asarray(restored)
+    before, after = np.asarray(image.convert(restored.mode)), np.asarray(restored)
     np.testing.assert_array_equal(after[~hole], before[~hole])
     if "A" in mode:
         np.testing.assert_array_equal(after[..., -1], before[..., -1])
@@ -174,8 +172,8 @@ def test_cmyk_is_converted_and_its_profile_dropped(run, tmp_path):
 
 def test_animated_photo_says_what_is_restored(run, tmp_path):
     write_mask(tmp_path, (40, 40))
-    frames = [Image.fromarray(noise((40, 40, 3), seed)) for seed in range(3)]
-    frames[0].save("photo.webp", save_all=True, append_images=frames[1:], lossless=True)
+    first, *rest = [Image.fromarray(noise((40, 40, 3), seed)) for seed in range(3)]
+    first.save("photo.webp", save_all=True, append_images=rest, lossless=True)
     code, text = run("photo.webp", "--mask", "mask.png", "-o", "restored.png")
     assert code == 0
     assert "first of 3 frames" in text
@@ -318,7 +316,7 @@ def test_a_failing_file_is_reported_and_the_rest_goes_on(run, folder):
 def test_bad_command_lines_end_with_one_message(run, folder, arguments, message):
     (folder / "masks" / "empty").mkdir()
     code, text = run(*arguments)
-    assert (code, message in text) == (1, True), text
+    assert (code, message in text, "error: " in text) == (1, True, True), text
     assert "Traceback" not in text
 
 
@@ -342,5 +340,11 @@ def test_unreadable_checkpoint_ends_with_one_message(run, folder, monkeypatch):
         raise ValueError(f"{checkpoint}: truncated")
 
     monkeypatch.setattr(deocclude, "load_deoccluder", load)
-    code, text = run("photos/b.png", "--mask", "masks/b.png", "-o", "out.png")
-    assert (code, text.strip()) == (1, "deocclude.py: best.safetensors: truncated")
+    code, text = run("photos", "--mask", "masks")
+    assert (code, text.strip()) == (1, "error: best.safetensors: truncated")
+
+
+def test_a_place_that_cannot_be_written_to_is_one_line(run, folder):
+    (folder / "file").touch()
+    code, text = run("photos/b.png", "--mask", "masks/b.png", "-o", "file/out.png")
+    assert (code, "error: photos/b.png: " in text) == (1, True)

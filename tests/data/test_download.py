@@ -1,6 +1,7 @@
 """Downloads with a stand-in for gdown: what is said, what is unpacked, what is refused."""
 
 import io
+import re
 import tarfile
 import zipfile
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from PIL import Image
 
 from data import download
 from data.archives import ArchiveError, unpack
+from engines.datasets import choose_profile
 
 
 def png(seed=0):
@@ -70,6 +72,21 @@ def test_every_set_goes_to_its_folder_and_is_resumed(drive, tmp_path, capsys):
     assert all(call["resume"] for call in drive.calls)
     assert files(tmp_path) == [f"{name}/a.png" for name in sorted(download.FOLDERS)]
     assert capsys.readouterr().out.count("1 of 1 images open") == 4
+
+
+def test_several_sets_are_fetched_once_each(drive, tmp_path):
+    download.main(["masks", "faces", "masks", "--yes", "--output", str(tmp_path)])
+    assert [call["id"] for call in drive.calls] == [
+        download.FOLDERS[name].id for name in ("faces", "masks")
+    ]
+
+
+def test_the_command_that_training_prints_is_valid():
+    """`choose_profile` tells who has no data what to type."""
+    _, sentence = choose_profile(None)
+    module, *arguments = re.search(r"`python -m ([^`]+)`", sentence).group(1).split()
+    assert module == "data.download"
+    assert download.build_parser().parse_args(arguments).sets == ["faces", "masks"]
 
 
 def test_size_and_terms_come_before_the_question(drive, tmp_path, capsys, monkeypatch):

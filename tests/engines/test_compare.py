@@ -9,8 +9,11 @@ from safetensors.torch import save_file
 
 import evaluate
 from data.seeding import keyed_rng
-from engines import comparison
+from engines import comparison, summary
 from engines.config import Data
+from engines.lpips import LpipsChoice
+from engines.run_folder import RunFolder
+from engines.training import Outcome
 
 SIZE = 32
 
@@ -118,6 +121,39 @@ def test_errors_say_what_would_be_valid(runs, capsys, arguments, message):
     assert message in error
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--per-bin", "0"],
+        ["--size", "31"],
+        ["--limit", "0"],
+        ["--batch", "-2"],
+        ["--workers", "-1"],
+        ["--limit", "many"],
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(runs, capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        run_evaluate(runs, *arguments)
+    assert stop.value.code == 2
+    assert f"argument {arguments[0]}: " in capsys.readouterr().err
+    with pytest.raises(ValueError, match="--size 16: must be at least 32"):
+        comparison.group_by_folders([], runs, runs, size=16)
+    trained = comparison.read_trained(runs / "Beta" / "001" / "best.safetensors")
+    with pytest.raises(ValueError, match="test_per_bin"):
+        comparison.group_by_pairs([trained], per_bin=0)
+
+
+def test_an_output_that_is_a_file_is_one_line(runs, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert run_evaluate(runs, "--baselines", "none", "--output", str(tmp_path / "out")) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    assert (tmp_path / "out").read_text() == "mine"
+    (tmp_path / "suite.yaml").write_text("runs: [a")
+    assert run_evaluate(runs, "--suite", str(tmp_path / "suite.yaml")) == 1
+    assert "is not valid YAML" in capsys.readouterr().err
+
+
 def test_no_finished_run_says_which_command_makes_one(tmp_path, capsys):
     assert run_evaluate(tmp_path / "runs") == 1
     assert "python train_inpainting.py Reconstruction" in capsys.readouterr().err
@@ -141,16 +177,82 @@ def test_recorded_folders_are_used_again(runs):
         comparison.group_by_pairs([comparison.read_trained(folder / "best.safetensors")])
 
 
-def test_a_data_folder_given_is_the_one_that_is_used(runs, tmp_path):
+def write_faces(root, **colours):
+    """A folder of faces with the three splits, each picture in the colour of its split."""
     from PIL import Image
 
-    for split in ("train", "val", "test"):
-        (tmp_path / "faces" / split).mkdir(parents=True)
-        Image.new("RGB", (40, 40), "red").save(tmp_path / "faces" / split / "a.png")
-    trained = comparison.read_trained(runs / "Beta" / "001" / "best.safetensors")
-    group = comparison.group_by_pairs([trained], tmp_path / "faces", per_bin=1)[0]
-    assert len(group.pairs) == 6
-    assert group.pairs.load(0)[0].reshape(-1, 3).tolist() == [[255, 0, 0]] * SIZE**2
+    for split, colour in colours.items():
+        (root / split).mkdir(parents=True)
+        for name in "abc":
+            Image.new("RGB", (40, 40), colour).save(root / split / f"{name}.png")
+    return root
+
+
+def rewrite_config(folder, **data):
+    """Change the data part of a run's configuration."""
+    weights = folder / "best.safetensors"
+    config = comparison.read_trained(weights).config
+    config["data"] |= data
+    save_file({"value": torch.tensor([0.3])}, weights, {"config": json.dumps(config)})
+    return weights
+
+
+def colours(pairs):
+    return {tuple(pairs.load(i)[0][0, 0].tolist()) for i in range(len(pairs))}
+
+
+def test_a_data_folder_given_replaces_what_depends_on_one(runs, tmp_path):
+    faces = write_faces(tmp_path / "faces", train="black", val="black", test="red")
+    given = write_faces(tmp_path / "given", train="black", val="black", test="lime")
+    weights = rewrite_config(runs / "Beta" / "001", faces="auto")
+    group = comparison.group_by_pairs([comparison.read_trained(weights)], given, per_bin=1)[0]
+    assert colours(group.pairs) == {(0, 255, 0)}
+    rewrite_config(runs / "Beta" / "001", faces=str(faces))
+    group = comparison.group_by_pairs([comparison.read_trained(weights)], given, per_bin=1)[0]
+    assert colours(group.pairs) == {(255, 0, 0)}
+    rewrite_config(runs / "Beta" / "001", faces="builtin")
+    group = comparison.group_by_pairs([comparison.read_trained(weights)], given, per_bin=1)[0]
+    assert group.pairs.pairs[0].image.startswith("builtin/")
+
+
+def test_the_split_of_the_run_counts_on_its_own_faces(runs, tmp_path):
+    """Whatever the folders say by now: a picture that was trained on is no test picture."""
+    faces = write_faces(tmp_path / "faces", train="black", val="black", test="red")
+    given = write_faces(tmp_path / "given", train="black", val="black", test="lime")
+    folder = runs / "Beta" / "001"
+    weights = rewrite_config(folder, faces="auto")
+    masks = {"source": "generated"}
+    record = [{"data": {"faces": str(faces.resolve()), "masks": masks}}]
+    (folder / "environment.json").write_text(json.dumps(record))
+    split = {"train": ["test/a.png"], "val": ["train/a.png"], "test": ["val/a.png", "val/b.png"]}
+    (folder / "split.json").write_text(json.dumps({"rule": "of the run", **split}))
+    trained = [comparison.read_trained(weights)]
+    for own in (None, faces):
+        group = comparison.group_by_pairs(trained, own, per_bin=1)[0]
+        assert {p.image for p in group.pairs.pairs} <= set(split["test"])
+    assert colours(comparison.group_by_pairs(trained, given, per_bin=1)[0].pairs) == {(0, 255, 0)}
+
+
+def test_a_finished_run_is_summed_up_on_its_own_data_in_its_own_folder(runs, tmp_path, monkeypatch):
+    """Data given elsewhere and the user's comparison of the same pairs stay out of it."""
+    given = write_faces(tmp_path / "given", train="black", val="black", test="lime")
+    monkeypatch.setenv("DEOCCLUDE_DATA", str(given))
+    monkeypatch.setattr(summary, "FAST_BASELINES", "occluded")
+    assert run_evaluate(runs, "--baselines", "mean_colour") == 0
+    compared = next((runs / "evaluation").iterdir())
+    before = (compared / "table.md").read_text()
+    folder = RunFolder(runs / "Beta" / "001")
+    monkeypatch.setattr(folder, "config", lambda: None)
+    outcome = Outcome(folder, "epochs", 5, 40, 0.1, True)
+    monkeypatch.setattr("engines.compare.build_lpips", lambda *_: LpipsChoice("off", None, "off"))
+    text = summary.summarise_run(outcome, runs, "cpu")
+    assert "built-in faces" in text
+    assert (compared / "table.md").read_text() == before
+    for name in ("table.md", "figures/examples.png"):
+        assert str(folder.path / "evaluation" / name) in text
+        assert (folder.path / "evaluation" / name).is_file()
+    assert not (folder.path / "evaluation" / "rows").exists()
+    assert len(list((compared / "rows").glob("*.csv"))) == 4  # two runs, two baselines
 
 
 def test_suite_of_the_project_is_valid_and_a_wrong_key_is_named(tmp_path):

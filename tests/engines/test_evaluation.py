@@ -1,5 +1,6 @@
 """Rows to CSV to tables, and `evaluate.py` from a run folder to its files."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from data.masks import generate_mask
 from data.pairs import FrozenPairs, Pair
 from data.seeding import keyed_rng
-from engines import tables
+from engines import figures, tables
 from engines.baselines import BaselinePool
 from engines.evaluation import Row, baseline_row, evaluate_rows, limit_pairs, read_result
 from engines.lpips import LpipsChoice, build_lpips
@@ -106,6 +107,43 @@ def test_a_measured_row_is_taken_from_its_files(pairs, tmp_path):
     evaluate_rows([shifted_row("near", pairs, 0.03, opened)], pairs, tmp_path)
     evaluate_rows([shifted_row("near", pairs, 0.02, opened)], fake_pairs(seed=1), tmp_path)
     assert len(opened) == 3
+
+
+def test_a_kept_row_says_what_holds_now(pairs, tmp_path):
+    """Values are kept; how a row was trained and why there is no LPIPS may change."""
+    first = LpipsChoice("alex", None, "no network then")
+    now = LpipsChoice("alex", None, "no network now")
+    row = shifted_row("near", pairs, 0.02)
+    (before,) = evaluate_rows([row], pairs, tmp_path, lpips=first)
+    pairs.description = "other words"
+    finished = dataclasses.replace(row, training={"images": 7, "minutes": 2.0})
+    (after,) = evaluate_rows([finished], pairs, tmp_path, lpips=now)
+    assert after.path == before.path
+    assert after.info["training"] == {"images": 7, "minutes": 2.0}
+    assert after.info["lpips"]["reason"] == "no network now"
+    assert after.info["pairs"] == "other words"
+    assert after.info["cost"] == before.info["cost"]
+
+
+def test_pairs_that_break_the_contract_are_refused(pairs, tmp_path):
+    read = pairs._read
+    pairs._read = lambda index: (read(index)[0], read(index)[1] * 255)
+    with pytest.raises(ValueError, match=r"mask: every value must be 0 \(known\) or 1"):
+        evaluate_rows([shifted_row("near", pairs, 0.02)], pairs, tmp_path)
+
+
+def test_one_image_has_values_but_no_interval(tmp_path):
+    pairs = fake_pairs(per_bin=1)
+    rows = [shifted_row(name, pairs, offset) for name, offset in (("near", 0.02), ("far", 0.2))]
+    results = evaluate_rows(rows, pairs, tmp_path)
+    summary = tables.summarise(results, "near")
+    assert np.isfinite(summary["mean"]).all()
+    assert summary["low"].isna().all()
+    table = tables.metric_table(summary, "psnr", "composed", "near")
+    assert table.rows[1][5].text.endswith(" [–]")
+    assert "nan" not in str(table.rows)
+    assert "of 1 images" in tables.caption(results, "near")[0]
+    figures.ratio_figure(summary, {"near": "model", "far": "model"}).canvas.draw()
 
 
 def test_an_interrupted_row_leaves_nothing_that_looks_done(pairs, tmp_path):
