@@ -1,6 +1,5 @@
 """VGG feature extractors for the perceptual and style losses."""
 
-import logging
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -10,8 +9,6 @@ from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
 from models.pretrained import load_fitting, resolve_weights
-
-logger = logging.getLogger(__name__)
 
 _NETWORKS = {
     "vgg16": (vgg16, VGG16_Weights.IMAGENET1K_V1),
@@ -95,7 +92,6 @@ class VGGFeatures(nn.Module):
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()
-        logger.info("%s for the losses: %s", network.upper(), self.origin)
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:

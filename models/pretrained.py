@@ -5,7 +5,6 @@ random), "true" / "imagenet" (published weights or an error), "false" / "random"
 file.
 """
 
-import logging
 import pickle
 import socket
 import urllib.error
@@ -17,7 +16,6 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import WeightsEnum
 
-logger = logging.getLogger(__name__)
 TIMEOUT = 20.0  # seconds without an answer after which a download server counts as out of reach
 
 
@@ -83,9 +81,8 @@ def load_fitting(module: nn.Module, state: dict, origin: str) -> None:
 
 
 def load_backbone(module: nn.Module, weights: str | bool, published: WeightsEnum) -> str:
-    """Load `weights` into a torchvision network, classifier ignored; the origin, also logged."""
+    """Load `weights` into a torchvision network, classifier ignored; returns the origin."""
     state, origin = resolve_weights(weights, published)
     if state is not None:
         load_fitting(module, state, origin)
-    logger.info("%s: %s", type(module).__name__, origin)
     return origin
