@@ -108,4 +108,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if code := main():  # no SystemExit on success: Spyder would show it as an error
+        sys.exit(code)

@@ -296,4 +296,5 @@ def write(arguments: argparse.Namespace, text: str, numbers: pd.DataFrame) -> No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if code := main():  # no SystemExit on success: Spyder would show it as an error
+        sys.exit(code)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from engines.config import RunConfig, validate
@@ -83,7 +84,8 @@ class RunFolder:
     def lock(self) -> None:
         """Claim the folder. RunFolderError when a living process of this machine has it."""
         path = self.path / LOCK
-        mine = {"pid": os.getpid(), "host": platform.node()}
+        started = psutil.Process().create_time()
+        mine = {"pid": os.getpid(), "host": platform.node(), "started": started}
         while True:
             try:
                 with open(path, "x", encoding="utf-8") as file:
@@ -92,7 +94,7 @@ class RunFolder:
                 return
             except FileExistsError:
                 owner = _read_json(path)
-                if owner.get("host") == platform.node() and not _alive(owner.get("pid")):
+                if owner.get("host") == platform.node() and not _alive(owner):
                     path.unlink(missing_ok=True)
                     continue
                 raise RunFolderError(
@@ -207,22 +209,15 @@ def _read_json(path: Path) -> dict:
         return {}
 
 
-def _alive(pid: int | None) -> bool:
-    """Whether a process of this machine exists (true when that cannot be told)."""
-    if pid is None:
-        return True
-    if os.name == "nt":  # os.kill would end the process there
-        listed = subprocess.run(
-            ["tasklist", "/FI", f"PID eq {pid}", "/NH"], capture_output=True, text=True, check=False
-        )
-        return str(pid) in listed.stdout
+def _alive(owner: dict) -> bool:
+    """Whether the process that wrote a lock still runs, and is not another with its number."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        started = psutil.Process(owner.get("pid", -1)).create_time()
+    except (psutil.NoSuchProcess, ValueError):
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True
+    return abs(started - owner.get("started", started)) < 1
 
 
 def _commit() -> str:

@@ -46,6 +46,8 @@ def test_a_folder_in_use_is_refused_until_its_owner_is_gone(folder):
     owner = json.loads((folder.path / LOCK).read_text())
     (folder.path / LOCK).write_text(json.dumps(owner | {"pid": int(done.stdout)}))
     RunFolder(folder.path).lock()  # the process that held it has ended
+    (folder.path / LOCK).write_text(json.dumps(owner | {"started": owner["started"] - 100}))
+    RunFolder(folder.path).lock()  # another process has its number now
     (folder.path / LOCK).write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
     with pytest.raises(RunFolderError, match="elsewhere"):
         folder.lock()
