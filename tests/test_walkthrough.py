@@ -16,6 +16,8 @@ SMALL = {"DATA": '"builtin"', "SIZE": 32, "BATCH": 4, "STEPS": 30, "TRAIN_FACES"
 PICTURES = (
     "1-faces", "2-masks", "3-hide-compose", "4-losses", "5-restored", "6-photo", "7-table",
 )  # fmt: skip
+# One thread: two would wait for each other whenever another process takes a core.
+ALONE = {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
 ROWS = ["ablationv1", "Occluded input", "Mean colour", "Telea", "Navier-Stokes", "Biharmonic"]
 
 
@@ -35,7 +37,7 @@ def done(tmp_path_factory):
     answer = subprocess.run(
         [sys.executable, script.name],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, **ALONE, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         encoding="utf-8",
