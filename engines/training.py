@@ -280,7 +280,11 @@ def _record_end(trainer: Trainer, fit: Fit, folder: RunFolder, reason: str) -> N
             "device": device_name(runtime.device),
             "processes": runtime.processes,
             "peak_memory_mib": round(runtime.peak_memory_mib()),
-            "best": {"metric": MONITOR, "value": progress.best, "step": progress.best_step},
+            "best": {
+                "metric": MONITOR,
+                "value": progress.best if progress.best_step else None,  # no whole epoch yet
+                "step": progress.best_step,
+            },
         }
     )
     if folder.read_metrics():

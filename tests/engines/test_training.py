@@ -148,6 +148,7 @@ def test_continuing_uses_the_recorded_data_and_split(tmp_path, tiny_config):
     config = tiny_config("ablationv1", "data.faces=auto", "training.epochs=3")
     first = train(config, tmp_path / "data", tmp_path / "runs", None, 1e-6, "cpu")
     assert first.reason == "max_minutes"
+    assert "Infinity" not in (first.folder.path / "finished.json").read_text()
     split = (first.folder.path / "split.json").read_text()
     write_faces(faces, 7, start=30)
     continued = train(config, None, tmp_path / "runs", "latest", device="cpu")
