@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -88,9 +87,8 @@ def _collate(items: list[tuple[Tensor, Tensor, str]]) -> Batch:
     return Batch(torch.stack(images), torch.stack(masks), list(names))
 
 
-def _start_worker(worker: int) -> None:
-    """One OpenCV thread a worker; Ctrl-C is the main process's, so that it can stop cleanly."""
-    cv2.setNumThreads(1)
+def _ignore_interrupt(worker: int) -> None:
+    """Ctrl-C is the main process's to handle; a worker that dies of it hides the clean stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -105,5 +103,5 @@ def training_loader(
         collate_fn=_collate,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_start_worker,
+        worker_init_fn=_ignore_interrupt,
     )
