@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def _keep(faces: Faces, good: list[int], store: "SharedStore | DiskStore | None"
     if store is None:
         return kept
     read = store if len(good) == len(faces) else Chosen(store, good)
-    return Faces(kept.names, kept.size, read, kept.files)
+    return replace(kept, read=read)
 
 
 def _free(folder: Path) -> float:

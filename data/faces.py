@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.builtin_faces import render_face
+from data.builtin_faces import landmarks, render_face
 from data.seeding import keyed_rng
 from data.transforms import IMAGE_SUFFIXES, list_images, load_square, open_image
 
@@ -169,6 +169,7 @@ class Faces:
     size: int
     read: Callable[[int], np.ndarray]
     files: list[Path] | None = None  # None: built in
+    points: Callable[[int], dict[str, tuple[float, float]]] | None = None  # landmarks, in pixels
 
     def __len__(self) -> int:
         return len(self.names)
@@ -180,16 +181,21 @@ class Faces:
         """The images at these indices, in this order."""
         files = [self.files[i] for i in keep] if self.files is not None else None
         names = [self.names[i] for i in keep]
-        return Faces(names, self.size, Chosen(self.read, list(keep)), files)
+        points = Chosen(self.points, list(keep)) if self.points is not None else None
+        return Faces(names, self.size, Chosen(self.read, list(keep)), files, points)
+
+    def points_of(self, index: int) -> dict[str, tuple[float, float]] | None:
+        """Landmarks of an image in pixels, None where only its template is known."""
+        return self.points(index) if self.points is not None else None
 
 
 class Chosen:
     """`read` through a list of indices (a class, so that spawned workers can pickle it)."""
 
-    def __init__(self, read: Callable[[int], np.ndarray], keep: list[int]) -> None:
+    def __init__(self, read: Callable[[int], Any], keep: list[int]) -> None:
         self.read, self.keep = read, keep
 
-    def __call__(self, index: int) -> np.ndarray:
+    def __call__(self, index: int) -> Any:
         return self.read(self.keep[index])
 
 
@@ -208,11 +214,17 @@ class _Render:
     def __call__(self, index: int) -> np.ndarray:
         return render_face(index, self.size, self.seed)
 
+    def points(self, index: int) -> dict[str, tuple[float, float]]:
+        scale = self.size / 256
+        found = landmarks(index, self.seed)
+        return {name: (x * scale, y * scale) for name, (x, y) in found.items()}
+
 
 def builtin_faces(split: str, count: int, size: int, seed: int = 0) -> Faces:
     """`count` procedural faces; the three splits share no face."""
     names = [f"builtin/{split}/{i:06d}" for i in range(count)]
-    return Faces(names, size, _Render(split, size, seed))
+    render = _Render(split, size, seed)
+    return Faces(names, size, render, points=render.points)
 
 
 def folder_faces(files: Sequence[Path], folder: Path, size: int) -> Faces:

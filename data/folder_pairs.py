@@ -9,8 +9,9 @@ import numpy as np
 
 from data.cache import report_corrupt
 from data.contract import binarise, mask_warning
+from data.frozen import hash_array
 from data.masks import bin_of, touches_border
-from data.pairs import FrozenPairs, Pair, hash_array
+from data.pairs import FrozenPairs, Pair
 from data.transforms import ImageReadError, list_images, load_mask, load_square
 
 logger = logging.getLogger(__name__)

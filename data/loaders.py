@@ -12,12 +12,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from data.augment import Augmentation
 from data.faces import Faces
+from data.occluder_sets import PairedSet
+from data.occluders import Occluders
 from data.seeding import keyed_rng
 
 
 class Batch(NamedTuple):
-    """uint8 images (N, 3, H, W), uint8 masks (N, 1, H, W) of {0, 1}, and the images' names."""
+    """uint8 images (N, 3, H, W), uint8 masks (N, 1, H, W) of {0, 1}, and the images' names.
+
+    The images are whole faces to train an inpainter, occluded ones to train a segmenter.
+    """
 
     image: Tensor
     mask: Tensor
@@ -46,6 +52,77 @@ class TrainingPairs(Dataset):
             torch.from_numpy(mask[None]),
             self.faces.names[index],
         )
+
+
+class OccludedPairs(Dataset):
+    """The endless list of a segmenter's training pairs; item p is a pure function of (seed, p).
+
+    Every round of len(faces) positions visits each face once, in a new order, under an occluder of
+    its own. `augment` moves and relights the occluded picture; None leaves it.
+    """
+
+    def __init__(
+        self,
+        faces: Faces,
+        occluders: Occluders,
+        seed: int,
+        flip: bool = False,
+        augment: Augmentation | None = None,
+    ) -> None:
+        self.faces, self.occluders, self.seed = faces, occluders, seed
+        self.flip, self.augment = flip, augment
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
+        round_, place = divmod(position, len(self.faces))
+        index = int(_order(self.seed, round_, len(self.faces))[place])
+        made = self.occluders.draw(
+            self.faces[index], "train", self.seed, position, points=self.faces.points_of(index)
+        )
+        image, mask = _vary(made.image, made.mask, self.seed, position, self.flip, self.augment)
+        return image, mask, f"{self.faces.names[index]} ({made.kind})"
+
+
+class SetPairs(Dataset):
+    """The endless list of pairs of a set on disk, in a new order each round."""
+
+    def __init__(
+        self,
+        pairs: PairedSet,
+        keep: list[int],
+        size: int,
+        seed: int,
+        flip: bool = False,
+        augment: Augmentation | None = None,
+    ) -> None:
+        self.pairs, self.keep, self.size, self.seed = pairs, keep, size, seed
+        self.flip, self.augment = flip, augment
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
+        round_, place = divmod(position, len(self.keep))
+        index = self.keep[int(_order(self.seed, round_, len(self.keep))[place])]
+        _, image, mask = self.pairs.load(index, self.size)
+        image, mask = _vary(image, mask, self.seed, position, self.flip, self.augment)
+        return image, mask, self.pairs.names[index]
+
+
+def _vary(
+    image: np.ndarray,
+    mask: np.ndarray,
+    seed: int,
+    position: int,
+    flip: bool,
+    augment: Augmentation | None,
+) -> tuple[Tensor, Tensor]:
+    """Flip and augment as asked, keyed by the position; as tensors (3, H, W) and (1, H, W)."""
+    if flip and keyed_rng(seed, "flip", position).random() < 0.5:
+        image, mask = image[:, ::-1], mask[:, ::-1]
+    if augment is not None:
+        image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
+        image, mask = augment(image, mask, keyed_rng(seed, "augment", position))
+    return (
+        torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+        torch.from_numpy(np.ascontiguousarray(mask)[None]),
+    )
 
 
 @lru_cache(maxsize=4)
@@ -93,7 +170,7 @@ def _ignore_interrupt(worker: int) -> None:
 
 
 def training_loader(
-    pairs: TrainingPairs, sampler: PositionSampler, workers: int, pin: bool = False
+    pairs: Dataset, sampler: PositionSampler, workers: int, pin: bool = False
 ) -> DataLoader:
     """Batches in the sampler's order. `pin` page-locks them for a faster copy to a GPU."""
     return DataLoader(

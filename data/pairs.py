@@ -1,18 +1,13 @@
 """Frozen pairs of image and mask: listed, hashed, verifiable. Tables are made on them only."""
 
-import hashlib
-import json
 import logging
 import math
-import os
-import secrets
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from data.faces import Faces
+from data.frozen import FrozenList, hash_array, hash_image
 from data.masks import RATIO_BINS
 
 logger = logging.getLogger(__name__)
@@ -32,69 +27,17 @@ class Pair(NamedTuple):
     hole_ratio: float
 
 
-class FrozenPairs:
-    """A list of pairs that can be read again and checked against its hashes.
+class FrozenPairs(FrozenList):
+    """Images with the masks that hide parts of them.
 
-    Args:
-        pairs: what is listed.
-        read: index -> (image uint8 (H, W, 3), mask uint8 (H, W) of {0, 1}).
-        size: side in pixels; every image and mask is square.
-        description: where images and masks came from, in words, printed under tables.
+    load(i) gives image uint8 (H, W, 3) and mask uint8 (H, W) of {0, 1}; see FrozenList.
     """
 
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        read: Callable[[int], tuple[np.ndarray, np.ndarray]],
-        size: int,
-        description: str,
-    ) -> None:
-        self.pairs = list(pairs)
-        self.size = size
-        self.description = description
-        self._read = read
-        self.hash = self._digest()
+    ENTRY = Pair
 
-    def _digest(self) -> str:
+    def content(self) -> list:
         listed = [[p.image_sha256, p.mask_sha256, p.bin, p.border] for p in self.pairs]
-        content = json.dumps([PROTOCOL, self.size, listed], separators=(",", ":"))
-        return hashlib.sha256(content.encode()).hexdigest()
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image (H, W, 3) uint8 and mask (H, W) uint8 {0, 1}."""
-        return self._read(index)
-
-    def save(self, path: Path) -> None:
-        """Write the list with its hash as JSON, whole or not at all."""
-        record = {
-            "hash": self.hash,
-            "protocol": PROTOCOL,
-            "size": self.size,
-            "description": self.description,
-            "fields": list(Pair._fields),
-            "pairs": [list(p) for p in self.pairs],
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-        try:
-            temporary.write_text(json.dumps(record, indent=0), encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def check_against(self, path: Path) -> None:
-        """Raise ValueError when a saved list differs from this one, naming the first difference."""
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        if saved["hash"] == self.hash:
-            return
-        theirs = [Pair(*fields) for fields in saved["pairs"]]
-        for index, (mine, other) in enumerate(zip(self.pairs, theirs, strict=False)):
-            if mine != other:
-                raise ValueError(f"{path}: pair {index} was {other}, is now {mine}")
-        raise ValueError(f"{path}: lists {len(theirs)} pairs, there are {len(self.pairs)} now")
+        return [PROTOCOL, self.size, listed]
 
 
 class _Cell(NamedTuple):
@@ -129,7 +72,7 @@ def freeze(
         cells += found
     if not cells:
         raise ValueError(f"no mask in split {split!r}: {masks.describe()}")
-    hashes = {image: _hash_image(faces, image) for image in {cell.image for cell in cells}}
+    hashes = {image: hash_image(faces, image) for image in {cell.image for cell in cells}}
     kept, pairs = _list_pairs(cells, faces, masks, split, hashes)
     words = description or f"{split} split, {per_bin} pairs in each of {len(RATIO_BINS)} bins"
     words += f", {len(set(hashes.values()))} distinct images"
@@ -200,15 +143,3 @@ def _list_pairs(
 
 def _mask_of(masks, split: str, cell: _Cell) -> np.ndarray:
     return masks.fixed(split, cell.number, cell.bin, cell.border)
-
-
-def _hash_image(faces: Faces, index: int) -> str:
-    """Of the file's bytes, or of the pixels when there is no file."""
-    if faces.files is None:
-        return hash_array(faces[index])
-    return hashlib.sha256(faces.files[index].read_bytes()).hexdigest()
-
-
-def hash_array(array: np.ndarray) -> str:
-    """SHA-256 of an array's bytes, in hex."""
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()

@@ -1,0 +1,89 @@
+"""Frozen lists: what a table is made on, listed, hashed, saved and verifiable."""
+
+import abc
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from data.faces import Faces
+
+
+class FrozenList(abc.ABC):
+    """A list of samples that can be read again and checked against its hashes.
+
+    Args:
+        pairs: what is listed, each an ENTRY.
+        read: index -> the sample's arrays.
+        size: side in pixels; every image and mask is square.
+        description: where the samples came from, in words, printed under tables.
+    """
+
+    ENTRY: ClassVar[type]
+
+    def __init__(
+        self, pairs: Sequence[Any], read: Callable[[int], tuple], size: int, description: str
+    ) -> None:
+        self.pairs = list(pairs)
+        self.size = size
+        self.description = description
+        self._read = read
+        content = json.dumps(self.content(), separators=(",", ":"))
+        self.hash = hashlib.sha256(content.encode()).hexdigest()
+
+    @abc.abstractmethod
+    def content(self) -> list:
+        """What the hash covers, as JSON values."""
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def load(self, index: int) -> tuple[np.ndarray, ...]:
+        """The arrays of one sample."""
+        return self._read(index)
+
+    def save(self, path: Path) -> None:
+        """Write the list with its hash as JSON, whole or not at all."""
+        record = {
+            "hash": self.hash,
+            "protocol": self.content()[0],
+            "size": self.size,
+            "description": self.description,
+            "fields": list(self.ENTRY._fields),
+            "pairs": [list(p) for p in self.pairs],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+        try:
+            temporary.write_text(json.dumps(record, indent=0), encoding="utf-8")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def check_against(self, path: Path) -> None:
+        """Raise ValueError when a saved list differs from this one, naming the first difference."""
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved["hash"] == self.hash:
+            return
+        theirs = [self.ENTRY(*fields) for fields in saved["pairs"]]
+        for index, (mine, other) in enumerate(zip(self.pairs, theirs, strict=False)):
+            if mine != other:
+                raise ValueError(f"{path}: pair {index} was {other}, is now {mine}")
+        raise ValueError(f"{path}: lists {len(theirs)} pairs, there are {len(self.pairs)} now")
+
+
+def hash_image(faces: Faces, index: int) -> str:
+    """Of the file's bytes, or of the pixels when there is no file."""
+    if faces.files is None:
+        return hash_array(faces[index])
+    return hashlib.sha256(faces.files[index].read_bytes()).hexdigest()
+
+
+def hash_array(array: np.ndarray) -> str:
+    """SHA-256 of an array's bytes, in hex."""
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()

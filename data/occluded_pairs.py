@@ -1,0 +1,95 @@
+"""Frozen pairs of a face and something that covers it; segmenters are measured on them only."""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from data.faces import Faces
+from data.frozen import FrozenList, hash_array, hash_image
+from data.occluders import Occluders
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL = 1  # raised when the meaning of a pair changes, so that old hashes no longer match
+
+
+class OccludedPair(NamedTuple):
+    """One face and one occluder; `number` tells pairs of a kind apart."""
+
+    image: str
+    image_sha256: str
+    kind: str
+    number: int
+    occluded_sha256: str
+    mask_sha256: str
+    hole_ratio: float
+
+
+class FrozenOccluded(FrozenList):
+    """Faces and what covers them.
+
+    load(i) gives target uint8 (H, W, 3), occluded uint8 (H, W, 3) and mask uint8 (H, W) of
+    {0, 1}; see FrozenList. Kind "none" is a face with nothing on it and an empty mask.
+    """
+
+    ENTRY = OccludedPair
+
+    def content(self) -> list:
+        listed = [
+            [p.image_sha256, p.kind, p.number, p.occluded_sha256, p.mask_sha256] for p in self.pairs
+        ]
+        return [PROTOCOL, "occluded", self.size, listed]
+
+
+def freeze_occluded(
+    faces: Faces,
+    occluders: Occluders,
+    split: str,
+    per_kind: int,
+    description: str | None = None,
+    kinds: Sequence[str] | None = None,
+) -> FrozenOccluded:
+    """`per_kind` pairs of each kind of occluder; faces are used in turn, so kinds share them.
+
+    A pair whose occluder ended outside the picture (an empty mask, kind "none" excepted) is left
+    out. `kinds`: some of `occluders.kinds(split)`; None means all. ValueError lists the valid ones.
+    """
+    valid = occluders.kinds(split)
+    unknown = [kind for kind in kinds or () if kind not in valid]
+    if unknown:
+        raise ValueError(f"occluder kinds {unknown}: valid are {', '.join(valid)}")
+    kinds = list(kinds or valid)
+    hashes: dict[int, str] = {}
+    kept, pairs = [], []
+    for place, kind in enumerate(kinds):
+        for number in range(per_kind):
+            index = (place * per_kind + number) % len(faces)
+            face = faces[index]
+            made = occluders.fixed(face, split, kind, number, points=faces.points_of(index))
+            if kind != "none" and not made.mask.any():
+                continue
+            if index not in hashes:
+                hashes[index] = hash_image(faces, index)
+            kept.append((index, kind, number))
+            ratio = round(float(made.mask.mean()), 6)
+            digests = hash_array(made.image), hash_array(made.mask)
+            pairs.append(
+                OccludedPair(faces.names[index], hashes[index], kind, number, *digests, ratio)
+            )
+    if not pairs:
+        raise ValueError(f"no pair of a face and an occluder in split {split!r}")
+    if len(pairs) < len(kinds) * per_kind:
+        logger.warning(
+            "%d of %d occluders ended outside the picture and are left out",
+            len(kinds) * per_kind - len(pairs), len(kinds) * per_kind,
+        )  # fmt: skip
+    words = description or f"{split} split, {per_kind} pairs in each of {len(kinds)} kinds"
+    words += f", {len(set(hashes.values()))} distinct images"
+
+    def read(pair: int):
+        index, kind, number = kept[pair]
+        face = faces[index]
+        made = occluders.fixed(face, split, kind, number, points=faces.points_of(index))
+        return face, made.image, made.mask
+
+    return FrozenOccluded(pairs, read, faces.size, words)

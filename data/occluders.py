@@ -1,0 +1,254 @@
+"""What covers a face: real cut-outs and drawn kinds, mixed by a preset, drawn by named keys.
+
+`python -m data.occluders --help` draws sheets of them and writes paired sets.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from data.alignment import LANDMARKS, Points, template_points
+from data.cutouts import Cutout, CutoutLibrary
+from data.faces import SPLITS
+from data.occluder_shapes import KINDS, draw_shape
+from data.placement import Occluded, place_cutout
+from data.seeding import keyed_rng
+
+NONE = "none"
+FAVOURED = {"facemask": 2.0, "facemask_drawn": 3.0, "sunglasses_drawn": 2.0}  # others weigh 1
+TRIES = 4  # a placement that ends outside of the picture, or hides all of it, is drawn again
+LARGEST = 0.75  # share of the picture that an occluder may hide
+
+
+class Preset(NamedTuple):
+    """How often what is drawn; the shares are divided by their sum."""
+
+    real: float  # one cut-out
+    drawn: float  # one drawn kind
+    both: float  # a cut-out and a drawn kind over it
+    none: float  # the bare face
+    blind: float = 0.0  # what system A trains its blind variant on
+
+
+PRESETS = {
+    "mixed": Preset(real=0.57, drawn=0.29, both=0.09, none=0.05),
+    "real": Preset(real=1.0, drawn=0.0, both=0.0, none=0.0),
+    "drawn": Preset(real=0.0, drawn=1.0, both=0.0, none=0.0),
+    "blind": Preset(real=0.0, drawn=0.0, both=0.0, none=0.0, blind=1.0),
+}
+
+
+class Occluders:
+    """Occluders for faces of one size.
+
+    Args:
+        size: side of the faces in px.
+        cutouts: real occluders; without them "mixed" and "blind" use drawn ones in their place.
+        preset: one of PRESETS.
+        template: where the features lie when a face comes without points.
+        seed: first of the keys of every draw.
+
+    Raises ValueError for an unknown preset or template, and for "real" without cut-outs.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        cutouts: CutoutLibrary | None = None,
+        preset: str = "mixed",
+        template: str = "ffhq",
+        seed: int = 0,
+    ) -> None:
+        if preset not in PRESETS:
+            raise ValueError(f"occluder preset {preset!r} is not one of {', '.join(PRESETS)}")
+        if preset == "real" and cutouts is None:
+            raise ValueError(
+                "occluder preset 'real' needs a folder of cut-outs; without one, choose mixed, "
+                "drawn or blind"
+            )
+        if size < 16:
+            raise ValueError(f"size: occluders need faces of at least 16 px, found {size}")
+        self.size, self.cutouts, self.preset = size, cutouts, preset
+        self.template, self.seed = template, seed
+        self._points = template_points(template, size)
+
+    def kinds(self, split: str) -> list[str]:
+        """What `fixed` takes: categories of the split's cut-outs, drawn kinds, "none"."""
+        check_split(split)
+        shares = PRESETS[self.preset]
+        kinds = []
+        if self.cutouts and (shares.real or shares.both or shares.blind):
+            kinds += self.cutouts.categories(split)
+        if shares.drawn or shares.both or shares.blind:
+            kinds += KINDS
+        return [*kinds, NONE]
+
+    def draw(
+        self, face: np.ndarray, split: str, *keys: int | str, points: Points | None = None
+    ) -> Occluded:
+        """A random occluder, a pure function of (seed, split, keys, face, points).
+
+        Args:
+            face: uint8 (size, size, 3).
+            split: whose cut-outs may be used.
+            points: where the features are, in px; None means the template.
+
+        The kind of several is joined: "sunglasses+scratches".
+        """
+        check_split(split)
+        points = self._check(face, points)
+        rng = keyed_rng(self.seed, "occluders", self.preset, split, *keys)
+        return self._retry(lambda: self._mixture(face, split, points, rng))
+
+    def fixed(
+        self,
+        face: np.ndarray,
+        split: str,
+        kind: str,
+        *keys: int | str,
+        points: Points | None = None,
+    ) -> Occluded:
+        """One occluder of this kind, the same whatever the preset; "none" leaves the face bare.
+
+        Raises ValueError unless `kind` is one of `kinds(split)`.
+        """
+        valid = self.kinds(split)
+        if kind not in valid:
+            raise ValueError(f"occluder kind {kind!r} is not one of {', '.join(valid)}")
+        points = self._check(face, points)
+        rng = keyed_rng(self.seed, "fixed occluders", split, kind, *keys)
+        return self._retry(lambda: self._one(face, split, kind, points, rng))
+
+    def describe(self) -> dict:
+        """Settings, for the run's record."""
+        record = {
+            "preset": self.preset,
+            "shares": {k: v for k, v in PRESETS[self.preset]._asdict().items() if v},
+            "size": self.size,
+            "template": self.template,
+            "seed": self.seed,
+            "drawn kinds": list(KINDS) if self.preset != "real" else [],
+            "cut-outs": self.cutouts.describe() if self.cutouts else None,
+        }
+        if self.cutouts is None and self.preset in ("mixed", "blind"):
+            record["note"] = "no folder of cut-outs: drawn occluders stand in for real ones"
+        return record
+
+    def _check(self, face: np.ndarray, points: Points | None) -> Points:
+        if face.shape != (self.size, self.size, 3) or face.dtype != np.uint8:
+            raise ValueError(
+                f"face: must be uint8 ({self.size}, {self.size}, 3), found {face.dtype} "
+                f"{tuple(face.shape)}"
+            )
+        if points is None:
+            return self._points
+        missing = [name for name in LANDMARKS if name not in points]
+        if missing:
+            raise ValueError(f"points: lack {', '.join(missing)}; needed: {', '.join(LANDMARKS)}")
+        return points
+
+    @staticmethod
+    def _retry(make: Callable[[], Occluded]) -> Occluded:
+        for _ in range(TRIES):
+            made = make()
+            if made.kind == NONE or 0 < cv2.countNonZero(made.mask) <= LARGEST * made.mask.size:
+                break
+        return made
+
+    def _mixture(self, face: np.ndarray, split: str, points: Points, rng: Generator) -> Occluded:
+        shares = PRESETS[self.preset]
+        case = ("real", "drawn", "both", "none", "blind")[
+            rng.choice(5, p=np.array(shares) / sum(shares))
+        ]
+        if case == "none":
+            return bare(face)
+        if case == "blind":
+            return self._blind(face, split, rng)
+        real = self._real_kind(split, rng) if case != "drawn" else None
+        if real is None:
+            return self._one(face, split, favoured(rng, list(KINDS)), points, rng)
+        first = self._one(face, split, real, points, rng)
+        if case == "real":
+            return first
+        second = self._one(first.image, split, list(KINDS)[rng.integers(len(KINDS))], points, rng)
+        return joined(first, second)
+
+    def _real_kind(self, split: str, rng: Generator) -> str | None:
+        categories = self.cutouts.categories(split) if self.cutouts else []
+        return favoured(rng, categories) if categories else None
+
+    def _one(
+        self, face: np.ndarray, split: str, kind: str, points: Points, rng: Generator
+    ) -> Occluded:
+        if kind == NONE:
+            return bare(face)
+        if kind in KINDS:
+            return Occluded(*draw_shape(kind, face, points, rng), kind)
+        return place_cutout(face, self.cutouts.pick(split, kind, rng), points, rng)
+
+    def _blind(self, face: np.ndarray, split: str, rng: Generator) -> Occluded:
+        """System A's self-supervision: one real occluder at a random place, with p 0.5 one to three
+        rectangles or ellipses, with p 0.3 a shadow."""
+        if self._real_kind(split, rng) is None:
+            made = self._one(face, split, favoured(rng, list(KINDS)), self._points, rng)
+        else:
+            made = paste_anywhere(face, self.cutouts.pick(split, None, rng), rng)
+        if rng.random() < 0.5:
+            for _ in range(int(rng.integers(1, 4))):
+                kind = "patch" if rng.random() < 0.5 else "ellipse"
+                made = joined(made, self._one(made.image, split, kind, self._points, rng))
+        if rng.random() < 0.3:
+            made = joined(made, self._one(made.image, split, "shadow", self._points, rng))
+        return made
+
+
+def bare(face: np.ndarray) -> Occluded:
+    """A face with nothing on it."""
+    return Occluded(face.copy(), np.zeros(face.shape[:2], np.uint8), NONE)
+
+
+def joined(first: Occluded, second: Occluded) -> Occluded:
+    """`second` drawn over `first`: its picture, both masks."""
+    return Occluded(second.image, first.mask | second.mask, f"{first.kind}+{second.kind}")
+
+
+def favoured(rng: Generator, kinds: Sequence[str]) -> str:
+    """One of the kinds, evenly but for those in FAVOURED."""
+    weights = np.array([FAVOURED.get(kind, 1.0) for kind in kinds])
+    return kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+
+
+def check_split(split: str) -> None:
+    """ValueError unless `split` is one of SPLITS."""
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+
+
+def paste_anywhere(face: np.ndarray, cutout: Cutout, rng: Generator) -> Occluded:
+    """A cut-out at a random place, shrunk to a third of the face when it is larger than it."""
+    size = face.shape[0]
+    height, width = cutout.rgba.shape[:2]
+    if max(height, width) > size:
+        scale = size / 3 / max(height, width)
+        height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    rgba = cv2.resize(cutout.rgba, (width, height), interpolation=cv2.INTER_AREA)
+    left, top = (int(rng.integers(0, size - side + 1)) for side in (width, height))
+    image, mask = face.copy(), np.zeros((size, size), np.uint8)
+    window = (slice(top, top + height), slice(left, left + width))
+    alpha = rgba[..., 3].astype(np.float32) / 255
+    alpha[alpha < 0.04] = 0
+    colour = np.ascontiguousarray(rgba[..., :3])
+    under = np.ascontiguousarray(image[window])
+    image[window] = cv2.blendLinear(colour, under, alpha, 1 - alpha)
+    mask[window] = alpha > 0
+    return Occluded(image, mask, cutout.category)
+
+
+if __name__ == "__main__":
+    # `data.occluders` is imported once more, under its own name, by the command.
+    from data.occluder_command import main
+
+    main()
