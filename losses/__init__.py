@@ -1,4 +1,4 @@
-"""A weighted sum of named terms. A new term is a class here and a line in TERMS."""
+"""A weighted sum of named terms. A new term is a class here and a line in a table."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,8 +12,18 @@ from losses.inputs import LossInputs
 from losses.perceptual import Perceptual, Style
 from losses.pixel import L1, L2, HoleL1, TotalVariation
 from losses.schedule import Schedule
+from losses.segmentation import BinaryCrossEntropy, Dice, Focal, LovaszHinge, SegmentationInputs
 
-__all__ = ["TERMS", "LossInputs", "Schedule", "WeightedSum", "create_loss", "discriminator_loss"]
+__all__ = [
+    "SEGMENTATION_TERMS",
+    "TERMS",
+    "LossInputs",
+    "Schedule",
+    "SegmentationInputs",
+    "WeightedSum",
+    "create_loss",
+    "discriminator_loss",
+]
 
 TERMS: dict[str, Callable[..., nn.Module]] = {
     "l1": L1,
@@ -23,6 +33,12 @@ TERMS: dict[str, Callable[..., nn.Module]] = {
     "style": Style,
     "tv": TotalVariation,
     "adversarial": Adversarial,
+}
+SEGMENTATION_TERMS: dict[str, Callable[..., nn.Module]] = {
+    "bce": BinaryCrossEntropy,
+    "dice": Dice,
+    "lovasz": LovaszHinge,
+    "focal": Focal,
 }
 
 
@@ -62,7 +78,9 @@ class WeightedSum(nn.Module):
         kinds = [term.kind for term in self.terms.values() if isinstance(term, Adversarial)]
         return kinds[0] if kinds else None
 
-    def forward(self, inputs: LossInputs, epoch: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, inputs: LossInputs | SegmentationInputs, epoch: float = 0.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The total (a scalar with gradient) and the unweighted terms (detached)."""
         weights = self.weights(epoch)
         values = {name: term(inputs) for name, term in self.terms.items() if weights[name]}
@@ -72,10 +90,13 @@ class WeightedSum(nn.Module):
         return total, {name: value.detach() for name, value in values.items()}
 
 
-def create_loss(terms: Mapping[str, Mapping[str, Any]]) -> WeightedSum:
+def create_loss(
+    terms: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, Callable[..., nn.Module]] = TERMS
+) -> WeightedSum:
     """Build a loss from {name: {"weight": number or schedule, **options}}.
 
-    `term: <name>` inside the options lets a term appear twice under different names. ValueError
+    `term: <name>` inside the options lets a term appear twice under different names. `kinds` are
+    the terms to choose from: TERMS for inpainting, SEGMENTATION_TERMS for segmentation. ValueError
     lists valid terms and options.
     """
     built = {}
@@ -83,10 +104,10 @@ def create_loss(terms: Mapping[str, Mapping[str, Any]]) -> WeightedSum:
         options = dict(options)
         weight = options.pop("weight")
         kind = options.pop("term", name)
-        if kind not in TERMS:
-            raise ValueError(f"loss term {kind!r} is not known; valid are {', '.join(TERMS)}")
+        if kind not in kinds:
+            raise ValueError(f"loss term {kind!r} is not known; valid are {', '.join(kinds)}")
         valid = [
-            p for p in inspect.signature(TERMS[kind]).parameters if p not in ("args", "kwargs")
+            p for p in inspect.signature(kinds[kind]).parameters if p not in ("args", "kwargs")
         ]
         unknown = [key for key in options if key not in valid]
         if unknown:
@@ -94,7 +115,7 @@ def create_loss(terms: Mapping[str, Mapping[str, Any]]) -> WeightedSum:
                 f"loss term {name!r} has no option {', '.join(map(repr, unknown))}; "
                 f"valid are {', '.join(['weight', 'term', *valid])}"
             )
-        built[name] = (_as_schedule(name, weight), TERMS[kind](**options))
+        built[name] = (_as_schedule(name, weight), kinds[kind](**options))
     return WeightedSum(built)
 
 

@@ -8,8 +8,11 @@ from torch import nn
 
 from models.discriminators import SeparablePatchDiscriminator
 from models.ifacenet import IFACENET
+from models.soclnet import SOCLNET
+from models.unet import UNet
 
 INPAINTERS: dict[str, Callable[..., nn.Module]] = {"ifacenet": IFACENET}
+SEGMENTERS: dict[str, Callable[..., nn.Module]] = {"soclnet": SOCLNET, "unet": UNet}
 DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "separable_patch": SeparablePatchDiscriminator
 }
@@ -28,10 +31,22 @@ def check_options(table: Mapping[str, Callable], kind: str, name: str, options: 
         )
 
 
+def takes_option(task: str, name: str, option: str) -> bool:
+    """Whether a known inpainter ("inpainting") or segmenter ("segmentation") has this option."""
+    table = {"inpainting": INPAINTERS, "segmentation": SEGMENTERS}[task]
+    return name in table and option in inspect.signature(table[name]).parameters
+
+
 def create_inpainter(name: str, **options: Any) -> nn.Module:
     """A network `model(occluded, mask, features=None) -> prediction`, or ValueError."""
     check_options(INPAINTERS, "inpainter", name, options)
     return INPAINTERS[name](**options)
+
+
+def create_segmenter(name: str, **options: Any) -> nn.Module:
+    """A network `model(occluded) -> logits` (N, 1, H, W). ValueError lists valid names."""
+    check_options(SEGMENTERS, "segmenter", name, options)
+    return SEGMENTERS[name](**options)
 
 
 def create_discriminator(name: str, **options: Any) -> nn.Module:

@@ -67,6 +67,21 @@ class SelfAttention2d(nn.Module):
         return x + self.gamma * attended
 
 
+class ImageNetNormalise(nn.Module):
+    """Images in [0, 1] to the zero mean and unit variance that ImageNet's weights expect.
+
+    Shape: (N, 3, H, W) -> (N, 3, H, W).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (image - self.mean) / self.std
+
+
 class MultiDilationBlock(nn.Module):
     """Separable convolutions of several dilations side by side, concatenated.
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
+from models.blocks import ImageNetNormalise
 from models.pretrained import load_fitting, resolve_weights
 
 _NETWORKS = {
@@ -89,8 +90,7 @@ class VGGFeatures(nn.Module):
         else:
             own = {k.removeprefix("features."): v for k, v in state.items()}
             load_fitting(self.features, own, self.origin)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.normalise = ImageNetNormalise()
         self.requires_grad_(False).eval()
 
     @torch.no_grad()
@@ -117,7 +117,7 @@ class VGGFeatures(nn.Module):
         return super().train(False)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        x = (image - self.mean) / self.std
+        x = self.normalise(image)
         found = {}
         for index, layer in enumerate(self.features):
             x = layer(x)
