@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 import models
-from engines.inpainting import Part, Trainer, learning_rate_factor
-from engines.training import create_optimizer
+from engines.inpainting import Part, Trainer
+from engines.trainer import create_optimizer, learning_rate_factor
 from losses import LossInputs, discriminator_loss
 from metrics.image import l1, psnr, ssim
 from models.features import VGGFeatures

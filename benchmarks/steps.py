@@ -19,9 +19,8 @@ from data.loaders import Batch, PositionSampler, TrainingPairs, training_loader
 from engines.config import RunConfig
 from engines.cost import synchronise
 from engines.datasets import Sources, worker_count
-from engines.inpainting import Trainer, train_step
+from engines.inpainting import Trainer, build_trainer, train_step
 from engines.runtime import Runtime
-from engines.training import build_trainer
 
 PARTS = ("data", "generator forward", "losses", "backward + update", "discriminator", "EMA")
 OURS = "ours"

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models import create_inpainter
+from models import create_inpainter, create_segmenter, takes_option
 
 NETWORKS, STATE = "networks.safetensors", "state.pt"
 
@@ -126,16 +126,35 @@ def load_release(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_inpainter(path: str | Path, device: str | torch.device = "cpu"):
-    """The network of a weights file, ready for use, and the file's metadata.
+    """The inpainter of a weights file, ready for use, and the file's metadata.
 
     Returns (network in evaluation mode on `device`, metadata with "config", "contract", "metrics").
     """
+    return _load_network(path, device, "inpainting", create_inpainter)
+
+
+def load_segmenter(path: str | Path, device: str | torch.device = "cpu"):
+    """The segmenter of a weights file, ready for use, and the file's metadata; as load_inpainter"""
+    return _load_network(path, device, "segmentation", create_segmenter)
+
+
+def release_task(metadata: dict[str, Any]) -> str:
+    """What a weights file's network was trained for: inpainting or segmentation."""
+    return metadata.get("config", {}).get("task", "inpainting")
+
+
+def _load_network(path: str | Path, device: str | torch.device, task: str, create):
     state, metadata = load_release(path)
     if "config" not in metadata:
         raise CheckpointError(f"{path}: has no config in its metadata, it is not a release file")
+    if release_task(metadata) != task:
+        raise CheckpointError(
+            f"{path}: holds a network for {release_task(metadata)}, one for {task} is needed here"
+        )
     model = dict(metadata["config"]["model"])
-    options = model | ({"pretrained": False} if "pretrained" in model else {})
-    network = create_inpainter(**options)
+    if takes_option(task, model["name"], "pretrained"):
+        model["pretrained"] = False  # the file has every weight
+    network = create(**model)
     load_strictly(network, state, str(path))
     return network.requires_grad_(False).eval().to(device), metadata
 

@@ -4,188 +4,70 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
+from pydantic import BaseModel, ValidationError
+
+from engines.settings import (
+    TASKS,
+    AnyRun,
+    Data,
+    FaceData,
+    LearningRate,
+    Optimizer,
+    RunConfig,
+    SegmentationConfig,
+    SegmentationData,
 )
 
-import losses
-import models
-from models.features import check_layers
+__all__ = [
+    "ABLATIONS",
+    "AnyRun",
+    "ConfigError",
+    "Data",
+    "FaceData",
+    "LearningRate",
+    "Optimizer",
+    "RunConfig",
+    "SegmentationConfig",
+    "SegmentationData",
+    "available_runs",
+    "load_config",
+    "read_yaml",
+    "validate",
+]
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
-
-Positive = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+SCRIPTS = {"inpainting": "train_inpainting.py", "segmentation": "train_segmentation.py"}
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names key, value, file and what is valid."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+def run_folder(task: str) -> Path:
+    """Where a task's runs and profiles lie."""
+    return ABLATIONS if task == "inpainting" else ABLATIONS / task
 
 
-class _Named(_Part):
-    """A registry entry: `name` and that entry's own options."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+def available_runs(task: str = "inpainting") -> dict[str, Path]:
+    """Every run of a task in ablations/ by its lower-case name, sorted."""
+    return {path.stem.lower(): path for path in sorted(run_folder(task).glob("*.yaml"))}
 
 
-class Model(_Named):
-    @model_validator(mode="after")
-    def _known(self) -> Model:
-        models.check_options(models.INPAINTERS, "inpainter", self.name, self.options)
-        return self
-
-
-class Discriminator(_Named):
-    @model_validator(mode="after")
-    def _known(self) -> Discriminator:
-        models.check_options(models.DISCRIMINATORS, "discriminator", self.name, self.options)
-        return self
-
-
-def _worker_number(value: Any) -> int | str:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        return value
-    raise ValueError(f"{value!r} must be auto or a whole number from 0")
-
-
-class Data(_Part):
-    """What is read, at which size, and how it is kept.
-
-    faces, masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
-    procedural ones.
-    """
-
-    faces: str = "auto"
-    masks: str = "auto"
-    invert_mask: bool = False
-    size: Annotated[int, Field(ge=32)] = 256
-    fill: Annotated[float, Field(ge=0, le=1)] = 1.0
-    flip: bool = False
-    cache: Literal["none", "ram", "disk"] = "ram"
-    cache_gib: PositiveFloat = 4.0
-    workers: Annotated[Any, AfterValidator(_worker_number)] = "auto"
-    train_images: Positive | None = None
-    builtin_images: Positive = 4000
-    validation_pairs: Positive = 240
-    test_per_bin: Positive = 500
-
-
-def _yaml_no(value: Any) -> Any:
-    """YAML reads a bare `no` as false."""
-    return "no" if value is False else value
-
-
-class Optimizer(_Part):
-    name: Literal["adam", "adamw"] = "adam"
-    lr: PositiveFloat = 1e-3
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-
-
-class LearningRate(_Part):
-    """Factor on both learning rates: a linear warm-up, then constant, or cosine down to `floor`."""
-
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    floor: Annotated[float, Field(ge=0, le=1)] = 0.01
-
-
-class Training(_Part):
-    """batch_size is that of one optimiser step, over all processes and accumulated parts."""
-
-    epochs: Positive = 20
-    epoch_images: Positive | None = None
-    max_minutes: PositiveFloat | None = None
-    batch_size: Positive = 8
-    accumulate: Positive = 1
-    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_yaml_no)] = "no"
-    generator: Optimizer = Optimizer()
-    discriminator: Optimizer = Optimizer()
-    learning_rate: LearningRate = LearningRate()
-    clip_gradients: PositiveFloat | None = None
-    ema_decay: Share = 0.999
-    early_stop_epochs: Positive | None = None
-    checkpoint_minutes: PositiveFloat = 5.0
-    log_steps: Positive = 20
-    seed: Annotated[int, Field(ge=0)] = 42
-    channels_last: bool = False
-    features_weights: str = "auto"
-
-
-class RunConfig(_Part):
-    """Everything that makes a run, resolved."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    description: str
-    profile: str = "full"
-    as_published: bool = False
-    model: Model
-    discriminator: Discriminator | None = None
-    losses: dict[str, dict[str, Any]]
-    data: Data = Data()
-    training: Training = Training()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> RunConfig:
-        for name, term in self.losses.items():
-            if "weight" not in term:
-                raise ValueError(f"losses.{name}: needs a weight, found {term}")
-            try:
-                for network, layers in losses.create_loss({name: term}).layers().items():
-                    check_layers(network, layers)
-            except ValueError as error:
-                raise ValueError(f"losses.{name}: {error}") from error
-        adversarial = losses.create_loss(self.losses).adversarial_kind
-        if adversarial and self.discriminator is None:
-            raise ValueError("losses: an adversarial term needs a discriminator, it is null")
-        if self.discriminator and not adversarial:
-            raise ValueError("discriminator: without an adversarial loss term it would do nothing")
-        if self.training.batch_size % self.training.accumulate:
-            raise ValueError(
-                f"training.accumulate: {self.training.accumulate} does not divide "
-                f"training.batch_size {self.training.batch_size}"
-            )
-        return self
-
-    def model_options(self) -> dict[str, Any]:
-        """Options of the inpainter, with the published defects when the run asks for them."""
-        published = getattr(models.INPAINTERS[self.model.name], "as_published", {})
-        return {**(published if self.as_published else {}), **self.model.options}
-
-
-def available_runs() -> dict[str, Path]:
-    """Every run in ablations/ by its lower-case name, sorted."""
-    return {path.stem.lower(): path for path in sorted(ABLATIONS.glob("*.yaml"))}
-
-
-def find_run(name: str | Path) -> Path:
+def find_run(name: str | Path, task: str = "inpainting") -> Path:
     """The YAML of a name (any case) or a path. ConfigError lists the right names."""
     if str(name).lower().endswith((".yaml", ".yml")) and Path(name).is_file():
         return Path(name)
-    runs = available_runs()
+    runs = available_runs(task)
     if str(name).lower() in runs:
         return runs[str(name).lower()]
     close = difflib.get_close_matches(str(name).lower(), runs, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
+    for other in TASKS:
+        if str(name).lower() in available_runs(other):
+            hint = f"; {name} is trained by {SCRIPTS[other]}"
     raise ConfigError(f"{str(name)!r} is no run; valid are {', '.join(runs)}, or a YAML path{hint}")
 
 
@@ -225,7 +107,9 @@ def merge(base: dict, over: dict, source: str, origins: dict[str, str], prefix: 
     return merged
 
 
-def _load_chain(path: Path, origins: dict[str, str], seen: tuple[Path, ...] = ()) -> dict:
+def _load_chain(
+    path: Path, origins: dict[str, str], task: str, seen: tuple[Path, ...] = ()
+) -> dict:
     """A YAML laid over its `extends` chain."""
     path = path.resolve()
     if path in seen:
@@ -236,7 +120,7 @@ def _load_chain(path: Path, origins: dict[str, str], seen: tuple[Path, ...] = ()
     if parent is not None:
         sibling = path.parent / f"{str(parent).lower()}.yaml"
         base = _load_chain(
-            sibling if sibling.is_file() else find_run(parent), origins, (*seen, path)
+            sibling if sibling.is_file() else find_run(parent, task), origins, task, (*seen, path)
         )
     return merge(base, content, path.name, origins)
 
@@ -262,19 +146,26 @@ def _overrides(assignments: list[str]) -> dict:
 
 
 def load_config(
-    run: str | Path, profile: str | None = None, overrides: list[str] | None = None
-) -> RunConfig:
+    run: str | Path,
+    profile: str | None = None,
+    overrides: list[str] | None = None,
+    task: str = "inpainting",
+) -> RunConfig | SegmentationConfig:
     """Resolve a run: its extends chain, then the profile, then `--set` assignments.
 
-    Raises ConfigError that names the key, the value, the file it came from and what would be valid.
+    Raises ConfigError that names the key, the value, the file it came from and what would be valid;
+    also for a run of another `task`.
     """
     origins: dict[str, str] = {}
-    path = find_run(run)
-    content = _load_chain(path, origins)
+    path = find_run(run, task)
+    content = _load_chain(path, origins, task)
+    found = content.setdefault("task", "inpainting")
+    if found in TASKS and found != task:
+        raise ConfigError(f"{path.name}: its task is {found}; {SCRIPTS[found]} trains it")
     if "name" not in read_yaml(path):  # a parent's name is not its own
         content["name"] = path.stem
     if profile is not None:
-        folder = ABLATIONS / "profiles"
+        folder = run_folder(task) / "profiles"
         valid = sorted(p.stem for p in folder.glob("*.yaml"))
         if profile not in valid:
             raise ConfigError(
@@ -286,23 +177,28 @@ def load_config(
     return validate(content, path.name, origins)
 
 
-def validate(content: dict, file: str, origins: dict[str, str] | None = None) -> RunConfig:
-    """A mapping to a RunConfig; pydantic's errors become one readable ConfigError."""
+def validate(
+    content: dict, file: str, origins: dict[str, str] | None = None
+) -> RunConfig | SegmentationConfig:
+    """A mapping to its task's configuration; pydantic's errors become one readable ConfigError."""
+    task = content.get("task", "inpainting")
+    if task not in TASKS:
+        raise ConfigError(f"{file}: task {task!r} is not one of {', '.join(TASKS)}")
     try:
-        return RunConfig.model_validate(content)
+        return TASKS[task].model_validate(content)
     except ValidationError as error:
-        lines = [_explain(e, file, origins or {}) for e in error.errors()]
+        lines = [_explain(e, file, origins or {}, TASKS[task]) for e in error.errors()]
         raise ConfigError("\n".join(lines)) from error
 
 
-def _explain(error: dict, file: str, origins: dict[str, str]) -> str:
+def _explain(error: dict, file: str, origins: dict[str, str], kind: type[AnyRun]) -> str:
     parts = [str(p) for p in error["loc"]]
     key = ".".join(parts)
     while parts and ".".join(parts) not in origins:
         parts.pop()
     source = origins.get(".".join(parts), file)
     if error["type"] == "extra_forbidden":
-        keys = _valid_keys(error["loc"][:-1])
+        keys = _valid_keys(kind, error["loc"][:-1])
         close = difflib.get_close_matches(str(error["loc"][-1]), keys, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         return f"{source}: unknown key {key!r}{hint}; valid are {', '.join(keys)}"
@@ -323,9 +219,8 @@ def _sources_of(message: str, origins: dict[str, str]) -> str:
     )
 
 
-def _valid_keys(location: tuple) -> list[str]:
-    node: Any = RunConfig
+def _valid_keys(kind: type[BaseModel], location: tuple) -> list[str]:
+    """The keys of the part of a configuration that `location` leads to."""
     for part in location:
-        node = {"data": Data, "training": Training, "generator": Optimizer}.get(part, node)
-        node = {"discriminator": Optimizer, "learning_rate": LearningRate}.get(part, node)
-    return list(node.model_fields)
+        kind = kind.model_fields[part].annotation
+    return list(kind.model_fields)

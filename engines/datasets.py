@@ -1,4 +1,4 @@
-"""From a configuration to the faces, masks and frozen pairs of a run."""
+"""From a configuration to the faces, masks, occluders and frozen pairs of a run."""
 
 import json
 import logging
@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from data.occluders import Occluders
+from PIL import Image
 
+from data.alignment import guess_template
+from data.augment import Augmentation
 from data.cache import cache_faces
+from data.cutouts import open_cutouts
 from data.faces import (
     Faces,
     Split,
@@ -20,9 +25,11 @@ from data.faces import (
     save_split,
     split_faces,
 )
+from data.loaders import OccludedPairs
 from data.masks import RATIO_BINS, MaskFolder, MaskGenerator
+from data.occluded_pairs import FrozenOccluded, freeze_occluded
 from data.pairs import FrozenPairs, freeze
-from engines.config import Data, RunConfig
+from engines.config import AnyRun, Data, FaceData, SegmentationData
 from engines.runtime import available_cores
 
 logger = logging.getLogger(__name__)
@@ -32,13 +39,12 @@ VARIABLE = "DEOCCLUDE_DATA"
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where a run's faces and masks come from; nothing is decoded yet."""
+class FaceSources:
+    """Where a run's faces come from; nothing is decoded yet. `data.template` is never auto."""
 
-    data: Data
+    data: FaceData
     folder: Path | None  # of faces; None: built in
     split: Split | None
-    masks: MaskGenerator | MaskFolder
 
     def faces(self, split: str) -> Faces:
         """Faces of one split, decoded on demand."""
@@ -57,6 +63,31 @@ class Sources:
         cache = "disk" if shared else self.data.cache  # one copy for all processes
         return cache_faces(faces, cache, self.data.cache_gib, cache_folder)
 
+    def face_words(self, split: str) -> str:
+        faces = "built-in faces" if self.folder is None else self.folder.name
+        return f"{faces} ({split})"
+
+    def describe(self) -> dict[str, Any]:
+        """For environment.json."""
+        counts = {name: len(self.faces(name)) for name in ("train", "val", "test")}
+        return {
+            "faces": "builtin" if self.folder is None else str(self.folder.resolve()),
+            "split": self.split.rule if self.split else "built-in faces, disjoint seeds",
+            "images": counts,
+        }
+
+    def save_split(self, path: Path) -> None:
+        if self.split is not None:
+            save_split(self.split, self.folder, path)
+
+
+@dataclass(frozen=True)
+class Sources(FaceSources):
+    """Faces and the masks that hide parts of them."""
+
+    data: Data
+    masks: MaskGenerator | MaskFolder
+
     def frozen(self, split: str) -> FrozenPairs:
         """Frozen validation ("val") or test pairs; corrupt images are reported and left out."""
         per_bin = (
@@ -70,23 +101,59 @@ class Sources:
 
     def words(self, split: str, per_bin: int) -> str:
         """One line on what the pairs are, for tables."""
-        faces = "built-in faces" if self.folder is None else self.folder.name
         masks = "built-in masks" if isinstance(self.masks, MaskGenerator) else "masks of a folder"
-        return f"{faces} ({split}), {masks}, {self.data.size} px, {per_bin} pairs a bin"
+        return f"{self.face_words(split)}, {masks}, {self.data.size} px, {per_bin} pairs a bin"
 
     def describe(self) -> dict[str, Any]:
-        """For environment.json."""
-        counts = {name: len(self.faces(name)) for name in ("train", "val", "test")}
-        return {
-            "faces": "builtin" if self.folder is None else str(self.folder.resolve()),
-            "split": self.split.rule if self.split else "built-in faces, disjoint seeds",
-            "images": counts,
-            "masks": self.masks.describe(),
+        return super().describe() | {"masks": self.masks.describe()}
+
+
+@dataclass(frozen=True)
+class SegmentationSources(FaceSources):
+    """Faces and the occluders put on them."""
+
+    data: SegmentationData
+    occluders: Occluders
+    occluder_folder: Path | None  # None: drawn ones only
+
+    def training_pairs(self, faces: Faces, seed: int) -> OccludedPairs:
+        """The endless training list over `faces`."""
+        augment = Augmentation() if self.data.augment else None
+        return OccludedPairs(faces, self.occluders, seed, self.data.flip, augment)
+
+    def frozen(self, split: str, preset: str | None = None) -> FrozenOccluded:
+        """Frozen validation ("val") or test pairs, some of each kind; corrupt images are left out.
+
+        `preset` replaces the run's own, as "real" or "drawn" do for a table of their own.
+        """
+        occluders = self.occluders
+        if preset is not None and preset != self.data.preset:
+            occluders = create_occluders(
+                self.data.model_copy(update={"preset": preset}), self.occluder_folder
+            )
+        per_kind = self.data.validation_per_kind if split == "val" else self.data.test_per_kind
+        count = per_kind * len(occluders.kinds(split))
+        faces = self.faces(split)
+        faces = cache_faces(faces.subset(range(min(count, len(faces)))), "none", 1, Path())
+        where = "drawn occluders" if self.occluder_folder is None else self.occluder_folder.name
+        words = (
+            f"{self.face_words(split)}, {where} ({preset or self.data.preset}), "
+            f"{self.data.size} px, {per_kind} pairs a kind"
+        )
+        return freeze_occluded(faces, occluders, split, per_kind, words)
+
+    def describe(self) -> dict[str, Any]:
+        folder = self.occluder_folder
+        return super().describe() | {
+            "occluders": "drawn" if folder is None else str(folder.resolve()),
+            "occluder_details": self.occluders.describe(),
         }
 
-    def save_split(self, path: Path) -> None:
-        if self.split is not None:
-            save_split(self.split, self.folder, path)
+
+def create_occluders(data: SegmentationData, folder: Path | None) -> Occluders:
+    """The occluders of a configuration; `folder` holds the cut-outs, None for drawn ones only."""
+    cutouts = open_cutouts(folder, SPLIT_SEED) if folder is not None else None
+    return Occluders(data.size, cutouts, data.preset, data.template, SPLIT_SEED)
 
 
 def data_root(given: str | Path | None) -> Path | None:
@@ -112,6 +179,31 @@ def open_sources(data: Data, root: Path | None, split_file: Path | None = None) 
     `split_file` is a run's split.json: its split counts instead of a new one, so that images that
     came since never move a trained image into the test set.
     """
+    data, folder, split = _open_faces(data, root, split_file)
+    return Sources(data, folder, split, _open_masks(data, root))
+
+
+def open_segmentation_sources(
+    data: SegmentationData, root: Path | None, split_file: Path | None = None
+) -> SegmentationSources:
+    """Find faces and occluders; `split_file` as for `open_sources`."""
+    data, folder, split = _open_faces(data, root, split_file)
+    occluders = _find_occluders(data.occluders, root)
+    return SegmentationSources(data, folder, split, create_occluders(data, occluders), occluders)
+
+
+def open_any_sources(
+    config: AnyRun, root: Path | None, split_file: Path | None = None
+) -> Sources | SegmentationSources:
+    """The sources of a run's task."""
+    opener = open_segmentation_sources if config.task == "segmentation" else open_sources
+    return opener(config.data, root, split_file)
+
+
+def _open_faces(
+    data: FaceData, root: Path | None, split_file: Path | None
+) -> tuple[Any, Path | None, Split | None]:
+    """The configuration with its template told, the folder of faces, and their split."""
     folder = find_faces(root, data.faces, data.size)
     if folder is None:
         split = None
@@ -119,18 +211,53 @@ def open_sources(data: Data, root: Path | None, split_file: Path | None = None) 
         split = load_split(split_file, folder)
     else:
         split = split_faces(folder, SPLIT_SEED)
-    return Sources(data, folder, split, _open_masks(data, root))
+    if data.template == "auto":
+        data = data.model_copy(update={"template": _tell_template(split)})
+    return data, folder, split
 
 
-def recorded_data(run: Path, data: Data) -> Data:
+def _tell_template(split: Split | None) -> str:
+    """By the aspect of the first readable training image; built-in faces lie as FFHQ's do."""
+    for path in split.files["train"][:20] if split is not None else ():
+        try:
+            with Image.open(path) as image:
+                return guess_template(*image.size)
+        except OSError:
+            continue
+    return "ffhq"
+
+
+def _find_occluders(occluders: str, root: Path | None) -> Path | None:
+    """The folder of cut-outs that the configuration means; None for drawn occluders only."""
+    if occluders == "drawn":
+        return None
+    if occluders == "auto":
+        default = root / "occluders" if root is not None else None
+        beside = root.parent / "occluders" if root is not None else None
+        return next((p for p in (default, beside) if p is not None and p.is_dir()), None)
+    candidates = ([root / occluders] if root is not None else []) + [Path(occluders)]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError(
+        f"data.occluders {occluders!r}: no such folder; valid are auto, drawn, or a folder"
+    )
+
+
+def recorded_data(run: Path, data: FaceData) -> Any:
     """`data` with the folders that this run really used, from its environment.json."""
     record = run / "environment.json"
     if not record.is_file():
         return data
     facts = json.loads(record.read_text(encoding="utf-8"))[0]["data"]
-    masks = facts["masks"]
-    used = "builtin" if masks["source"] == "generated" else str(Path(masks["folder"]).resolve())
-    return data.model_copy(update={"faces": facts["faces"], "masks": used})
+    used = {"faces": facts["faces"]}
+    if "masks" in facts:
+        masks = facts["masks"]
+        generated = masks["source"] == "generated"
+        used["masks"] = "builtin" if generated else str(Path(masks["folder"]).resolve())
+    if "occluders" in facts:
+        used["occluders"] = facts["occluders"]
+    return data.model_copy(update=used)
 
 
 def _open_masks(data: Data, root: Path | None) -> MaskGenerator | MaskFolder:
@@ -163,7 +290,7 @@ def choose_profile(root: Path | None, device: str = "auto") -> tuple[str, str]:
     )
 
 
-def worker_count(config: RunConfig, on_gpu: bool) -> int:
+def worker_count(config: AnyRun, on_gpu: bool) -> int:
     """Loader processes: as configured; auto leaves small machines to the training itself."""
     if config.data.workers != "auto":
         return config.data.workers

@@ -10,22 +10,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from data.loaders import PositionSampler, TrainingPairs, training_loader
-from data.pairs import FrozenPairs
+from data.frozen import FrozenList
+from data.loaders import PositionSampler, training_loader
 from engines import checkpoint
 from engines.datasets import worker_count
-from engines.inpainting import Trainer, train_one_epoch, validate
 from engines.run_folder import RunFolder
+from engines.trainer import BaseTrainer, train_one_epoch
 
 logger = logging.getLogger(__name__)
 
 ASK_STEPS = 10  # steps between two agreements of several processes on saving and stopping
-MONITOR = (
-    "composed/psnr"  # decides which weights are released; the mean over frozen validation pairs
-)
 CONTRACT = {"image": "RGB, [0, 1], (N, 3, H, W)", "mask": "1 = hole, (N, 1, H, W)"}
 
 
@@ -67,11 +65,11 @@ class Stop:
 class Fit:
     """One call of `fit`: the run folder, its data and its stopping rules."""
 
-    trainer: Trainer
+    trainer: BaseTrainer
     folder: RunFolder
-    pairs: TrainingPairs
-    validation: FrozenPairs
-    draw: Callable[[Trainer, FrozenPairs, int], None] | None = None  # pictures of an epoch
+    pairs: Dataset  # by position: a pure function of it
+    validation: FrozenList
+    draw: Callable[[BaseTrainer, FrozenList, int], None] | None = None  # pictures of an epoch
     max_minutes: float | None = None
     progress: Progress | None = None
 
@@ -107,7 +105,7 @@ class Fit:
     def _end_inside_epoch(self) -> None:
         """Save, so that continuing changes nothing; weights for use only where there are none."""
         if self.trainer.runtime.is_main and not self.folder.best.exists():
-            self.release(validate(self.trainer, self.validation))
+            self.release(self.trainer.validate(self.validation))
         self.save()
 
     def _batches(self) -> Iterator:
@@ -155,12 +153,11 @@ class Fit:
     def _record(self) -> dict:
         trainer = self.trainer
         images = trainer.step * trainer.config.training.batch_size
-        rate = trainer.generator_optimizer.param_groups[0]["lr"]
         return {
             "step": trainer.step,
             "epoch": round(trainer.epoch, 4),
             "images": images,
-            "learning_rate": rate,
+            "learning_rate": trainer.learning_rate,
             "seconds": round(self.seconds(), 1),
         }
 
@@ -197,27 +194,27 @@ class Fit:
         """Validate, release better weights, draw, save. The main process does it, others wait."""
         trainer, progress = self.trainer, self.progress
         if trainer.runtime.is_main:
-            scores = validate(trainer, self.validation)
-            better = scores[MONITOR] > progress.best
+            scores = trainer.validate(self.validation)
+            score = scores[trainer.MONITOR]
+            better = score > progress.best
             progress.epochs_without_gain = 0 if better else progress.epochs_without_gain + 1
             if better:
-                progress.best, progress.best_step = scores[MONITOR], trainer.step
+                progress.best, progress.best_step = score, trainer.step
                 self.release(scores)
             losses = {f"train/{k}": v for k, v in means.items() if k != "images_per_second"}
             row = self._record() | losses | {"images_per_second": means["images_per_second"]}
             self.folder.add_metrics(row | {f"val/{k}": v for k, v in scores.items()})
             logger.info(
-                "epoch %d/%d: loss %.3f, validation PSNR %.2f dB, SSIM %.3f (%s), %.1f images/s",
-                epoch, trainer.config.training.epochs, means["total"], scores[MONITOR],
-                scores["composed/ssim"], "best so far" if better else "not better",
-                means["images_per_second"],
+                "epoch %d/%d: loss %.3f, validation %s (%s), %.1f images/s",
+                epoch, trainer.config.training.epochs, means["total"], trainer.headline(scores),
+                "best so far" if better else "not better", means["images_per_second"],
             )  # fmt: skip
             if self.draw is not None:
                 self.draw(trainer, self.validation, epoch)
         trainer.runtime.wait()
         progress.epochs_without_gain = self._shared(progress.epochs_without_gain)
         self.save()
-        trainer.generator.train()
+        trainer.main.train()
 
     def _shared(self, value: int) -> int:
         """The main process's value, so that all stop together."""
@@ -245,11 +242,11 @@ class Fit:
             state = {
                 "step": trainer.step,
                 "progress": vars(progress) | {"seconds": self.seconds()},
-                "optimizers": {k: o.state_dict() for k, o in optimizers(trainer).items()},
+                "optimizers": {k: o.state_dict() for k, o in trainer.optimizers().items()},
                 "scaler": trainer.runtime.scaler_state(),
                 "random": checkpoint.random_states(),
             }
-            tensors = {name: net.state_dict() for name, net in networks(trainer).items()}
+            tensors = {name: net.state_dict() for name, net in trainer.networks().items()}
             checkpoint.save_checkpoint(self.folder.last, tensors, state)
             self.saved = now
         trainer.runtime.wait()
@@ -257,9 +254,9 @@ class Fit:
     def resume(self) -> None:
         """Go back to last/: networks, optimizers, EMA, scaler, random states, position."""
         tensors, state = checkpoint.load_checkpoint(self.folder.last)
-        for name, net in networks(self.trainer).items():
+        for name, net in self.trainer.networks().items():
             checkpoint.load_strictly(net, tensors.get(name, {}), f"{self.folder.last} ({name})")
-        for name, optimizer in optimizers(self.trainer).items():
+        for name, optimizer in self.trainer.optimizers().items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.trainer.runtime.load_scaler_state(state["scaler"])
         checkpoint.restore_random_states(state["random"])
@@ -267,18 +264,3 @@ class Fit:
         self.progress = Progress(**state["progress"])
         if self.trainer.runtime.is_main:
             self.folder.rewind(self.trainer.step)
-
-
-def networks(trainer: Trainer) -> dict[str, nn.Module]:
-    """The networks of a checkpoint, unwrapped, by name."""
-    found = {"generator": trainer.runtime.unwrap(trainer.generator), "ema": trainer.ema}
-    if trainer.discriminator is not None:
-        found["discriminator"] = trainer.runtime.unwrap(trainer.discriminator)
-    return found
-
-
-def optimizers(trainer: Trainer) -> dict[str, torch.optim.Optimizer]:
-    found = {"generator": trainer.generator_optimizer}
-    if trainer.discriminator_optimizer is not None:
-        found["discriminator"] = trainer.discriminator_optimizer
-    return found

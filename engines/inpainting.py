@@ -1,33 +1,27 @@
-"""Training an inpainter: the generator's step, the discriminator's step, an epoch, validation."""
+"""Training an inpainter: the generator's step, the discriminator's step, validation."""
 
-import logging
-import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+import losses
+import models
 from data.contract import check_pair, compose, hide
 from data.loaders import Batch
 from data.pairs import FrozenPairs
 from data.transforms import to_tensor
-from engines.config import LearningRate, RunConfig
+from engines.config import RunConfig
 from engines.inference import Deoccluder
 from engines.runtime import Runtime
-from losses import LossInputs, WeightedSum, discriminator_loss
+from engines.trainer import BaseTrainer, create_ema, create_optimizer
+from losses import LossInputs, discriminator_loss
 from metrics.image import ImageMetrics
-
-logger = logging.getLogger(__name__)
+from models.features import VGGFeatures
 
 VALIDATION_BATCH = 16
-
-
-class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite; the message names the step and the batch."""
 
 
 class Part(NamedTuple):
@@ -39,31 +33,50 @@ class Part(NamedTuple):
     names: list[str]
 
 
-@dataclass
-class Trainer:
-    """What one run trains with. Networks are wrapped by the runtime; `ema` is not."""
+@dataclass(kw_only=True)
+class Trainer(BaseTrainer):
+    """What an inpainting run trains with."""
 
-    config: RunConfig
-    runtime: Runtime
+    MONITOR: ClassVar[str] = "composed/psnr"  # the mean over frozen validation pairs
+
     generator: nn.Module
     generator_optimizer: torch.optim.Optimizer
-    loss: WeightedSum
     extractors: dict[str, nn.Module]
-    ema: AveragedModel
-    epoch_steps: int
     discriminator: nn.Module | None = None
     discriminator_optimizer: torch.optim.Optimizer | None = None
-    step: int = 0  # optimiser steps done
-    checked: bool = False  # whether a batch was held against the contract
 
     @property
-    def epoch(self) -> float:
-        """Epochs done, with their fraction."""
-        return self.step / self.epoch_steps
+    def main(self) -> nn.Module:
+        return self.generator
 
-    @property
-    def total_steps(self) -> int:
-        return self.config.training.epochs * self.epoch_steps
+    def trained(self) -> dict[str, nn.Module]:
+        found = {"generator": self.runtime.unwrap(self.generator)}
+        if self.discriminator is not None:
+            found["discriminator"] = self.runtime.unwrap(self.discriminator)
+        return found
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        found = {"generator": self.generator_optimizer}
+        if self.discriminator_optimizer is not None:
+            found["discriminator"] = self.discriminator_optimizer
+        return found
+
+    def origins(self) -> dict[str, str]:
+        generator = self.runtime.unwrap(self.generator)
+        found = {"generator": getattr(generator, "origin", "random initialisation")}
+        return found | {name: f"losses: {net.origin}" for name, net in self.extractors.items()}
+
+    def train_step(self, parts: Sequence[Part]) -> dict[str, Tensor]:
+        return train_step(self, parts)
+
+    def validate(self, pairs: FrozenPairs) -> dict[str, float]:
+        return validate(self, pairs)
+
+    def headline(self, scores: dict[str, float]) -> str:
+        return f"PSNR {scores['composed/psnr']:.2f} dB, SSIM {scores['composed/ssim']:.3f}"
+
+    def examples(self, pairs: FrozenPairs) -> list[dict[str, Tensor]]:
+        return examples(self, pairs)
 
     def to_part(self, batch: Batch) -> Part:
         """uint8 of the loader to the contract's tensors on the device."""
@@ -78,14 +91,47 @@ class Trainer:
         return Part(target, mask, hide(target, mask, data.fill), batch.names)
 
 
-def learning_rate_factor(step: int, total: int, rate: LearningRate) -> float:
-    """Linear warm-up, then 1, or half a cosine from 1 to `floor`."""
-    if step < rate.warmup_steps:
-        return (step + 1) / rate.warmup_steps
-    if rate.schedule == "constant":
-        return 1.0
-    progress = (step - rate.warmup_steps) / max(1, total - rate.warmup_steps)
-    return rate.floor + (1 - rate.floor) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+def build_trainer(config: RunConfig, runtime: Runtime, train_images: int) -> Trainer:
+    """Networks, loss and optimizers of a configuration, on the runtime's device."""
+    training = config.training
+    with runtime.main_first():  # one process downloads pretrained weights
+        generator = models.create_inpainter(config.model.name, **config.model_options())
+        loss = losses.create_loss(config.losses)
+        extractors = {
+            network: VGGFeatures(network, layers, training.features_weights).to(runtime.device)
+            for network, layers in loss.layers().items()
+        }
+    critic = None
+    if config.discriminator is not None:
+        critic = models.create_discriminator(
+            config.discriminator.name, **config.discriminator.options
+        )
+    if training.channels_last:
+        for network in (generator, critic, *extractors.values()):
+            if network is not None:
+                network.to(memory_format=torch.channels_last)
+    generator = runtime.share_statistics(generator.to(runtime.device))
+    ema = create_ema(generator, training.ema_decay)
+    generator_optimizer = create_optimizer(training.generator, generator)
+    generator, generator_optimizer = runtime.prepare(generator, generator_optimizer)
+    critic_optimizer = None
+    if critic is not None:
+        critic.to(runtime.device)
+        critic_optimizer = create_optimizer(training.discriminator, critic)
+        critic, critic_optimizer = runtime.prepare(critic, critic_optimizer)
+    images = training.epoch_images or train_images
+    return Trainer(
+        config=config,
+        runtime=runtime,
+        generator=generator,
+        generator_optimizer=generator_optimizer,
+        loss=loss,
+        extractors=extractors,
+        ema=ema,
+        epoch_steps=max(1, images // training.batch_size),
+        discriminator=critic,
+        discriminator_optimizer=critic_optimizer,
+    )
 
 
 def generator_step(trainer: Trainer, parts: Sequence[Part]) -> tuple[list[Tensor], dict]:
@@ -110,7 +156,7 @@ def generator_step(trainer: Trainer, parts: Sequence[Part]) -> tuple[list[Tensor
             with runtime.autocast():
                 inputs = loss_inputs(trainer, critic, prediction, part)
             total, terms = trainer.loss(inputs, trainer.epoch)  # in float32: Gram sums overflow
-            check_finite(trainer.step, total, part.names, terms)
+            trainer.check_finite(total, part.names, terms)
             runtime.backward(total / len(parts))
         predictions.append(prediction.detach())
         for name, value in (terms | {"total": total.detach()}).items():
@@ -157,7 +203,7 @@ def discriminator_step(
             logits = critic(torch.cat([part.target, prediction.to(part.target.dtype)]))
             real, fake = logits.chunk(2)
             total = discriminator_loss(trainer.loss.adversarial_kind, real, fake)
-            check_finite(trainer.step, total, part.names, {"discriminator": total})
+            trainer.check_finite(total, part.names, {"discriminator": total})
             runtime.backward(total / len(parts))
         mean = mean + total.detach() / len(parts)
     limit = trainer.config.training.clip_gradients
@@ -166,57 +212,16 @@ def discriminator_step(
     return {"discriminator": mean}
 
 
-def check_finite(step: int, total: Tensor, names: list[str], terms: dict[str, Tensor]) -> None:
-    """Raise NonFiniteLossError before a NaN or an infinity reaches the weights."""
-    if not torch.isfinite(total):
-        values = ", ".join(f"{name} {value.item():.4g}" for name, value in terms.items())
-        raise NonFiniteLossError(
-            f"loss is {total.item()} at step {step} ({values}); batch: {', '.join(names)}"
-        )
-
-
 def train_step(trainer: Trainer, parts: Sequence[Part]) -> dict[str, Tensor]:
     """One optimiser step of each network, then the EMA. Returns the unweighted terms."""
-    factor = learning_rate_factor(
-        trainer.step, trainer.total_steps, trainer.config.training.learning_rate
-    )
     training = trainer.config.training
-    for optimizer, options in (
-        (trainer.generator_optimizer, training.generator),
-        (trainer.discriminator_optimizer, training.discriminator),
-    ):
-        for group in optimizer.param_groups if optimizer is not None else ():
-            group["lr"] = options.lr * factor
+    trainer.set_rates({"generator": training.generator, "discriminator": training.discriminator})
     predictions, terms = generator_step(trainer, parts)
     if trainer.discriminator is not None:
         terms |= discriminator_step(trainer, parts, predictions)
     trainer.ema.update_parameters(trainer.runtime.unwrap(trainer.generator))
     trainer.step += 1
     return terms
-
-
-def train_one_epoch(trainer: Trainer, batches: Iterator[Batch], until_step: int, on_step) -> dict:
-    """Train until `until_step` or until `on_step(terms)` answers True. Returns mean terms.
-
-    `batches` yields the accumulated parts of each step one after another. `on_step` is called
-    after every step; it logs, saves, and says when to stop.
-    """
-    trainer.generator.train()
-    accumulate = trainer.config.training.accumulate
-    sums: dict[str, Tensor] = {}
-    steps, seconds = 0, time.perf_counter()
-    while trainer.step < until_step:
-        parts = [trainer.to_part(next(batches)) for _ in range(accumulate)]
-        terms = train_step(trainer, parts)
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0) + value
-        steps += 1
-        if on_step(terms):
-            break
-    seconds = time.perf_counter() - seconds
-    rate = steps * trainer.config.training.batch_size / seconds
-    means = {name: float(trainer.runtime.mean(value / steps)) for name, value in sums.items()}
-    return means | {"images_per_second": round(rate, 2)}
 
 
 def validate(trainer: Trainer, pairs: FrozenPairs) -> dict[str, float]:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import yaml
 
-from engines.config import RunConfig, validate
+from engines.config import AnyRun, validate
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class RunFolder:
         self._purge_step: int | None = None
 
     @classmethod
-    def create(cls, root: Path, config: RunConfig) -> "RunFolder":
+    def create(cls, root: Path, config: AnyRun) -> "RunFolder":
         """The next free number below `root`/<name>, with the resolved config and the command."""
         parent = root / config.name
         parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class RunFolder:
             )
         return cls(parent / wanted)
 
-    def config(self) -> RunConfig:
+    def config(self) -> AnyRun:
         path = self.path / "config.yaml"
         return validate(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
 
@@ -184,7 +184,7 @@ def _can_continue(path: Path) -> bool:
     return saved and (path / "config.yaml").is_file()
 
 
-def dump_config(config: RunConfig) -> str:
+def dump_config(config: AnyRun) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 

@@ -7,24 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate.utils import broadcast_object_list
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import Dataset
 
-import losses
 import models
+from data.faces import Faces
+from data.frozen import FrozenList
 from data.loaders import TrainingPairs
-from data.pairs import FrozenPairs
 from engines import figures
-from engines.config import Optimizer, RunConfig
-from engines.datasets import Sources, open_sources, recorded_data
-from engines.fit import MONITOR, Fit
-from engines.inpainting import Trainer, examples
+from engines.config import AnyRun, RunConfig, SegmentationConfig
+from engines.datasets import (
+    FaceSources,
+    SegmentationSources,
+    Sources,
+    open_any_sources,
+    recorded_data,
+)
+from engines.fit import Fit
+from engines.inpainting import build_trainer
 from engines.run_folder import RunFolder, dump_config
 from engines.runtime import Runtime, available_cores, device_name, start_runtime, versions
+from engines.segmentation import build_segmentation_trainer
+from engines.trainer import BaseTrainer
 from models.blocks import count_parameters
-from models.features import VGGFeatures
 
 logger = logging.getLogger(__name__)
 
@@ -43,91 +48,10 @@ class Outcome:
     is_main: bool
 
 
-def ema_average(decay: float):
-    """EMA of parameters and buffers, its decay warmed up as (1 + n) / (10 + n), integers copied."""
-
-    @torch.no_grad()
-    def average(averages: list, values: list, count: int | torch.Tensor) -> None:
-        count = float(count)
-        rate = 1 - min(decay, (1 + count) / (10 + count))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, values, rate)
-        else:
-            torch._foreach_copy_(averages, values)
-
-    return average
-
-
-def create_optimizer(options: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    """Adam or AdamW over the parameters that train, fused where the device allows it."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
-    trainable = [p for p in network.parameters() if p.requires_grad]
-    fused = {p.device.type for p in trainable} <= {"cpu", "cuda"}
-    return kind(
-        trainable,
-        lr=options.lr,
-        betas=options.betas,
-        weight_decay=options.weight_decay,
-        fused=fused,
-    )
-
-
-def build_trainer(config: RunConfig, runtime: Runtime, train_images: int) -> Trainer:
-    """Networks, loss and optimizers of a configuration, on the runtime's device."""
-    training = config.training
-    with runtime.main_first():  # one process downloads pretrained weights
-        generator = models.create_inpainter(config.model.name, **config.model_options())
-        loss = losses.create_loss(config.losses)
-        extractors = {
-            network: VGGFeatures(network, layers, training.features_weights).to(runtime.device)
-            for network, layers in loss.layers().items()
-        }
-    critic = None
-    if config.discriminator is not None:
-        critic = models.create_discriminator(
-            config.discriminator.name, **config.discriminator.options
-        )
-    if training.channels_last:
-        for network in (generator, critic, *extractors.values()):
-            if network is not None:
-                network.to(memory_format=torch.channels_last)
-    generator = runtime.share_statistics(generator.to(runtime.device))
-    ema = AveragedModel(
-        generator, multi_avg_fn=ema_average(training.ema_decay), use_buffers=True
-    ).requires_grad_(False)
-    generator_optimizer = create_optimizer(training.generator, generator)
-    generator, generator_optimizer = runtime.prepare(generator, generator_optimizer)
-    critic_optimizer = None
-    if critic is not None:
-        critic.to(runtime.device)
-        critic_optimizer = create_optimizer(training.discriminator, critic)
-        critic, critic_optimizer = runtime.prepare(critic, critic_optimizer)
-    images = training.epoch_images or train_images
-    return Trainer(
-        config=config,
-        runtime=runtime,
-        generator=generator,
-        generator_optimizer=generator_optimizer,
-        loss=loss,
-        extractors=extractors,
-        ema=ema,
-        epoch_steps=max(1, images // training.batch_size),
-        discriminator=critic,
-        discriminator_optimizer=critic_optimizer,
-    )
-
-
-def origins(trainer: Trainer) -> dict[str, str]:
-    """Where the initial weights of each network came from."""
-    generator = trainer.runtime.unwrap(trainer.generator)
-    found = {"generator": getattr(generator, "origin", "random initialisation")}
-    return found | {name: f"losses: {net.origin}" for name, net in trainer.extractors.items()}
-
-
-def environment(trainer: Trainer, sources: Sources) -> dict[str, Any]:
+def environment(trainer: BaseTrainer, sources: Sources | SegmentationSources) -> dict[str, Any]:
     """What environment.json records about a start of the run."""
     runtime = trainer.runtime
-    generator = runtime.unwrap(trainer.generator)
+    network = runtime.unwrap(trainer.main)
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": versions(),
@@ -137,9 +61,9 @@ def environment(trainer: Trainer, sources: Sources) -> dict[str, Any]:
         "processes": runtime.processes,
         "mixed_precision": trainer.config.training.mixed_precision,
         "seed": trainer.config.training.seed,
-        "weights": origins(trainer),
-        "parameters": count_parameters(generator),
-        "trainable_parameters": count_parameters(generator, trainable=True),
+        "weights": trainer.origins(),
+        "parameters": count_parameters(network),
+        "trainable_parameters": count_parameters(network, trainable=True),
         "data": sources.describe(),
         "started_at_step": trainer.step,
     }
@@ -148,24 +72,28 @@ def environment(trainer: Trainer, sources: Sources) -> dict[str, Any]:
 def draw_epoch(folder: RunFolder):
     """A function that saves the picture grid of an epoch and shows it where something can."""
 
-    def draw(trainer: Trainer, pairs, epoch: int) -> None:
-        figure = figures.examples_grid(examples(trainer, pairs))
+    def draw(trainer: BaseTrainer, pairs: FrozenList, epoch: int) -> None:
+        figure = figures.examples_grid(trainer.examples(pairs))
         figures.save(figure, folder.figures / f"epoch_{epoch:03d}.png")
         figures.show(figure)
 
     return draw
 
 
-def dry_run(config: RunConfig, root: Path | None) -> str:
+def dry_run(config: AnyRun, root: Path | None) -> str:
     """The resolved config, parameter counts and the data that would be used, as text."""
-    sources = open_sources(config.data, root)
+    sources = open_any_sources(config, root)
+    config = _with_template(config, sources)
     options = config.model_options()
-    if "pretrained" in options:
+    if models.takes_option(config.task, config.model.name, "pretrained"):
         options["pretrained"] = False  # counting needs no download
-    generator = models.create_inpainter(config.model.name, **options)
+    create, what = models.create_inpainter, "generator"
+    if isinstance(config, SegmentationConfig):
+        create, what = models.create_segmenter, "segmenter"
+    network = create(config.model.name, **options)
     lines = [dump_config(config)]
-    lines.append(f"generator: {count_parameters(generator) / 1e6:.2f} M parameters")
-    if config.discriminator is not None:
+    lines.append(f"{what}: {count_parameters(network) / 1e6:.2f} M parameters")
+    if isinstance(config, RunConfig) and config.discriminator is not None:
         critic = models.create_discriminator(
             config.discriminator.name, **config.discriminator.options
         )
@@ -174,8 +102,27 @@ def dry_run(config: RunConfig, root: Path | None) -> str:
     return "\n".join(lines)
 
 
+def _with_template(config: AnyRun, sources: Sources | SegmentationSources) -> AnyRun:
+    """The configuration with its template told, as the weights file must state it."""
+    data = config.data.model_copy(update={"template": sources.data.template})
+    return config.model_copy(update={"data": data})
+
+
+def create_trainer(config: AnyRun, runtime: Runtime, train_images: int) -> BaseTrainer:
+    """The trainer of a run's task."""
+    build = build_segmentation_trainer if config.task == "segmentation" else build_trainer
+    return build(config, runtime, train_images)
+
+
+def training_pairs(config: AnyRun, sources: Sources | SegmentationSources, faces: Faces) -> Dataset:
+    """The endless training list of a run's task over `faces`."""
+    if isinstance(sources, SegmentationSources):
+        return sources.training_pairs(faces, config.training.seed)
+    return TrainingPairs(faces, sources.masks, config.training.seed, config.data.flip)
+
+
 def train(
-    config: RunConfig,
+    config: AnyRun,
     root: Path | None,
     output: Path = Path("runs"),
     resume: str | None = None,
@@ -202,16 +149,17 @@ def train(
         data = config.data
         if folder is not None and root is None:
             data = recorded_data(folder.path, data)
-        sources = open_sources(data, root, split_file)
+        sources = open_any_sources(config.model_copy(update={"data": data}), root, split_file)
+        config = _with_template(config, sources)
         return _train(config, runtime, sources, folder, output, max_minutes)
     finally:
         runtime.close()
 
 
 def _train(
-    config: RunConfig,
+    config: AnyRun,
     runtime: Runtime,
-    sources: Sources,
+    sources: Sources | SegmentationSources,
     folder: RunFolder | None,
     output: Path,
     max_minutes: float | None,
@@ -219,7 +167,7 @@ def _train(
     """Build everything, then claim the run folder (a new one when `folder` is None) and fit."""
     with runtime.main_first():
         faces = sources.training_faces(output / ".cache", runtime.processes)
-    trainer = build_trainer(config, runtime, len(faces))
+    trainer = create_trainer(config, runtime, len(faces))
     validation = sources.frozen("val")
     continued = folder is not None
     if folder is None:  # only now: a start that fails leaves no empty run behind
@@ -230,7 +178,7 @@ def _train(
         fit = Fit(
             trainer,
             folder,
-            TrainingPairs(faces, sources.masks, config.training.seed, config.data.flip),
+            training_pairs(config, sources, faces),
             validation,
             draw_epoch(folder),
             max_minutes if max_minutes is not None else config.training.max_minutes,
@@ -252,14 +200,18 @@ def _train(
             folder.unlock()
 
 
-def _shared_new_folder(runtime: Runtime, output: Path, config: RunConfig) -> RunFolder:
+def _shared_new_folder(runtime: Runtime, output: Path, config: AnyRun) -> RunFolder:
     """The main process makes the folder and tells the others which."""
     made = [str(RunFolder.create(output, config).path) if runtime.is_main else None]
     return RunFolder(Path(broadcast_object_list(made)[0]))
 
 
 def _record_start(
-    trainer: Trainer, sources: Sources, folder: RunFolder, validation: FrozenPairs, continued: bool
+    trainer: BaseTrainer,
+    sources: Sources | SegmentationSources,
+    folder: RunFolder,
+    validation: FrozenList,
+    continued: bool,
 ) -> None:
     """environment.json of every start; split and validation pairs of the first."""
     folder.write_environment(environment(trainer, sources))
@@ -268,7 +220,7 @@ def _record_start(
         validation.save(folder.path / VALIDATION)
 
 
-def _record_end(trainer: Trainer, fit: Fit, folder: RunFolder, reason: str) -> None:
+def _record_end(trainer: BaseTrainer, fit: Fit, folder: RunFolder, reason: str) -> None:
     """finished.json and the loss curves."""
     progress, runtime = fit.progress, trainer.runtime
     folder.finish(
@@ -281,7 +233,7 @@ def _record_end(trainer: Trainer, fit: Fit, folder: RunFolder, reason: str) -> N
             "processes": runtime.processes,
             "peak_memory_mib": round(runtime.peak_memory_mib()),
             "best": {
-                "metric": MONITOR,
+                "metric": trainer.MONITOR,
                 "value": progress.best if progress.best_step else None,  # no whole epoch yet
                 "step": progress.best_step,
             },
@@ -291,7 +243,7 @@ def _record_end(trainer: Trainer, fit: Fit, folder: RunFolder, reason: str) -> N
         figures.save(figures.loss_curves(folder.metrics), folder.figures / "losses.png")
 
 
-def _say_start(trainer: Trainer, faces, sources: Sources, folder: RunFolder) -> None:
+def _say_start(trainer: BaseTrainer, faces: Faces, sources: FaceSources, folder: RunFolder) -> None:
     config, training = trainer.config, trainer.config.training
     logger.info("run       %s (%s): %s", config.name, config.profile, config.description)
     logger.info("folder    %s", folder.path)
@@ -308,5 +260,5 @@ def _say_start(trainer: Trainer, faces, sources: Sources, folder: RunFolder) -> 
         training.epochs, trainer.epoch_steps, training.batch_size,
         f", continued at step {trainer.step}" if trainer.step else "",
     )  # fmt: skip
-    for name, origin in origins(trainer).items():
+    for name, origin in trainer.origins().items():
         logger.info("weights   %s: %s", name, origin)

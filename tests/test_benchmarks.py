@@ -15,9 +15,8 @@ from benchmarks.steps import PARTS, Laps, marked
 from data.contract import hide
 from data.faces import Faces
 from data.masks import MaskGenerator
-from engines.inpainting import Part, train_step
+from engines.inpainting import Part, build_trainer, train_step
 from engines.runtime import start_runtime
-from engines.training import build_trainer
 
 TINY = [
     "data.builtin_images=8",

@@ -9,9 +9,8 @@ from data.faces import builtin_faces
 from data.loaders import PositionSampler, TrainingPairs, training_loader
 from data.masks import MaskGenerator
 from engines.config import load_config
-from engines.inpainting import discriminator_step, generator_step
+from engines.inpainting import build_trainer, discriminator_step, generator_step
 from engines.runtime import start_runtime
-from engines.training import build_trainer
 
 
 def main(config_path: str, output: str) -> None:

@@ -8,17 +8,16 @@ import torch
 from data.contract import hide
 from engines.datasets import open_sources
 from engines.inpainting import (
-    NonFiniteLossError,
     Part,
     Trainer,
+    build_trainer,
     discriminator_step,
     generator_step,
-    learning_rate_factor,
     train_step,
     validate,
 )
 from engines.runtime import start_runtime
-from engines.training import build_trainer
+from engines.trainer import NonFiniteLossError, learning_rate_factor
 
 
 @pytest.fixture

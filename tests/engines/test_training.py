@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 
 from data.builtin_faces import render_face
 from engines import fit as fit_module
+from engines import inpainting
 from engines.checkpoint import CheckpointError, load_checkpoint, load_inpainter
-from engines.inpainting import NonFiniteLossError
 from engines.run_folder import RunFolder, RunFolderError
+from engines.trainer import NonFiniteLossError
 from engines.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,8 +195,6 @@ def test_a_run_in_use_is_refused(whole, tiny_config):
 
 
 def test_a_non_finite_loss_leaves_the_last_good_checkpoint(tmp_path, tiny_config, monkeypatch):
-    import engines.inpainting as inpainting
-
     original = inpainting.generator_step
 
     def poisoned(trainer, parts):
@@ -216,7 +215,7 @@ def test_a_non_finite_loss_leaves_the_last_good_checkpoint(tmp_path, tiny_config
 
 def test_early_stop_counts_epochs_without_gain(tmp_path, tiny_config, monkeypatch):
     monkeypatch.setattr(
-        fit_module, "validate", lambda *_: {"composed/psnr": 10.0, "composed/ssim": 0.5}
+        inpainting, "validate", lambda *_: {"composed/psnr": 10.0, "composed/ssim": 0.5}
     )
     config = tiny_config("ablationv1", "training.early_stop_epochs=2", "training.epochs=9")
     outcome = train(config, None, tmp_path, device="cpu")

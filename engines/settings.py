@@ -1,0 +1,240 @@
+"""The fields of a run's configuration: what can be set, its type, its range and its default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from data.occluders import PRESETS
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+import losses
+import models
+from data.alignment import TEMPLATES
+from models.features import check_layers
+
+Positive = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class _Named(_Part):
+    """A registry entry: `name` and that entry's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Model(_Named):
+    @model_validator(mode="after")
+    def _known(self) -> Model:
+        models.check_options(models.INPAINTERS, "inpainter", self.name, self.options)
+        return self
+
+
+class Discriminator(_Named):
+    @model_validator(mode="after")
+    def _known(self) -> Discriminator:
+        models.check_options(models.DISCRIMINATORS, "discriminator", self.name, self.options)
+        return self
+
+
+class Segmenter(_Named):
+    @model_validator(mode="after")
+    def _known(self) -> Segmenter:
+        models.check_options(models.SEGMENTERS, "segmenter", self.name, self.options)
+        return self
+
+
+def _worker_number(value: Any) -> int | str:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError(f"{value!r} must be auto or a whole number from 0")
+
+
+def _template_name(value: str) -> str:
+    if value == "auto" or value in TEMPLATES:
+        return value
+    raise ValueError(f"{value!r} is not one of auto, {', '.join(TEMPLATES)}")
+
+
+class FaceData(_Part):
+    """Which faces are read, at which size, and how they are kept.
+
+    faces: a folder, absolute or below the data folder; auto finds one; builtin uses the
+    procedural ones. template: where the eyes lie in them; auto tells by the pictures' aspect.
+    """
+
+    faces: str = "auto"
+    template: Annotated[str, AfterValidator(_template_name)] = "auto"
+    size: Annotated[int, Field(ge=32)] = 256
+    flip: bool = False
+    cache: Literal["none", "ram", "disk"] = "ram"
+    cache_gib: PositiveFloat = 4.0
+    workers: Annotated[Any, AfterValidator(_worker_number)] = "auto"
+    train_images: Positive | None = None
+    builtin_images: Positive = 4000
+
+
+class Data(FaceData):
+    """Faces and the masks that hide parts of them.
+
+    masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
+    procedural ones.
+    """
+
+    masks: str = "auto"
+    invert_mask: bool = False
+    fill: Annotated[float, Field(ge=0, le=1)] = 1.0
+    validation_pairs: Positive = 240
+    test_per_bin: Positive = 500
+
+
+def _preset_name(value: str) -> str:
+    if value in PRESETS:
+        return value
+    raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}")
+
+
+class SegmentationData(FaceData):
+    """Faces and the occluders put on them.
+
+    occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
+    or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
+    augment: small changes of place, light and colour while training.
+    """
+
+    occluders: str = "auto"
+    preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
+    augment: bool = True
+    validation_per_kind: Positive = 8
+    test_per_kind: Positive = 25
+
+
+def _yaml_no(value: Any) -> Any:
+    """YAML reads a bare `no` as false."""
+    return "no" if value is False else value
+
+
+class Optimizer(_Part):
+    name: Literal["adam", "adamw"] = "adam"
+    lr: PositiveFloat = 1e-3
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class LearningRate(_Part):
+    """Factor on both learning rates: a linear warm-up, then constant, or cosine down to `floor`."""
+
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+
+class Loop(_Part):
+    """batch_size is that of one optimiser step, over all processes and accumulated parts."""
+
+    epochs: Positive = 20
+    epoch_images: Positive | None = None
+    max_minutes: PositiveFloat | None = None
+    batch_size: Positive = 8
+    accumulate: Positive = 1
+    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_yaml_no)] = "no"
+    learning_rate: LearningRate = LearningRate()
+    clip_gradients: PositiveFloat | None = None
+    ema_decay: Share = 0.999
+    early_stop_epochs: Positive | None = None
+    checkpoint_minutes: PositiveFloat = 5.0
+    log_steps: Positive = 20
+    seed: Annotated[int, Field(ge=0)] = 42
+    channels_last: bool = False
+
+
+class Training(Loop):
+    """The loop, with an optimiser for each network and the weights of the loss's extractors."""
+
+    generator: Optimizer = Optimizer()
+    discriminator: Optimizer = Optimizer()
+    features_weights: str = "auto"
+
+
+class SegmentationTraining(Loop):
+    optimizer: Optimizer = Optimizer()
+
+
+class AnyRun(_Part):
+    """What every run has, whatever it trains."""
+
+    TERMS: ClassVar[dict] = losses.TERMS
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    description: str
+    profile: str = "full"
+    losses: dict[str, dict[str, Any]]
+
+    @model_validator(mode="after")
+    def _terms(self) -> AnyRun:
+        for name, term in self.losses.items():
+            if "weight" not in term:
+                raise ValueError(f"losses.{name}: needs a weight, found {term}")
+            try:
+                loss = losses.create_loss({name: term}, self.TERMS)
+                for network, layers in loss.layers().items():
+                    check_layers(network, layers)
+            except ValueError as error:
+                raise ValueError(f"losses.{name}: {error}") from error
+        if self.training.batch_size % self.training.accumulate:
+            raise ValueError(
+                f"training.accumulate: {self.training.accumulate} does not divide "
+                f"training.batch_size {self.training.batch_size}"
+            )
+        return self
+
+
+class RunConfig(AnyRun):
+    """An inpainting run, resolved."""
+
+    task: Literal["inpainting"] = "inpainting"
+    as_published: bool = False
+    model: Model
+    discriminator: Discriminator | None = None
+    data: Data = Data()
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        adversarial = losses.create_loss(self.losses).adversarial_kind
+        if adversarial and self.discriminator is None:
+            raise ValueError("losses: an adversarial term needs a discriminator, it is null")
+        if self.discriminator and not adversarial:
+            raise ValueError("discriminator: without an adversarial loss term it would do nothing")
+        return self
+
+    def model_options(self) -> dict[str, Any]:
+        """Options of the inpainter, with the published defects when the run asks for them."""
+        published = getattr(models.INPAINTERS[self.model.name], "as_published", {})
+        return {**(published if self.as_published else {}), **self.model.options}
+
+
+class SegmentationConfig(AnyRun):
+    """A run that trains a segmenter, resolved."""
+
+    TERMS: ClassVar[dict] = losses.SEGMENTATION_TERMS
+
+    task: Literal["segmentation"]
+    model: Segmenter
+    data: SegmentationData = SegmentationData()
+    training: SegmentationTraining = SegmentationTraining()
+
+    def model_options(self) -> dict[str, Any]:
+        return self.model.options
+
+
+TASKS: dict[str, type[AnyRun]] = {"inpainting": RunConfig, "segmentation": SegmentationConfig}
