@@ -1,9 +1,15 @@
-"""Redraw what covers a face: a photo and its mask in, the restored photo out.
+"""Redraw what covers a face: photos and videos in, the restored ones out.
 
-    python deocclude.py photo.png --mask mask.png --checkpoint best.safetensors -o restored.png
-    python deocclude.py photos/ --mask masks/ --checkpoint best.safetensors -o restored/
+    python deocclude.py photo.jpg -o restored.png
+    python deocclude.py photos/ clip.mp4 "more/*.jpg" -o restored/ --save overlay,side-by-side
+    python deocclude.py photo.png --mask mask.png -o restored.png
+    python deocclude.py --webcam
 
-The mask is white where the picture is to be redrawn; outside of it not one pixel changes.
+Faces are found, a segmenter finds what covers them, an inpainter redraws it; with --mask what is
+white in your own mask is redrawn instead. Outside of that not one pixel of a photo changes. An
+input in which nothing was restored is reported and not written.
+
+Exit code: 0; 1 when an input failed or not a single result could be written; 2 for a wrong option.
 """
 
 import argparse
@@ -11,10 +17,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from engines.inference import load_deoccluder, newest_checkpoint
-from engines.photos import plan_jobs, restore_all, restore_file
+from engines.blend import BLENDS
+from engines.detection import FaceDetector
+from engines.inference import Deoccluder, load_deoccluder, newest_checkpoint
+from engines.inputs import EXTRAS, Choices, plan_jobs
+from engines.manifest import Manifest
+from engines.restore_jobs import restore_all
+from engines.video import FrameRestorer
+from engines.webcam import run_webcam
 
 RUNS = Path("runs")
+TRAINING = {
+    "inpainting": ("python train_inpainting.py Reconstruction", "--checkpoint"),
+    "segmentation": ("python train_segmentation.py UNet", "--segmenter"),
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,53 +38,119 @@ def build_parser() -> argparse.ArgumentParser:
         prog="deocclude.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add = parser.add_argument
-    add("photo", type=Path, help="a photo, or a folder of photos")
-    add("--mask", type=Path, help="white = redraw; a file, or a folder paired with photos by stem")
-    add("--checkpoint", type=Path, help="best.safetensors of a run (default: the newest in runs/)")
-    add("-o", "--output", type=Path, help="file or folder for the result (default: beside PHOTO)")
+    add("inputs", nargs="*", metavar="IN", help='photos, videos, folders, patterns such as "*.jpg"')
+    add("-o", "--output", metavar="OUT", help="file for one input, else a folder (default: beside)")
+    add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
+    add("--mask", type=Path, help="your own: white = redraw; a file, or a folder paired by stem")
     add("--invert-mask", action="store_true", help="the mask is black where to redraw")
+    newest = "(default: the newest finished run in runs/)"
+    add("--checkpoint", type=Path, metavar="FILE", help=f"weights of the inpainter\n{newest}")
+    add("--segmenter", type=Path, metavar="FILE", help=f"weights of the segmenter\n{newest}")
+    add("--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task")
+    add("--save", type=_extras, default=(), metavar="LIST", help=f"also: {','.join(EXTRAS)}")
+    add(
+        "--dilate",
+        type=_pixels,
+        metavar="PX",
+        help="grow the mask by PX pixels of the photo\n"
+        "(default: 3 %% of the face's square for a mask that was found, 0 for your own)",
+    )
+    add("--blend", choices=BLENDS, default="feather", help="how the edge is joined")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add(
+        "--batch",
+        type=_count,
+        default=8,
+        metavar="N",
+        help="faces of one picture that the networks see at once (default: 8; fewer need less\n"
+        "memory); the frames of a video go one by one, each smoothed by those before it",
+    )
     add("--overwrite", action="store_true", help="replace results that exist already")
-    add("--save", choices=["side-by-side"], help="also save photo, mask and result in one picture")
+    add(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="CSV with a row for each input; one of an earlier command is continued (default:\n"
+        "manifest.csv in the output folder, where there is one)",
+    )
     return parser
+
+
+def _extras(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
+    if unknown := [name for name in names if name not in EXTRAS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(EXTRAS)}")
+    return names
+
+
+def _pixels(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be 0 or more")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return value
 
 
 def main(argv: list[str] | None = None) -> None:
     """Restore what the command line names; SystemExit 1 when anything failed."""
-    options = build_parser().parse_args(argv)
-    if options.mask is None:
-        raise SystemExit(
-            "error: automatic masks are not available yet; give --mask FILE, a picture that "
-            "is white where the photo is to be redrawn and black elsewhere"
-        )
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if options.webcam is None and not options.inputs:
+        parser.error("nothing to restore: name a photo, a video or a folder, or use --webcam")
+    files = ("inputs", "output", "mask", "save", "manifest")
+    unfit = [name for name in files if getattr(options, name)]
+    if options.webcam is not None and unfit:
+        parser.error(f"--webcam shows pictures live; leave out {', '.join(unfit)}")
+    choices = Choices(options.invert_mask, options.overwrite, options.dilate, options.blend)
     try:
-        plan = plan_jobs(options.photo, options.mask, options.output, options.save is not None)
-        checkpoint = options.checkpoint or newest_checkpoint(RUNS)
-        if checkpoint is None:
-            raise SystemExit(
-                f"error: no trained weights under {RUNS}/; train some with\n"
-                "    python train_inpainting.py Reconstruction\n"
-                "or name a file with --checkpoint"
-            )
-        if options.checkpoint is None:
-            print(f"weights: {checkpoint} (the newest finished run; --checkpoint names another)")
-        deoccluder = load_deoccluder(checkpoint, options.device)
+        if options.webcam is not None:
+            run_webcam(FrameRestorer(load(options), choices), options.webcam)
+            return
+        plan = plan_jobs(options.inputs, options.mask, options.output, options.save)
+        path = options.manifest or (plan.folder / "manifest.csv" if plan.folder else None)
+        manifest = Manifest(path, tqdm.write)
+        rows = restore_all(load(options), plan, choices, manifest)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
-
-    for line in plan.notices + [f"error: {failure}" for failure in plan.failures]:
-        print(line)
-    failures = plan.failures + restore_all(
-        tqdm(plan.jobs, desc="photos", disable=len(plan.jobs) < 2),
-        lambda job: restore_file(deoccluder, job, options.invert_mask, options.overwrite),
-        tqdm.write,
-    )
-    total = len(plan.jobs) + len(plan.failures)
-    print(
-        f"{total - len(failures)} of {total} photos restored, {len(failures)} failed: {plan.output}"
-    )
-    if failures:
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; what was finished is kept") from None
+    if any(row.failed for row in rows) or not any(row.output for row in rows):
         raise SystemExit(1)
+
+
+def load(options: argparse.Namespace) -> Deoccluder:
+    """The networks that the options name, or the newest; a ValueError says how to train them."""
+    files = {"inpainting": options.checkpoint, "segmentation": options.segmenter}
+    if options.mask is not None and files.pop("segmentation") is not None:
+        print("with --mask no segmenter is used: --segmenter is ignored")
+    missing = []
+    for task, given in files.items():
+        files[task] = given or newest_checkpoint(RUNS, task)
+        command, option = TRAINING[task]
+        if files[task] is None:
+            missing.append(f"    {command:45}({task}; or name a file with {option})")
+        elif given is None:
+            print(f"{task}: {files[task]} (the newest finished run; {option} names another)")
+    if missing:
+        without = "" if files.get("segmentation", True) else ", or bring a mask with --mask"
+        raise ValueError(
+            "\n".join([f"no trained weights under {RUNS}/; train some{without}:", *missing])
+        )
+    deoccluder = load_deoccluder(
+        files["inpainting"], options.device, files.get("segmentation"), batch=options.batch
+    )
+    deoccluder.detector = FaceDetector(
+        options.landmarker,
+        template=deoccluder.template,
+        small_faces=options.webcam is None,  # a tenth of a second that a live picture lacks
+    )
+    return deoccluder
 
 
 if __name__ == "__main__":

@@ -1,33 +1,66 @@
 """A picture and its mask in, the restored picture out: the one forward path of the project.
 
-Validation, `evaluate.py` and `deocclude.py` all go through `Deoccluder.restore_batch`; photos of
-any size and aspect go through `Deoccluder.restore_photo`, which wraps it.
+Validation, `evaluate.py` and `deocclude.py` all go through `Deoccluder.restore_batch` and
+`Deoccluder.find_mask`; photos go through `Deoccluder.restore`, which wraps both, or, without a
+face in them, through `Deoccluder.restore_photo`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+import yaml
 from torch import Tensor, nn
+from torch.nn import functional
 
-from data.contract import compose, hide, mask_warning
+from data.alignment import template_points
+from data.contract import compose, hide
 from data.transforms import to_tensor
-
-MARGIN = 1 / 16  # known context kept around the hole, as a share of the photo's short side
+from engines.alignment_window import AUTO
+from engines.blend import check_blend
+from engines.detection import NO_FACE, FaceDetector
+from engines.face import Face
+from engines.face_restoring import (
+    Settings,
+    find_masks,
+    predict,
+    redraw,
+    settle_found,
+    settle_given,
+)
+from engines.face_tracker import FaceTracker
+from engines.hole_mask import dilate as dilate_mask
+from engines.photo_window import (
+    check_image,
+    check_photo,
+    choose_window,
+    paste_enlarged,
+    shrink_to_square,
+)
+from engines.restoration import Restoration
 
 
 class Deoccluder:
-    """An inpainter with the size and the fill it was trained with, ready for batches and photos.
+    """An inpainter and a segmenter with the sizes they were trained at, for batches and photos.
 
     Parameters
     ----------
     inpainter : called `inpainter(occluded, mask) -> prediction`; moved to `device`.
     size : side in pixels of the square at which the inpainter works on photos.
-    segmenter : finds the mask when none is given; kept for automatic masks, not called yet.
+    segmenter : called `segmenter(occluded) -> logits`, finds the mask when none is given.
     device : "cpu" (the default), "cuda", "cuda:1", "mps", or "auto": an accelerator if there is
         one.
     fill : grey level in [0, 1] that hides the hole, the one used in training.
+    template : how the inpainter's training faces are aligned, one of data.alignment.TEMPLATES.
+    segmenter_size, segmenter_template : the same of the segmenter, by default the inpainter's.
+    dilate : by how many photo pixels a found mask is dilated; None: engines.hole_mask.DILATION of
+        the face's square.
+    detector : finds the faces; by default one is made when first needed.
+    alignment : the landmarks that place a face, one of engines.alignment_window.ALIGNMENTS, or
+        "auto": what suits the landmarks that are covered.
+    batch : how many faces of a photo the networks see at once.
     """
 
     def __init__(
@@ -37,16 +70,30 @@ class Deoccluder:
         segmenter: nn.Module | None = None,
         device: str | torch.device = "cpu",
         fill: float = 1.0,
+        template: str = "ffhq",
+        segmenter_size: int | None = None,
+        segmenter_template: str | None = None,
+        dilate: float | None = None,
+        detector: FaceDetector | None = None,
+        alignment: str = AUTO,
+        batch: int = 8,
     ):
-        if size < 1:
-            raise ValueError(f"size: must be at least 1 pixel, found {size}")
+        for name, side in (("size", size), ("segmenter_size", segmenter_size or size)):
+            if side < 1:
+                raise ValueError(f"{name}: must be at least 1 pixel, found {side}")
+        if batch < 1:
+            raise ValueError(f"batch: must be at least 1 face, found {batch}")
         if not 0 <= fill <= 1:
             raise ValueError(f"fill: must lie in [0, 1], found {fill}")
         self.device = resolve_device(device)
         self.inpainter = inpainter.to(self.device)
-        self.segmenter = segmenter
-        self.size = size
-        self.fill = fill
+        self.segmenter = None if segmenter is None else segmenter.to(self.device)
+        self.size, self.segmenter_size = size, segmenter_size or size
+        self.template, self.segmenter_template = template, segmenter_template or template
+        for name in (self.template, self.segmenter_template):
+            template_points(name, 1)  # an unknown name is an error now, not at the first photo
+        self.fill, self.dilate = fill, dilate
+        self.detector, self.alignment, self.batch = detector, alignment, batch
 
     @torch.inference_mode()
     def restore_batch(self, occluded: Tensor, mask: Tensor) -> Tensor:
@@ -56,13 +103,8 @@ class Deoccluder:
         prediction is a whole image; `data.contract.compose` keeps the known pixels. Every module's
         training or evaluation mode is the same after the call as before it.
         """
-        training = [module for module in self.inpainter.modules() if module.training]
-        self.inpainter.eval()
-        try:
+        with _evaluating(self.inpainter):
             prediction = self.inpainter(occluded.to(self.device), mask.to(self.device))
-        finally:
-            for module in training:  # one by one: a frozen BatchNorm must stay in evaluation mode
-                module.training = True
         if prediction.shape != occluded.shape:
             raise ValueError(
                 f"the inpainter answered with shape {tuple(prediction.shape)} "
@@ -70,8 +112,129 @@ class Deoccluder:
             )
         return prediction.float()
 
+    @torch.inference_mode()
+    def find_mask(self, aligned: Tensor) -> Tensor:
+        """How likely each pixel covers the face, in evaluation mode and without gradients.
+
+        Shape: aligned (N, 3, S, S) -> (N, 1, S, S), float32 in [0, 1] on `device`. Resized to the
+        segmenter's size and back where S differs. Raises ValueError without a segmenter and for
+        logits of another shape or that are not finite.
+        """
+        if self.segmenter is None:
+            raise ValueError(
+                "no segmenter: give a mask, or train one with `python train_segmentation.py UNet`"
+            )
+        inner, outer = (self.segmenter_size,) * 2, aligned.shape[-2:]
+        seen = aligned.to(self.device)
+        if outer != inner:
+            seen = functional.interpolate(seen, inner, mode="bicubic", antialias=True).clamp(0, 1)
+        with _evaluating(self.segmenter):
+            logits = self.segmenter(seen).float()
+        if logits.shape != (len(aligned), 1, *inner):
+            raise ValueError(
+                f"the segmenter answered with shape {tuple(logits.shape)}, not "
+                f"{(len(aligned), 1, *inner)}"
+            )
+        if not logits.isfinite().all():
+            raise ValueError("the segmenter's logits hold values that are not finite")
+        probability = logits.sigmoid()
+        if outer != inner:
+            probability = functional.interpolate(
+                probability, outer, mode="bilinear", antialias=True
+            )
+        return probability
+
+    def restore(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray | None = None,
+        faces: list[Face] | None = None,
+        *,
+        dilate: float | None = None,
+        blend: str = "feather",
+        uncertainty: bool = False,
+        previous: FaceTracker | None = None,
+    ) -> Restoration:
+        """Find the faces of a photo, find what covers them, and redraw it.
+
+        Shape: image uint8 (H, W, 3), mask uint8 (H, W) of {0, 1} or None.
+
+        Without `mask` the segmenter finds one in each face's square; it is dilated by `dilate`
+        photo pixels. A given mask is redrawn as it is, dilated only if `dilate` is given: each
+        face takes the part in its square, what no face takes is redrawn by `restore_photo`
+        (without `blend` and uncertainty), and a notice says so. Where squares overlap the larger
+        face counts. `faces` skips detection; `previous` smooths landmarks and masks from frame to
+        frame. `blend`: "feather" ramps over the outer half of the dilation, inside the mask;
+        "poisson" takes the colours around the mask; "none".
+
+        Raises ValueError for a wrong shape, type or option, a given mask without a hole or
+        without known pixels, a missing segmenter, and networks whose answer is not finite.
+        """
+        check_image(image)
+        if mask is not None:
+            check_photo(image, mask)
+        elif self.segmenter is None:
+            self.find_mask(torch.zeros(1, 3, 1, 1))  # raises, with the sentence that helps
+        if dilate is not None and not 0 <= dilate < np.inf:
+            raise ValueError(f"dilate: must be 0 or more pixels, found {dilate}")
+        if dilate is None and mask is None:
+            dilate = self.dilate
+        settings = Settings(dilate, check_blend(blend), uncertainty)
+        result = Restoration(image.copy(), np.zeros(image.shape[:2], np.uint8))
+        if uncertainty:
+            result.uncertainty = np.zeros(image.shape[:2], np.float32)
+        with result.timing("detect"):
+            faces = self._faces(image, faces, mask is not None, result)
+            if previous is not None:
+                faces = previous.smooth_faces(faces)
+        if mask is not None:
+            self._restore_given(image, mask, faces, settings, result)
+        else:
+            found = find_masks(self, image, faces, result, previous)
+            with result.timing("segment"):
+                works = settle_found(self, image, found, settings, result)
+            redraw(self, image, works, settings, result)
+        if not result.changed:
+            result.notices.append("nothing was redrawn: the photo is unchanged")
+        return result
+
+    def _faces(
+        self, image: np.ndarray, faces: list[Face] | None, given_mask: bool, result: Restoration
+    ) -> list[Face]:
+        if faces is None:
+            if self.detector is None:
+                self.detector = FaceDetector(template=self.template)
+            faces, notices = self.detector.detect(image)
+            result.notices += [n for n in notices if not (given_mask and n.startswith(NO_FACE))]
+        if given_mask:  # restore_photo knows better what to show the inpainter
+            faces = [face for face in faces if face.source != "whole"]
+            if not faces:
+                result.notices.append(f"{NO_FACE}: the mask is redrawn from the photo, not aligned")
+        return faces
+
+    def _restore_given(
+        self, image: np.ndarray, mask: np.ndarray, faces: list, settings: Settings, result
+    ) -> None:
+        """Redraw a mask of the user's: face by face, and the rest from the whole photo."""
+        with result.timing("align"):
+            wide = dilate_mask(mask, settings.dilate or 0)
+            check_photo(image, wide)
+            works = settle_given(self, image, faces, wide, mask, settings, result)
+        redraw(self, image, works, settings, result, hidden=wide)
+        rest = wide & (1 - result.mask)
+        if not rest.any():
+            return
+        if faces:
+            result.notices.append(
+                f"{rest.sum() / wide.sum():.0%} of the mask lies outside of the faces' squares: it "
+                "is redrawn from the photo as it is, not aligned"
+            )
+        with result.timing("inpaint"):
+            result.restored = self.restore_photo(result.restored, rest)
+            result.mask |= rest
+
     def restore_photo(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Redraw the hole of a photo of any size and aspect.
+        """Redraw the hole of a photo of any size and aspect, without looking for a face.
 
         Shape: image uint8 (H, W, 3), mask uint8 (H, W) of {0, 1}, 1 = hole -> uint8 (H, W, 3).
         Outside the mask the result equals `image` bit for bit.
@@ -88,47 +251,81 @@ class Deoccluder:
         Raises ValueError for a wrong shape or type, a mask without a hole or without known pixels,
         and for a prediction that is not finite.
         """
-        _check_photo(image, mask)
+        check_photo(image, mask)
         top, left, height, width = choose_window(mask)
         window = np.s_[top : top + height, left : left + width]
-        scale = self.size / max(height, width)
-        shape = (max(1, round(height * scale)), max(1, round(width * scale)))
-        small, hole = shrink(image[window], mask[window], shape)
-        before = tuple((self.size - side) // 2 for side in shape)
-        padding = [(b, self.size - side - b) for b, side in zip(before, shape, strict=True)]
-        known = to_tensor(np.pad(small, [*padding, (0, 0)], mode="symmetric"))[None]
-        hole = to_tensor(np.pad(hole, padding, mode="symmetric"))[None]
-        occluded = hide(known, hole, self.fill)
-        prediction = self.restore_batch(occluded, hole).cpu()
-        if not prediction.isfinite().all():
-            raise ValueError("the inpainter's prediction holds values that are not finite")
-        composed = compose(prediction.clamp(0, 1), known, hole)[0].numpy()
-        composed = composed[:, before[0] : before[0] + shape[0], before[1] : before[1] + shape[1]]
+        small, hole, inner = shrink_to_square(image[window], mask[window], self.size)
+        known, hole = to_tensor(small)[None], to_tensor(hole)[None]
+        prediction = predict(self, hide(known, hole, self.fill), hole)
+        composed = compose(prediction, known, hole)[0, :, inner[0], inner[1]].numpy()
         restored = image.copy()
-        redrawn = mask[window].astype(bool)
-        for channel, values in enumerate(composed):
-            large = _resize(values, (height, width), Image.Resampling.BICUBIC)
-            restored[window][redrawn, channel] = np.rint(large[redrawn].clip(0, 1) * 255)
+        paste_enlarged(restored[window], composed, mask[window])
         return restored
 
 
-def load_deoccluder(checkpoint: str | Path, device: str | torch.device = "auto") -> Deoccluder:
-    """A Deoccluder from a run's `best.safetensors`, at the size and fill it was trained with."""
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards every module has its own mode back."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:  # one by one: a frozen BatchNorm must stay in evaluation mode
+            module.training = True
+
+
+def load_deoccluder(
+    checkpoint: str | Path,
+    device: str | torch.device = "auto",
+    segmenter: str | Path | None = None,
+    **options,
+) -> Deoccluder:
+    """A Deoccluder from a run's `best.safetensors`, at the size, fill and template of its training.
+
+    `segmenter`: the weights file of a segmentation run. `options` go to `Deoccluder`: dilate,
+    detector, alignment, batch.
+    """
     from engines.checkpoint import load_inpainter
 
     device = resolve_device(device)
     inpainter, metadata = load_inpainter(Path(checkpoint), device)
     data = metadata["config"]["data"]
-    return Deoccluder(inpainter, size=data["size"], device=device, fill=data["fill"])
+    if segmenter is not None:
+        from engines.checkpoint import load_segmenter
+
+        options["segmenter"], metadata = load_segmenter(Path(segmenter), device)
+        trained = metadata["config"]["data"]
+        options["segmenter_size"] = trained["size"]
+        options["segmenter_template"] = trained.get("template", "ffhq")
+    return Deoccluder(
+        inpainter,
+        size=data["size"],
+        device=device,
+        fill=data["fill"],
+        template=data.get("template", "ffhq"),
+        **options,
+    )
 
 
-def newest_checkpoint(runs: str | Path) -> Path | None:
-    """`best.safetensors` of the run under `runs/<name>/<NNN>/` that finished last, or None."""
+def newest_checkpoint(runs: str | Path, task: str = "inpainting") -> Path | None:
+    """`best.safetensors` of the run under `runs/<name>/<NNN>/` that finished last, or None.
+
+    `task` is "inpainting" or "segmentation", as the run's config.yaml says (inpainting if it says
+    nothing).
+    """
     ends = [
         (end.stat().st_mtime, end.with_name("best.safetensors"))
         for end in Path(runs).glob("*/*/finished.json")
     ]
-    return max((end for end in ends if end[1].is_file()), default=(0, None))[1]
+    fits = [end for end in ends if end[1].is_file() and _task(end[1].parent) == task]
+    return max(fits, default=(0, None))[1]
+
+
+def _task(run: Path) -> str:
+    config = run / "config.yaml"
+    values = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    return (values or {}).get("task", "inpainting")
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -144,83 +341,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     except RuntimeError:
         raise ValueError(f"device {device!r}: unknown; try auto, cpu, cuda, cuda:1, mps") from None
     known = ("cpu", here.type) if here else ("cpu",)
-    if wanted.type not in known or (wanted.index or 0) >= _device_count(wanted.type):
+    count = 1 if wanted.type == "cpu" else torch.accelerator.device_count()
+    if wanted.type not in known or (wanted.index or 0) >= count:
         raise ValueError(f"device {device!r}: not on this machine, which has {', '.join(known)}")
     return wanted
-
-
-def _device_count(kind: str) -> int:
-    return 1 if kind == "cpu" else torch.accelerator.device_count()
-
-
-def choose_window(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the part of a photo that the inpainter is shown.
-
-    The square of the short side's length that is nearest to the centre and holds the hole with a
-    margin; the whole photo when there is none.
-    """
-    height, width = mask.shape
-    side = min(height, width)
-    margin = round(side * MARGIN)
-    axis = int(width > height)  # the long side
-    length = mask.shape[axis]
-    marked = np.flatnonzero(mask.any(axis=1 - axis))
-    low, high = max(0, marked[0] - margin), min(length, marked[-1] + 1 + margin)
-    if high - low > side:
-        return 0, 0, height, width
-    start = int(min(max((length - side) // 2, high - side), low))
-    return (0, start, side, side) if axis else (start, 0, side, side)
-
-
-def shrink(
-    image: np.ndarray, mask: np.ndarray, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Photo and mask at the inpainter's resolution, without a trace of what the hole covers.
-
-    Shape: uint8 (H, W, 3) and (H, W) -> uint8 (*shape, 3) and (*shape). A small pixel is hole as
-    soon as it overlaps one hole pixel. The others are resized like the training images (bicubic,
-    antialiased); where that filter would reach into the hole they are the mean of the known
-    pixels alone, under a triangle filter, so that neither the occluder nor a fill colour bleeds
-    into them. Colours inside the hole are meaningless: hide them.
-    """
-    hole = _cover(_cover(mask, shape[0], axis=0), shape[1], axis=1)
-    known = (1 - mask).astype(np.float32)
-    visible = image * (1 - mask)[..., None]
-    small = _resize(visible, shape, Image.Resampling.BICUBIC)
-    reached = np.abs(_resize(known, shape, Image.Resampling.BICUBIC) - 1) > 1e-4
-    reached &= hole == 0
-    weight = _resize(known, shape, Image.Resampling.BILINEAR)[reached]
-    for channel in range(3):
-        sums = _resize(visible[..., channel].astype(np.float32), shape, Image.Resampling.BILINEAR)
-        small[reached, channel] = np.rint((sums[reached] / weight).clip(0, 255))
-    return small, hole
-
-
-def _cover(mask: np.ndarray, count: int, axis: int) -> np.ndarray:
-    """The maximum of `mask` over the exact extent of each of `count` equal intervals."""
-    length = mask.shape[axis]
-    index = np.arange(count)
-    starts, ends = index * length // count, -(-(index + 1) * length // count)
-    padded = np.concatenate([mask, np.zeros_like(mask.take([0], axis))], axis)
-    pairs = np.stack([starts, ends], 1).ravel()
-    return np.maximum.reduceat(padded, pairs, axis=axis).take(2 * index, axis)
-
-
-def _resize(array: np.ndarray, shape: tuple[int, int], method: Image.Resampling) -> np.ndarray:
-    """Antialiased resize from edge to edge, uint8 (H, W, 3) or float32 (H, W)."""
-    resized = Image.fromarray(np.ascontiguousarray(array)).resize(shape[::-1], method)
-    return np.array(resized)
-
-
-def _check_photo(image: np.ndarray, mask: np.ndarray) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image: must be uint8 (H, W, 3), found {image.dtype} {image.shape}")
-    if mask.shape != image.shape[:2] or mask.dtype != np.uint8:
-        raise ValueError(
-            f"mask: must be uint8 {image.shape[:2]} like the photo, found {mask.dtype} {mask.shape}"
-        )
-    if mask.size == 0 or mask.max() > 1:
-        raise ValueError("mask: must hold 0 (known) and 1 (hole) only, and at least one pixel")
-    ratio = float(mask.mean())
-    if ratio in (0, 1):
-        raise ValueError(f"{mask_warning(ratio)} (hole ratio {ratio:.2f})")

@@ -1,48 +1,33 @@
-"""Photo files in, restored photo files out: modes, transparency, metadata, pairing of names."""
+"""Photo files in, restored photo files out: modes, transparency, metadata."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import time
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
-import torch
 from PIL import Image
 
 from data.contract import mask_warning
-from data.transforms import list_images, load_mask, load_mask_levels, open_image, save_image, to_rgb
+from data.transforms import load_mask, load_mask_levels, open_image, save_image, to_rgb
 from engines.inference import Deoccluder
+from engines.inputs import KEPT_SUFFIXES, Choices, Job
+from engines.manifest import Row
+from engines.restoration import Restoration
 
-LOSSLESS = {
-    ".png": {},
-    ".bmp": {},
+OPTIONS = {
     ".tif": {"compression": "tiff_lzw"},
     ".tiff": {"compression": "tiff_lzw"},
     ".webp": {"lossless": True, "exact": True},
 }
+LOSSLESS = {suffix: OPTIONS.get(suffix, {}) for suffix in KEPT_SUFFIXES}
 LOSSY = {".jpg": {"quality": 95, "subsampling": 0}, ".jpeg": {"quality": 95, "subsampling": 0}}
 WITH_ALPHA = (".png", ".tif", ".tiff", ".webp")
 WITH_16_BIT = (".png", ".tif", ".tiff")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One photo, the mask that goes with it, and where the result goes."""
-
-    photo: Path
-    mask: Path
-    output: Path
-    sheet: Path | None = None  # photo, hole and result side by side
-
-
-@dataclass
-class Plan:
-    """What a command line asks for: the jobs, and for the rest why there is none."""
-
-    output: Path  # the result's file or folder
-    jobs: list[Job] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
+UNCHANGED = "nothing was redrawn"  # how `Deoccluder.restore` says so
+GREY_SPREAD = 4  # levels between the channels of a grey photo that a JPEG may leave
+UNCERTAINTY_FULL = 0.25  # mean absolute difference, of 1, that is drawn in the brightest colour
 
 
 @dataclass(frozen=True)
@@ -62,11 +47,15 @@ class Photo:
 
 def read_photo(path: Path) -> Photo:
     """Any image mode, upright. Raises ImageReadError or FileNotFoundError with the file's name."""
-    image = open_image(path)
-    notices = []
-    with Image.open(path) as header:
-        if getattr(header, "is_animated", False) and header.format != "MPO":
-            notices.append(f"only the first of {header.n_frames} frames is restored")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")  # damaged EXIF, very many pixels
+        image = open_image(path)
+        with Image.open(path) as header:
+            animated = getattr(header, "is_animated", False) and header.format != "MPO"
+            frames = header.n_frames if animated else 1
+    notices = list(dict.fromkeys(str(warning.message) for warning in caught))
+    if frames > 1:
+        notices.append(f"only the first of {frames} frames is restored")
     rgb = np.asarray(to_rgb(image))
     alpha = None
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -81,17 +70,13 @@ def read_photo(path: Path) -> Photo:
         if image.mode not in ("L", "1", "P", "RGB"):
             notices.append(f"colour mode {image.mode} is converted to 8-bit RGB")
     metadata = {}
-    exif = (
-        image.getexif()
-    )  # written anew: the camera's thumbnail of the occluded photo stays behind
+    # Written anew: the camera's thumbnail of the occluded photo stays behind.
+    exif = image.getexif()
     if len(exif):
         metadata["exif"] = exif.tobytes()
     profile = image.info.get("icc_profile")
-    if profile and image.mode not in (
-        "CMYK",
-        "LAB",
-        "YCbCr",
-    ):  # it describes the mode's own colours
+    # A profile describes the colours of its own mode.
+    if profile and image.mode not in ("CMYK", "LAB", "YCbCr"):
         metadata["icc_profile"] = profile
     return Photo(rgb, pixels, alpha, metadata, notices)
 
@@ -128,31 +113,97 @@ def read_mask(path: Path, shape: tuple[int, int], invert: bool) -> tuple[np.ndar
     return mask, notices
 
 
-def restore_file(
-    deoccluder: Deoccluder, job: Job, invert_mask: bool = False, overwrite: bool = False
-) -> list[str]:
-    """Restore one photo file and return what to tell the user.
+def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> Row:
+    """Restore one photo file and return its row of the manifest.
 
-    Outside the mask the output file holds the same pixels as the photo; only a lossy output format
-    breaks that, which is said. Alpha, 16-bit grey and single-channel grey survive where the output
-    format has them. Raises FileExistsError, ImageReadError or ValueError; nothing is written then.
+    Outside of what was redrawn the output file holds the same pixels as the photo; only a lossy
+    output format breaks that, which is said. Alpha, 16-bit grey and single-channel grey survive
+    where the output format has them. A photo in which nothing was restored is not written. Raises
+    FileExistsError, ImageReadError or ValueError; nothing is written then.
     """
-    check_targets(job, overwrite)
-    photo = read_photo(job.photo)
-    mask, notices = read_mask(job.mask, photo.rgb.shape[:2], invert_mask)
-    restored = deoccluder.restore_photo(photo.rgb, mask)
-    hole = mask.astype(bool)
-    notices = photo.notices + notices
+    check_targets(job, choices.overwrite, tuple(LOSSLESS | LOSSY))
+    start = time.monotonic()
+    photo = read_photo(job.source)
+    notices, mask = list(photo.notices), None
+    if job.mask is not None:
+        mask, more = read_mask(job.mask, photo.rgb.shape[:2], choices.invert_mask)
+        notices += more
+    read = time.monotonic() - start
+    restoration = deoccluder.restore(
+        photo.rgb,
+        mask,
+        dilate=choices.dilate,
+        blend=choices.blend,
+        uncertainty="uncertainty" in job.extras,
+    )
+    if restoration.changed and photo.pixels.ndim == 3 and is_colourless(photo.rgb):
+        restoration.restored = without_colour(restoration.restored)
+        notices.append("the photo has no colour: what is redrawn gets none either")
+    row = describe(job, restoration)
+    row.warnings = notices + row.warnings
+    start = time.monotonic()
+    if row.status == "restored":
+        row.warnings += _write(job, photo, restoration)
+    row.seconds |= {"read": read, "write": time.monotonic() - start}
+    return row
+
+
+def is_colourless(image: np.ndarray) -> bool:
+    """Whether a picture (H, W, 3) is grey throughout, though it has three channels."""
+    return bool((image.max(axis=2) - image.min(axis=2)).max() <= GREY_SPREAD)
+
+
+def without_colour(image: np.ndarray) -> np.ndarray:
+    """Luma in all three channels where they differ, (H, W, 3); grey pixels keep their value."""
+    grey = np.asarray(Image.fromarray(image).convert("L"))[..., None].repeat(3, axis=2)
+    differs = image.max(axis=2) - image.min(axis=2) > GREY_SPREAD
+    return np.where(differs[..., None], grey, image)
+
+
+def describe(job: Job, restoration: Restoration) -> Row:
+    """What a restoration says about itself, as a row of the manifest."""
+    status = "restored"
+    if not restoration.changed:
+        covered = any(result.hole_ratio > 0 for result in restoration.faces)
+        status = "nothing restored" if covered else "no occluder found"
+    faces = [result.face for result in restoration.faces]
+    return Row(
+        str(job.source),
+        output=str(job.output) if restoration.changed else "",
+        status=status,
+        faces=sum(face.source != "whole" for face in faces),
+        detection="+".join(sorted({face.source for face in faces})),
+        hole_ratio=restoration.hole_ratio,
+        seconds=dict(restoration.seconds),
+        warnings=all_notices(restoration),
+    )
+
+
+def all_notices(restoration: Restoration, numbered: bool = True) -> list[str]:
+    """The photo's notices and those of its faces, numbered where there are several; not that
+    nothing was redrawn, which the status of a row says."""
+    numbered = numbered and len(restoration.faces) > 1
+    texts = [text for text in restoration.notices if not text.startswith(UNCHANGED)]
+    return texts + [
+        f"face {number}: {notice}" if numbered else notice
+        for number, result in enumerate(restoration.faces, 1)
+        for notice in result.notices
+    ]
+
+
+def _write(job: Job, photo: Photo, restoration: Restoration) -> list[str]:
+    """The result, after its extras, and what to tell the user."""
+    notices, hole = [], restoration.mask.astype(bool)
+    suffix = job.output.suffix.lower()
     if photo.alpha is not None and (clear := (photo.alpha[hole] == 0).mean()) > 0:
         notices.append(f"{clear:.0%} of the hole is transparent and stays so")
-    picture, more = _encode(photo, restored, hole, job.output.suffix.lower())
-    suffix = job.output.suffix.lower()
+    picture, more = _encode(photo, restoration.restored, hole, suffix)
     metadata = dict(photo.metadata)
     if suffix in (".tif", ".tiff") and metadata.pop("exif", None):
         notices.append("EXIF is not kept in a TIFF file")  # Pillow cannot nest camera EXIF there
+    for name, path in job.extras.items():
+        save_image(path, draw_extra(name, photo.rgb, restoration))
     save_image(job.output, picture, **(LOSSLESS | LOSSY)[suffix], **metadata)
-    if job.sheet:
-        save_image(job.sheet, side_by_side(photo.rgb, mask, restored))
     return notices + more
 
 
@@ -184,107 +235,48 @@ def _encode(
     return picture, notices
 
 
-def side_by_side(image: np.ndarray, mask: np.ndarray, restored: np.ndarray) -> np.ndarray:
-    """Photo, photo with its hole tinted red, and result in one picture, (H, 3 W + gaps, 3)."""
-    tinted = image.copy()
-    tinted[mask == 1] = tinted[mask == 1] // 2 + np.array([127, 0, 0], np.uint8)
-    gap = np.full((image.shape[0], max(2, image.shape[1] // 64), 3), 255, np.uint8)
-    return np.concatenate([image, gap, tinted, gap, restored], axis=1)
+def draw_extra(name: str, image: np.ndarray, restoration: Restoration) -> np.ndarray:
+    """A picture of engines.inputs.EXTRAS as uint8 RGB, (H, W, 3); "mask" is (H, W).
+
+    mask: white is what was redrawn. overlay: the photo with that part tinted red. side-by-side:
+    photo, overlay, result. uncertainty: black (none) through red to yellow; the brightest stands
+    for a difference of UNCERTAINTY_FULL and more.
+    """
+    mask = restoration.mask
+    if name == "mask":
+        return mask * np.uint8(255)
+    if name == "overlay":
+        return tint(image, mask)
+    if name == "side-by-side":
+        gap = np.full((image.shape[0], max(2, image.shape[1] // 64), 3), 255, np.uint8)
+        tinted = tint(image, mask)
+        return np.concatenate([image, gap, tinted, gap, restoration.restored], axis=1)
+    if name == "uncertainty":
+        if restoration.uncertainty is None:
+            return np.zeros_like(image)
+        levels = np.rint(restoration.uncertainty / UNCERTAINTY_FULL * 255).clip(0, 255)
+        colours = cv2.applyColorMap(levels.astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+        return np.ascontiguousarray(colours * mask[..., None])
+    raise ValueError(f"{name!r}: no such picture to save")
 
 
-def check_targets(job: Job, overwrite: bool) -> None:
+def tint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The picture with its hole tinted red."""
+    tinted, hole = image.copy(), mask == 1
+    tinted[hole] = tinted[hole] // 2 + np.array([127, 0, 0], np.uint8)
+    return tinted
+
+
+def check_targets(job: Job, overwrite: bool, suffixes: tuple[str, ...]) -> None:
     """Raise ValueError or FileExistsError if a result may not be written where the job says."""
-    if job.output.suffix.lower() not in LOSSLESS | LOSSY:
+    if job.output.suffix.lower() not in suffixes:
         raise ValueError(
             f"{job.output}: cannot write {job.output.suffix or 'a name without suffix'!r}; "
-            f"use one of {', '.join([*LOSSLESS, *LOSSY])}"
+            f"use one of {', '.join(suffixes)}"
         )
-    for target in filter(None, (job.output, job.sheet)):
-        if target.exists() and any(target.samefile(p) for p in (job.photo, job.mask) if p.exists()):
+    inputs = [path for path in (job.source, job.mask) if path is not None and path.exists()]
+    for target in job.targets:
+        if target.exists() and any(target.samefile(path) for path in inputs):
             raise ValueError(f"{target}: is an input of this command and is never overwritten")
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target}: exists already; --overwrite replaces it")
-
-
-def plan_jobs(photo: Path, mask: Path, output: Path | None = None, sheets: bool = False) -> Plan:
-    """Pair photos, masks and outputs. `photo` and `mask` are files, or folders paired by stem.
-
-    Raises FileNotFoundError for a path that does not exist or a folder without images, ValueError
-    for a single photo with a folder of masks.
-    """
-    for path in (photo, mask):
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
-    if photo.is_dir():
-        return _plan_folder(
-            photo, mask, output or photo.with_name(f"{photo.name}-restored"), sheets
-        )
-    if mask.is_dir():
-        raise ValueError(f"{mask}: is a folder; give one mask file for the one photo {photo}")
-    output = output or photo.with_name(f"{photo.stem}-restored.png")
-    if output.is_dir():
-        output = output / f"{photo.stem}.png"
-    return Plan(output, [Job(photo, mask, output, _sheet(output) if sheets else None)])
-
-
-def _plan_folder(photos: Path, masks: Path, output: Path, sheets: bool) -> Plan:
-    if output.is_file():
-        raise ValueError(f"{output}: is a file; a folder of photos needs a folder for its results")
-    root = photos.resolve()
-    inside = [f for f in (output.resolve(), masks.resolve()) if root in f.parents]
-    files = [
-        path
-        for path in list_images(photos)
-        if not any(path.resolve().is_relative_to(folder) for folder in inside)
-    ]
-    if not files:
-        raise FileNotFoundError(f"{photos}: no images (jpg, png, webp, bmp) in this folder")
-    plan = Plan(output)
-    candidates: dict[Path, list[Path]] = {}
-    if masks.is_dir():
-        for path in list_images(masks):
-            candidates.setdefault(path.relative_to(masks).with_suffix(""), []).append(path)
-    names = {path: path.relative_to(photos) for path in files}
-    outputs = {path: _output_name(name) for path, name in names.items()}
-    counts = Counter(outputs.values())
-    for path, name in names.items():
-        found = candidates.get(name.with_suffix(""), []) if masks.is_dir() else [masks]
-        if len(found) != 1:
-            reason = f"{len(found)} masks" if found else "no mask"
-            plan.failures.append(f"{path}: {reason} named {name.with_suffix('')}.* in {masks}")
-            continue
-        target = outputs[path]
-        if counts[target] > 1:  # a.jpg and a.png must not end in one file
-            target = target.with_name(f"{name.name}.png")
-        target = output / target
-        plan.jobs.append(Job(path, found[0], target, _sheet(target) if sheets else None))
-    unused = set(candidates) - {name.with_suffix("") for name in names.values()}
-    if unused:
-        plan.notices.append(f"{len(unused)} masks in {masks} have no photo, e.g. {min(unused)}")
-    return plan
-
-
-def _output_name(name: Path) -> Path:
-    return name if name.suffix.lower() in LOSSLESS else name.with_suffix(".png")
-
-
-def _sheet(output: Path) -> Path:
-    return output.with_name(f"{output.stem}-side-by-side.png")
-
-
-def restore_all(
-    jobs: Iterable[Job], restore: Callable[[Job], list[str]], say: Callable[[str], None]
-) -> list[str]:
-    """Run `restore` on each job, go on when one fails, and return one line for each failure."""
-    failures = []
-    for job in jobs:
-        try:
-            notices = restore(job)
-        except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:
-            text = str(error) or type(error).__name__
-            failures.append(text if str(job.photo) in text else f"{job.photo}: {text}")
-            say(f"error: {failures[-1]}")
-            continue
-        for notice in notices:
-            say(f"{job.photo}: {notice}")
-    return failures

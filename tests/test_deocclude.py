@@ -1,22 +1,16 @@
-"""`python deocclude.py`: files and folders, modes and metadata, bad input, exit codes."""
+"""`python deocclude.py --mask`: files and folders, modes and metadata, bad input, exit codes."""
 
 import re
 
 import numpy as np
 import pytest
-import torch
+from photo_stubs import Constant, Detector, call
 from PIL import Image
-from torch import nn
 
 import deocclude
 from engines.inference import Deoccluder
 
 SIZE = 32
-
-
-class Grey(nn.Module):
-    def forward(self, occluded, mask):
-        return torch.full_like(occluded, 0.5)
 
 
 @pytest.fixture
@@ -25,23 +19,18 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     loaded = []
 
-    def load(checkpoint, device="auto"):
+    def load(checkpoint, device="auto", segmenter=None, **options):
         loaded.append(checkpoint)
-        return Deoccluder(Grey(), SIZE)
+        return Deoccluder(Constant(), SIZE)
 
     monkeypatch.setattr(deocclude, "load_deoccluder", load)
+    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector())
 
-    def call(*arguments, checkpoint=("--checkpoint", "best.safetensors")):
-        code, message = 0, ""
-        try:
-            deocclude.main([str(argument) for argument in (*arguments, *checkpoint)])
-        except SystemExit as stop:
-            code, message = (1, stop.code) if isinstance(stop.code, str) else (stop.code, "")
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err + message
+    def run_main(*arguments, checkpoint=("--checkpoint", "best.safetensors")):
+        return call(deocclude.main, capsys, *arguments, *checkpoint)
 
-    call.loaded = loaded
-    return call
+    run_main.loaded = loaded
+    return run_main
 
 
 def noise(shape, seed=0):
@@ -275,7 +264,9 @@ def produced(path):
 def test_folder_is_paired_by_stem(run, folder):
     code, text = run("photos", "--mask", "masks", "-o", "out")
     assert (code, "4 of 4 photos restored, 0 failed: out" in text) == (0, True)
-    assert produced(folder / "out") == ["a.jpg.png", "a.png.png", "b.png", "sub/c.bmp"]
+    assert produced(folder / "out") == [
+        "a.jpg.png", "a.png.png", "b.png", "manifest.csv", "sub/c.bmp"
+    ]  # fmt: skip
 
 
 def test_one_mask_serves_a_folder_and_results_inside_it_are_no_photos(run, folder):
@@ -298,7 +289,7 @@ def test_a_failing_file_is_reported_and_the_rest_goes_on(run, folder):
     assert "d.png: no mask named d.*" in text
     assert "b.png: 2 masks named b.*" in text
     assert "1 masks in masks have no photo, e.g. e" in text
-    assert produced(folder / "out") == ["a.jpg.png", "sub/c.bmp"]
+    assert produced(folder / "out") == ["a.jpg.png", "manifest.csv", "sub/c.bmp"]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +301,7 @@ def test_a_failing_file_is_reported_and_the_rest_goes_on(run, folder):
         (("photos/a.png", "--mask", "masks/a.png", "-o", "x.gif"), ".png, .bmp"),
         (("photos", "--mask", "masks", "-o", "masks/a.png"), "is a file"),
         (("masks/empty", "--mask", "masks/a.png"), "masks/empty: no images"),
-        (("photos/a.png",), "automatic masks are not available yet; give --mask"),
+        (("photos", "--mask", "masks", "-o", "all.png"), "all.png: is a file; several results"),
     ],
 )
 def test_bad_command_lines_end_with_one_message(run, folder, arguments, message):
@@ -336,7 +327,7 @@ def test_newest_run_is_used_and_said_or_the_training_command(run, folder):
 
 
 def test_unreadable_checkpoint_ends_with_one_message(run, folder, monkeypatch):
-    def load(checkpoint, device="auto"):
+    def load(checkpoint, device="auto", segmenter=None, **options):
         raise ValueError(f"{checkpoint}: truncated")
 
     monkeypatch.setattr(deocclude, "load_deoccluder", load)

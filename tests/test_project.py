@@ -23,8 +23,9 @@ MODULES = {  # distribution -> what is imported, where the two differ
     "pyyaml": "yaml",
     "tensorboard": "torch.utils.tensorboard",
 }
-# engines.figures.show asks IPython to draw only where IPython is already running.
-OPTIONAL = {"IPython"}
+# Imported in one place each, inside functions, and done without where they are missing: IPython
+# draws only where it is already running, MediaPipe is the extra `photo`.
+OPTIONAL = {"IPython": "engines/figures.py", "mediapipe": "engines/mediapipe_faces.py"}
 ONE_MB = 1_000_000
 
 
@@ -103,18 +104,28 @@ def test_every_imported_package_is_declared():
     known = {MODULES.get(name, name).split(".")[0] for name in declared}
     ours = {*PACKAGES, *(path.stem for path in ROOT.glob("*.py"))}
     found = {name.split(".")[0] for name in imported_modules()}
-    extra = found - known - ours - OPTIONAL - set(sys.stdlib_module_names)
+    extra = found - known - ours - set(OPTIONAL) - set(sys.stdlib_module_names)
     assert not extra, f"imported and not declared in pyproject.toml: {sorted(extra)}"
 
 
-def test_optional_imports_stay_where_they_are_guarded():
-    users = [
-        path.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for path in (ROOT / package).rglob("*.py")
-        if re.search(r"^\s*(import|from) IPython\b", path.read_text(encoding="utf-8"), re.M)
-    ]
-    assert users == ["engines/figures.py"]
+@pytest.mark.parametrize(("module", "only"), OPTIONAL.items())
+def test_optional_imports_stay_where_they_are_guarded(module, only):
+    pattern = re.compile(rf"^(\s*)(?:import|from) {module}\b", re.M)
+    users = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            if found := pattern.findall(path.read_text(encoding="utf-8")):
+                users[path.relative_to(ROOT).as_posix()] = found
+    assert list(users) == [only]
+    assert all(users[only]), f"{only} imports {module} at its top"
+
+
+def test_the_photo_extra_is_what_detection_names_and_what_tests_need():
+    extras = pyproject()["optional-dependencies"]
+    assert extras["photo"] == ["mediapipe"]
+    assert "mediapipe" in extras["test"]
+    detection = (ROOT / "engines" / "detection.py").read_text(encoding="utf-8")
+    assert 'pip install -e ".[photo]"' in detection
 
 
 def test_readme_names_every_script_and_both_commands(readme):

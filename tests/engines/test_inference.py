@@ -12,12 +12,11 @@ from data.contract import compose, hide
 from data.transforms import to_tensor, to_uint8
 from engines.inference import (
     Deoccluder,
-    choose_window,
     load_deoccluder,
     newest_checkpoint,
     resolve_device,
-    shrink,
 )
+from engines.photo_window import choose_window, shrink
 
 SIZE = 64
 SHAPES = [(64, 64), (256, 256), (37, 37), (300, 200), (200, 300), (480, 90), (50, 70), (9, 300)]

@@ -1,0 +1,193 @@
+"""Time per photo by stage: detect, align, segment, inpaint, paste.
+
+    python benchmarks/photo.py --photos DIR --checkpoint A.safetensors --segmenter B.safetensors
+    python benchmarks/photo.py --size 256 --run Reconstruction --segmenter-run UNet UNetLight
+
+Without weights the networks are built untrained: as fast as trained ones, but their masks mean
+nothing, so the lower half of each face stands in for the mask. Without photos, built-in faces on
+plain pictures stand in for them. The first photo is restored once before the clock runs.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import models
+from data.builtin_faces import render_face
+from data.transforms import list_images, load_image
+from engines.config import load_config
+from engines.detection import FaceDetector
+from engines.inference import Deoccluder, load_deoccluder, resolve_device
+from engines.restoration import STAGES
+from engines.run_folder import write_text
+from engines.runtime import device_name
+from engines.table_writers import to_markdown
+from engines.tables import Cell, Table
+
+CANVAS, FACE = (960, 1280), 400  # pixels: a stand-in photo and its face's square
+
+
+@dataclass
+class PhotoCase:
+    """What was measured of one pair of networks; seconds, one a photo and stage."""
+
+    name: str
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {s: [] for s in STAGES})
+    faces: list[int] = field(default_factory=list)
+    restored: int = 0
+
+    def totals(self) -> list[float]:
+        return [sum(stages) for stages in zip(*self.seconds.values(), strict=True)]
+
+
+class LowerHalf(nn.Module):
+    """An untrained segmenter at work, and a mask over the lower half of the face."""
+
+    def __init__(self, segmenter: nn.Module) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, occluded: Tensor) -> Tensor:
+        logits = torch.full_like(self.segmenter(occluded), -9)
+        height, width = logits.shape[-2:]
+        logits[..., height * 5 // 8 : height * 15 // 16, width // 4 : width * 3 // 4] = 9
+        return logits
+
+
+def measure_photos(
+    deoccluder: Deoccluder, photos: Iterable[np.ndarray], name: str, warm_up: bool = True
+) -> PhotoCase:
+    """Restore each photo, uint8 (H, W, 3), once. Raises ValueError without photos."""
+    case = PhotoCase(name)
+    for photo in photos:
+        if warm_up:
+            deoccluder.restore(photo)
+            warm_up = False
+        result = deoccluder.restore(photo)
+        for stage, seconds in result.seconds.items():
+            case.seconds[stage].append(seconds)
+        case.faces.append(len(result.faces))
+        case.restored += result.changed
+    if not case.faces:
+        raise ValueError("photos: none to measure")
+    return case
+
+
+def stand_ins(count: int) -> Iterator[np.ndarray]:
+    """Built-in faces, each on a plain picture."""
+    for index in range(count):
+        photo = np.full((*CANVAS, 3), 120 + index % 50, np.uint8)
+        top, left = 200, 300 + 20 * (index % 10)
+        photo[top : top + FACE, left : left + FACE] = render_face(index, FACE)
+        yield photo
+
+
+def untrained(run: str, segmenter_run: str, size: int, **options) -> Deoccluder:
+    """The networks of two runs with random weights."""
+    networks = []
+    for name, task, create in (
+        (run, "inpainting", models.create_inpainter),
+        (segmenter_run, "segmentation", models.create_segmenter),
+    ):
+        config = load_config(name, task=task)
+        choice = config.model_options()
+        if "pretrained" in choice:
+            choice["pretrained"] = False
+        networks.append(create(config.model.name, **choice).eval())
+    return Deoccluder(networks[0], size, LowerHalf(networks[1]), **options)
+
+
+def photo_table(cases: list[PhotoCase]) -> Table:
+    """Median milliseconds by stage, and of the whole with its 90th percentile."""
+    columns = ["networks", *STAGES, "total", "90 % below", "faces", "photos restored"]
+    rows = []
+    for case in cases:
+        spent = [median(case.seconds[stage]) for stage in STAGES]
+        totals = case.totals()
+        spent += [median(totals), float(np.percentile(totals, 90))]
+        texts = [case.name, *(f"{1000 * seconds:.0f}" for seconds in spent)]
+        texts += [str(sum(case.faces)), f"{case.restored} of {len(totals)}"]
+        rows.append([Cell(text) for text in texts])
+    return Table("Milliseconds per photo, medians", columns, rows)
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--photos", type=Path, metavar="DIR", help="default: built-in faces on plain pictures")
+    add("--count", type=int, default=20, help="photos, at most (default: 20)")
+    add("--checkpoint", type=Path, help="an inpainter's weights")
+    add("--segmenter", type=Path, nargs="+", help="segmenters' weights, with --checkpoint")
+    add("--run", default="Reconstruction", help="inpainter to build untrained")
+    add("--segmenter-run", nargs="+", default=["UNet"], help="segmenters to build untrained")
+    add("--size", type=int, default=256, help="px, of untrained networks (default: 256)")
+    add("--landmarker", type=Path, help="MediaPipe's model file (default: downloaded once)")
+    add("--large-faces", action="store_true", help="do not look for faces below a tenth of a photo")
+    add("--threads", type=int, help="of PyTorch on the CPU (default: PyTorch's choice)")
+    add("--device", default="auto")
+    add("--markdown", type=Path, help="write the table here too")
+    return parser.parse_args(argv)
+
+
+def measure(arguments: argparse.Namespace) -> list[PhotoCase]:
+    """One case for each segmenter."""
+    cases = []
+    with FaceDetector(arguments.landmarker, small_faces=not arguments.large_faces) as detector:
+        options = {"device": arguments.device, "detector": detector}
+        for name in arguments.segmenter if arguments.checkpoint else arguments.segmenter_run:
+            if arguments.checkpoint:
+                deoccluder = load_deoccluder(arguments.checkpoint, segmenter=name, **options)
+                name = f"{arguments.checkpoint.parent.parent.name} + {name.parent.parent.name}"
+            else:
+                deoccluder = untrained(arguments.run, name, arguments.size, **options)
+                name = f"{arguments.run} + {name}, {arguments.size} px"
+            photos = _photos(arguments)
+            cases.append(measure_photos(deoccluder, tqdm(photos, desc=name, leave=False), name))
+    return cases
+
+
+def _photos(arguments: argparse.Namespace) -> Iterator[np.ndarray]:
+    if arguments.photos is None:
+        return stand_ins(arguments.count)
+    return (load_image(path) for path in list_images(arguments.photos)[: arguments.count])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code: 0, or 1 with a line on what is wrong."""
+    arguments = parse_arguments(argv)
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    try:
+        if (arguments.checkpoint is None) != (arguments.segmenter is None):
+            raise ValueError("--checkpoint and --segmenter go together")
+        cases = measure(arguments)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    where = (
+        "built-in faces" if arguments.photos is None else f"photos from {arguments.photos.name}/"
+    )
+    line = (
+        f"{device_name(resolve_device(arguments.device))}, {torch.get_num_threads()} threads, "
+        f"PyTorch {torch.__version__}, {where}"
+    )
+    text = to_markdown([photo_table(cases)], "Time per photo", [line])
+    print(text)
+    if arguments.markdown:
+        write_text(arguments.markdown, text)
+    return 0
+
+
+if __name__ == "__main__":
+    if code := main():  # no SystemExit on success: Spyder would show it as an error
+        sys.exit(code)

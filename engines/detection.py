@@ -1,0 +1,105 @@
+"""Faces in a photo and where their features are: MediaPipe, else OpenCV, else the whole picture."""
+
+from pathlib import Path
+
+import numpy as np
+
+from engines.face import Face, whole_picture
+from engines.haar_faces import HaarFaces
+from engines.landmarker import LandmarkerError, landmarker_file
+from engines.mediapipe_faces import SURE, MediaPipeFaces
+
+__all__ = ["KINDS", "Face", "FaceDetector"]
+
+KINDS = ("mediapipe", "haar", "whole")
+NO_FACE = "no face found"
+EXTRA = 'pip install -e ".[photo]"'
+
+
+class FaceDetector:
+    """Finds faces by the first of `kinds` that finds any, and says which one that was.
+
+    Parameters
+    ----------
+    landmarker : MediaPipe's model file; None: the cached one, downloaded once.
+    max_faces : the largest ones are kept.
+    kinds : some of KINDS, asked in this order.
+    template : how "whole" takes the picture's centred square to be aligned.
+    small_faces : also look for faces below a tenth of the picture, at about 0.1 s a photo.
+
+    Raises FileNotFoundError or LandmarkerError for a given `landmarker` that is not the model.
+    """
+
+    def __init__(
+        self,
+        landmarker: str | Path | None = None,
+        max_faces: int = 16,
+        kinds: tuple[str, ...] = KINDS,
+        template: str = "ffhq",
+        small_faces: bool = True,
+    ) -> None:
+        unknown = sorted(set(kinds) - set(KINDS))
+        if unknown or not kinds:
+            raise ValueError(f"kinds: unknown {unknown}; valid: {', '.join(KINDS)}")
+        if max_faces < 1:
+            raise ValueError(f"max_faces: must be at least 1, found {max_faces}")
+        self.max_faces, self.kinds, self.template = max_faces, kinds, template
+        self.small_faces = small_faces
+        if landmarker is not None and "mediapipe" in kinds:
+            landmarker = landmarker_file(landmarker)
+        self.landmarker = landmarker
+        self._mediapipe: MediaPipeFaces | None = None
+        self._haar: HaarFaces | None = None
+        self._missing: str | None = None  # why there is no MediaPipe
+
+    def detect(self, image: np.ndarray) -> tuple[list[Face], list[str]]:
+        """Faces of a photo uint8 (H, W, 3), the largest first, and what to tell the user."""
+        notices: list[str] = []
+        for kind in self.kinds:
+            faces = getattr(self, f"_by_{kind}")(image, notices)
+            if faces:
+                return faces, notices
+        return [], [*notices, NO_FACE]
+
+    def close(self) -> None:
+        """Let go of the native library; the next `detect` opens it anew."""
+        if self._mediapipe is not None:
+            self._mediapipe.close()
+            self._mediapipe = None
+
+    def __enter__(self) -> "FaceDetector":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _by_mediapipe(self, image: np.ndarray, notices: list[str]) -> list[Face]:
+        if self._mediapipe is None and self._missing is None:
+            try:
+                self._mediapipe = MediaPipeFaces(self.landmarker, self.max_faces, self.small_faces)
+            except ImportError as error:
+                self._missing = f"MediaPipe is not installed ({error}); get it with {EXTRA}"
+            except LandmarkerError as error:
+                self._missing = f"MediaPipe is not used: {error}"
+            if self._missing:
+                notices.append(self._missing)
+        if self._mediapipe is None:
+            return []
+        faces = self._mediapipe.detect(image)
+        if any(face.score < SURE for face in faces):
+            notices.append("MediaPipe found a face only with low confidence: check the result")
+        return faces
+
+    def _by_haar(self, image: np.ndarray, notices: list[str]) -> list[Face]:
+        self._haar = self._haar or HaarFaces(self.max_faces)
+        faces = self._haar.detect(image)
+        if faces:
+            notices.append(
+                f"{len(faces)} face{'s' * (len(faces) > 1)} found by OpenCV's Haar cascade, not "
+                "by MediaPipe: placed less exactly, turned or covered faces are overlooked"
+            )
+        return faces
+
+    def _by_whole(self, image: np.ndarray, notices: list[str]) -> list[Face]:
+        notices.append("no face found: the picture's centred square is taken for one aligned face")
+        return [whole_picture(image.shape[:2], self.template)]

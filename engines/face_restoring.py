@@ -1,0 +1,314 @@
+"""Restoring the faces of one photo: find the mask, align, redraw, put back.
+
+`engines.inference.Deoccluder.restore` is the way in; this file holds its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from data.contract import compose, hide
+from data.transforms import to_tensor, to_uint8
+from engines.alignment_window import AlignedWindow, Box, alignment_matrix, landmarks_under
+from engines.blend import feather_weight, match_surroundings, paste
+from engines.face import Face
+from engines.hole_mask import DILATION, distance_to, hole_mask
+from engines.restoration import FaceResult, Restoration
+
+if TYPE_CHECKING:
+    from engines.face_tracker import FaceTracker
+    from engines.inference import Deoccluder
+
+CHUNK = 8  # faces a network sees at once
+NOTHING_LEFT = 0.95  # share of a face's square above which nothing is left to restore it from
+BORDER = 0.1  # of the mask's extent: what "poisson" sees around it
+
+
+class Settings(NamedTuple):
+    """How a photo is restored; the meaning is that of `Deoccluder.restore`'s arguments."""
+
+    dilate: float | None = None
+    blend: str = "feather"
+    uncertainty: bool = False
+
+
+class Found(NamedTuple):
+    """What covers a face, before dilation: mask uint8 {0, 1} over `box` of the photo."""
+
+    face: Face
+    mask: np.ndarray
+    box: Box
+
+
+@dataclass
+class FaceWork:
+    """A face on its way: its window, and over `window.box` the mask and the blending weight."""
+
+    face: Face
+    window: AlignedWindow
+    mask: np.ndarray
+    weight: np.ndarray
+    ratio: float
+    notices: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.ratio > NOTHING_LEFT:
+            self.notices.append(
+                f"the mask covers {self.ratio:.0%} of this face's square: nothing is left to "
+                "restore it from"
+            )
+
+    @property
+    def todo(self) -> bool:
+        return 0 < self.ratio <= NOTHING_LEFT
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        top, left, bottom, right = self.window.box
+        return np.s_[top:bottom, left:right]
+
+
+def find_masks(
+    deoccluder: Deoccluder,
+    image: np.ndarray,
+    faces: list[Face],
+    result: Restoration,
+    tracker: FaceTracker | None,
+) -> list[Found]:
+    """Let the segmenter mark what covers each face."""
+    with result.timing("align"):
+        windows = [_open(deoccluder, face, image, (), result, "segmenter") for face in faces]
+        faces = [face for face, window in zip(faces, windows, strict=True) if window]
+        windows = [window for window in windows if window]
+        crops = [window.crop(image)[0] for window in windows]
+    with result.timing("segment"):
+        probabilities = []
+        for start in range(0, len(crops), CHUNK):
+            seen = to_tensor(np.stack(crops[start : start + CHUNK]))
+            probabilities += list(deoccluder.find_mask(seen)[:, 0].cpu().numpy())
+        if tracker is not None:
+            probabilities = tracker.smooth_probabilities(faces, probabilities)
+        return [
+            Found(face, hole_mask(probability, window), window.box)
+            for face, window, probability in zip(faces, windows, probabilities, strict=True)
+        ]
+
+
+def _open(
+    deoccluder: Deoccluder,
+    face: Face,
+    image: np.ndarray,
+    hidden: Collection[str],
+    result: Restoration,
+    network: str = "inpainter",
+) -> AlignedWindow | None:
+    """The face's window for one of the networks; None, with a notice, when there is none."""
+    size, template = {
+        "inpainter": (deoccluder.size, deoccluder.template),
+        "segmenter": (deoccluder.segmenter_size, deoccluder.segmenter_template),
+    }[network]
+    try:
+        matrix = alignment_matrix(face.points, size, template, deoccluder.alignment, hidden)
+        return AlignedWindow(matrix, size, image.shape[:2])
+    except ValueError as error:
+        result.notices.append(f"a face was left out: {error}")
+        return None
+
+
+def settle_found(
+    deoccluder: Deoccluder,
+    image: np.ndarray,
+    found: list[Found],
+    settings: Settings,
+    result: Restoration,
+) -> list[FaceWork]:
+    """Dilated masks and blending weights in the inpainter's windows, the largest face last."""
+    works = []
+    for face, mask, box in found:
+        hidden = landmarks_under(mask, face.points, box[:2])
+        window = _open(deoccluder, face, image, hidden, result)
+        if window is None:
+            continue
+        radius = DILATION * window.side if settings.dilate is None else settings.dilate
+        depth = window.depth(window.box)
+        inside = depth > 0
+        core = _move(mask, box, window.box) * inside
+        distance = distance_to(core)
+        wide = ((distance <= radius) & inside).astype(np.uint8)
+        weight = wide.astype(np.float32)
+        if settings.blend == "feather":
+            weight *= feather_weight(distance, depth, radius)
+        work = FaceWork(face, window, wide, weight, _share(wide, inside))
+        if not wide.any():
+            work.notices.append("nothing was found that covers this face")
+        works.append(work)
+    return sorted(works, key=lambda work: work.window.side)
+
+
+def settle_given(
+    deoccluder: Deoccluder,
+    image: np.ndarray,
+    faces: list[Face],
+    mask: np.ndarray,
+    core: np.ndarray,
+    settings: Settings,
+    result: Restoration,
+) -> list[FaceWork]:
+    """Each face's part of a given mask, the largest face last.
+
+    Shape: mask, dilated, and core, as given: uint8 (H, W).
+    """
+    works = []
+    for face in faces:
+        window = _open(deoccluder, face, image, landmarks_under(core, face.points), result)
+        if window is None:
+            continue
+        top, left, bottom, right = window.box
+        part = np.s_[top:bottom, left:right]
+        inside = window.depth(window.box) > 0
+        own = mask[part] * inside
+        weight = own.astype(np.float32)
+        if settings.blend == "feather" and settings.dilate:
+            distance = distance_to(core[part])
+            weight *= feather_weight(distance, np.full_like(distance, np.inf), settings.dilate)
+        work = FaceWork(face, window, own, weight, _share(own, inside))
+        if not own.any():
+            work.notices.append("the mask does not touch this face")
+        works.append(work)
+    return sorted(works, key=lambda work: work.window.side)
+
+
+def _share(mask: np.ndarray, inside: np.ndarray) -> float:
+    return float(mask.sum() / max(1, inside.sum()))
+
+
+def _move(mask: np.ndarray, box: Box, target: Box) -> np.ndarray:
+    """The mask over `box` as one over `target`; nothing is marked where they do not overlap."""
+    moved = np.zeros((target[2] - target[0], target[3] - target[1]), np.uint8)
+    top, left = max(box[0], target[0]), max(box[1], target[1])
+    bottom, right = min(box[2], target[2]), min(box[3], target[3])
+    if bottom > top and right > left:
+        part = mask[top - box[0] : bottom - box[0], left - box[1] : right - box[1]]
+        moved[top - target[0] : bottom - target[0], left - target[1] : right - target[1]] = part
+    return moved
+
+
+def redraw(
+    deoccluder: Deoccluder,
+    image: np.ndarray,
+    works: list[FaceWork],
+    settings: Settings,
+    result: Restoration,
+    hidden: np.ndarray | None = None,
+) -> None:
+    """Inpaint every face that has a mask and put it into `result`, one after the other.
+
+    `hidden`: uint8 (H, W), what no inpainter may see; by default all faces' masks together.
+    """
+    if hidden is None:
+        hidden = np.zeros(image.shape[:2], np.uint8)
+        for work in works:
+            if work.todo:
+                hidden[work.part] |= work.mask
+    for start in range(0, len(works), CHUNK):
+        chunk = works[start : start + CHUNK]
+        with result.timing("align"):
+            views = [work.window.crop(image)[0] for work in chunk]
+            crops = [
+                work.window.crop(image, hidden)
+                if work.todo
+                else (view, np.zeros_like(view[..., 0]))
+                for work, view in zip(chunk, views, strict=True)
+            ]
+        with result.timing("inpaint"):
+            predictions, doubts = _predict(deoccluder, crops, settings.uncertainty)
+        with result.timing("paste"):
+            for work, view, crop, prediction, doubt in zip(
+                chunk, views, crops, predictions, doubts, strict=True
+            ):
+                known, hole = (to_tensor(array)[None] for array in crop)
+                composed = compose(prediction[None], known, hole)[0]
+                if work.todo:
+                    drawn = prediction if settings.blend == "poisson" else composed
+                    _put_back(work, drawn, doubt, image, hidden, settings, result)
+                after = np.where(crop[1][..., None] > 0, to_uint8(composed), view)
+                result.faces.append(
+                    FaceResult(
+                        work.face, view, crop[1], after, work.ratio, work.window.matrix,
+                        work.notices, work.todo,
+                    )
+                )  # fmt: skip
+
+
+def _no_hole(view: np.ndarray) -> np.ndarray:
+    return np.zeros(view.shape[:2], np.uint8)
+
+
+def _predict(deoccluder: Deoccluder, crops: list, mirror: bool) -> tuple[torch.Tensor, np.ndarray]:
+    """Predictions (N, 3, S, S) of the crops with a hole, and how far the mirrored ones differ."""
+    known = to_tensor(np.stack([crop for crop, _ in crops]))
+    holes = to_tensor(np.stack([hole for _, hole in crops]))
+    todo = holes.flatten(1).any(1)
+    predictions, doubts = known.clone(), torch.zeros_like(holes[:, 0])
+    if todo.any():
+        occluded, hole = hide(known, holes, deoccluder.fill)[todo], holes[todo]
+        predictions[todo] = predict(deoccluder, occluded, hole)
+        if mirror:
+            mirrored = predict(deoccluder, occluded.flip(-1), hole.flip(-1)).flip(-1)
+            doubts[todo] = (predictions[todo] - mirrored).abs().mean(1)
+    return predictions, doubts.numpy()
+
+
+def predict(deoccluder: Deoccluder, occluded: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+    """The prediction on the CPU in [0, 1]. ValueError when it is not finite."""
+    prediction = deoccluder.restore_batch(occluded, hole).cpu()
+    if not prediction.isfinite().all():
+        raise ValueError("the inpainter's prediction holds values that are not finite")
+    return prediction.clamp(0, 1)
+
+
+def _put_back(
+    work: FaceWork,
+    drawn: torch.Tensor,
+    doubt: np.ndarray,
+    image: np.ndarray,
+    hidden: np.ndarray,
+    settings: Settings,
+    result: Restoration,
+) -> None:
+    """Paste one face into the photo, working only on the rows and columns its mask spans."""
+    inner, box = _around_mask(work, BORDER if settings.blend == "poisson" else 0)
+    outer = np.s_[box[0] : box[2], box[1] : box[3]]
+    mask = work.mask[inner]
+    redrawn = work.window.spread(np.ascontiguousarray(drawn.movedim(0, -1).numpy()), box)
+    if settings.blend == "poisson":
+        known = (1 - hidden[outer]) * (work.window.depth(box) > 0)
+        matched = match_surroundings(image[outer], redrawn, mask, known.astype(np.uint8))
+        if matched is None:
+            work.notices.append("no known pixels around the mask: pasted without blending")
+        else:
+            redrawn = matched
+    paste(result.restored[outer], redrawn, mask, work.weight[inner])
+    result.mask[outer] |= mask
+    if result.uncertainty is not None:
+        hole = mask.astype(bool)
+        result.uncertainty[outer][hole] = work.window.spread(doubt, box).clip(0, 1)[hole]
+
+
+def _around_mask(work: FaceWork, border: float) -> tuple[tuple[slice, slice], Box]:
+    """The mask's bounding box with a border, as slices of the window's box and in the photo."""
+    slices, limits = [], []
+    for axis, start in ((1, work.window.box[0]), (0, work.window.box[1])):
+        marked = np.flatnonzero(work.mask.any(axis))
+        extra = int(np.ceil(border * (marked[-1] + 1 - marked[0]))) + 2 * (border > 0)
+        low = max(0, marked[0] - extra)
+        high = min(work.mask.shape[1 - axis], marked[-1] + 1 + extra)
+        slices.append(slice(low, high))
+        limits.append((int(start + low), int(start + high)))
+    (top, bottom), (left, right) = limits
+    return (slices[0], slices[1]), (top, left, bottom, right)

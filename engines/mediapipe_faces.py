@@ -1,0 +1,190 @@
+"""MediaPipe's Face Landmarker, asked until it finds the faces: small, cut off, turned, unsure."""
+
+import math
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data.alignment import invert
+from engines.face import Face, add_new
+from engines.landmarker import landmarker_file
+
+# Of the 478 landmarks: the two irises, the nose tip, the corners of the mouth, the chin.
+INDICES = {
+    "left_eye": 468,
+    "right_eye": 473,
+    "nose_tip": 1,
+    "left_mouth": 61,
+    "right_mouth": 291,
+    "chin": 152,
+}
+LONGEST = 1280  # pixels; a longer photo is reduced, the model itself works at 256
+SURE, UNSURE = 0.5, 0.2  # the confidences asked for
+# Faces below a tenth of the picture's longer side are overlooked, so overlapping tiles are looked
+# at too, 1.5 / n of it wide; tiles below SMALLEST_TILE pixels show nothing new.
+TILINGS, FINE_TILING = (4, 8), 16
+SMALLEST_TILE = 100
+# A face that fills the picture, or leaves it, is found with a border of this share around it.
+PADDINGS = (0.25, 0.5)
+
+View = tuple[np.ndarray, np.ndarray]  # a picture, and the map from the photo to it, (2, 3)
+
+
+class MediaPipeFaces:
+    """One Face Landmarker, kept for many photos.
+
+    `model` as in `engines.landmarker.landmarker_file`, whose errors it raises; ImportError without
+    mediapipe, before anything is downloaded.
+    """
+
+    def __init__(
+        self, model: str | Path | None, max_faces: int = 16, small_faces: bool = True
+    ) -> None:
+        import mediapipe
+
+        self._mediapipe = mediapipe
+        self.model = landmarker_file(model)
+        self.max_faces, self.small_faces = max_faces, small_faces
+        self._landmarkers: dict = {}  # confidence -> FaceLandmarker
+        # Left open until the interpreter ends, they would complain on the error stream.
+        self._finalizer = weakref.finalize(self, _close_all, self._landmarkers)
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Faces of a photo uint8 (H, W, 3), the largest first; `score` is the confidence asked."""
+        whole = _reduced(image)
+        faces = add_new([], self._ask(whole, SURE))
+        if self.small_faces:
+            for count in TILINGS:
+                faces = add_new(faces, self._ask_tiles(image, count))
+        if not faces:
+            faces = self._insist(image, whole)
+        return sorted(faces, key=lambda face: -face.box[2] * face.box[3])[: self.max_faces]
+
+    def _insist(self, image: np.ndarray, whole: View) -> list[Face]:
+        """Other views, one after the other, until one shows a face."""
+        padded = [_padded(whole, share) for share in PADDINGS]
+        for view in (*padded, *(_turned(whole, turns) for turns in (1, 3))):
+            if faces := add_new([], self._ask(view, SURE)):
+                return faces
+        if self.small_faces and (faces := add_new([], self._ask_tiles(image, FINE_TILING))):
+            return faces
+        for view in (*padded, whole):
+            if faces := add_new([], self._ask(view, UNSURE)):
+                return faces
+        return []
+
+    def close(self) -> None:
+        _close_all(self._landmarkers)
+
+    def _ask_tiles(self, image: np.ndarray, count: int) -> list[Face]:
+        height, width = image.shape[:2]
+        side = round(1.5 * max(height, width) / count)
+        if side < SMALLEST_TILE:
+            return []
+        found = []
+        for top in _starts(height, side):
+            for left in _starts(width, side):
+                tile = image[top : top + side, left : left + side]
+                found += self._ask((tile, np.array([[1.0, 0, -left], [0, 1, -top]])), SURE)
+        return found
+
+    def _ask(self, view: View, confidence: float) -> list[Face]:
+        """Faces of a view, in the photo's pixels."""
+        picture, matrix = view
+        if confidence not in self._landmarkers:
+            self._landmarkers[confidence] = self._open(confidence)
+        answer = self._landmarkers[confidence].detect(self._picture(picture))
+        size, back = (picture.shape[1], picture.shape[0]), invert(matrix)
+        faces = []
+        for marks in answer.face_landmarks:
+            places = np.array([(mark.x, mark.y) for mark in marks]) * size
+            places = places @ back[:, :2].T + back[:, 2]
+            (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
+            points = {name: tuple(places[i].tolist()) for name, i in INDICES.items()}
+            box = (left, top, right - left, bottom - top)
+            if np.isfinite(places).all() and min(box[2:]) > 1:
+                faces.append(Face(box, points, "mediapipe", confidence))
+        return faces
+
+    def _picture(self, picture: np.ndarray):
+        return self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
+        )
+
+    def _open(self, confidence: float):
+        from mediapipe.tasks.python import BaseOptions
+        from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
+
+        options = FaceLandmarkerOptions(
+            # Handed over as bytes: MediaPipe cannot open every path on Windows.
+            base_options=BaseOptions(model_asset_buffer=self.model.read_bytes()),
+            num_faces=self.max_faces,
+            min_face_detection_confidence=confidence,
+            min_face_presence_confidence=confidence,
+        )
+        with quiet_stderr():  # it writes of its delegates when it starts
+            landmarker = FaceLandmarker.create_from_options(options)
+            landmarker.detect(self._picture(np.zeros((32, 32, 3), np.uint8)))
+        return landmarker
+
+
+def _close_all(landmarkers: dict) -> None:
+    while landmarkers:
+        landmarkers.popitem()[1].close()
+
+
+def _reduced(image: np.ndarray) -> View:
+    height, width = image.shape[:2]
+    scale = LONGEST / max(height, width)
+    if scale >= 1:
+        return image, np.eye(2, 3)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return picture, np.array([[size[0] / width, 0, 0], [0, size[1] / height, 0]])
+
+
+def _padded(view: View, share: float) -> View:
+    picture, matrix = view
+    border = round(max(picture.shape[:2]) * share)
+    wide = cv2.copyMakeBorder(picture, *[border] * 4, cv2.BORDER_CONSTANT)
+    return wide, matrix + np.array([[0, 0, border], [0, 0, border]])
+
+
+def _turned(view: View, turns: int) -> View:
+    """A picture turned by 1 or 3 quarters, counterclockwise."""
+    picture, matrix = view
+    height, width = picture.shape[:2]
+    turn = {1: [[0, 1, 0], [-1, 0, width]], 3: [[0, -1, height], [1, 0, 0]]}[turns]
+    full = np.vstack([matrix, [0, 0, 1]])
+    return np.rot90(picture, turns), np.array(turn, np.float64) @ full
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where tiles of `side` begin so that they cover `length` and overlap by a third or more."""
+    if length <= side:
+        return [0]
+    count = math.ceil((length - side) / (side * 2 / 3)) + 1
+    return [round(i * (length - side) / (count - 1)) for i in range(count)]
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep what native code writes to the error stream away from the user."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # no console at all, as under pythonw
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -1,0 +1,204 @@
+"""Faces in photos: MediaPipe where it is at hand, Haar, the whole picture; sizes and notices."""
+
+import subprocess
+import sys
+import urllib.error
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from data.alignment import LANDMARKS, template_points
+from data.builtin_faces import landmarks, render_face
+from data.transforms import list_images, load_image
+from engines import detection
+from engines.detection import FaceDetector
+from engines.face import Face
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(real_data):
+    path = real_data.parent / "models" / "face_landmarker.task"
+    if not path.is_file():
+        pytest.skip("the landmarker model is not here")
+    pytest.importorskip("mediapipe")
+    return path
+
+
+@pytest.fixture(scope="module")
+def detector(model):
+    with FaceDetector(model) as detector:
+        yield detector
+
+
+@pytest.fixture(scope="module")
+def portrait(real_data):
+    """An aligned photograph: its landmarks lie near the template's."""
+    return load_image(list_images(real_data / "faces256" / "test")[0])
+
+
+def on_canvas(face, width, height, places):
+    """Copies of a face of (left, top, side) on a plain picture."""
+    canvas = np.full((height, width, 3), (120, 140, 160), np.uint8)
+    for left, top, side in places:
+        method = cv2.INTER_AREA if side < face.shape[0] else cv2.INTER_CUBIC
+        canvas[top : top + side, left : left + side] = cv2.resize(
+            face, (side, side), interpolation=method
+        )
+    return canvas
+
+
+def distance(points, expected):
+    """Mean distance of the eyes and mouth corners."""
+    names = [name for name in LANDMARKS if "eye" in name or "mouth" in name]
+    return np.mean([np.hypot(*np.subtract(points[name], expected[name])) for name in names])
+
+
+def test_mediapipe_landmarks_fit_the_template(detector, portrait):
+    faces, notices = detector.detect(portrait)
+    (face,) = faces
+    assert notices == []
+    assert face.source == "mediapipe"
+    assert set(face.points) == set(LANDMARKS)
+    assert distance(face.points, template_points("ffhq", 256)) < 10
+    assert face.points["left_eye"][0] < face.points["right_eye"][0]
+
+
+@pytest.mark.parametrize("side", [60, 300, 4000])
+def test_faces_from_30_to_4000_pixels_are_found(detector, portrait, side):
+    """A face is half as high as its aligned square."""
+    width, height = (1000, 700) if side < 4000 else (4000, 4000)
+    left, top = (500, 300) if side < 4000 else (0, 0)
+    faces, _ = detector.detect(on_canvas(portrait, width, height, [(left, top, side)]))
+    (face,) = faces
+    expected = {name: (x + left, y + top) for name, (x, y) in template_points("ffhq", side).items()}
+    assert distance(face.points, expected) < 0.05 * side
+
+
+def test_several_faces_each_once_the_largest_first(detector, portrait):
+    places = [(40, 300, 100), (300, 200, 300), (700, 100, 200)]
+    faces, _ = detector.detect(on_canvas(portrait, 1000, 700, places))
+    centres = [(face.points["left_eye"][0], face.points["left_eye"][1]) for face in faces]
+    assert len(faces) == 3
+    for (x, y), (left, top, side) in zip(centres, [places[i] for i in (1, 2, 0)], strict=True):
+        assert left < x < left + side
+        assert top < y < top + side
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_turned_photo_keeps_left_and_right(detector, portrait, turns):
+    faces, _ = detector.detect(np.ascontiguousarray(np.rot90(portrait, turns)))
+    (face,) = faces
+    upright = {
+        name: (256 - y, x) if turns == 1 else (y, 256 - x) for name, (x, y) in face.points.items()
+    }
+    assert distance(upright, template_points("ffhq", 256)) < 10
+
+
+def test_a_face_that_fills_the_picture_is_found(detector, portrait):
+    tight = np.ascontiguousarray(portrait[70:215, 60:195])
+    faces, _ = detector.detect(tight)
+    expected = {name: (x - 60, y - 70) for name, (x, y) in template_points("ffhq", 256).items()}
+    assert distance(faces[0].points, expected) < 10
+
+
+def test_masked_people_are_found(detector, real_data):
+    """81 of the 90 photographs with confidence, 2 without; every sixth is looked at here."""
+    photos = list_images(real_data / "wild_masked")[::6]
+    found = [detector.detect(load_image(path))[0][0].source for path in photos]
+    assert found.count("mediapipe") >= len(found) - 2
+
+
+def test_the_detector_says_nothing_on_its_own(model):
+    """Neither when it starts nor when the interpreter ends with it open."""
+    code = (
+        "import sys, numpy as np; from engines.detection import FaceDetector\n"
+        "d = FaceDetector(sys.argv[1]); d.detect(np.zeros((300, 300, 3), np.uint8))\n"
+        "print('done', file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert (done.stdout, done.stderr) == ("", "done\n")
+
+
+def test_closed_and_used_again(model, portrait):
+    detector = FaceDetector(model)
+    first, _ = detector.detect(portrait)
+    detector.close()
+    detector.close()
+    assert detector.detect(portrait)[0] == first
+    detector.close()
+
+
+def test_importing_does_not_load_mediapipe():
+    code = "import sys, engines.inference; print('mediapipe' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_without_mediapipe_haar_goes_on_and_the_extra_is_named(monkeypatch, tmp_path):
+    file = tmp_path / "model.task"
+    file.touch()
+    monkeypatch.setattr(detection, "landmarker_file", lambda path: file)
+    monkeypatch.setitem(sys.modules, "mediapipe", None)  # importing it raises ImportError
+    detector = FaceDetector(file)
+    faces, notices = detector.detect(render_face(1, 256))
+    assert [face.source for face in faces] == ["haar"]
+    assert 'pip install -e ".[photo]"' in notices[0]
+    assert "Haar" in notices[1]
+    _, again = detector.detect(render_face(1, 256))
+    assert len(again) == 1  # the missing package is said once
+
+
+def test_without_the_model_haar_goes_on_and_says_why(monkeypatch, tmp_path):
+    pytest.importorskip("mediapipe")
+
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    faces, notices = FaceDetector().detect(render_face(1, 256))
+    assert faces[0].source == "haar"
+    assert "no route to host" in notices[0]
+    assert "--landmarker" in notices[0]
+
+
+def test_haar_finds_built_in_faces_where_they_are():
+    detector, errors = FaceDetector(kinds=("haar",)), []
+    for index in range(12):
+        faces, _ = detector.detect(render_face(index, 256))
+        if faces:
+            truth = landmarks(index)
+            errors += [
+                np.hypot(*np.subtract(faces[0].points[name], truth[name]))
+                for name in ("left_eye", "right_eye")
+            ]
+    assert len(errors) >= 16
+    assert np.median(errors) < 8
+
+
+def test_no_face_is_the_whole_picture_and_said():
+    grey = np.full((200, 300, 3), 128, np.uint8)
+    faces, notices = FaceDetector(kinds=("haar", "whole"), template="celeba").detect(grey)
+    (face,) = faces
+    assert (face.source, face.box) == ("whole", (50, 0, 200, 200))
+    assert face.points["left_eye"] == pytest.approx((50 + 0.39 * 200, 0.512 * 200), abs=3)
+    assert "no face found" in notices[0]
+    assert FaceDetector(kinds=("haar",)).detect(grey) == ([], ["no face found"])
+
+
+def test_bad_options_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"yolo.*mediapipe, haar, whole"):
+        FaceDetector(kinds=("yolo",))
+    with pytest.raises(ValueError, match="max_faces"):
+        FaceDetector(max_faces=0)
+    with pytest.raises(FileNotFoundError, match=r"none\.task"):
+        FaceDetector(tmp_path / "none.task")
+    assert Face._fields == ("box", "points", "source", "score")

@@ -1,0 +1,134 @@
+"""Stand-ins for detectors and networks, and pictures on which their answers are known."""
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from data.builtin_faces import landmarks, render_face
+from engines.checkpoint import save_release
+from engines.detection import Face, whole_picture
+from engines.inference import Deoccluder
+
+GREEN = (0, 255, 0)  # the colour of every occluder here
+
+
+class Constant(nn.Module):
+    """An inpainter that answers one grey level."""
+
+    def __init__(self, level: float = 0.5):
+        super().__init__()
+        self.level = nn.Parameter(torch.tensor(level))
+
+    def forward(self, occluded, mask, features=None):
+        return self.level + torch.zeros_like(occluded)
+
+
+class GreenFinder(nn.Module):
+    """A segmenter that marks pixels of pure green."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(40.0))
+
+    def forward(self, occluded):
+        red, green, blue = occluded.split(1, dim=1)
+        return self.gain * (green - red - blue - 0.5)
+
+
+class Detector:
+    """Answers with what it was made with: faces, or a function of the picture; none is the whole
+    picture, as with the real one."""
+
+    def __init__(self, faces=()):
+        self.faces, self.asked = faces, 0
+
+    def detect(self, image):
+        self.asked += 1
+        faces = self.faces(image) if callable(self.faces) else list(self.faces)
+        if faces:
+            return faces, []
+        return [whole_picture(image.shape[:2])], ["no face found: the whole picture"]
+
+    def close(self):
+        pass
+
+
+def face_at(left: float, top: float, side: float, index: int = 0) -> Face:
+    """The built-in face `index`, drawn at this place."""
+    points = {
+        name: (left + x * side / 256, top + y * side / 256)
+        for name, (x, y) in landmarks(index).items()
+    }
+    return Face((left + side / 5, top + side / 5, side * 0.6, side * 0.7), points, "mediapipe")
+
+
+def draw_photo(shape: tuple[int, int], *faces: Face, covered: bool = True) -> np.ndarray:
+    """uint8 (H, W, 3): a grey gradient with a built-in face for each of `faces`, its nose and mouth
+    under a green bar."""
+    height, width = shape
+    ramp = np.linspace(90, 170, width).astype(np.uint8)
+    photo = np.broadcast_to(ramp[None, :, None], (height, width, 3)).copy()
+    for face in faces:
+        side = round(face.box[2] / 0.6)
+        left, top = round(face.box[0] - side / 5), round(face.box[1] - side / 5)
+        picture = cv2.resize(render_face(0, 256), (side, side), interpolation=cv2.INTER_AREA)
+        if covered:
+            picture[
+                round(side * 0.6) : round(side * 0.8), round(side * 0.3) : round(side * 0.7)
+            ] = GREEN
+        photo[top : top + side, left : left + side] = picture
+    return photo
+
+
+def is_green(picture: np.ndarray) -> np.ndarray:
+    """Where a picture shows the occluder, a lossy codec's traces allowed: bool (H, W)."""
+    red, green, blue = (picture[..., c].astype(int) for c in range(3))
+    return green - np.maximum(red, blue) > 100
+
+
+def stub_deoccluder(detector=None, size=64, level=0.5, **options) -> Deoccluder:
+    options.setdefault("segmenter", GreenFinder())
+    return Deoccluder(Constant(level), size, detector=detector or Detector(), **options)
+
+
+def write_release(path, task: str, name: str, network: nn.Module, **data) -> None:
+    """A weights file as a finished run of this task leaves it, in a folder that says it finished.
+
+    `name` must be in the registry of models when the file is read.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = {"task": task, "model": {"name": name}, "data": {"fill": 1.0} | data}
+    save_release(path, network, {"config": config, "contract": {}, "metrics": {}})
+    (path.parent / "config.yaml").write_text(f"task: {task}\n")
+    (path.parent / "finished.json").write_text("{}")
+
+
+def write_video(path, frames, rate=10.0, codec="mp4v") -> None:
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), rate, (width, height))
+    assert writer.isOpened()
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+
+
+def read_video(path) -> tuple[list[np.ndarray], float]:
+    """Frames as uint8 RGB, and frames a second."""
+    capture = cv2.VideoCapture(str(path))
+    rate, frames = capture.get(cv2.CAP_PROP_FPS), []
+    while (answer := capture.read())[0]:
+        frames.append(cv2.cvtColor(answer[1], cv2.COLOR_BGR2RGB))
+    capture.release()
+    return frames, rate
+
+
+def call(main, capsys, *arguments) -> tuple[int, str]:
+    """The exit code of a command and everything it printed."""
+    code, message = 0, ""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code, message = (1, stop.code) if isinstance(stop.code, str) else (stop.code, "")
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err + message

@@ -1,0 +1,273 @@
+"""Photos as they come: no face, many, tiny, huge, turned, grey, broken. None may end in a wrong
+result, a half-written one or a traceback."""
+
+import csv
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from photo_stubs import (
+    GREEN,
+    Constant,
+    Detector,
+    call,
+    draw_photo,
+    face_at,
+    is_green,
+    stub_deoccluder,
+    write_video,
+)
+from PIL import Image
+
+import deocclude
+
+FACE = face_at(20, 10, 120)
+SHAPE = (150, 170)
+
+
+@pytest.fixture
+def restore(tmp_path, monkeypatch, capsys):
+    """Run the command in an empty folder with stubs; (exit code, what was printed)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(deocclude, "newest_checkpoint", lambda runs, task: tmp_path / task)
+
+    def run(*arguments, faces=(FACE,), **options):
+        monkeypatch.setattr(
+            deocclude, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options)
+        )
+        monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector(faces))
+        code, text = call(deocclude.main, capsys, *arguments)
+        assert "Traceback" not in text
+        return code, text
+
+    return run
+
+
+def pixels(name):
+    with Image.open(name) as image:
+        return np.asarray(image)
+
+
+def save(name, picture, **options):
+    Image.fromarray(picture).save(name, **options)
+
+
+def green_left(restored, photo):
+    """The share of the occluder that is still to be seen."""
+    return (is_green(restored) & is_green(photo)).sum() / is_green(photo).sum()
+
+
+def manifest(path="out/manifest.csv"):
+    with open(path, newline="", encoding="utf-8") as file:
+        return {row["input"]: row for row in csv.DictReader(file)}
+
+
+def test_a_photo_without_a_face_is_taken_as_a_whole_and_that_is_said(restore, tmp_path):
+    photo = draw_photo((150, 150))
+    photo[60:80, 60:100] = GREEN
+    save("whole.png", photo)
+    code, text = restore("whole.png", "-o", "out/", faces=())
+    assert (code, "no face found: the whole picture" in text) == (0, True)
+    assert not is_green(pixels("out/whole.png")).any()
+    row = manifest()["whole.png"]
+    assert (row["faces"], row["detection"], row["status"]) == ("0", "whole", "restored")
+
+
+def test_a_photo_with_nothing_on_its_face_is_reported_and_not_written(restore, tmp_path):
+    save("clean.png", draw_photo(SHAPE, FACE, covered=False))
+    for faces in ((FACE,), ()):
+        code, text = restore("clean.png", "-o", "out/", "--save", "mask,overlay", faces=faces)
+        assert code == 1  # no result was written
+        assert "clean.png: no occluder found: nothing was written" in text
+        assert "0 of 1 photos restored, 0 failed, 1 without an occluder" in text
+        assert [p.name for p in (tmp_path / "out").iterdir()] == ["manifest.csv"]
+        row = manifest()["clean.png"]
+        assert (row["status"], row["output"]) == ("no occluder found", "")
+    save("covered.png", draw_photo(SHAPE, FACE))
+    assert restore("clean.png", "covered.png", "-o", "out")[0] == 0  # one was
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_many_faces_are_all_restored(restore, batch):
+    faces = [face_at(5 + 70 * (n % 4), 5 + 70 * (n // 4), 64) for n in range(12)]
+    photo = draw_photo((220, 290), *faces)
+    save("crowd.png", photo)
+    code, _ = restore("crowd.png", "-o", "out/", faces=faces, batch=batch)
+    assert code == 0
+    assert not is_green(pixels("out/crowd.png")).any()
+    assert manifest()["crowd.png"]["faces"] == "12"
+
+
+@pytest.mark.parametrize("side", [30, 4000])
+def test_tiny_and_huge_faces(restore, side):
+    face = face_at(10, 10, side)
+    photo = draw_photo((side + 20, side + 30), face)
+    save("photo.bmp", photo)
+    code, _ = restore("photo.bmp", "-o", "restored.bmp", faces=[face])
+    assert code == 0
+    restored = pixels("restored.bmp")
+    changed = (restored != photo).any(axis=2)
+    assert green_left(restored, photo) < 0.08
+    assert 0.02 < changed.mean() < 0.25
+    assert not changed[: side // 2].any()
+
+
+def test_a_turned_photo_is_restored_upright(restore):
+    upright = draw_photo(SHAPE, FACE)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save("turned.png", np.ascontiguousarray(np.rot90(upright)), exif=exif)
+    assert restore("turned.png", "-o", "out.png")[0] == 0
+    restored = pixels("out.png")
+    assert not is_green(restored).any()
+    np.testing.assert_array_equal(restored[:60], upright[:60])
+    assert 0x0112 not in Image.open("out.png").getexif()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16", "RGBA", "P", "CMYK"])
+def test_grey_transparent_palette_and_cmyk(restore, mode):
+    """A grey photo has no green: there the mask is given."""
+    photo = Image.fromarray(draw_photo(SHAPE, FACE))
+    grey = mode in ("L", "LA", "I;16")
+    if mode == "I;16":
+        photo = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
+    elif mode == "RGBA":
+        photo.putalpha(
+            Image.fromarray(np.tile(np.linspace(235, 255, 170).astype(np.uint8), (150, 1)))
+        )
+    else:
+        photo = photo.convert(mode)
+    name = "photo.tif" if mode == "CMYK" else "photo.png"
+    photo.save(name)
+    save("mask.png", is_green(draw_photo(SHAPE, FACE)).astype(np.uint8) * 255)
+    code, text = restore(name, "-o", "out.png", *(["--mask", "mask.png"] if grey else []))
+    assert code == 0, text
+    restored = Image.open("out.png")
+    assert restored.mode == {"P": "RGB", "CMYK": "RGB"}.get(mode, mode)
+    assert ("CMYK" in text) == (mode == "CMYK")
+    before, after = np.asarray(photo.convert(restored.mode)), np.asarray(restored)
+    np.testing.assert_array_equal(before[:60], after[:60])
+    assert (before != after).any()
+    if "A" in mode:
+        np.testing.assert_array_equal(before[..., -1], after[..., -1])
+    if not grey:
+        assert green_left(after, before) < 0.08
+
+
+def test_a_photo_without_colour_gets_none(restore, monkeypatch):
+    """Grey in three channels: the inpainter answers in colour all the same."""
+    grey = np.asarray(Image.fromarray(draw_photo(SHAPE, FACE)).convert("L"))
+    photo = np.repeat(grey[..., None], 3, axis=2)
+    save("grey.png", photo)
+    save("mask.png", is_green(draw_photo(SHAPE, FACE)).astype(np.uint8) * 255)
+    colour = torch.tensor([0.9, 0.5, 0.1])[:, None, None]
+    monkeypatch.setattr(Constant, "forward", lambda self, x, mask: colour + 0 * x)
+    code, text = restore("grey.png", "--mask", "mask.png", "-o", "out.png")
+    assert (code, "no colour" in text) == (0, True)
+    restored = pixels("out.png")
+    assert (restored == restored[..., :1]).all()
+    hole = pixels("mask.png") > 0
+    assert (restored[hole] != photo[hole]).any()
+    np.testing.assert_array_equal(restored[~hole], photo[~hole])
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_of_an_animated_picture_the_first_frame_is_restored_and_that_is_said(restore, suffix):
+    frames = [Image.fromarray(draw_photo(SHAPE, FACE)), Image.new("RGB", SHAPE[::-1])]
+    options = {".webp": {"lossless": True}}.get(suffix, {})
+    frames[0].save(f"a{suffix}", save_all=True, append_images=frames[1:], **options)
+    code, text = restore(f"a{suffix}", "-o", "out.png")
+    assert (code, "only the first of 2 frames" in text) == (0, True)
+    assert pixels("out.png").shape[:2] == SHAPE
+
+
+def test_broken_files_are_named_and_the_rest_goes_on(restore, tmp_path):
+    (tmp_path / "in").mkdir()
+    save("in/good.png", draw_photo(SHAPE, FACE))
+    save("in/cut.jpg", draw_photo(SHAPE, FACE))
+    for name in ("in/cut.jpg", "in/cut.png"):
+        source = tmp_path / (name if name.endswith("jpg") else "in/good.png")
+        whole = source.read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "in/empty.png").touch()
+    (tmp_path / "in/text.jpg").write_text("not a picture")
+    (tmp_path / "in/video.mp4").write_text("not a video")
+    code, text = restore("in", "-o", "out")
+    assert (code, "1 of 6 inputs restored, 5 failed: out" in text) == (1, True)
+    rows = manifest()
+    assert rows.pop("in/good.png")["status"] == "restored"
+    for name, row in rows.items():
+        assert (row["status"], row["output"]) == ("failed", "")
+        assert f"error: {name}: cannot be read as" in text
+        assert "cannot be read as" in row["warnings"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "manifest.csv"]
+
+
+def test_a_decompression_bomb_is_refused_unopened(restore, tmp_path):
+    """A file of a few hundred bytes that claims 40 000 x 40 000 pixels."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    code, text = restore("bomb.png", "-o", "out.png")
+    assert (code, "bomb.png: refused, too many pixels" in text) == (1, True)
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_very_many_pixels_are_a_warning_in_the_manifest(restore, monkeypatch):
+    save("large.png", draw_photo(SHAPE, FACE))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert restore("large.png", "-o", "out/")[0] == 0
+    assert "decompression bomb" in manifest()["large.png"]["warnings"]
+
+
+def test_a_video_that_ends_early_gives_exit_code_1(restore, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 80, (*SHAPE, 1), np.uint8)
+    write_video(tmp_path / "v.avi", [np.maximum(draw_photo(SHAPE, FACE), noise)] * 20, codec="MJPG")
+    whole = (tmp_path / "v.avi").read_bytes()
+    (tmp_path / "v.avi").write_bytes(whole[: len(whole) // 2])
+    code, text = restore("v.avi", "-o", "out/")
+    assert (code, "1 incomplete" in text) == (1, True)
+    row = manifest()["v.avi"]
+    assert (row["status"], row["output"]) == ("incomplete", "out/v.mp4")
+    assert 0 < int(row["frames_restored"]) < 20
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_mask_that_covers_everything_is_an_error(restore, tmp_path, given):
+    save("photo.png", np.full((*SHAPE, 3), GREEN, np.uint8))
+    save("mask.png", np.full(SHAPE, 255, np.uint8))
+    arguments = ["--mask", "mask.png"] if given else []
+    code, text = restore("photo.png", "-o", "out/", *arguments)
+    assert code == 1
+    assert ("all one" if given else "nothing is left to restore it from") in text
+    assert manifest()["photo.png"]["status"] == ("failed" if given else "nothing restored")
+    assert not (tmp_path / "out/photo.png").exists()
+
+
+@pytest.mark.parametrize(("segmenter", "inpainter"), [(32, 96), (128, 48)])
+def test_segmenter_and_inpainter_of_different_sizes(restore, segmenter, inpainter):
+    photo = draw_photo(SHAPE, FACE)
+    save("photo.png", photo)
+    options = {"size": inpainter, "segmenter_size": segmenter}
+    assert restore("photo.png", "-o", "out.png", **options)[0] == 0
+    restored = pixels("out.png")
+    assert green_left(restored, photo) < 0.08
+    np.testing.assert_array_equal(restored[:60], photo[:60])
+
+
+def test_a_prediction_that_is_not_finite_is_a_failure(restore, tmp_path):
+    save("photo.png", draw_photo(SHAPE, FACE))
+    code, text = restore("photo.png", "-o", "out.png", level=float("nan"))
+    assert (code, "not finite" in text) == (1, True)
+    assert not (tmp_path / "out.png").exists()

@@ -1,0 +1,238 @@
+"""`python deocclude.py` without a mask: released networks, many inputs, extras, the manifest."""
+
+import csv
+
+import numpy as np
+import pytest
+from photo_stubs import (
+    Constant,
+    Detector,
+    GreenFinder,
+    call,
+    draw_photo,
+    face_at,
+    is_green,
+    read_video,
+    write_release,
+    write_video,
+)
+from PIL import Image
+
+import deocclude
+import models
+
+FACE = face_at(20, 10, 120)
+SHAPE = (150, 170)
+INPAINTER, SEGMENTER = "runs/grey/001/best.safetensors", "runs/green/002/best.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder with two finished runs, of different sizes, and a known detector."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(models.INPAINTERS, "constant", Constant)
+    monkeypatch.setitem(models.SEGMENTERS, "green", GreenFinder)
+    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector([FACE]))
+    write_release(tmp_path / INPAINTER, "inpainting", "constant", Constant(), size=64)
+    write_release(tmp_path / SEGMENTER, "segmentation", "green", GreenFinder(), size=96)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    return lambda *arguments: call(deocclude.main, capsys, *arguments, "--device", "cpu")
+
+
+def save(path, covered=True):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    photo = draw_photo(SHAPE, FACE, covered=covered)
+    Image.fromarray(photo).save(path)
+    return photo
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return {row["input"]: row for row in csv.DictReader(file)}
+
+
+def test_a_photo_in_and_the_restored_photo_out(run, folder):
+    photo = save(folder / "photo.png")
+    code, text = run("photo.png")
+    assert code == 0
+    assert f"inpainting: {INPAINTER} (the newest finished run" in text
+    assert f"segmentation: {SEGMENTER} (the newest finished run" in text
+    assert "1 of 1 photos restored, 0 failed: photo-restored.png" in text
+    restored = pixels("photo-restored.png")
+    changed = (restored != photo).any(axis=2)
+    assert not is_green(restored).any()
+    assert is_green(photo).mean() <= changed.mean() < 2 * is_green(photo).mean()
+    assert not (folder / "manifest.csv").exists()
+
+
+def test_folders_patterns_and_videos_in_one_command(run, folder):
+    save(folder / "in/a.png")
+    save(folder / "in/sub/b.bmp")
+    save(folder / "in/clean.png", covered=False)
+    save(folder / "more/c.png")
+    write_video(folder / "clip.avi", [draw_photo(SHAPE, FACE)] * 5, codec="MJPG")
+    code, text = run("in", "more/*.png", "clip.avi", "-o", "out")
+    assert (code, "4 of 5 inputs restored, 0 failed, 1 without an occluder: out" in text) == (
+        0,
+        True,
+    )
+    out = folder / "out"
+    made = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
+    assert made == ["c.png", "clip.mp4", "in/a.png", "in/sub/b.bmp", "manifest.csv"]
+    kept = rows("out/manifest.csv")
+    assert {name: row["status"] for name, row in kept.items()} == {
+        "in/a.png": "restored",
+        "in/sub/b.bmp": "restored",
+        "in/clean.png": "no occluder found",
+        "more/c.png": "restored",
+        "clip.avi": "restored",
+    }
+    assert (kept["clip.avi"]["frames"], kept["clip.avi"]["frames_restored"]) == ("5", "5")
+    for row in kept.values():
+        assert (row["faces"], row["detection"]) == ("1", "mediapipe")
+        stages = sum(float(row[f"seconds_{stage}"]) for stage in ("detect", "segment", "paste"))
+        assert 0 < stages <= float(row["seconds"])
+    assert 0.02 < float(kept["in/a.png"]["hole_ratio"]) < 0.2
+    assert float(kept["in/clean.png"]["hole_ratio"]) == 0
+    assert len(read_video("out/clip.mp4")[0]) == 5
+
+
+def test_extra_pictures(run, folder):
+    photo = save(folder / "photo.png")
+    extras = ("mask", "overlay", "side-by-side", "uncertainty")
+    assert run("photo.png", "-o", "out/", "--save", ",".join(extras))[0] == 0
+    mask, overlay, sheet, doubt = (pixels(f"out/photo-{name}.png") for name in extras)
+    restored = pixels("out/photo.png")
+    hole = mask == 255
+    assert set(np.unique(mask)) == {0, 255}
+    np.testing.assert_array_equal((restored != photo).any(axis=2) & ~hole, False)
+    np.testing.assert_array_equal(overlay[~hole], photo[~hole])
+    assert (overlay[hole][:, 0] >= 127).all()
+    np.testing.assert_array_equal(sheet[:, -SHAPE[1] :], restored)
+    assert doubt.shape == photo.shape
+    assert not doubt[~hole].any()
+
+
+def test_dilation_and_blending(run, folder):
+    save(folder / "photo.png")
+    holes = {}
+    for pixels_more in (0, 4, 12):
+        out = f"{pixels_more}.png"
+        assert run("photo.png", "-o", out, "--dilate", pixels_more, "--save", "mask")[0] == 0
+        holes[pixels_more] = (pixels(f"{pixels_more}-mask.png") > 0).sum()
+    assert holes[0] < holes[4] < holes[12]
+    results = {}
+    for blend in ("feather", "poisson", "none"):
+        assert run("photo.png", "-o", f"{blend}.png", "--blend", blend)[0] == 0
+        results[blend] = pixels(f"{blend}.png").astype(int)
+    assert (results["feather"] != results["none"]).any()
+    assert (results["poisson"] != results["none"]).any()
+
+
+def test_without_trained_weights_it_says_which_commands_make_them(run, folder):
+    save(folder / "photo.png")
+    (folder / "runs").rename(folder / "elsewhere")
+    code, text = run("photo.png")
+    assert code == 1
+    assert "error: no trained weights under runs/" in text
+    assert "python train_inpainting.py Reconstruction " in text
+    assert "python train_segmentation.py UNet " in text
+    assert "--mask" in text
+    elsewhere = INPAINTER.replace("runs", "elsewhere")
+    code, text = run("photo.png", "--checkpoint", elsewhere)
+    assert (code, "train_inpainting" in text, "train_segmentation" in text) == (1, False, True)
+    code, text = run("photo.png", "--segmenter", SEGMENTER.replace("runs", "elsewhere"))
+    assert (code, "train_inpainting" in text, "train_segmentation" in text) == (1, True, False)
+    assert "--mask" not in text
+    Image.fromarray(is_green(pixels("photo.png"))).save("mask.png")
+    code, text = run("photo.png", "--mask", "mask.png", "--checkpoint", elsewhere)
+    assert (code, "segment" in text) == (0, False)
+
+
+def test_named_weights_are_used_and_checked(run, folder):
+    save(folder / "photo.png")
+    write_release(folder / "dark.safetensors", "inpainting", "constant", Constant(0.1), size=32)
+    assert run("photo.png", "--checkpoint", "dark.safetensors", "-o", "dark.png")[0] == 0
+    hole = is_green(pixels("photo.png"))
+    assert abs(pixels("dark.png")[hole].mean() - 25) < 8
+    code, text = run("photo.png", "--segmenter", INPAINTER, "-o", "wrong.png")
+    assert (code, "holds a network for inpainting" in text) == (1, True)
+    code, text = run("photo.png", "--segmenter", "none.safetensors", "-o", "wrong.png")
+    assert (code, "none.safetensors: no such weights file" in text) == (1, True)
+    assert not (folder / "wrong.png").exists()
+
+
+def test_a_second_run_keeps_results_and_what_the_manifest_knows(run, folder):
+    save(folder / "in/a.png")
+    assert run("in", "-o", "out")[0] == 0
+    first = rows("out/manifest.csv")["in/a.png"]
+    save(folder / "in/b.png")
+    code, text = run("in", "-o", "out")
+    assert (code, "out/a.png: exists already; --overwrite" in text) == (1, True)
+    kept = rows("out/manifest.csv")
+    assert kept["in/a.png"] == first
+    assert kept["in/b.png"]["status"] == "restored"
+    assert run("in", "-o", "out", "--overwrite")[0] == 0
+    assert rows("out/manifest.csv")["in/a.png"]["status"] == "restored"
+
+
+def test_the_manifest_has_a_name_of_its_own_and_spares_other_files(run, folder):
+    save(folder / "a.png")
+    (folder / "table.csv").write_text("mine,too\n")
+    code, text = run("a.png", "--manifest", "table.csv")
+    assert (code, "table.csv: exists and is no manifest" in text) == (1, True)
+    assert (folder / "table.csv").read_text() == "mine,too\n"
+    assert not (folder / "a-restored.png").exists()
+    assert run("a.png", "--manifest", "new/m.csv")[0] == 0
+    assert list(rows("new/m.csv")) == ["a.png"]
+
+
+def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
+    save(folder / "in/a.png")
+    save(folder / "in/b.png")
+    asked = []
+
+    def faces(image):
+        asked.append(image)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return [FACE]
+
+    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector(faces))
+    code, text = run("in", "-o", "out")
+    assert (code, "stopped" in text) == (1, True)
+    assert list(rows("out/manifest.csv")) == ["in/a.png"]
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["a.png", "manifest.csv"]
+
+
+def test_webcam(run, folder, monkeypatch):
+    calls = []
+    monkeypatch.setattr(deocclude, "run_webcam", lambda restore, number: calls.append(number))
+    assert run("--webcam")[0] == 0
+    assert run("--webcam", "2")[0] == 0
+    assert calls == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "nothing to restore: name a photo"),
+        (("a.png", "--save", "mask,glow"), "'glow' is none of mask, overlay"),
+        (("a.png", "--blend", "magic"), "invalid choice: 'magic'"),
+        (("a.png", "--dilate", "-1"), "-1: must be 0 or more"),
+        (("a.png", "--batch", "0"), "0: must be 1 or more"),
+        (("--webcam", "--mask", "m.png", "-o", "x"), "leave out output, mask"),
+    ],
+)
+def test_wrong_options_are_named(run, folder, arguments, message):
+    code, text = run(*arguments)
+    assert (code, message in text) == (2, True), text
