@@ -1,11 +1,15 @@
 """Compare trained runs and baselines on the same frozen pairs: tables, figures, examples.
 
-`python evaluate.py` alone takes the latest finished run of each name below runs/, the baselines,
-and the frozen test pairs of the data the runs were trained on.
+`python evaluate.py` alone takes the latest finished inpainting run of each name below runs/, the
+baselines, and the frozen test pairs of the data the runs were trained on.
+
+`python evaluate.py segmentation` compares the segmenters, `python evaluate.py end-to-end` every
+inpainter with the true mask, with each segmenter's, and blind; each has a --help of its own.
 """
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 
@@ -22,7 +26,7 @@ def at_least(low: int):
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """The command line of the inpainting tables."""
     from engines.baselines import BASELINES
 
     parser = argparse.ArgumentParser(
@@ -71,15 +75,62 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def parse_masks(command: str, argv: list[str]) -> argparse.Namespace:
+    """The command line of `segmentation` and of `end-to-end`."""
+    ends = command == "end-to-end"
+    what = "Inpainters with true and found masks" if ends else "Segmenters and trivial answers"
+    parser = argparse.ArgumentParser(
+        prog=f"evaluate.py {command}", description=f"{what}, on the same frozen occluded faces."
+    )
+    left = "; of the kind not named, inpainter or segmenter, the latest ones" if ends else ""
+    parser.add_argument("--runs", nargs="+", metavar="RUN", help=f"names or run folders{left}")
+    parser.add_argument(
+        "--all-runs", action="store_true", help="every finished run, not the latest"
+    )
+    parser.add_argument(
+        "--suite", type=Path, help="a YAML of ablations/suites/ that lists the runs"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, action="append", default=[], help="a weights file; repeatable"
+    )
+    shown = "the inpainter in the figure" if ends else "the row that differences are taken to"
+    parser.add_argument("--reference", help=f"{shown}; else the first")
+    parser.add_argument("--data", type=Path, help="data folder; else that of each segmenter")
+    parser.add_argument("--per-kind", type=at_least(1), help="test pairs of each kind of occluder")
+    parser.add_argument("--limit", type=at_least(1), help="at most this many pairs, of all kinds")
+    parser.add_argument("--output", type=Path, help="else runs/evaluation/<pairs>/")
+    parser.add_argument("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
+    parser.add_argument("--batch", type=at_least(1), default=64, help="images at once (64)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    if ends:
+        grown = {"nargs": "+", "type": at_least(0), "default": [0, 3, 7, 15], "metavar": "PX"}
+        parser.add_argument("--dilate", **grown, help="by how much masks are grown (0 3 7 15)")
+    arguments = parser.parse_args(argv)
+    if arguments.suite is not None and arguments.runs is not None:
+        parser.error("--suite lists the runs: give --suite or --runs, not both")
+    return arguments
+
+
+def plan(argv: list[str]):
+    """What the command line asks for, to be called: it gives the reports."""
+    if argv[:1] not in (["segmentation"], ["end-to-end"]):
+        from engines.compare import Options, compare
+
+        return partial(compare, Options(**vars(parse(argv))))
+    from engines.mask_comparison import MaskOptions, compare_end_to_end, compare_segmenters
+
+    options = MaskOptions(**vars(parse_masks(argv[0], argv[1:])))
+    return partial(compare_segmenters if argv[0] == "segmentation" else compare_end_to_end, options)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison; 0, or 1 after one line about an error that the user can mend."""
-    from engines.compare import Options, compare
     from engines.runtime import say_progress
 
-    options = Options(**vars(parse(argv)))
+    comparison = plan(sys.argv[1:] if argv is None else argv)
     say_progress()
     try:
-        reports = compare(options)
+        reports = comparison()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

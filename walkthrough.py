@@ -31,12 +31,11 @@ from engines.datasets import data_root, open_sources
 from engines.evaluation import baseline_row, evaluate_rows, model_row
 from engines.fit import CONTRACT
 from engines.inference import load_deoccluder
-from engines.inpainting import load_pairs, loss_inputs, train_step
+from engines.inpainting import build_trainer, load_pairs, loss_inputs, train_step
 from engines.picture_grid import picture_grid
 from engines.runtime import device_name, start_runtime
 from engines.table_writers import to_markdown
 from engines.tables import build_tables, caption, summarise
-from engines.training import build_trainer
 from models import create_discriminator, create_inpainter
 from models.blocks import count_parameters
 

@@ -79,7 +79,8 @@ def _members(options: Options, suite: Suite | None) -> list[Trained]:
     wanted = list(suite.runs) if suite else options.runs
     folders: list[Path] = []
     if wanted is None and not options.checkpoint:
-        folders = comparison.finished_runs(options.runs_folder, options.all_runs)
+        task = comparison.INPAINTING
+        folders = comparison.finished_runs(options.runs_folder, options.all_runs, task)
         if not folders:
             raise FileNotFoundError(
                 f"no finished run below {options.runs_folder}: {comparison.MAKE_ONE}; "
@@ -88,7 +89,9 @@ def _members(options: Options, suite: Suite | None) -> list[Trained]:
     elif wanted is not None and wanted != ["none"]:
         folders = comparison.resolve_runs(wanted, options.runs_folder, options.all_runs)
     files = [folder / comparison.WEIGHTS for folder in folders] + options.checkpoint
-    return comparison.name_apart([comparison.read_trained(file) for file in files])
+    members = [comparison.read_trained(file) for file in files]
+    hint = "`python evaluate.py segmentation` measures segmenters"
+    return comparison.name_apart(comparison.check_task(members, comparison.INPAINTING, hint))
 
 
 def _baseline_names(options: Options, suite: Suite | None) -> tuple[str, ...]:

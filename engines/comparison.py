@@ -13,7 +13,7 @@ from data.faces import find_faces
 from data.folder_pairs import pair_folders
 from data.pairs import FrozenPairs
 from engines.baselines import BASELINES, parse_baselines
-from engines.config import Data
+from engines.config import Data, FaceData, SegmentationData
 from engines.datasets import data_root, open_sources, recorded_data
 from engines.evaluation import limit_pairs
 
@@ -22,17 +22,23 @@ logger = logging.getLogger(__name__)
 WEIGHTS = "best.safetensors"
 SUITE_KEYS = ("name", "description", "runs", "baselines", "reference")
 MAKE_ONE = "`python train_inpainting.py Reconstruction` makes one"
+INPAINTING, SEGMENTATION = "inpainting", "segmentation"
+DATA: dict[str, type[FaceData]] = {INPAINTING: Data, SEGMENTATION: SegmentationData}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A weights file, its configuration, and where its run read faces and masks from."""
+    """A weights file, its configuration, and where its run read faces, masks or occluders from."""
 
     name: str
     checkpoint: Path
     config: dict[str, Any]
     training: dict[str, Any] | None
-    data: Data
+    data: Data | SegmentationData
+
+    @property
+    def task(self) -> str:
+        return _task(self.config)
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,15 @@ def load_suite(path: Path) -> Suite:
     return Suite(str(name), tuple(runs), parse_baselines(baselines), reference)
 
 
-def finished_runs(root: Path, every: bool = False) -> list[Path]:
-    """Folders of finished runs below `root`: the latest of each name, or every one."""
+def finished_runs(root: Path, every: bool = False, task: str | None = None) -> list[Path]:
+    """Folders of finished runs below `root`: the latest of each name, or every one.
+
+    With a `task`, those that trained for it, and those whose weights file cannot be read, so that
+    whoever reads it next says so.
+    """
     found: dict[str, list[Path]] = {}
     for mark in sorted(root.glob("*/*/finished.json")):
-        if (mark.parent / WEIGHTS).is_file():
+        if (mark.parent / WEIGHTS).is_file() and _trained_for(mark.parent, task):
             found.setdefault(mark.parent.parent.name, []).append(mark.parent)
     return [folder for runs in found.values() for folder in (runs if every else runs[-1:])]
 
@@ -107,8 +117,30 @@ def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Pat
             raise FileNotFoundError(
                 f"{text}: no finished run of that name below {root}, and no run folder; finished: "
                 f"{names}. `python train_inpainting.py {text}` makes one if {text} is in ablations/"
+                f", `python train_segmentation.py {text}` if it is in ablations/segmentation/"
             )
     return list(dict.fromkeys(chosen))
+
+
+def _trained_for(folder: Path, task: str | None) -> bool:
+    if task is None:
+        return True
+    try:
+        return _task(_read_metadata(folder / WEIGHTS)[0]) == task
+    except ValueError:
+        return True
+
+
+def _task(config: dict[str, Any]) -> str:
+    return config.get("task", INPAINTING)
+
+
+def check_task(members: list[Trained], task: str, hint: str) -> list[Trained]:
+    """`members`, or ValueError with `hint` when one was trained for something else."""
+    for member in members:
+        if member.task != task:
+            raise ValueError(f"{member.checkpoint}: was trained for {member.task}; {hint}")
+    return members
 
 
 def _runs_below(folder: Path) -> list[Path]:
@@ -123,21 +155,28 @@ def read_trained(checkpoint: Path) -> Trained:
     """What a weights file says of itself, and its run folder of its data. Reads no weights."""
     if not checkpoint.is_file():
         raise FileNotFoundError(f"{checkpoint}: no such weights file")
+    config, training = _read_metadata(checkpoint)
+    if _task(config) not in DATA:
+        raise ValueError(
+            f"{checkpoint}: task {_task(config)!r} is unknown; valid: {', '.join(DATA)}"
+        )
+    folder = checkpoint.parent
+    if (folder / "finished.json").is_file():
+        training = json.loads((folder / "finished.json").read_text(encoding="utf-8"))
+    data = recorded_data(folder, DATA[_task(config)](**config["data"]))
+    return Trained(config["name"], checkpoint, config, training, data)
+
+
+def _read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Configuration and training facts in a weights file. ValueError when it has none."""
     try:
         with safe_open(checkpoint, framework="pt") as file:
             metadata = file.metadata() or {}
-        config = json.loads(metadata["config"])
+        return json.loads(metadata["config"]), json.loads(metadata.get("training", "null"))
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError) as error:
         raise ValueError(
             f"{checkpoint}: is truncated or holds no run's weights and configuration ({error!r})"
         ) from error
-    folder = checkpoint.parent
-    training = json.loads(metadata.get("training", "null"))
-    if (folder / "finished.json").is_file():
-        training = json.loads((folder / "finished.json").read_text(encoding="utf-8"))
-    return Trained(
-        config["name"], checkpoint, config, training, recorded_data(folder, Data(**config["data"]))
-    )
 
 
 def name_apart(members: list[Trained]) -> list[Trained]:
@@ -178,12 +217,12 @@ def group_by_pairs(
         given = {"size": size, "test_per_bin": per_bin, "invert_mask": invert_mask or None}
         update = {name: value for name, value in given.items() if value is not None}
         if data_folder is not None:
-            update |= _below(Path(data_folder), member)
+            update |= below(Path(data_folder), member)
         data = Data(**member.data.model_dump() | update)
         # Recorded folders are absolute: a data folder set elsewhere must not replace them.
         open_ended = data_folder is not None or data.faces == "auto"
         root = data_root(data_folder) if open_ended else None
-        split = _own_split(member, data, root)
+        split = own_split(member, data, root)
         fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
@@ -193,21 +232,22 @@ def group_by_pairs(
     return list(groups.values())
 
 
-def _below(root: Path, member: Trained) -> dict[str, str]:
-    """The configured faces and masks with `root` as the data folder.
+def below(root: Path, member: Trained) -> dict[str, str]:
+    """The configured faces, and masks or occluders, with `root` as the data folder.
 
     What does not depend on a data folder stays: `builtin`, and absolute folders. Faces named
     relative to a data folder are looked for below `root`, else `root` says which there are.
     """
-    faces, masks = (member.config["data"][name] for name in ("faces", "masks"))
+    other = "masks" if member.task == INPAINTING else "occluders"
+    faces = member.config["data"]["faces"]
     fixed = faces == "builtin" or Path(faces).is_absolute()
     if fixed:
         logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
     kept = fixed or (root / faces).is_dir()
-    return {"faces": faces if kept else "auto", "masks": masks}
+    return {"faces": faces if kept else "auto", other: member.config["data"][other]}
 
 
-def _own_split(member: Trained, data: Data, root: Path | None) -> Path | None:
+def own_split(member: Trained, data: FaceData, root: Path | None) -> Path | None:
     """The split that a run wrote down, if `data` means the very folder of faces it was made for."""
     split = member.checkpoint.parent / "split.json"
     folder = find_faces(root, data.faces, data.size) if split.is_file() else None

@@ -1,18 +1,11 @@
 """Rows of a comparison measured on frozen pairs: one CSV a row, one line an image, streamed.
 
-A row is a trained model or a baseline. Its CSV is written batch by batch under a temporary name and
-renamed when it is whole; a JSON file beside it is written last and marks the row as done. Both are
+A row is a trained model or a baseline. Its CSV is written batch by batch (`engines.row_files`) and
 named by a key of the pairs' hash, the row's identity (SHA-256 of its weights, or a baseline's
 settings) and PROTOCOL, so that a row is never computed twice and never mistaken for another.
 """
 
-import csv
-import hashlib
-import json
 import logging
-import os
-import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -31,7 +23,7 @@ from data.pairs import FrozenPairs
 from data.transforms import to_tensor
 from engines import baselines, cost
 from engines.lpips import LpipsChoice
-from engines.run_folder import write_text
+from engines.row_files import RowResult, RowWriter, find_row, row_file, sha256
 from engines.runtime import device_name
 from metrics.as_published import AsPublishedMetrics
 from metrics.image import ImageMetrics
@@ -125,12 +117,8 @@ def model_row(
     training: dict[str, Any] | None = None,
 ) -> Row:
     """The row of a `best.safetensors`. The file is hashed now and read when the row is opened."""
-    digest = hashlib.sha256()
-    with open(checkpoint, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
     opener = partial(_open_model, checkpoint, device)
-    return Row(name, "model", digest.hexdigest(), opener, training)
+    return Row(name, "model", sha256(checkpoint), opener, training)
 
 
 def _open_model(checkpoint: Path, device: str | torch.device) -> ModelRestorer:
@@ -156,36 +144,6 @@ def limit_pairs(pairs: FrozenPairs, count: int | None) -> FrozenPairs:
         pairs.size,
         f"{pairs.description}, {count} of {len(pairs)}",
     )
-
-
-@dataclass(frozen=True)
-class RowResult:
-    """A measured row: where its values are and what is known about them."""
-
-    path: Path
-    info: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return self.info["name"]
-
-    def frame(self) -> pd.DataFrame:
-        """The per-image values, a line an image. ValueError when the file is not whole."""
-        frame = pd.read_csv(self.path)
-        if len(frame) != self.info["count"]:
-            raise ValueError(
-                f"{self.path}: {len(frame)} lines, expected {self.info['count']}; "
-                "delete it and evaluate again"
-            )
-        return frame
-
-
-def read_result(path: Path) -> RowResult:
-    """A row from its JSON file. FileNotFoundError when its CSV is gone."""
-    info = json.loads(path.read_text(encoding="utf-8"))
-    if not path.with_suffix(".csv").is_file():
-        raise FileNotFoundError(f"{path.with_suffix('.csv')}: the values of this row are missing")
-    return RowResult(path.with_suffix(".csv"), info)
 
 
 def evaluate_rows(
@@ -216,11 +174,11 @@ def evaluate_rows(
     if len({row.name for row in rows}) < len(rows):
         raise ValueError(f"rows must have names of their own: {', '.join(r.name for r in rows)}")
     lpips = lpips or LpipsChoice("off", None, "LPIPS was not asked for")
-    (folder / "rows").mkdir(parents=True, exist_ok=True)
     results = []
     for row in rows:
-        key, target = _result_file(row, pairs, folder, lpips, as_published)
-        result = _finished(target, key)
+        key = _key(row, pairs, lpips, as_published)
+        target = row_file(folder, row.name, key)
+        result = find_row(target, key)
         if result is None:
             result = _measure_row(row, pairs, target, key, batch, device, lpips, as_published)
         else:
@@ -231,10 +189,8 @@ def evaluate_rows(
     return results
 
 
-def _result_file(
-    row: Row, pairs: FrozenPairs, folder: Path, lpips: LpipsChoice, as_published: bool
-):
-    key = {
+def _key(row: Row, pairs: FrozenPairs, lpips: LpipsChoice, as_published: bool) -> dict[str, Any]:
+    return {
         "protocol": PROTOCOL,
         "pairs": pairs.hash,
         "size": pairs.size,
@@ -242,19 +198,6 @@ def _result_file(
         "lpips": lpips.name if lpips.network is not None else None,
         "as_published": as_published,
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", row.name).strip("-.").lower() or "row"
-    return key, folder / "rows" / f"{slug}-{digest[:12]}.csv"
-
-
-def _finished(path: Path, key: dict) -> RowResult | None:
-    # Found by key, whatever name the row had when it was measured.
-    for note in path.parent.glob(f"*{path.stem[-13:]}.json"):
-        if note.with_suffix(".csv").is_file():
-            result = read_result(note)
-            if result.info["key"] == key:
-                return result
-    return None
 
 
 def _measure_row(
@@ -266,23 +209,19 @@ def _measure_row(
     legacy = AsPublishedMetrics() if published else None
     if published:
         batch = -(-batch // PUBLISHED_BATCH) * PUBLISHED_BATCH  # their batches stay whole
-    unfinished = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     spent = []
-    try:
-        with open(unfinished, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([*PAIR_COLUMNS, *metrics.columns])
-            bar = tqdm(total=len(pairs), desc=row.name, unit="image", disable=None)
-            for indices, target, mask in _batches(pairs, batch):
-                prediction, seconds = _restore(restorer, target, mask)
-                spent.append((len(indices), seconds))
-                target, mask = target.to(device), mask.to(device)
-                prediction = prediction.to(device)
-                _write_batch(writer, metrics, pairs, indices, prediction, target, mask)
-                if legacy is not None:
-                    _update_legacy(legacy, prediction, target)
-                bar.update(len(indices))
-            bar.close()
+    with RowWriter(path, [*PAIR_COLUMNS, *metrics.columns]) as writer:
+        bar = tqdm(total=len(pairs), desc=row.name, unit="image", disable=None)
+        for indices, target, mask in _batches(pairs, batch):
+            prediction, seconds = _restore(restorer, target, mask)
+            spent.append((len(indices), seconds))
+            target, mask = target.to(device), mask.to(device)
+            prediction = prediction.to(device)
+            writer.write(_lines(metrics, pairs, indices, prediction, target, mask))
+            if legacy is not None:
+                _update_legacy(legacy, prediction, target)
+            bar.update(len(indices))
+        bar.close()
         info = {
             **_facts(row, pairs, lpips),
             "key": key,
@@ -291,11 +230,7 @@ def _measure_row(
             "as_published": legacy.compute() if legacy is not None else None,
             "seconds": round(time.perf_counter() - start, 2),
         }
-        os.replace(unfinished, path)
-        write_text(path.with_suffix(".json"), json.dumps(info, indent=1))
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return RowResult(path, info)
+        return writer.finish(info)
 
 
 def _facts(row: Row, pairs: FrozenPairs, lpips: LpipsChoice) -> dict[str, Any]:
@@ -327,14 +262,14 @@ def _restore(restorer: Restorer, target: Tensor, mask: Tensor) -> tuple[Tensor, 
     return prediction, time.perf_counter() - start
 
 
-def _write_batch(writer, metrics: ImageMetrics, pairs, indices, prediction, target, mask) -> None:
+def _lines(metrics: ImageMetrics, pairs, indices, prediction, target, mask) -> Iterator[list]:
     metrics.reset()
     metrics.update(prediction, target, mask, [pairs.pairs[index].image for index in indices])
     columns = list(metrics.values().values())[1:]
     for index, *values in zip(indices, *columns, strict=True):
         pair = pairs.pairs[index]
         known = [pair.image, pair.mask, pair.bin, int(pair.border), f"{pair.hole_ratio:.6f}"]
-        writer.writerow([index, *known, *(f"{value:.7g}" for value in values)])
+        yield [index, *known, *values]
 
 
 def _update_legacy(legacy: AsPublishedMetrics, prediction: Tensor, target: Tensor) -> None:

@@ -142,7 +142,7 @@ def _draw_panel(axis, part: pd.DataFrame, bins: list[str], kinds: dict[str, str]
     labels = [BIN_LABELS[name].removesuffix(" %") for name in bins]
     axis.set_xticks(range(len(bins)), labels, fontsize=8)
     axis.set_xlabel("hole area (%)", fontsize=9, color=INK)
-    _tidy(axis)
+    tidy(axis)
 
 
 def _styles(kinds: dict[str, str]) -> dict[str, dict]:
@@ -161,7 +161,8 @@ def _styles(kinds: dict[str, str]) -> dict[str, dict]:
     return styles
 
 
-def _tidy(axis) -> None:
+def tidy(axis) -> None:
+    """Light grid, no box: the look of every figure of numbers."""
     axis.grid(axis="y", color="#E4E4E4", linewidth=0.7)
     axis.set_axisbelow(True)
     for side in ("top", "right"):
@@ -207,7 +208,7 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
             axis.set_yscale("log")
             beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "handlelength": 1.4}
             axis.legend(frameon=False, fontsize=8, **beside)
-        _tidy(axis)
+        tidy(axis)
     figure.tight_layout(w_pad=1.5)
     return figure
 

@@ -11,9 +11,10 @@ from data.contract import compose, hide
 from data.pairs import FrozenPairs
 from data.transforms import to_tensor, to_uint8
 from engines import figures, tables
-from engines.evaluation import Row, RowResult, evaluate_rows
+from engines.evaluation import Row, evaluate_rows
 from engines.lpips import LpipsChoice
 from engines.picture_grid import picture_grid
+from engines.row_files import RowResult
 from engines.table_writers import to_markdown, write_tables
 
 RANKS = ("worst", "median", "best")

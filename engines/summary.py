@@ -3,6 +3,10 @@
 from pathlib import Path
 
 from engines.compare import Options, compare
+from engines.comparison import SEGMENTATION, read_trained
+from engines.config import SCRIPTS
+from engines.mask_comparison import MaskOptions, compare_segmenters
+from engines.report import Report
 from engines.training import Outcome
 
 FAST_BASELINES = "occluded,mean_colour,telea,navier_stokes"
@@ -20,26 +24,34 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     The data are those that the run recorded. Table and figures go to the run's own folder.
     """
     folder = outcome.folder
-    (report,) = compare(
-        Options(
-            runs=[str(folder.path)],
-            baselines=FAST_BASELINES,
-            runs_folder=output,
-            output=folder.path / "evaluation",
-            share_values=True,
-            device=device,
-        )
-    )
+    task = read_trained(folder.best).task
+    report = _evaluate(task, folder.path, output, device)
+    pictures = report.files["masks.png" if task == SEGMENTATION else "examples.png"]
     lines = [
         "",
         report.headline,
         f"trained   {outcome.images} images in {outcome.minutes:.1f} min "
         f"({REASONS[outcome.reason]})",
         f"table     {report.files['table.md']}",
-        f"figures   {folder.figures}, {report.files['examples.png']}",
+        f"figures   {folder.figures}, {pictures}",
         f"weights   {folder.best}",
     ]
     if outcome.reason in ("max_minutes", "interrupted"):
-        lines.append(f"continue  python train_inpainting.py {folder.config().name} --resume")
-    lines.append("compare   python evaluate.py")
+        lines.append(f"continue  python {SCRIPTS[task]} {folder.config().name} --resume")
+    lines.append(f"compare   python evaluate.py{' segmentation' if task == SEGMENTATION else ''}")
     return "\n".join(lines)
+
+
+def _evaluate(task: str, run: Path, output: Path, device: str) -> Report:
+    common = {
+        "runs": [str(run)],
+        "runs_folder": output,
+        "output": run / "evaluation",
+        "share_values": True,
+        "device": device,
+    }
+    if task == SEGMENTATION:
+        (report,) = compare_segmenters(MaskOptions(**common))
+    else:
+        (report,) = compare(Options(**common, baselines=FAST_BASELINES))
+    return report

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from engines.evaluation import RowResult
+from engines.row_files import RowResult
 from engines.run_folder import write_text
 from engines.tables import Table, build_tables, caption
 
@@ -38,6 +38,13 @@ def write_tables(
 ) -> dict[str, Path]:
     """`table.md`, `table.tex` and `summary.csv` in `folder`; each whole or not at all."""
     tables, lines = build_tables(results, summary, reference), caption(results, reference)
+    return save_tables(tables, lines, summary, folder, title)
+
+
+def save_tables(
+    tables: Sequence[Table], lines: Sequence[str], summary: pd.DataFrame, folder: Path, title: str
+) -> dict[str, Path]:
+    """Tables and the summary they come from, as `write_tables`; `lines` stand above them."""
     paths = {name: folder / name for name in ("table.md", "table.tex", "summary.csv")}
     write_text(paths["table.md"], to_markdown(tables, title, lines))
     write_text(paths["table.tex"], to_latex(tables, lines))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from engines.evaluation import RowResult
+from engines.row_files import RowResult
 from metrics.image import HIGHER_IS_BETTER
 from metrics.statistics import bootstrap_strata, paired_difference
 
@@ -133,18 +133,19 @@ def metric_table(
     names = list(dict.fromkeys(summary["row"]))
     bins = list(dict.fromkeys(summary["bin"])) if len(part) else [MEAN]
     columns, cells = [BIN_LABELS[name] for name in bins], []
+    higher = HIGHER_IS_BETTER[metric]
     for name in bins:
         means = _lookup(part, view, name, names)
-        cells.append(mark_best([_number(m, metric) for m in means], means, metric))
+        cells.append(mark_best([_number(m, metric) for m in means], means, higher))
     if len(part):
         columns.append(f"Δ to {reference} [95 %]")
         cells.append(_differences(part, view, names, reference, metric))
     if not view.endswith("_hole") and metric != "lpips":
         means = _lookup(part, f"{view}_hole", MEAN, names)
         columns.append("hole only")
-        cells.append(mark_best([_number(m, metric) for m in means], means, metric))
+        cells.append(mark_best([_number(m, metric) for m in means], means, higher))
     rows = [[Cell(name), *(column[i] for column in cells)] for i, name in enumerate(names)]
-    arrow = "higher is better" if HIGHER_IS_BETTER[metric] else "lower is better"
+    arrow = "higher is better" if higher else "lower is better"
     area = "hole only" if view.endswith("_hole") else "whole image"
     kind = "raw prediction" if view.startswith("raw") else "composed"
     return Table(
@@ -191,12 +192,12 @@ def _notes(part: pd.DataFrame, view: str, metric: str, reason: str | None) -> li
     return notes
 
 
-def mark_best(texts: list[str], values: Sequence[float], metric: str) -> list[Cell]:
+def mark_best(texts: list[str], values: Sequence[float], higher: bool) -> list[Cell]:
     """One column's cells; every cell that prints the same as the best one is marked."""
     finite = [v for v in values if v == v]
     if not finite:
         return [Cell(text) for text in texts]
-    best = max(finite) if HIGHER_IS_BETTER[metric] else min(finite)
+    best = max(finite) if higher else min(finite)
     shown = texts[list(values).index(best)]
     return [Cell(text, text == shown) for text in texts]
 

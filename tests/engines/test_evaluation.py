@@ -13,9 +13,10 @@ from data.pairs import FrozenPairs, Pair
 from data.seeding import keyed_rng
 from engines import figures, tables
 from engines.baselines import BaselinePool
-from engines.evaluation import Row, baseline_row, evaluate_rows, limit_pairs, read_result
+from engines.evaluation import Row, baseline_row, evaluate_rows, limit_pairs
 from engines.lpips import LpipsChoice, build_lpips
 from engines.report import choose_examples, report
+from engines.row_files import read_result
 from engines.table_writers import escape, to_latex, to_markdown
 from metrics.image import psnr
 
@@ -206,7 +207,7 @@ def test_best_value_is_marked_in_the_right_direction(results):
 
 
 def test_equal_values_are_all_best():
-    cells = tables.mark_best(["1.00", "1.00", "0.90", "–"], [1.001, 1.0, 0.9, math.nan], "psnr")
+    cells = tables.mark_best(["1.00", "1.00", "0.90", "–"], [1.001, 1.0, 0.9, math.nan], True)
     assert [cell.best for cell in cells] == [True, True, False, False]
 
 

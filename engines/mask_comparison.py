@@ -1,0 +1,236 @@
+"""`evaluate.py segmentation` and `evaluate.py end-to-end`: options in, reports out."""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.occluded_pairs import FrozenOccluded
+from engines import comparison
+from engines.comparison import INPAINTING, SEGMENTATION, WEIGHTS, Suite, Trained
+from engines.datasets import data_root, open_segmentation_sources
+from engines.end_to_end_report import DILATIONS, end_to_end_report
+from engines.evaluation import Row, model_row
+from engines.inference import resolve_device
+from engines.mask_rows import constant_rows, limit_occluded, segmenter_row
+from engines.report import Report, default_folder
+from engines.segmentation_report import segmentation_report
+
+logger = logging.getLogger(__name__)
+
+PRESET = "mixed"  # every kind of occluder, whatever a run was trained with
+MAKE_ONE = {
+    SEGMENTATION: "`python train_segmentation.py UNet` makes one",
+    INPAINTING: comparison.MAKE_ONE,
+}
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """What to compare, on what, and how: the options of both commands, and `share_values`.
+
+    `dilate` counts end to end only. `share_values` as in `engines.compare.Options`.
+    """
+
+    runs: list[str] | None = None
+    all_runs: bool = False
+    suite: Path | None = None
+    checkpoint: list[Path] = field(default_factory=list)
+    reference: str | None = None
+    data: Path | None = None
+    per_kind: int | None = None
+    limit: int | None = None
+    dilate: tuple[int, ...] = DILATIONS
+    output: Path | None = None
+    runs_folder: Path = Path("runs")
+    batch: int = 64
+    device: str = "auto"
+    share_values: bool = False
+
+
+@dataclass
+class OccludedGroup:
+    """Segmenters that share their frozen occluded pairs, and the folder of those faces."""
+
+    pairs: FrozenOccluded
+    members: list[Trained]
+    faces: Path | None
+
+
+def compare_segmenters(options: MaskOptions) -> list[Report]:
+    """Segmenters and trivial answers: a report for each group that shares its pairs.
+
+    Raises ValueError or FileNotFoundError that says what is missing and which command makes it.
+    """
+    suite = _suite(options)
+    named = _named(options, suite)
+    hint = "`python evaluate.py` measures inpainters"
+    members = comparison.check_task(named, SEGMENTATION, hint) or _latest(options, SEGMENTATION)
+    groups = group_by_occluded(comparison.name_apart(members), options)
+    device = resolve_device(options.device)
+    reports = []
+    for group in groups:
+        reports.append(
+            segmentation_report(
+                [*_segmenter_rows(group.members, device), *constant_rows()],
+                group.pairs,
+                _folder(options, group.pairs, len(groups) > 1),
+                reference=options.reference or (suite.reference if suite else None),
+                batch=options.batch,
+                values_folder=_values(options, group.pairs),
+            )
+        )
+    return reports
+
+
+def compare_end_to_end(options: MaskOptions) -> list[Report]:
+    """Inpainters with true and found masks: a report for each size and set of pairs.
+
+    Of the task that `runs`, `suite` and `checkpoint` do not name, the finished runs are taken.
+    Inpainters of another size than the pairs are left out, and so are those that were trained on
+    one of the faces; the report says so. Errors as in `compare_segmenters`.
+    """
+    suite = _suite(options)
+    named = comparison.name_apart(_named(options, suite))
+    chosen = {
+        task: [member for member in named if member.task == task]
+        or comparison.name_apart(_latest(options, task))
+        for task in (SEGMENTATION, INPAINTING)
+    }
+    device = resolve_device(options.device)
+    fitting, reasons = [], []
+    for group in group_by_occluded(chosen[SEGMENTATION], options):
+        fit, remarks = fitting_inpainters(chosen[INPAINTING], group)
+        reasons += remarks
+        if fit:
+            fitting.append((group, fit, remarks))
+    if not fitting:
+        raise ValueError("no inpainter fits a segmenter: " + " ".join(dict.fromkeys(reasons)))
+    return [
+        end_to_end_report(
+            [model_row(m.name, m.checkpoint, device, m.training) for m in inpainters],
+            _segmenter_rows(group.members, device),
+            group.pairs,
+            _folder(options, group.pairs, len(fitting) > 1, "end_to_end"),
+            reference=options.reference or _reference(suite, inpainters),
+            batch=options.batch,
+            device=device,
+            dilations=options.dilate,
+            remarks=remarks,
+            values_folder=_values(options, group.pairs),
+        )
+        for group, inpainters, remarks in fitting
+    ]
+
+
+def _suite(options: MaskOptions) -> Suite | None:
+    return comparison.load_suite(options.suite) if options.suite is not None else None
+
+
+def _reference(suite: Suite | None, inpainters: list[Trained]) -> str | None:
+    """The suite's reference if it is an inpainter: a suite may serve both commands."""
+    names = [member.name.lower() for member in inpainters]
+    known = suite is not None and (suite.reference or "").lower() in names
+    return suite.reference if known else None
+
+
+def _named(options: MaskOptions, suite: Suite | None) -> list[Trained]:
+    """What the options name, of any task; nothing when they name nothing."""
+    wanted = list(suite.runs) if suite else options.runs or []
+    folders = comparison.resolve_runs(wanted, options.runs_folder, options.all_runs)
+    files = [folder / WEIGHTS for folder in folders] + options.checkpoint
+    return [comparison.read_trained(file) for file in files]
+
+
+def _latest(options: MaskOptions, task: str) -> list[Trained]:
+    folders = comparison.finished_runs(options.runs_folder, options.all_runs, task)
+    if not folders:
+        what = "segmenter" if task == SEGMENTATION else "inpainter"
+        raise FileNotFoundError(
+            f"no finished {what} below {options.runs_folder}: {MAKE_ONE[task]}; "
+            "--checkpoint names a weights file"
+        )
+    members = [comparison.read_trained(folder / WEIGHTS) for folder in folders]
+    return [member for member in members if member.task == task]
+
+
+def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[OccludedGroup]:
+    """The frozen occluded test pairs of each segmenter's data, runs with equal pairs together.
+
+    `options.data`, `per_kind` and `limit` change what is frozen. A run's recorded split is kept as
+    long as its own faces are used. FileNotFoundError when a recorded folder is gone.
+    """
+    groups: dict[str, OccludedGroup] = {}
+    frozen: dict[str, tuple[FrozenOccluded, Path | None]] = {}
+    for member in members:
+        update = {} if options.per_kind is None else {"test_per_kind": options.per_kind}
+        if options.data is not None:
+            update |= comparison.below(options.data, member)
+        data = type(member.data)(**member.data.model_dump() | update)
+        # Recorded folders are absolute: a data folder set elsewhere must not replace them.
+        open_ended = options.data is not None or "auto" in (data.faces, data.occluders)
+        root = data_root(options.data) if open_ended else None
+        split = comparison.own_split(member, data, root)
+        fields = ("faces", "occluders", "template", "size", "test_per_kind")
+        key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
+        if key not in frozen:
+            sources = open_segmentation_sources(data, root, split)
+            pairs = limit_occluded(sources.frozen("test", PRESET), options.limit)
+            frozen[key] = pairs, sources.folder
+        pairs, folder = frozen[key]
+        groups.setdefault(pairs.hash, OccludedGroup(pairs, [], folder)).members.append(member)
+    if len(groups) > 1:
+        logger.info(
+            "the segmenters have %d different sets of test pairs: a table each", len(groups)
+        )
+    return list(groups.values())
+
+
+def fitting_inpainters(
+    members: list[Trained], group: OccludedGroup
+) -> tuple[list[Trained], list[str]]:
+    """The inpainters that can be measured on a group's pairs, and why the others cannot."""
+    fit, remarks = [], []
+    for member in members:
+        if member.data.size != group.pairs.size:
+            remarks.append(
+                f"{member.name} is left out: trained at {member.data.size} px, these pairs have "
+                f"{group.pairs.size}."
+            )
+        elif seen := faces_seen(member, group):
+            remarks.append(
+                f"{member.name} is left out: {seen} of these pairs show faces of its training or "
+                "validation."
+            )
+        else:
+            fit.append(member)
+    for remark in remarks:
+        logger.warning(remark)
+    return fit, remarks
+
+
+def faces_seen(member: Trained, group: OccludedGroup) -> int:
+    """How many of a group's pairs show a face that a run trained or was chosen on."""
+    split = member.checkpoint.parent / "split.json"
+    if group.faces is None or not split.is_file():
+        return 0
+    if Path(member.data.faces).resolve() != group.faces.resolve():
+        return 0
+    record = json.loads(split.read_text(encoding="utf-8"))
+    known = {*record["train"], *record["val"]}
+    return sum(pair.image in known for pair in group.pairs.pairs)
+
+
+def _segmenter_rows(members: list[Trained], device) -> list[Row]:
+    return [segmenter_row(m.name, m.checkpoint, device, m.training) for m in members]
+
+
+def _folder(options: MaskOptions, pairs: FrozenOccluded, several: bool, part: str = "") -> Path:
+    if options.output is None:
+        return default_folder(pairs, options.runs_folder) / part
+    return options.output / pairs.hash[:12] if several else options.output
+
+
+def _values(options: MaskOptions, pairs: FrozenOccluded) -> Path | None:
+    own = options.output is None or options.share_values
+    return default_folder(pairs, options.runs_folder) if own else None

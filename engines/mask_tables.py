@@ -1,0 +1,203 @@
+"""Segmentation tables, made from the per-image CSVs of `engines.mask_rows` alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from data.occluder_shapes import KINDS
+
+from engines.mask_rows import UNOCCLUDED
+from engines.row_files import RowResult
+from engines.tables import MISSING, Cell, Table, cost_table, mark_best
+from metrics.segmentation import COLUMNS, HIGHER_IS_BETTER, boundary_tolerance
+from metrics.statistics import bootstrap_interval, bootstrap_strata, paired_difference
+
+REAL, DRAWN = "real", "drawn"
+GROUPS = (REAL, DRAWN, UNOCCLUDED)
+TITLES = {REAL: "Real cut-outs, none of them trained on", DRAWN: "Drawn occluders"}
+HEADINGS = {"accuracy": "pixel accuracy", "iou": "IoU", "dice": "Dice", "boundary_f": "boundary F"}
+POOLED = {"pooled/iou": "IoU, pooled", "pooled/accuracy": "accuracy, pooled"}
+SPECK = 0.01  # a face of which more than this is marked counts as falsely marked
+ALL = "all"  # every kind of a group together
+
+
+def group_of(kind: str) -> str:
+    """The group that a kind of occluder is reported in."""
+    return UNOCCLUDED if kind == UNOCCLUDED else DRAWN if kind in KINDS else REAL
+
+
+def groups_of(frame: pd.DataFrame) -> np.ndarray:
+    """The group of each line of a row's CSV."""
+    return np.array([group_of(kind) for kind in frame["kind"]])
+
+
+def summarise_masks(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
+    """Every mean with its intervals, a line for each row, metric, group and kind.
+
+    Columns: row, group, kind ("all": the group's images together), metric, count, mean, low, high,
+    difference, difference_low, difference_high (to `reference`, on the same pairs, 95 %). Intervals
+    are over faces, each with all its occluders; pooled metrics have none.
+    """
+    frames = [result.frame() for result in results]
+    values = np.stack([frame[list(COLUMNS)].to_numpy(np.float64) for frame in frames])
+    base = values[[result.name for result in results].index(reference)]
+    flat = np.concatenate([values, paired_difference(values, base)])
+    flat = flat.transpose(1, 0, 2).reshape(len(frames[0]), -1)
+    groups, kinds = groups_of(frames[0]), frames[0]["kind"].to_numpy()
+    faces = frames[0]["image"].to_numpy()
+    lines = []
+    for group in [name for name in GROUPS if name in groups]:
+        chosen = groups == group
+        parts = {ALL: bootstrap_interval(flat[chosen], images=faces[chosen])}
+        by_kind = bootstrap_strata(flat[chosen], kinds[chosen], faces[chosen])
+        parts |= {kind: part for kind, part in by_kind.items() if kind is not None}
+        for kind, interval in parts.items():
+            lines += _lines(results, group, kind, interval)
+        lines += _pooled(results, frames, group, chosen)
+    return pd.DataFrame(lines)
+
+
+def _lines(results: Sequence[RowResult], group: str, kind: str, interval) -> list[dict]:
+    shape = (2, len(results), len(COLUMNS))
+    mean, low, high, count = (np.reshape(part, shape) for part in interval)
+    return [
+        {
+            "row": result.name,
+            "group": group,
+            "kind": kind,
+            "metric": metric,
+            "count": int(count[0, i, j]),
+            "mean": mean[0, i, j],
+            "low": low[0, i, j],
+            "high": high[0, i, j],
+            "difference": mean[1, i, j],
+            "difference_low": low[1, i, j],
+            "difference_high": high[1, i, j],
+        }
+        for i, result in enumerate(results)
+        for j, metric in enumerate(COLUMNS)
+        if count[0, i, j]
+    ]
+
+
+def _pooled(results, frames, group: str, chosen: np.ndarray) -> list[dict]:
+    lines = []
+    for result, frame in zip(results, frames, strict=True):
+        tp, fp, fn, tn = (int(frame.loc[chosen, name].sum()) for name in ("tp", "fp", "fn", "tn"))
+        marked = tp + fp + fn
+        pooled = {"pooled/accuracy": (tp + tn) / (marked + tn)}
+        if group != UNOCCLUDED:
+            pooled |= {"pooled/iou": tp / marked, "pooled/dice": 2 * tp / (tp + marked)}
+        lines += [
+            {"row": result.name, "group": group, "kind": ALL, "metric": metric, "mean": mean}
+            | {"count": int(chosen.sum())}
+            for metric, mean in pooled.items()
+        ]
+    return lines
+
+
+def group_table(summary: pd.DataFrame, group: str, reference: str) -> Table:
+    """Rows by metric for one group, best value of each column marked."""
+    part = summary[summary["group"].eq(group) & summary["kind"].eq(ALL)]
+    names = list(dict.fromkeys(summary["row"]))
+    columns, cells = list(HEADINGS.values()), []
+    cells += [_column(part, names, metric) for metric in HEADINGS]
+    columns.append(f"Δ IoU to {reference} [95 %]")
+    cells.append(_differences(part, names, reference))
+    columns += list(POOLED.values())
+    cells += [_column(part, names, metric) for metric in POOLED]
+    count = int(part["count"].max())
+    rows = [[Cell(name), *(column[i] for column in cells)] for i, name in enumerate(names)]
+    return Table(f"{TITLES[group]}: {count} images (higher is better)", ["", *columns], rows)
+
+
+def _column(part: pd.DataFrame, names: list[str], metric: str) -> list[Cell]:
+    chosen = part[part["metric"].eq(metric)].set_index("row")["mean"]
+    means = [float(chosen.get(name, np.nan)) for name in names]
+    return mark_best([_number(mean) for mean in means], means, HIGHER_IS_BETTER[_plain(metric)])
+
+
+def _plain(metric: str) -> str:
+    return metric.rsplit("/", 1)[-1]
+
+
+def _number(value: float, form: str = ".3f") -> str:
+    return format(value, form) if np.isfinite(value) else MISSING
+
+
+def _differences(part: pd.DataFrame, names: list[str], reference: str) -> list[Cell]:
+    chosen = part[part["metric"].eq("iou")].set_index("row")
+    cells = []
+    for name in names:
+        if name == reference:
+            cells.append(Cell("reference"))
+            continue
+        keys = ("difference", "difference_low", "difference_high")
+        mean, low, high = (_number(chosen.loc[name, key], "+.3f") for key in keys)
+        cells.append(Cell(f"{mean} [{low}, {high}]" if MISSING not in (low, high) else mean))
+    return cells
+
+
+def false_table(summary: pd.DataFrame, results: Sequence[RowResult]) -> Table | None:
+    """What is marked on faces with nothing on them; None without such faces."""
+    part = summary[summary["metric"].eq("false_positive") & summary["kind"].eq(ALL)]
+    if part.empty:
+        return None
+    means = part.set_index("row")
+    names = [result.name for result in results]
+    texts, shares = [], []
+    for result in results:
+        low, high = (_number(100 * means.loc[result.name, key], ".2f") for key in ("low", "high"))
+        texts.append(f"{100 * means.loc[result.name, 'mean']:.2f} [{low}, {high}]")
+        marked = result.frame()["false_positive"].dropna()
+        shares.append(100 * float((marked > SPECK).mean()))
+    rows = [
+        [Cell(name), Cell(text), Cell(f"{share:.0f}")]
+        for name, text, share in zip(names, texts, shares, strict=True)
+    ]
+    columns = ["", "pixels marked (%) [95 %]", f"faces with more than {SPECK:.0%} marked (%)"]
+    title = f"Faces with nothing on them: {int(part['count'].max())} images (lower is better)"
+    return Table(title, columns, rows)
+
+
+def kind_table(summary: pd.DataFrame) -> Table:
+    """IoU of every kind of occluder, a column a row of the other tables."""
+    part = summary[summary["metric"].eq("iou") & ~summary["kind"].eq(ALL)]
+    names = list(dict.fromkeys(summary["row"]))
+    rows = []
+    for group, kind in dict.fromkeys(zip(part["group"], part["kind"], strict=True)):
+        lines = part[part["kind"].eq(kind)].set_index("row")
+        means = [float(lines.loc[name, "mean"]) for name in names]
+        cells = mark_best([_number(mean) for mean in means], means, True)
+        rows.append([Cell(f"{kind} ({group})"), Cell(str(int(lines["count"].max()))), *cells])
+    return Table("IoU by kind of occluder (higher is better)", ["", "N", *names], rows)
+
+
+def mask_tables(results: Sequence[RowResult], summary: pd.DataFrame, reference: str) -> list[Table]:
+    """The tables of both groups, of unoccluded faces, by kind, and the cost of the models."""
+    found = set(summary["group"])
+    tables = [group_table(summary, group, reference) for group in (REAL, DRAWN) if group in found]
+    false = false_table(summary, results)
+    tables += [false] if false else []
+    models = [result for result in results if result.info["kind"] == "model"]
+    tables += [kind_table(summary)] if found - {UNOCCLUDED} else []
+    return tables + ([cost_table(models)] if models else [])
+
+
+def mask_caption(results: Sequence[RowResult], reference: str) -> list[str]:
+    """What a reader needs to know about the numbers, one line each."""
+    key, info = results[0].info["key"], results[0].info
+    images = results[0].frame()["image"].nunique()
+    near = boundary_tolerance(key["size"], key["size"])
+    return [
+        f"N = {info['count']} pairs of {images} faces at {key['size']} px ({info['pairs']}); "
+        f"SHA-256 of the pairs: {key['pairs']}.",
+        "Means over images; pooled: from the sums over the pixels of all images. A pixel is marked "
+        f"above probability 0.5; boundaries agree within {near} px.",
+        "No cut-out here was trained on; where the folder of cut-outs has no test part, they are "
+        "those of the validation, which chose the weights.",
+        f"Δ: difference to {reference} on the same pairs, with its 95 % bootstrap interval over "
+        "faces, each with all its occluders (Efron and Tibshirani 1993). Bold: best of the column, "
+        "by kind of the line. figures/masks.png: green was found, orange marked in error, blue "
+        "missed.",
+    ]

@@ -1,0 +1,116 @@
+"""Measured values on disk: one CSV a row of a table, one line an image, and a JSON beside it.
+
+A CSV is written under a temporary name and renamed when it is whole; the JSON is written last and
+marks the row as done. Both are named by a key of everything that decides the values, so that a row
+is never computed twice and never mistaken for another.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from engines.run_folder import write_text
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """A measured row: where its values are and what is known about them."""
+
+    path: Path
+    info: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.info["name"]
+
+    def frame(self) -> pd.DataFrame:
+        """The per-image values, a line an image. ValueError when the file is not whole."""
+        frame = pd.read_csv(self.path)
+        if len(frame) != self.info["count"]:
+            raise ValueError(
+                f"{self.path}: {len(frame)} lines, expected {self.info['count']}; "
+                "delete it and evaluate again"
+            )
+        return frame
+
+
+def read_result(path: Path) -> RowResult:
+    """A row from its JSON file. FileNotFoundError when its CSV is gone."""
+    info = json.loads(path.read_text(encoding="utf-8"))
+    if not path.with_suffix(".csv").is_file():
+        raise FileNotFoundError(f"{path.with_suffix('.csv')}: the values of this row are missing")
+    return RowResult(path.with_suffix(".csv"), info)
+
+
+def row_file(folder: Path, name: str, key: Mapping[str, Any]) -> Path:
+    """The CSV below `folder/rows/` in which the values that `key` decides are kept."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.").lower() or "row"
+    return folder / "rows" / f"{slug}-{digest[:12]}.csv"
+
+
+def find_row(path: Path, key: Mapping[str, Any]) -> RowResult | None:
+    """The row of this key if it is done, under whatever name it was measured."""
+    for note in path.parent.glob(f"*{path.stem[-13:]}.json"):
+        if note.with_suffix(".csv").is_file():
+            result = read_result(note)
+            if result.info["key"] == key:
+                return result
+    return None
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, read in blocks, in hex."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class RowWriter:
+    """A row on its way to `path`; leaving the `with` block before `finish` leaves no file behind.
+
+    Args:
+        path: from `row_file`.
+        columns: the CSV's first line.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self._columns = columns
+        self._unfinished = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+
+    def __enter__(self) -> "RowWriter":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._unfinished, "w", newline="", encoding="utf-8")
+        self._lines = csv.writer(self._file)
+        self._lines.writerow(self._columns)
+        return self
+
+    def write(self, lines: Iterable[Sequence]) -> None:
+        """Add lines; floats are kept to seven digits."""
+        for line in lines:
+            self._lines.writerow(
+                [f"{value:.7g}" if isinstance(value, float) else value for value in line]
+            )
+
+    def finish(self, info: Mapping[str, Any]) -> RowResult:
+        """Close the CSV, give it its name, then write `info` beside it."""
+        self._file.close()
+        os.replace(self._unfinished, self.path)
+        write_text(self.path.with_suffix(".json"), json.dumps(info, indent=1))
+        return RowResult(self.path, dict(info))
+
+    def __exit__(self, *error) -> None:
+        self._file.close()
+        self._unfinished.unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""Segmenters compared on frozen occluded pairs: values, tables, figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.occluded_pairs import FrozenOccluded
+from engines import figures
+from engines.evaluation import Row
+from engines.mask_figures import kind_figure, mask_figure
+from engines.mask_rows import UNOCCLUDED, evaluate_segmenters
+from engines.mask_tables import mask_caption, mask_tables, summarise_masks
+from engines.report import Report
+from engines.row_files import RowResult
+from engines.table_writers import save_tables, to_markdown
+from engines.tables import choose_reference
+
+TITLE = "Segmentation"
+HEADLINE = 2  # tables: both groups of occluders
+
+
+def segmentation_report(
+    rows: Sequence[Row],
+    pairs: FrozenOccluded,
+    folder: Path,
+    *,
+    reference: str | None = None,
+    batch: int = 64,
+    values_folder: Path | None = None,
+) -> Report:
+    """Measure `rows` on `pairs` and write everything that compares them into `folder`.
+
+    Files: `rows/*.csv` (a line an image), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
+    `figures/kinds.png` (IoU by kind) and `figures/masks.png` (worst, median and best masks of the
+    reference row). `reference` is the first model by default. `values_folder` holds `rows/`
+    instead of `folder`, so that several reports share the values.
+    """
+    values_folder = values_folder or folder
+    folder.mkdir(parents=True, exist_ok=True)
+    results = evaluate_segmenters(rows, pairs, values_folder, batch=batch)
+    reference = choose_reference(results, reference)
+    summary = summarise_masks(results, reference)
+    tables, lines = mask_tables(results, summary, reference), mask_caption(results, reference)
+    files = save_tables(tables, lines, summary, folder, TITLE)
+    files["pairs.json"] = folder / "pairs.json"
+    pairs.save(files["pairs.json"])
+    files |= _draw(results, summary, pairs, reference, folder / "figures")
+    files["values of each image"] = values_folder / "rows"
+    return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:HEADLINE])), files)
+
+
+def _draw(results: Sequence[RowResult], summary, pairs, reference: str, folder: Path):
+    models = [result.name for result in results if result.info["kind"] == "model"]
+    ordered = sorted(models, key=lambda name: name != reference)  # stable: the reference first
+    drawn = {}
+    if models and set(summary["group"]) - {UNOCCLUDED}:
+        drawn["kinds.png"] = kind_figure(summary, ordered)
+    if models:
+        drawn["masks.png"] = mask_figure(results, pairs, reference)
+    files = {}
+    for name, figure in drawn.items():
+        files[name] = figures.save(figure, folder / name)
+        figures.show(figure)
+    return files
