@@ -83,10 +83,11 @@ def test_a_run_leaves_everything_behind(whole):
 
 
 def test_weights_of_the_other_task_are_refused_by_name(whole):
-    with pytest.raises(CheckpointError, match="segmentation.*inpainting is needed"):
+    with pytest.raises(CheckpointError, match=r"segmentation.*inpainting is needed"):
         load_inpainter(whole.folder.best)
     state, metadata = load_release(whole.folder.best)
-    assert state and metadata
+    assert state
+    assert metadata
 
 
 @pytest.mark.parametrize("stop_at", [2, 3, 4])
@@ -181,12 +182,13 @@ def test_frozen_occluded_pairs_are_reproducible_and_hashed(tmp_path):
     none = [i for i, pair in enumerate(one.pairs) if pair.kind == "none"]
     assert none
     target, occluded, mask = one.load(none[0])
-    assert np.array_equal(target, occluded) and not mask.any()
+    assert np.array_equal(target, occluded)
+    assert not mask.any()
 
 
 def test_an_unknown_kind_lists_the_valid_ones():
     sources = open_segmentation_sources(tiny().data, None)
-    with pytest.raises(ValueError, match="hat-trick.*scratches"):
+    with pytest.raises(ValueError, match=r"hat-trick.*scratches"):
         freeze_occluded(sources.faces("val"), sources.occluders, "val", 1, kinds=["hat-trick"])
 
 
@@ -256,7 +258,8 @@ def test_dry_run_counts_parameters_without_a_download(name, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
     text = dry_run(load_config(name, "quick", task="segmentation"), None)
-    assert "segmenter: " in text and "M parameters" in text
+    assert "segmenter: " in text
+    assert "M parameters" in text
     assert "template: ffhq" in text
 
 
