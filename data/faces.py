@@ -90,7 +90,7 @@ def split_faces(folder: Path, seed: int) -> Split:
         )
     groups = _by_identity(folder, files)
     rule = f"seed {seed}, 90/5/5 by {'identity folder' if len(groups) < len(files) else 'image'}"
-    return Split(_assign(groups, seed, (0.9, 0.05, 0.05)), rule)
+    return Split(deal_out(groups, seed, (0.9, 0.05, 0.05)), rule)
 
 
 def _by_identity(folder: Path, files: Sequence[Path]) -> list[list[Path]]:
@@ -102,7 +102,7 @@ def _by_identity(folder: Path, files: Sequence[Path]) -> list[list[Path]]:
     return list(groups.values())
 
 
-def _assign(groups: list[list[Path]], seed: int, shares: Sequence[float]) -> dict[str, list[Path]]:
+def deal_out(groups: list[list[Path]], seed: int, shares: Sequence[float]) -> dict[str, list[Path]]:
     """Shuffle groups by seed and deal them out, at least one to each split."""
     if len(groups) < len(shares):
         raise FileNotFoundError(
@@ -125,12 +125,12 @@ def _complete(folder: Path, given: dict[str, list[Path]], seed: int) -> Split:
     if not files["val"] and not files["test"]:
         groups = _by_identity(folder / "train", files["train"])
         return Split(
-            _assign(groups, seed, (0.9, 0.05, 0.05)), f"{rule}; val and test cut from train"
+            deal_out(groups, seed, (0.9, 0.05, 0.05)), f"{rule}; val and test cut from train"
         )
     for empty, full in (("val", "test"), ("test", "val")):
         if not files[empty]:
             groups = _by_identity(folder / full, files[full])
-            halves = _assign(groups, seed, (0.5, 0.5))
+            halves = deal_out(groups, seed, (0.5, 0.5))
             files[full], files[empty] = halves["train"], halves["val"]
             rule += f"; {empty} is half of {full}"
     return Split(files, rule)

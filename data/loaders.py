@@ -33,12 +33,13 @@ class Batch(NamedTuple):
 class TrainingPairs(Dataset):
     """The endless list of training pairs; item p is a pure function of (seed, p).
 
-    Every round of len(faces) positions visits each face once, in a new order. The mask draws its
+    Every round of `images` positions visits each face once, in a new order. The mask draws its
     bin, its class (touching the border or not), then the mask itself.
     """
 
     def __init__(self, faces: Faces, masks, seed: int, flip: bool = False) -> None:
         self.faces, self.masks, self.seed, self.flip = faces, masks, seed, flip
+        self.images = len(faces)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
         round_, place = divmod(position, len(self.faces))
@@ -57,7 +58,7 @@ class TrainingPairs(Dataset):
 class OccludedPairs(Dataset):
     """The endless list of a segmenter's training pairs; item p is a pure function of (seed, p).
 
-    Every round of len(faces) positions visits each face once, in a new order, under an occluder of
+    Every round of `images` positions visits each face once, in a new order, under an occluder of
     its own. `augment` moves and relights the occluded picture; None leaves it.
     """
 
@@ -71,6 +72,7 @@ class OccludedPairs(Dataset):
     ) -> None:
         self.faces, self.occluders, self.seed = faces, occluders, seed
         self.flip, self.augment = flip, augment
+        self.images = len(faces)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
         round_, place = divmod(position, len(self.faces))
@@ -83,7 +85,7 @@ class OccludedPairs(Dataset):
 
 
 class SetPairs(Dataset):
-    """The endless list of pairs of a set on disk, in a new order each round."""
+    """The endless list of the pairs `keep` of a set on disk, in a new order each round."""
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class SetPairs(Dataset):
     ) -> None:
         self.pairs, self.keep, self.size, self.seed = pairs, keep, size, seed
         self.flip, self.augment = flip, augment
+        self.images = len(keep)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
         round_, place = divmod(position, len(self.keep))

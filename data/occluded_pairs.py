@@ -1,11 +1,13 @@
 """Frozen pairs of a face and something that covers it; segmenters are measured on them only."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from data.faces import Faces
 from data.frozen import FrozenList, hash_array, hash_image
+from data.occluder_sets import PairedSet
 from data.occluders import Occluders
 
 logger = logging.getLogger(__name__)
@@ -28,8 +30,9 @@ class OccludedPair(NamedTuple):
 class FrozenOccluded(FrozenList):
     """Faces and what covers them.
 
-    load(i) gives target uint8 (H, W, 3), occluded uint8 (H, W, 3) and mask uint8 (H, W) of
-    {0, 1}; see FrozenList. Kind "none" is a face with nothing on it and an empty mask.
+    load(i) gives target uint8 (H, W, 3), None where a set on disk has no clean pictures, occluded
+    uint8 (H, W, 3) and mask uint8 (H, W) of {0, 1}; see FrozenList. Kind "none" is a face with
+    nothing on it and an empty mask.
     """
 
     ENTRY = OccludedPair
@@ -93,3 +96,20 @@ def freeze_occluded(
         return face, made.image, made.mask
 
     return FrozenOccluded(pairs, read, faces.size, words)
+
+
+def freeze_set(
+    pairs: PairedSet, keep: Sequence[int], size: int, description: str
+) -> FrozenOccluded:
+    """The pairs `keep` of a set on disk."""
+    counts: Counter[str] = Counter()
+    listed = []
+    for index in keep:
+        kind = pairs.kinds[index]
+        target, occluded, mask = pairs.load(index, size)
+        face = hash_array(occluded if target is None else target)
+        digests, ratio = (hash_array(occluded), hash_array(mask)), round(float(mask.mean()), 6)
+        listed.append(OccludedPair(pairs.names[index], face, kind, counts[kind], *digests, ratio))
+        counts[kind] += 1
+    words = f"{description}, {len({pair.image_sha256 for pair in listed})} distinct images"
+    return FrozenOccluded(listed, lambda pair: pairs.load(keep[pair], size), size, words)

@@ -239,18 +239,23 @@ def below(root: Path, member: Trained) -> dict[str, str]:
     relative to a data folder are looked for below `root`, else `root` says which there are.
     """
     other = "masks" if member.task == INPAINTING else "occluders"
+    apart = {} if member.task == INPAINTING else {"pairs": None}
     faces = member.config["data"]["faces"]
     fixed = faces == "builtin" or Path(faces).is_absolute()
     if fixed:
         logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
     kept = fixed or (root / faces).is_dir()
-    return {"faces": faces if kept else "auto", other: member.config["data"][other]}
+    return {"faces": faces if kept else "auto", other: member.config["data"][other]} | apart
 
 
 def own_split(member: Trained, data: FaceData, root: Path | None) -> Path | None:
     """The split that a run wrote down, if `data` means the very folder of faces it was made for."""
     split = member.checkpoint.parent / "split.json"
-    folder = find_faces(root, data.faces, data.size) if split.is_file() else None
+    if not split.is_file():
+        return None
+    if getattr(data, "pairs", None) is not None:
+        return split if data.pairs == member.data.pairs else None
+    folder = find_faces(root, data.faces, data.size)
     own = folder is not None and folder.resolve() == Path(member.data.faces).resolve()
     return split if own else None
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from data.occluders import Occluders
 from PIL import Image
 
 from data.alignment import guess_template
@@ -25,12 +24,14 @@ from data.faces import (
     save_split,
     split_faces,
 )
-from data.loaders import OccludedPairs
+from data.loaders import OccludedPairs, TrainingPairs
 from data.masks import RATIO_BINS, MaskFolder, MaskGenerator
 from data.occluded_pairs import FrozenOccluded, freeze_occluded
+from data.occluders import Occluders
 from data.pairs import FrozenPairs, freeze
 from engines.config import AnyRun, Data, FaceData, SegmentationData
 from engines.runtime import available_cores
+from engines.set_sources import SetSources, open_set_sources
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,11 @@ class Sources(FaceSources):
     data: Data
     masks: MaskGenerator | MaskFolder
 
+    def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> TrainingPairs:
+        """The endless training list."""
+        faces = self.training_faces(cache_folder, processes)
+        return TrainingPairs(faces, self.masks, seed, self.data.flip)
+
     def frozen(self, split: str) -> FrozenPairs:
         """Frozen validation ("val") or test pairs; corrupt images are reported and left out."""
         per_bin = (
@@ -116,8 +122,9 @@ class SegmentationSources(FaceSources):
     occluders: Occluders
     occluder_folder: Path | None  # None: drawn ones only
 
-    def training_pairs(self, faces: Faces, seed: int) -> OccludedPairs:
-        """The endless training list over `faces`."""
+    def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> OccludedPairs:
+        """The endless training list."""
+        faces = self.training_faces(cache_folder, processes)
         augment = Augmentation() if self.data.augment else None
         return OccludedPairs(faces, self.occluders, seed, self.data.flip, augment)
 
@@ -148,6 +155,9 @@ class SegmentationSources(FaceSources):
             "occluders": "drawn" if folder is None else str(folder.resolve()),
             "occluder_details": self.occluders.describe(),
         }
+
+
+AnySources = Sources | SegmentationSources | SetSources
 
 
 def create_occluders(data: SegmentationData, folder: Path | None) -> Occluders:
@@ -185,8 +195,10 @@ def open_sources(data: Data, root: Path | None, split_file: Path | None = None) 
 
 def open_segmentation_sources(
     data: SegmentationData, root: Path | None, split_file: Path | None = None
-) -> SegmentationSources:
-    """Find faces and occluders; `split_file` as for `open_sources`."""
+) -> SegmentationSources | SetSources:
+    """Find faces and occluders, or the set `data.pairs`; `split_file` as for `open_sources`."""
+    if data.pairs is not None:
+        return open_set_sources(data, root, split_file, SPLIT_SEED)
     data, folder, split = _open_faces(data, root, split_file)
     occluders = _find_occluders(data.occluders, root)
     return SegmentationSources(data, folder, split, create_occluders(data, occluders), occluders)
@@ -194,7 +206,7 @@ def open_segmentation_sources(
 
 def open_any_sources(
     config: AnyRun, root: Path | None, split_file: Path | None = None
-) -> Sources | SegmentationSources:
+) -> AnySources:
     """The sources of a run's task."""
     opener = open_segmentation_sources if config.task == "segmentation" else open_sources
     return opener(config.data, root, split_file)
@@ -250,13 +262,14 @@ def recorded_data(run: Path, data: FaceData) -> Any:
     if not record.is_file():
         return data
     facts = json.loads(record.read_text(encoding="utf-8"))[0]["data"]
-    used = {"faces": facts["faces"]}
+    used = {"faces": facts["faces"]} if "faces" in facts else {}
     if "masks" in facts:
         masks = facts["masks"]
         generated = masks["source"] == "generated"
         used["masks"] = "builtin" if generated else str(Path(masks["folder"]).resolve())
-    if "occluders" in facts:
-        used["occluders"] = facts["occluders"]
+    for name in ("occluders", "pairs"):
+        if name in facts:
+            used[name] = facts[name]
     return data.model_copy(update=used)
 
 

@@ -100,6 +100,9 @@ def compare_end_to_end(options: MaskOptions) -> list[Report]:
     device = resolve_device(options.device)
     fitting, reasons = [], []
     for group in group_by_occluded(chosen[SEGMENTATION], options):
+        if group.pairs.load(0)[0] is None:
+            reasons.append(f"{group.faces} holds no clean pictures to compare restored ones with.")
+            continue
         fit, remarks = fitting_inpainters(chosen[INPAINTING], group)
         reasons += remarks
         if fit:
@@ -168,14 +171,17 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
             update |= comparison.below(options.data, member)
         data = type(member.data)(**member.data.model_dump() | update)
         # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-        open_ended = options.data is not None or "auto" in (data.faces, data.occluders)
+        asked = data.pairs is None and "auto" in (data.faces, data.occluders)
+        open_ended = options.data is not None or asked
         root = data_root(options.data) if open_ended else None
         split = comparison.own_split(member, data, root)
-        fields = ("faces", "occluders", "template", "size", "test_per_kind")
+        fields = ("faces", "occluders", "pairs", "template", "size", "test_per_kind")
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
             sources = open_segmentation_sources(data, root, split)
-            pairs = limit_occluded(sources.frozen("test", PRESET), options.limit)
+            pairs = limit_occluded(
+                sources.frozen("test", None if data.pairs else PRESET), options.limit
+            )
             frozen[key] = pairs, sources.folder
         pairs, folder = frozen[key]
         groups.setdefault(pairs.hash, OccludedGroup(pairs, [], folder)).members.append(member)

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data.contract import check_pair
 from data.occluded_pairs import FrozenOccluded
 from data.occluders import NONE
-from data.transforms import to_tensor
 from engines import cost
 from engines.evaluation import Row
 from engines.row_files import RowResult, RowWriter, find_row, row_file, sha256
 from engines.runtime import device_name
+from engines.segmentation import load_occluded
 from metrics.segmentation import COLUMNS, COUNTS, SegmentationMetrics, confusion
 
 logger = logging.getLogger(__name__)
@@ -137,17 +136,14 @@ def limit_occluded(pairs: FrozenOccluded, count: int | None) -> FrozenOccluded:
 
 def batches(
     pairs: FrozenOccluded, batch: int
-) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
-    """Indices, targets, occluded pictures and true masks, as tensors that keep the contract."""
+) -> Iterator[tuple[list[int], Tensor | None, Tensor, Tensor]]:
+    """Indices, targets (None where pairs lack them), occluded pictures and true masks, as tensors
+    that keep the contract."""
     if batch < 1:
         raise ValueError(f"batch must be at least 1, found {batch}")
     for start in range(0, len(pairs), batch):
         indices = list(range(start, min(start + batch, len(pairs))))
-        parts = zip(*(pairs.load(index) for index in indices), strict=True)
-        target, occluded, mask = (to_tensor(np.stack(part)) for part in parts)
-        check_pair(target, mask)
-        check_pair(occluded, mask)
-        yield indices, target, occluded, mask
+        yield indices, *load_occluded(pairs, indices)
 
 
 def evaluate_segmenters(

@@ -125,14 +125,17 @@ class SegmentationTrainer(BaseTrainer):
         return [{name: column[i] for name, column in columns.items()} for i in range(count)]
 
 
-def load_occluded(pairs: FrozenOccluded, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Target, occluded image and mask of some pairs, in the contract's form."""
-    loaded = [pairs.load(i) for i in indices]
-    target, occluded, mask = (
-        torch.stack([to_tensor(sample[part]) for sample in loaded]) for part in range(3)
-    )
+def load_occluded(
+    pairs: FrozenOccluded, indices: Sequence[int]
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Target (None where one is missing), occluded image and mask of some pairs, in the contract's
+    form."""
+    targets, images, masks = zip(*(pairs.load(i) for i in indices), strict=True)
+    occluded, mask = (torch.stack([to_tensor(one) for one in part]) for part in (images, masks))
     check_pair(occluded, mask)
-    return target, occluded, mask
+    if any(target is None for target in targets):
+        return None, occluded, mask
+    return torch.stack([to_tensor(target) for target in targets]), occluded, mask
 
 
 def build_segmentation_trainer(

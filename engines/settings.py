@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from data.occluders import PRESETS
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 import losses
 import models
 from data.alignment import TEMPLATES
+from data.occluders import PRESETS
 from models.features import check_layers
 
 Positive = Annotated[int, Field(gt=0)]
@@ -108,10 +108,13 @@ class SegmentationData(FaceData):
 
     occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
     or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
-    augment: small changes of place, light and colour while training.
+    augment: small changes of place, light and colour while training. pairs: a paired set on disk
+    (`python -m data.occluders --output`, or a foreign one in its layout) that is trained on
+    instead of faces and occluders.
     """
 
     occluders: str = "auto"
+    pairs: str | None = None
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
     augment: bool = True
     validation_per_kind: Positive = 8

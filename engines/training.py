@@ -8,21 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
-from torch.utils.data import Dataset
 
 import models
-from data.faces import Faces
 from data.frozen import FrozenList
-from data.loaders import TrainingPairs
 from engines import figures
 from engines.config import AnyRun, RunConfig, SegmentationConfig
-from engines.datasets import (
-    FaceSources,
-    SegmentationSources,
-    Sources,
-    open_any_sources,
-    recorded_data,
-)
+from engines.datasets import AnySources, open_any_sources, recorded_data
 from engines.fit import Fit
 from engines.inpainting import build_trainer
 from engines.run_folder import RunFolder, dump_config
@@ -48,7 +39,7 @@ class Outcome:
     is_main: bool
 
 
-def environment(trainer: BaseTrainer, sources: Sources | SegmentationSources) -> dict[str, Any]:
+def environment(trainer: BaseTrainer, sources: AnySources) -> dict[str, Any]:
     """What environment.json records about a start of the run."""
     runtime = trainer.runtime
     network = runtime.unwrap(trainer.main)
@@ -102,7 +93,7 @@ def dry_run(config: AnyRun, root: Path | None) -> str:
     return "\n".join(lines)
 
 
-def _with_template(config: AnyRun, sources: Sources | SegmentationSources) -> AnyRun:
+def _with_template(config: AnyRun, sources: AnySources) -> AnyRun:
     """The configuration with its template told, as the weights file must state it."""
     data = config.data.model_copy(update={"template": sources.data.template})
     return config.model_copy(update={"data": data})
@@ -112,13 +103,6 @@ def create_trainer(config: AnyRun, runtime: Runtime, train_images: int) -> BaseT
     """The trainer of a run's task."""
     build = build_segmentation_trainer if config.task == "segmentation" else build_trainer
     return build(config, runtime, train_images)
-
-
-def training_pairs(config: AnyRun, sources: Sources | SegmentationSources, faces: Faces) -> Dataset:
-    """The endless training list of a run's task over `faces`."""
-    if isinstance(sources, SegmentationSources):
-        return sources.training_pairs(faces, config.training.seed)
-    return TrainingPairs(faces, sources.masks, config.training.seed, config.data.flip)
 
 
 def train(
@@ -159,15 +143,15 @@ def train(
 def _train(
     config: AnyRun,
     runtime: Runtime,
-    sources: Sources | SegmentationSources,
+    sources: AnySources,
     folder: RunFolder | None,
     output: Path,
     max_minutes: float | None,
 ) -> Outcome:
     """Build everything, then claim the run folder (a new one when `folder` is None) and fit."""
     with runtime.main_first():
-        faces = sources.training_faces(output / ".cache", runtime.processes)
-    trainer = create_trainer(config, runtime, len(faces))
+        pairs = sources.training_pairs(config.training.seed, output / ".cache", runtime.processes)
+    trainer = create_trainer(config, runtime, pairs.images)
     validation = sources.frozen("val")
     continued = folder is not None
     if folder is None:  # only now: a start that fails leaves no empty run behind
@@ -178,7 +162,7 @@ def _train(
         fit = Fit(
             trainer,
             folder,
-            training_pairs(config, sources, faces),
+            pairs,
             validation,
             draw_epoch(folder),
             max_minutes if max_minutes is not None else config.training.max_minutes,
@@ -188,7 +172,7 @@ def _train(
             fit.resume()
         if runtime.is_main:
             _record_start(trainer, sources, folder, validation, continued)
-            _say_start(trainer, faces, sources, folder)
+            _say_start(trainer, pairs.images, sources, folder)
         reason = fit.run()
         if runtime.is_main:
             _record_end(trainer, fit, folder, reason)
@@ -208,7 +192,7 @@ def _shared_new_folder(runtime: Runtime, output: Path, config: AnyRun) -> RunFol
 
 def _record_start(
     trainer: BaseTrainer,
-    sources: Sources | SegmentationSources,
+    sources: AnySources,
     folder: RunFolder,
     validation: FrozenList,
     continued: bool,
@@ -243,7 +227,7 @@ def _record_end(trainer: BaseTrainer, fit: Fit, folder: RunFolder, reason: str) 
         figures.save(figures.loss_curves(folder.metrics), folder.figures / "losses.png")
 
 
-def _say_start(trainer: BaseTrainer, faces: Faces, sources: FaceSources, folder: RunFolder) -> None:
+def _say_start(trainer: BaseTrainer, images: int, sources: AnySources, folder: RunFolder) -> None:
     config, training = trainer.config, trainer.config.training
     logger.info("run       %s (%s): %s", config.name, config.profile, config.description)
     logger.info("folder    %s", folder.path)
@@ -252,9 +236,7 @@ def _say_start(trainer: BaseTrainer, faces: Faces, sources: FaceSources, folder:
         device_name(trainer.runtime.device), training.mixed_precision, trainer.runtime.processes,
     )  # fmt: skip
     where = "built-in faces" if sources.folder is None else sources.folder
-    logger.info(
-        "data      %d training images from %s at %d px", len(faces), where, config.data.size
-    )
+    logger.info("data      %d training images from %s at %d px", images, where, config.data.size)
     logger.info(
         "training  %d epochs of %d steps, batch %d%s",
         training.epochs, trainer.epoch_steps, training.batch_size,

@@ -58,7 +58,7 @@ def whole(tmp_path_factory):
 
 def batch_of(trainer, count: int = 4):
     sources = open_segmentation_sources(trainer.config.data, None)
-    pairs = sources.training_pairs(sources.faces("train"), 0)
+    pairs = sources.training_pairs(0, Path())
     images, masks, names = zip(*(pairs[i] for i in range(count)), strict=True)
     batch = type("Batch", (), {})()
     batch.image, batch.mask, batch.names = torch.stack(images), torch.stack(masks), list(names)
@@ -194,16 +194,15 @@ def test_an_unknown_kind_lists_the_valid_ones():
 
 def test_training_pairs_depend_on_their_position_only():
     sources = open_segmentation_sources(tiny().data, None)
-    faces = sources.faces("train")
-    ahead = sources.training_pairs(faces, 5)
-    behind = sources.training_pairs(faces, 5)
+    ahead = sources.training_pairs(5, Path())
+    behind = sources.training_pairs(5, Path())
     wanted = [ahead[i] for i in range(6)]
     for position in (5, 0, 3):
         image, mask, name = behind[position]
         assert torch.equal(image, wanted[position][0])
         assert torch.equal(mask, wanted[position][1])
         assert name == wanted[position][2]
-    assert not torch.equal(sources.training_pairs(faces, 6)[0][0], wanted[0][0])
+    assert not torch.equal(sources.training_pairs(6, Path())[0][0], wanted[0][0])
 
 
 def test_the_template_is_told_by_the_pictures_aspect(tmp_path):
@@ -220,8 +219,7 @@ def test_the_template_is_told_by_the_pictures_aspect(tmp_path):
 
 
 def test_built_in_faces_bring_their_own_landmarks():
-    sources = open_segmentation_sources(tiny().data, None)
-    faces = sources.faces("train")
+    faces = open_segmentation_sources(tiny().data, None).faces("train")
     points, template = faces.points_of(3), template_points("ffhq", 32)
     assert points.keys() == template.keys()
     assert points != template
