@@ -38,15 +38,22 @@ class SelfAttention2d(nn.Module):
         normalise: "keys" is the definition above. "published" is what the public code of the
             De-Occlusion Face Model computes: weights normalised over the keys, then summed over the
             queries.
+        query_key_norm: each query and key becomes zero mean and unit variance over its channels,
+            and the dot product is scaled by 1/sqrt(C // 8) (Dehghani et al. 2023, section 2), so
+            that the softmax stays soft whatever the features' size. For "keys" only.
     """
 
-    def __init__(self, channels: int, normalise: str = "keys") -> None:
+    def __init__(
+        self, channels: int, normalise: str = "keys", query_key_norm: bool = False
+    ) -> None:
         super().__init__()
+        if query_key_norm and normalise != "keys":
+            raise ValueError(f"query_key_norm: is for normalise 'keys' only, found {normalise!r}")
         if normalise not in ("keys", "published"):
             raise ValueError(f"normalise: {normalise!r} is not one of 'keys', 'published'")
         if channels < 8:
             raise ValueError(f"channels: {channels} is too few, self-attention needs at least 8")
-        self.normalise = normalise
+        self.normalise, self.query_key_norm = normalise, query_key_norm
         self.query = nn.Conv2d(channels, channels // 8, kernel_size=1)
         self.key = nn.Conv2d(channels, channels // 8, kernel_size=1)
         self.value = nn.Conv2d(channels, channels, kernel_size=1)
@@ -58,7 +65,10 @@ class SelfAttention2d(nn.Module):
             layer(x).flatten(2).transpose(1, 2).unsqueeze(1)
             for layer in (self.query, self.key, self.value)
         )
-        if self.normalise == "keys":
+        if self.query_key_norm:
+            query, key = (F.layer_norm(part, part.shape[-1:]) for part in (query, key))
+            attended = F.scaled_dot_product_attention(query, key, value)
+        elif self.normalise == "keys":
             attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         else:
             weights = (query @ key.transpose(-2, -1)).softmax(dim=-1)

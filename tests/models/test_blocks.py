@@ -41,9 +41,30 @@ def test_attention_starts_as_identity_and_the_two_orders_differ():
     assert not torch.allclose(right(x), published(x), atol=1e-3)
 
 
+def test_normalised_queries_and_keys_stay_soft_whatever_the_size_of_the_features():
+    torch.manual_seed(0)
+    x = 20 * torch.randn(1, 64, 4, 4)
+    layer = SelfAttention2d(64, query_key_norm=True)
+    hard = SelfAttention2d(64)
+    hard.load_state_dict(layer.state_dict())
+    query, key = (
+        torch.nn.functional.layer_norm(part(x).flatten(2).transpose(1, 2), (8,))
+        for part in (layer.query, layer.key)
+    )
+    weights = (query @ key.transpose(1, 2) / 8**0.5).softmax(-1)
+    value = layer.value(x).flatten(2).transpose(1, 2)
+    torch.nn.init.ones_(layer.gamma)
+    wanted = x + (weights @ value).transpose(1, 2).reshape(x.shape)
+    torch.testing.assert_close(layer(x), wanted, atol=1e-3, rtol=1e-4)
+    plain = (hard.query(x).flatten(2).transpose(1, 2) @ hard.key(x).flatten(2)).softmax(-1)
+    assert weights.amax(-1).mean() < 0.6 < 0.9 < plain.amax(-1).mean()
+
+
 def test_attention_refuses_wrong_options():
     with pytest.raises(ValueError, match="values"):
         SelfAttention2d(16, "values")
+    with pytest.raises(ValueError, match="published"):
+        SelfAttention2d(16, "published", query_key_norm=True)
     with pytest.raises(ValueError, match="4"):
         SelfAttention2d(4)
 
