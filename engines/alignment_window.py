@@ -115,7 +115,8 @@ class AlignedWindow:
         )
 
     def crop(self, image: np.ndarray, mask: np.ndarray | None = None):
-        """What lies under the square, antialiased; the photo is mirrored at its border.
+        """What lies under the square, antialiased; beyond the photo its border pixels go on (a
+        mirrored border shows segmenters a second face upside down, which they mark).
 
         Shape: image uint8 (H, W, 3), mask uint8 (H, W) -> uint8 (S, S, 3), uint8 (S, S).
         An aligned pixel is hole when anything of the hole went into it; the colours of the others
@@ -178,7 +179,7 @@ def _warp_known(image: np.ndarray, hole: np.ndarray, matrix: np.ndarray, side: i
 
     def warp(values: np.ndarray, method: int) -> np.ndarray:
         return cv2.warpAffine(
-            values, _centres(matrix), (side, side), flags=method, borderMode=cv2.BORDER_REFLECT
+            values, _centres(matrix), (side, side), flags=method, borderMode=cv2.BORDER_REPLICATE
         )
 
     if not hole.any():

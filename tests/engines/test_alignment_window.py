@@ -172,14 +172,14 @@ def test_flat_known_pixels_stay_flat_beside_the_hole():
         assert set(np.unique(crop[hole == 0])) <= {89, 90, 91}
 
 
-def test_beyond_the_photo_it_is_mirrored_and_not_inside():
+def test_beyond_the_photo_its_border_goes_on_and_is_not_inside():
     photo = ramp((100, 100))
     window = AlignedWindow(face_matrix(100, (50, 10)), SIZE, (100, 100))
     assert window.box == (0, 0, 60, 100)
     crop, _ = window.crop(photo)
     above = round(40 * SIZE / 100)
-    mirrored = crop[above : 2 * above - 1][::-1].astype(int)
-    assert np.abs(crop[1:above].astype(int) - mirrored).max() <= 6
+    assert np.abs(crop[: above - 1].astype(int) - crop[above].astype(int)).max() <= 6
+    assert np.abs(crop[above].astype(int) - crop[above + 10].astype(int)).max() > 20
     assert (window.depth(window.box) > 0).all()
     assert (window.depth((60, 0, 100, 100)) < 0).all()
     with pytest.raises(ValueError, match="outside of the photo"):
