@@ -2,13 +2,15 @@
 # # The whole story, a cell at a time
 #
 # Faces, masks, hiding and composing, the model, its losses, a few training steps, the restored
-# picture and a table against the baselines. Run it cell by cell in Spyder, VS Code or Jupyter, from
-# the project's folder; pictures appear inline. `python walkthrough.py` runs it in one go, about a
-# minute on two CPU cores. Every picture also goes to `OUTPUT`.
+# picture, a segmenter that finds the mask by itself, and a table against the baselines. Run it cell
+# by cell in Spyder, VS Code or Jupyter, from the project's folder; pictures appear inline.
+# `python walkthrough.py` runs it in one go, about two minutes on two CPU cores. Every picture also
+# goes to `OUTPUT`.
 #
-# Nothing here is a toy version: each cell calls what `train_inpainting.py`, `evaluate.py` and
-# `deocclude.py` call, only smaller. This file has no `if __name__ == "__main__":`, which cells
-# cannot live under; it is safe on Windows without one because it starts no worker processes.
+# Nothing here is a toy version: each cell calls what `train_inpainting.py`,
+# `train_segmentation.py`, `evaluate.py` and `deocclude.py` call, only smaller. This file has no
+# `if __name__ == "__main__":`, which cells cannot live under; it is safe on Windows without one
+# because it starts no worker processes.
 
 # %% Settings: enlarge these, then run everything below again
 import time
@@ -27,19 +29,21 @@ from engines import figures
 from engines.baselines import LABELS, BaselinePool
 from engines.checkpoint import save_release
 from engines.config import available_runs, load_config
-from engines.datasets import data_root, open_sources
+from engines.datasets import data_root, open_segmentation_sources, open_sources
 from engines.evaluation import baseline_row, evaluate_rows, model_row
 from engines.fit import CONTRACT
 from engines.inference import load_deoccluder
 from engines.inpainting import build_trainer, load_pairs, loss_inputs, train_step
 from engines.picture_grid import picture_grid
 from engines.runtime import device_name, start_runtime
+from engines.segmentation import build_segmentation_trainer, load_occluded
 from engines.table_writers import to_markdown
 from engines.tables import build_tables, caption, summarise
 from models import create_discriminator, create_inpainter
 from models.blocks import count_parameters
 
 RUN = "ablationv1"  # any name that `python train_inpainting.py --list` prints
+SEGMENTER = "unetlight"  # any name that `python train_segmentation.py --list` prints
 DATA = None  # a folder; None: $DEOCCLUDE_DATA, else datasets/, else built-in faces; or "builtin"
 SIZE = 64  # side in pixels, at least 32
 BATCH = 8
@@ -72,6 +76,7 @@ config = load_config(
 )
 runtime = start_runtime(config.training.mixed_precision, seed=config.training.seed)
 sources = open_sources(config.data, root)
+config = config.model_copy(update={"data": sources.data})  # the faces tell how they are aligned
 
 
 def present(figure, name):
@@ -279,7 +284,78 @@ print("known pixels kept:", np.array_equal(whole[hole == 0], photo[hole == 0]))
 
 
 # %% [markdown]
-# ## 8. A table
+# ## 8. Finding what covers the face
+#
+# So far the hole was given. A segmenter finds it: it sees a face with something on it and answers a
+# logit a pixel. It is trained on faces whose occluder is put there by us, so that the mask is
+# known: real cut-outs where a folder of them is at hand, drawn ones otherwise. This one is small
+# and quick, and gets six times the steps. Look at the hard ones: what is see-through, thin, or has
+# the colour of skin.
+
+# %%
+segmentation = load_config(
+    SEGMENTER,
+    profile="quick" if root is None else "small",
+    overrides=[
+        f"data.size={SIZE}",
+        f"data.builtin_images={TRAIN_FACES}",
+        f"data.train_images={TRAIN_FACES}",
+        "data.test_per_kind=1",
+        "data.workers=0",
+        "training.epochs=1",
+        f"training.epoch_images={6 * STEPS * BATCH}",
+        f"training.batch_size={BATCH}",
+        f"training.learning_rate.warmup_steps={STEPS // 8}",
+        "training.optimizer.lr=0.003",
+        "training.ema_decay=0.95",
+        "training.mixed_precision=no",
+    ],
+    task="segmentation",
+)
+covered_faces = open_segmentation_sources(segmentation.data, root)
+segmentation = segmentation.model_copy(update={"data": covered_faces.data})
+occluded_pairs = covered_faces.training_pairs(segmentation.training.seed, OUTPUT)
+shown = [occluded_pairs[i] for i in range(16)]
+sheet = [[shown[row * 8 + k][part].numpy() for k in range(8)] for row in (0, 1) for part in (0, 1)]
+sheet = [[np.moveaxis(p, 0, -1) if len(p) == 3 else p[0] for p in row] for row in sheet]
+present(picture_grid(sheet, upscale=max(1, 96 // SIZE)), "7-occluders")
+
+# %% A few training steps: binary cross-entropy and Dice
+segmenter = build_segmentation_trainer(segmentation, runtime, occluded_pairs.images)
+more = PositionSampler(BATCH, start=0, stop=6 * STEPS, accumulate=1, rank=0, processes=1)
+loader = training_loader(occluded_pairs, more, workers=0)
+history = []
+segmenter.segmenter.train()
+for batch in loader:
+    terms = segmenter.train_step([segmenter.to_part(batch)])
+    history.append({name: float(value) for name, value in terms.items()})
+for name in ("bce", "dice"):
+    values = [step[name] for step in history]
+    first, last = np.mean(values[:few]), np.mean(values[-few:])
+    print(f"{name}: mean of the first {few} steps {first:.4f}, of the last {few} {last:.4f}")
+found = segmenter.validate(covered_faces.frozen("test"))
+print(segmenter.headline(found))
+
+# %% Both networks together: found, hidden, redrawn
+segmenter_file = OUTPUT / "walkthrough-segmenter.safetensors"
+metadata = {"config": segmentation.model_dump(mode="json"), "contract": CONTRACT}
+save_release(segmenter_file, segmenter.ema.module, metadata)
+deoccluder = load_deoccluder(weights_file, segmenter=segmenter_file)
+
+covered_pairs = covered_faces.frozen("test")
+largest = sorted(range(len(covered_pairs)), key=lambda i: -covered_pairs.pairs[i].hole_ratio)[:6]
+target, occluded, true_mask = load_occluded(covered_pairs, largest)
+mask = (deoccluder.find_mask(occluded) > 0.5).float().cpu()
+prediction = deoccluder.restore_batch(hide(occluded, mask, deoccluder.fill), mask).cpu()
+restored = compose(prediction, occluded, mask)
+names = ("input", "true mask", "found mask", "restored", "target")
+columns = (occluded, true_mask, mask, restored, target)
+rows = [dict(zip(names, (c[i] for c in columns), strict=True)) for i in range(6)]
+present(figures.examples_grid(rows), "8-found")
+
+
+# %% [markdown]
+# ## 9. A table
 #
 # Every row restores the same frozen pairs, whose hash is printed: two tables with the same hash can
 # be compared. Read a column downwards, a bin is one question put to every method. Even so small a
@@ -295,8 +371,9 @@ summary = summarise(results, reference=config.name)
 psnr_table, ssim_table = build_tables(results, summary, config.name)[:2]
 print(to_markdown([psnr_table, ssim_table], "Walkthrough", caption(results, config.name)))
 kinds = {result.name: result.info["kind"] for result in results}
-present(figures.ratio_figure(summary, kinds, ("psnr", "ssim")), "7-table")
+present(figures.ratio_figure(summary, kinds, ("psnr", "ssim")), "9-table")
 
 # %% [markdown]
-# From here: `python train_inpainting.py Reconstruction` trains for real, `python evaluate.py`
-# compares every run there is, `python deocclude.py photo.png --mask mask.png` restores a photo.
+# From here: `python train_inpainting.py Reconstruction` and `python train_segmentation.py SOCLNET`
+# train for real, `python evaluate.py`, `evaluate.py segmentation` and `evaluate.py end-to-end`
+# compare every run there is, `python deocclude.py photo.jpg` restores a photo.

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = (ROOT / "walkthrough.py").read_text(encoding="utf-8")
 SMALL = {"DATA": '"builtin"', "SIZE": 32, "BATCH": 4, "STEPS": 30, "TRAIN_FACES": 32, "PER_BIN": 2}
 PICTURES = (
-    "1-faces", "2-masks", "3-hide-compose", "4-losses", "5-restored", "6-photo", "7-table",
+    "1-faces", "2-masks", "3-hide-compose", "4-losses", "5-restored", "6-photo", "7-occluders",
+    "8-found", "9-table",
 )  # fmt: skip
 # One thread: two would wait for each other whenever another process takes a core.
 ALONE = {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
@@ -65,7 +66,7 @@ def test_it_leaves_nothing_outside_its_output(done):
     assert [path.name for path in (folder / "runs").iterdir()] == ["walkthrough"]
 
 
-@pytest.mark.parametrize("name", ["total", "hole_l1"])
+@pytest.mark.parametrize("name", ["total", "hole_l1", "bce", "dice"])
 def test_the_loss_goes_down(done, name):
     found = re.search(
         rf"^{name}: .*steps ([\d.]+), of the last \d+ ([\d.]+)$", done[0].stdout, re.M
