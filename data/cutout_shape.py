@@ -1,4 +1,7 @@
-"""What the outline and colours of a cut-out say about how it is worn or held."""
+"""What the outline and colours of a cut-out say: how it is worn or held, and what is a copy."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -6,6 +9,11 @@ import numpy as np
 Box = tuple[float, float, float, float]
 
 SKIN_SHARE = 0.6  # of a cut-out's pixels have the colour of skin: a hand
+LOOK_SIDE = 48  # pixels at which outlines and edges are compared
+SAME_ASPECT = 0.05  # of the logarithms of width / height: copies differ by less
+SAME_OUTLINE = 0.95  # IoU of the alphas of two copies is above it
+SAME_EDGES = 0.45  # strengths and directions of the edges inside both agree by more, from -1 to 1
+FEW = 50  # pixels inside both outlines; thin frames have fewer and are told by their outline alone
 
 
 def guess_category(rgba: np.ndarray) -> str:
@@ -101,3 +109,52 @@ def wrist(rgba: np.ndarray) -> float:
     where = np.flatnonzero(edges[heading]).mean() / 23 * 2 - 1  # along that edge, -1 to 1
     x, y = {0.0: (1, where), np.pi / 2: (where, 1), np.pi: (-1, where)}[heading]
     return float(np.arctan2(y * rgba.shape[0], x * rgba.shape[1]))
+
+
+class Look(NamedTuple):
+    """What stays when a cut-out is dyed: its outline and edges, (LOOK_SIDE, LOOK_SIDE).
+
+    `alpha` float32, 0 to 1; `edges` complex64, the luminance's gradient with its angle doubled, so
+    that an edge from dark to light equals one from light to dark; `aspect`: log of width / height.
+    """
+
+    alpha: np.ndarray
+    edges: np.ndarray
+    aspect: float
+
+    def mirrored(self) -> "Look":
+        return Look(self.alpha[:, ::-1], np.conj(self.edges[:, ::-1]), self.aspect)
+
+
+def look_of(rgba: np.ndarray) -> Look:
+    """The look of a cut-out uint8 (h, w, 4), its transparent pixels coloured like their like."""
+    small = cv2.resize(rgba, (LOOK_SIDE, LOOK_SIDE), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    slope = cv2.Sobel(grey, cv2.CV_32F, 1, 0) + 1j * cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    edges = slope**2 / np.maximum(np.abs(slope), 1e-6)
+    alpha = small[..., 3].astype(np.float32) / 255
+    return Look(alpha, edges, float(np.log(rgba.shape[1] / rgba.shape[0])))
+
+
+def find_copy(look: Look, others: Sequence[Look]) -> int | None:
+    """The place among `others` of the first that is the same thing, perhaps in other colours."""
+    alphas = np.stack([other.alpha for other in others])
+    shared = np.minimum(alphas, look.alpha)
+    overlap = shared.sum((1, 2)) / np.maximum(alphas, look.alpha).sum((1, 2)).clip(1e-6)
+    for place in np.flatnonzero(overlap > SAME_OUTLINE):
+        other = others[place]
+        alike = abs(other.aspect - look.aspect) < SAME_ASPECT
+        if alike and _edges_agree(look.edges, other.edges, shared[place]):
+            return int(place)
+    return None
+
+
+def _edges_agree(one: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> bool:
+    inside = cv2.erode((alpha > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    one, other = one[inside], other[inside]
+    strengths = np.abs(one), np.abs(other)
+    plain = [strength.std() < 1 for strength in strengths]
+    if len(one) < FEW or any(plain):
+        return len(one) < FEW or all(plain)
+    directions = np.vdot(one, other).real / (np.linalg.norm(one) * np.linalg.norm(other))
+    return bool(min(directions, np.corrcoef(*strengths)[0, 1]) > SAME_EDGES)

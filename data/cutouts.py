@@ -1,5 +1,6 @@
 """Cut-outs of things that cover faces: read from image files, sorted into categories and splits."""
 
+import hashlib
 import logging
 import re
 from collections import Counter
@@ -12,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from data.cache import report_corrupt
+from data.cutout_shape import find_copy, look_of
 from data.faces import SPLITS
-from data.seeding import keyed_rng
 from data.transforms import ImageReadError, list_images, open_image, to_rgb
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ VISIBLE = 8  # of 255: alpha below it is empty
 BLACK = 16  # of 255: all channels at most this is black background
 VALIDATION_SHARE = 0.2
 TWIN_SIDE = 24  # pixels at which cut-outs are compared
-TWIN_DISTANCE = 6.0  # mean difference, of 255, up to which two cut-outs are the same thing
+TWIN_DISTANCE = 6.0  # mean difference, of 255, up to which two cut-outs are the same picture
 
 
 class Cutout(NamedTuple):
@@ -87,18 +88,18 @@ def category_of(path: Path) -> str:
 def read_cutout(path: str | Path, category: str, name: str | None = None) -> Cutout:
     """Read one cut-out, at most WORKING_SIDE wide or high.
 
-    Transparency comes from the file. Without any, a black background is taken as transparent where
-    it is connected to the border, so that black parts inside stay.
+    Transparency comes from the file. Without any, or where it hides nothing, a black background is
+    taken as transparent where it is connected to the border, so that black parts inside stay.
 
     Raises ImageReadError for a file without transparency and black background, or with nothing
     visible; ValueError for an unknown category.
     """
     if category not in CATEGORIES:
         raise ValueError(f"category {category!r}: unknown; valid: {', '.join(CATEGORIES)}")
-    image = open_image(path)
+    image, rgba = open_image(path), None
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = np.array(image.convert("RGBA"))
-    else:
+    if rgba is None or rgba[..., 3].min() == 255:
         rgba = _from_black_background(to_rgb(image), path)
     visible = rgba[..., 3] >= VISIBLE
     if not visible.any():
@@ -159,15 +160,15 @@ def _shrunk(rgba: np.ndarray) -> np.ndarray:
 class CutoutLibrary:
     """Cut-outs by split, decoded when a split is first asked for and kept.
 
-    A training cut-out that also occurs (as a copy, mirrored or resized) in val or test is left out,
-    so that what is measured was never trained on.
+    A training cut-out that also occurs (mirrored, resized, in other colours) in val or test is left
+    out, so that what is measured was never trained on.
 
     Spawned workers get the file list and decode again; forked ones share what is decoded.
     """
 
     def __init__(self, folder: Path, files: dict[str, list[Path]], rule: str) -> None:
         self.folder, self.files, self.rule = Path(folder), files, rule
-        self.twins: list[str] = []  # training cut-outs that were left out
+        self.twins: dict[str, str] = {}  # training cut-outs that were left out: copies of what
         self._items: dict[str, list[Cutout]] = {}
         self._by_category: dict[str, dict[str, list[Cutout]]] = {}
 
@@ -195,18 +196,24 @@ class CutoutLibrary:
         return found
 
     def _without_twins(self, found: list[Cutout]) -> list[Cutout]:
-        held = [_thumbnail(c) for split in ("val", "test") for c in self.items(split)]
+        held = list({c.name: c for split in ("val", "test") for c in self.items(split)}.values())
         if not held:
             return found
-        both = np.stack([*held, *(t[:, ::-1] for t in held)])
-        kept = [
-            c for c in found if np.abs(both - _thumbnail(c)).mean((1, 2, 3)).min() > TWIN_DISTANCE
-        ]
-        names = {c.name for c in kept}
-        self.twins = [c.name for c in found if c.name not in names]
+        small = [_thumbnail(c) for c in held]
+        both = np.stack([*small, *(t[:, ::-1] for t in small)])
+        looks = [look_of(c.rgba) for c in held]
+        looks += [look.mirrored() for look in looks]
+        self.twins = {}
+        for c in found:
+            distance = np.abs(both - _thumbnail(c)).mean((1, 2, 3))
+            nearest = int(distance.argmin())
+            place = nearest if distance[nearest] <= TWIN_DISTANCE else None
+            place = find_copy(look_of(c.rgba), looks) if place is None else place
+            if place is not None:
+                self.twins[c.name] = held[place % len(held)].name
         if self.twins:
-            logger.info("occluders left out of train, also in val or test: %s", self.twins)
-        return kept
+            logger.info("occluders left out of train, copies in val or test: %s", self.twins)
+        return [c for c in found if c.name not in self.twins]
 
     def _grouped(self, split: str) -> dict[str, list[Cutout]]:
         if split not in self._by_category:
@@ -224,18 +231,22 @@ class CutoutLibrary:
         """Those that the split holds, in the order of CATEGORIES."""
         return list(self._grouped(split))
 
+    def require(self, split: str) -> list[str]:
+        """`categories`. ValueError when the split holds no cut-out at all."""
+        if not self._grouped(split):
+            left = f"; {len(self.twins)} left out, also in val or test" if split == "train" else ""
+            raise ValueError(f"{self.folder}: no occluders in {split!r} ({self.rule}{left})")
+        return self.categories(split)
+
     def pick(self, split: str, category: str | None, rng: np.random.Generator) -> Cutout:
         """One at random. Without a category each one present is equally likely, however many it
         holds. ValueError when there is none."""
-        groups = self._grouped(split)
-        if not groups:
-            left = f"; {len(self.twins)} left out, also in val or test" if split == "train" else ""
-            raise ValueError(f"{self.folder}: no occluders in {split!r} ({self.rule}{left})")
+        valid, groups = self.require(split), self._grouped(split)
         if category is None:
-            category = list(groups)[rng.integers(len(groups))]
+            category = valid[rng.integers(len(valid))]
         if category not in groups:
             raise ValueError(
-                f"category {category!r}: no such occluders in {split!r}; valid: {', '.join(groups)}"
+                f"category {category!r}: no such occluders in {split!r}; valid: {', '.join(valid)}"
             )
         return groups[category][rng.integers(len(groups[category]))]
 
@@ -260,8 +271,9 @@ def _thumbnail(cutout: Cutout) -> np.ndarray:
 def open_cutouts(folder: str | Path, seed: int = 42) -> CutoutLibrary:
     """The cut-outs below a folder, split by its train/, val/ and test/ sub-folders.
 
-    A missing test is val, a missing val is test; with neither, or without train/, a fifth of each
-    category goes, by seed, to both. FileNotFoundError when there are no images.
+    A missing test is val, a missing val is test; with neither, or without train/, about a fifth
+    goes to both, by each file's name and the seed: a file never changes sides because others come.
+    FileNotFoundError when there are no images.
     """
     folder = Path(folder)
     files = list_images(folder)
@@ -273,23 +285,25 @@ def open_cutouts(folder: str | Path, seed: int = 42) -> CutoutLibrary:
         if val or test:
             parts = {"train": given["train"], "val": val or test, "test": test or val}
             return CutoutLibrary(folder, parts, "given sub-folders")
-        files, rule = given["train"], f"train/ only; seed {seed}, 80/20 by file, test = val"
+        files, rule = given["train"], f"train/ only; seed {seed}, 80/20 by name, test = val"
     else:
-        rule = f"seed {seed}, 80/20 by file, test = val"
+        rule = f"seed {seed}, 80/20 by name, test = val"
     train, held = _split(folder, files, seed)
     return CutoutLibrary(folder, {"train": train, "val": held, "test": held}, rule)
 
 
 def _split(folder: Path, files: list[Path], seed: int) -> tuple[list[Path], list[Path]]:
-    """A fifth of each category, at least one file in all, is held out."""
-    groups: dict[str, list[Path]] = {}
-    for path in files:
-        groups.setdefault(category_of(path.relative_to(folder)), []).append(path)
-    held: set[Path] = set()
-    for category, members in groups.items():
-        order = keyed_rng(seed, "occluders", category).permutation(len(members))
-        count = min(round(len(members) * VALIDATION_SHARE), len(members) - 1)
-        held.update(members[i] for i in order[:count])
+    """What is trained on, and about a fifth that is held out; a file each, where there are two."""
+    drawn = {path: _lot(path.relative_to(folder).as_posix(), seed) for path in files}
+    held = {path for path, lot in drawn.items() if lot < VALIDATION_SHARE}
     if not held and len(files) > 1:
-        held.add(files[keyed_rng(seed, "occluders").integers(len(files))])
+        held = {min(files, key=drawn.__getitem__)}
+    if len(held) == len(files):
+        held.remove(max(files, key=drawn.__getitem__))
     return [p for p in files if p not in held], [p for p in files if p in held]
+
+
+def _lot(name: str, seed: int) -> float:
+    """From 0 to 1, of a file's name and the seed alone."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from data.faces import Faces
@@ -33,9 +33,22 @@ class FrozenOccluded(FrozenList):
     load(i) gives target uint8 (H, W, 3), None where a set on disk has no clean pictures, occluded
     uint8 (H, W, 3) and mask uint8 (H, W) of {0, 1}; see FrozenList. Kind "none" is a face with
     nothing on it and an empty mask.
+
+    `held_out`: no cut-out here is trained on. Nobody can say that where sets on disk come in.
     """
 
     ENTRY = OccludedPair
+
+    def __init__(
+        self,
+        pairs: Sequence[OccludedPair],
+        read: Callable[[int], tuple],
+        size: int,
+        description: str,
+        held_out: bool = True,
+    ) -> None:
+        super().__init__(pairs, read, size, description)
+        self.held_out = held_out
 
     def content(self) -> list:
         listed = [
@@ -109,7 +122,10 @@ def freeze_set(
         target, occluded, mask = pairs.load(index, size)
         face = hash_array(occluded if target is None else target)
         digests, ratio = (hash_array(occluded), hash_array(mask)), round(float(mask.mean()), 6)
-        listed.append(OccludedPair(pairs.names[index], face, kind, counts[kind], *digests, ratio))
+        shown = pairs.pairs[index].image
+        listed.append(OccludedPair(shown, face, kind, counts[kind], *digests, ratio))
         counts[kind] += 1
     words = f"{description}, {len({pair.image_sha256 for pair in listed})} distinct images"
-    return FrozenOccluded(listed, lambda pair: pairs.load(keep[pair], size), size, words)
+    return FrozenOccluded(
+        listed, lambda pair: pairs.load(keep[pair], size), size, words, held_out=False
+    )

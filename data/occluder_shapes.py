@@ -9,7 +9,7 @@ from data import occluder_shapes_areas as areas
 from data import occluder_shapes_changes as changes
 from data import occluder_shapes_lines as lines
 from data.occluder_shapes_facemask import facemask_drawn
-from data.occluder_shapes_hand import hand
+from data.occluder_shapes_hand import hand_drawn
 from data.occluder_shapes_sunglasses import sunglasses_drawn
 
 Draw = Callable[
@@ -31,7 +31,7 @@ KINDS: dict[str, Draw] = {
     "text": lines.text,
     "scratches": lines.scratches,
     "hair": lines.hair,
-    "hand": hand,
+    "hand_drawn": hand_drawn,
     "facemask_drawn": facemask_drawn,
     "sunglasses_drawn": sunglasses_drawn,
     "bubbles": lines.bubbles,

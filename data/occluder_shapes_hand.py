@@ -47,7 +47,7 @@ FINGERS = (  # root on the knuckles (x, y), turn outwards, length, half width; t
 THUMB = ((0.4, 0.62), 0.85, 0.72, 0.13)
 
 
-def hand(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
+def hand_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """A hand-like shape that reaches into the picture from below or a side: wrist, palm, four
     fingers and a thumb in a skin tone, round in the light, with nails or creases."""
     size = face.shape[0]

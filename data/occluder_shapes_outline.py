@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from data.alignment import Points
 from data.occluder_shapes_paint import chance, working_side
 
-Points = dict[str, tuple[float, float]]
 Drawn = tuple[np.ndarray, np.ndarray]
 
 SHIFT = 4  # fractional bits of the coordinates handed to OpenCV

@@ -51,7 +51,8 @@ class Occluders:
         template: where the features lie when a face comes without points.
         seed: first of the keys of every draw.
 
-    Raises ValueError for an unknown preset or template, and for "real" without cut-outs.
+    Raises ValueError for an unknown preset or template, and for "real" without cut-outs; drawing
+    raises one for a split that the folder of cut-outs has nothing for.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Occluders:
         shares = PRESETS[self.preset]
         kinds = []
         if self.cutouts and (shares.real or shares.both or shares.blind):
-            kinds += self.cutouts.categories(split)
+            kinds += self.cutouts.require(split)
         if shares.drawn or shares.both or shares.blind:
             kinds += KINDS
         return [*kinds, NONE]
@@ -177,8 +178,8 @@ class Occluders:
         return joined(first, second)
 
     def _real_kind(self, split: str, rng: Generator) -> str | None:
-        categories = self.cutouts.categories(split) if self.cutouts else []
-        return favoured(rng, categories) if categories else None
+        """A category of the split's cut-outs; None without a folder of them."""
+        return favoured(rng, self.cutouts.require(split)) if self.cutouts else None
 
     def _one(
         self, face: np.ndarray, split: str, kind: str, points: Points, rng: Generator

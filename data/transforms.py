@@ -4,18 +4,23 @@ import os
 import secrets
 import struct
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from data.contract import binarise
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
-EXIF_ERRORS = (ArithmeticError, KeyError, OSError, SyntaxError, TypeError, ValueError, struct.error)
+# What Pillow raises at damaged files.
+DAMAGE = (
+    ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError,
+    struct.error,
+)  # fmt: skip
 
 
 class ImageReadError(ValueError):
@@ -33,7 +38,7 @@ def open_image(path: str | Path) -> Image.Image:
             return _upright(image, path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such image file") from None
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
+    except DAMAGE as error:
         raise ImageReadError(f"{path}: cannot be read as an image ({error})") from error
     except Image.DecompressionBombError as error:
         raise ImageReadError(f"{path}: refused, too many pixels ({error})") from error
@@ -43,7 +48,7 @@ def _upright(image: Image.Image, path: str | Path) -> Image.Image:
     try:
         upright = ImageOps.exif_transpose(image)
         upright.getexif().tobytes()  # what was only skipped so far would fail later
-    except EXIF_ERRORS as error:
+    except DAMAGE as error:
         warnings.warn(f"{path}: damaged EXIF is ignored ({error})", stacklevel=3)
         upright = image.copy()
         upright.info.pop("exif", None)
@@ -52,15 +57,21 @@ def _upright(image: Image.Image, path: str | Path) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any PIL mode to RGB; 16-bit grey is scaled to 8 bit, transparency laid over white."""
+    """Any PIL mode to RGB; 16-bit grey is scaled to 8 bit, transparency laid over white, and floats
+    of which `is_unit_range` holds are taken as 0 black, 1 white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        grey = np.asarray(image, dtype=np.float64)
-        grey = np.rint(grey / (257 if grey.max() > 255 else 1)).clip(0, 255)
-        image = Image.fromarray(grey.astype(np.uint8))
+        grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        scale = 255 if is_unit_range(image) else 1 / 257 if grey.max() > 255 else 1
+        image = Image.fromarray(np.rint(grey * scale).clip(0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return image.convert("RGB")
+
+
+def is_unit_range(image: Image.Image) -> bool:
+    """Whether the picture holds floats of which none is above 1."""
+    return image.mode == "F" and float(np.nan_to_num(np.asarray(image)).max()) <= 1
 
 
 def load_image(path: str | Path) -> np.ndarray:
@@ -105,15 +116,33 @@ def load_mask_levels(path: str | Path) -> np.ndarray:
 
 def save_image(path: str | Path, image: np.ndarray | Image.Image, **options) -> None:
     """Write under a temporary name in the same folder, then rename: whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    save_images({Path(path): (image, options)})
+
+
+def save_images(pictures: Mapping[Path, tuple[np.ndarray | Image.Image, dict]]) -> None:
+    """Write path -> (picture, Pillow's options), all under temporary names, then rename them: all
+    of them or none. Raises OSError or ValueError with the name of the file that cannot be written.
+    """
+    parts: dict[Path, Path] = {}
     try:
-        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-        picture.save(temporary, **options)
-        os.replace(temporary, path)
+        for path, (image, options) in pictures.items():
+            parts[path] = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+            _write(parts[path], path, image, options)
+        for path, part in parts.items():
+            os.replace(part, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def _write(part: Path, path: Path, image: np.ndarray | Image.Image, options: dict) -> None:
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        picture.save(part, **options)
+    except (OSError, ValueError, struct.error) as error:
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(f"{path}: cannot be written ({error})") from error
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

@@ -232,20 +232,29 @@ def group_by_pairs(
     return list(groups.values())
 
 
-def below(root: Path, member: Trained) -> dict[str, str]:
+def below(root: Path, member: Trained) -> dict[str, Any]:
     """The configured faces, and masks or occluders, with `root` as the data folder.
 
     What does not depend on a data folder stays: `builtin`, and absolute folders. Faces named
-    relative to a data folder are looked for below `root`, else `root` says which there are.
+    relative to a data folder are looked for below `root`, else `root` says which there are. Where
+    the eyes lie in other faces than the run's own is told anew.
     """
     other = "masks" if member.task == INPAINTING else "occluders"
-    apart = {} if member.task == INPAINTING else {"pairs": None}
+    apart = {} if member.task == INPAINTING else {"pairs": None, "invert_mask": False}
     faces = member.config["data"]["faces"]
     fixed = faces == "builtin" or Path(faces).is_absolute()
     if fixed:
         logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
     kept = fixed or (root / faces).is_dir()
-    return {"faces": faces if kept else "auto", other: member.config["data"][other]} | apart
+    found = {"faces": faces if kept else "auto", other: member.config["data"][other]} | apart
+    if fixed or same_folder(member, find_faces(root, found["faces"], member.data.size)):
+        return found
+    return found | {"template": "auto"}
+
+
+def same_folder(member: Trained, faces: Path | None) -> bool:
+    """Whether a run's own faces lie in this very folder."""
+    return faces is not None and faces.resolve() == Path(member.data.faces).resolve()
 
 
 def own_split(member: Trained, data: FaceData, root: Path | None) -> Path | None:
@@ -255,9 +264,7 @@ def own_split(member: Trained, data: FaceData, root: Path | None) -> Path | None
         return None
     if getattr(data, "pairs", None) is not None:
         return split if data.pairs == member.data.pairs else None
-    folder = find_faces(root, data.faces, data.size)
-    own = folder is not None and folder.resolve() == Path(member.data.faces).resolve()
-    return split if own else None
+    return split if same_folder(member, find_faces(root, data.faces, data.size)) else None
 
 
 def group_by_folders(

@@ -142,7 +142,10 @@ class SegmentationSources(FaceSources):
         count = per_kind * len(occluders.kinds(split))
         faces = self.faces(split)
         faces = cache_faces(faces.subset(range(min(count, len(faces)))), "none", 1, Path())
-        where = "drawn occluders" if self.occluder_folder is None else self.occluder_folder.name
+        where = "drawn occluders"
+        if occluders.cutouts is not None and occluders.preset != "drawn":
+            count = len(occluders.cutouts.names(split))
+            where = f"{occluders.cutouts.folder.name} with {count} cut-outs"
         words = (
             f"{self.face_words(split)}, {where} ({preset or self.data.preset}), "
             f"{self.data.size} px, {per_kind} pairs a kind"

@@ -30,7 +30,7 @@ from metrics.image import ImageMetrics
 
 logger = logging.getLogger(__name__)
 
-PROTOCOL = 1  # raised whenever a number in the CSVs would come out differently
+PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 PAIR_COLUMNS = ("index", "image", "kind", "number", "hole_ratio", "marked")
 METRICS = ("psnr", "ssim", "l1")
 VIEWS = {"raw": "image", "raw_hole": "hole"}  # of ImageMetrics, and how they are called here
@@ -149,6 +149,7 @@ def _facts(case: Case, pairs: FrozenOccluded) -> dict[str, Any]:
         "mask": case.source.name,
         "dilation": case.dilation,
         "pairs": pairs.description,
+        "held_out": pairs.held_out,
     }
 
 

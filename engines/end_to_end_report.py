@@ -25,10 +25,12 @@ from engines.end_to_end import (
 )
 from engines.end_to_end_tables import end_to_end_tables, summarise_cases
 from engines.evaluation import Row, baseline_row
+from engines.hole_mask import DILATION
+from engines.mask_figures import ranked
 from engines.mask_rows import UNOCCLUDED, evaluate_segmenters
-from engines.mask_tables import ALL, DRAWN, REAL, groups_of
+from engines.mask_tables import ALL, OCCLUDED, REAL, faces_only, groups_of
 from engines.picture_grid import picture_grid
-from engines.report import RANKS, Report
+from engines.report import Report
 from engines.row_files import RowResult
 from engines.table_writers import save_tables, to_markdown
 
@@ -70,7 +72,7 @@ def end_to_end_report(
         cases.append(Case(untouched, NO_MASK))
         results = evaluate_cases(cases, pairs, values_folder, batch=batch, device=device)
     summary = summarise_cases(results)
-    tables = end_to_end_tables(summary, pairs.size)
+    tables = end_to_end_tables(summary, pairs.size, pairs.held_out)
     lines = end_to_end_caption(results, quality, best.name, remarks)
     files = save_tables(tables, lines, summary, folder, TITLE)
     files["pairs.json"] = folder / "pairs.json"
@@ -99,7 +101,7 @@ def mean_iou(result: RowResult) -> dict[str, float]:
     frame = result.frame()
     groups = groups_of(frame)
     means = {ALL: float(frame["iou"].mean())}
-    for group in (REAL, DRAWN):
+    for group in OCCLUDED:
         if group in groups:
             means[group] = float(frame.loc[groups == group, "iou"].mean())
     return means
@@ -127,9 +129,13 @@ def end_to_end_caption(
         "the picture as it is with an empty mask, the whole prediction measured; no inpainter here "
         "was trained for that. Hole: the pixels of the true mask.",
         f"Dilated are the true mask and that of {best}, the segmenter with the best mean IoU.",
+        "Found masks are where the probability is above 0.5, as it comes from the segmenter; "
+        "deocclude.py also smooths it, drops specks, fills gaps and dilates by "
+        f"{DILATION:.0%} of the side.",
         "Loss: PSNR with the true mask minus PSNR with this one, same inpainter and pairs, with "
         "its 95 % bootstrap interval over faces, each with all its occluders (Efron and Tibshirani "
         "1993). Bold: best of the column; in the table of dilations, of the line.",
+        *faces_only(results),
         *remarks,
     ]
 
@@ -177,10 +183,4 @@ def choose_losses(true, found, each: int = EACH) -> list[tuple[str, int]]:
         (groups == REAL) if (groups == REAL).any() else (groups != UNOCCLUDED)
     ]
     order = losses[np.isfinite(losses)].sort_values(ascending=False, kind="stable").index.tolist()
-    count = min(each, max(1, len(order) // 3))
-    starts = (0, max(0, (len(order) - count) // 2), max(0, len(order) - count))
-    places: dict[int, str] = {}
-    for rank, start in zip(RANKS, starts, strict=True):
-        for index in order[start : start + count]:
-            places.setdefault(index, rank)
-    return [(rank, index) for index, rank in places.items()]
+    return ranked(order, each)

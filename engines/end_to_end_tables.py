@@ -8,13 +8,12 @@ import pandas as pd
 from engines.baselines import LABELS
 from engines.end_to_end import BLIND, COLUMNS, METRICS, TRUE
 from engines.mask_rows import UNOCCLUDED
-from engines.mask_tables import DRAWN, GROUPS, REAL, groups_of
+from engines.mask_tables import GROUPS, OCCLUDED, group_title, groups_of
 from engines.row_files import RowResult
 from engines.tables import DECIMALS, MISSING, Cell, Table, mark_best
 from metrics.image import HIGHER_IS_BETTER
 from metrics.statistics import bootstrap_interval, paired_difference
 
-TITLES = {REAL: "real cut-outs, none of them trained on", DRAWN: "drawn occluders"}
 SHORT = {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "L1"}
 
 
@@ -77,7 +76,8 @@ def _lines(results: Sequence[RowResult], group: str, interval, infinite) -> list
 class Summary:
     """Look-ups in what `summarise_cases` made; names in the order of the cases."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(self, frame: pd.DataFrame, held_out: bool = True) -> None:
+        self.held_out = held_out
         self.groups = list(dict.fromkeys(frame["group"]))
         self.inpainters = list(dict.fromkeys(frame["inpainter"]))
         masks = dict.fromkeys(mask for mask in frame["mask"] if mask not in (TRUE, BLIND))
@@ -90,6 +90,11 @@ class Summary:
         """The numbers of one line, or None."""
         return self.lines.get((inpainter, mask, dilation, group, metric))
 
+    def title(self, group: str) -> str:
+        """A group's name inside of a title."""
+        title = group_title(group, self.held_out)
+        return title[0].lower() + title[1:]
+
     def dilations(self, inpainter: str, mask: str) -> list[int]:
         """Every dilation that this case was measured with."""
         return sorted({key[2] for key in self.lines if key[:2] == (inpainter, mask)})
@@ -100,7 +105,7 @@ def psnr_table(summary: Summary, group: str) -> Table:
     masks = [TRUE, *summary.segmenters, *summary.blind]
     columns = ["", *_mask_titles(summary), *summary.blind]
     rows = _matrix(summary, masks, lambda row, mask: summary.line(row, mask, group, "image/psnr"))
-    title = f"PSNR (dB), composed, whole image, by mask: {TITLES[group]} (higher is better)"
+    title = f"PSNR (dB), composed, whole image, by mask: {summary.title(group)} (higher is better)"
     return Table(title, columns, rows)
 
 
@@ -128,8 +133,8 @@ def loss_table(summary: Summary, group: str) -> Table:
         found = [summary.line(inpainter, mask, group, "image/psnr") for mask in masks]
         rows.append([Cell(inpainter), *(Cell(loss(line, "psnr")) for line in found)])
     columns = ["", *_mask_titles(summary)[1:], *summary.blind]
-    title = f"Loss in PSNR from not knowing the mask (dB) [95 %]: {TITLES[group]} (lower is better)"
-    return Table(title, columns, rows)
+    what = "Loss in PSNR from not knowing the mask (dB) [95 %]"
+    return Table(f"{what}: {summary.title(group)} (lower is better)", columns, rows)
 
 
 def detail_table(summary: Summary, group: str) -> Table:
@@ -155,7 +160,7 @@ def detail_table(summary: Summary, group: str) -> Table:
                 cells.append([Cell(text or loss(line, metric)) for text, line in pairs])
     names = [Cell(case_name(*case)) for case in cases]
     rows = [[name, *(column[i] for column in cells)] for i, name in enumerate(names)]
-    title = f"Every inpainter with every mask: {TITLES[group]}"
+    title = f"Every inpainter with every mask: {summary.title(group)}"
     return Table(title, ["", *columns], rows, _notes(summary, cases, group))
 
 
@@ -198,7 +203,7 @@ def dilation_table(summary: Summary, group: str, size: int) -> Table | None:
         texts = [number(mean, "psnr") for mean in means]
         rows.append([Cell(case_name(*case)), *mark_best(texts, means, True)])
     shares = [f"{radius} px ({radius / size:.1%})" if radius else "0 px" for radius in radii]
-    title = f"PSNR (dB) by dilation of the mask: {TITLES[group]} (higher is better)"
+    title = f"PSNR (dB) by dilation of the mask: {summary.title(group)} (higher is better)"
     note = f"Pixels at {size} px; in brackets the share of the side. Euclidean discs."
     return Table(title, ["", *shares], rows, [note])
 
@@ -236,10 +241,13 @@ def loss(line: dict | None, metric: str) -> str:
     return mean if MISSING in ends else f"{mean} [{', '.join(ends)}]"
 
 
-def end_to_end_tables(frame: pd.DataFrame, size: int) -> list[Table]:
-    """PSNR by mask and its loss for each group first, then everything else."""
-    summary = Summary(frame)
-    groups = [group for group in (REAL, DRAWN) if group in summary.groups]
+def end_to_end_tables(frame: pd.DataFrame, size: int, held_out: bool = True) -> list[Table]:
+    """PSNR by mask and its loss for each group first, then everything else.
+
+    `held_out` as in FrozenOccluded.
+    """
+    summary = Summary(frame, held_out)
+    groups = [group for group in OCCLUDED if group in summary.groups]
     tables = [make(summary, group) for group in groups for make in (psnr_table, loss_table)]
     tables += [dilation_table(summary, group, size) for group in groups]
     tables += [detail_table(summary, group) for group in groups]

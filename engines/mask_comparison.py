@@ -3,9 +3,12 @@
 import json
 import logging
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+from data.frozen import hash_array
 from data.occluded_pairs import FrozenOccluded
+from data.transforms import ImageReadError, load_square
 from engines import comparison
 from engines.comparison import INPAINTING, SEGMENTATION, WEIGHTS, Suite, Trained
 from engines.datasets import data_root, open_segmentation_sources
@@ -14,6 +17,7 @@ from engines.evaluation import Row, model_row
 from engines.inference import resolve_device
 from engines.mask_rows import constant_rows, limit_occluded, segmenter_row
 from engines.report import Report, default_folder
+from engines.row_files import sha256
 from engines.segmentation_report import segmentation_report
 
 logger = logging.getLogger(__name__)
@@ -50,11 +54,16 @@ class MaskOptions:
 
 @dataclass
 class OccludedGroup:
-    """Segmenters that share their frozen occluded pairs, and the folder of those faces."""
+    """Segmenters that share their frozen occluded pairs.
+
+    `faces` is the folder of those faces or that set, None for built-in ones; `template` says where
+    the eyes lie in them.
+    """
 
     pairs: FrozenOccluded
     members: list[Trained]
     faces: Path | None
+    template: str = "ffhq"
 
 
 def compare_segmenters(options: MaskOptions) -> list[Report]:
@@ -87,8 +96,9 @@ def compare_end_to_end(options: MaskOptions) -> list[Report]:
     """Inpainters with true and found masks: a report for each size and set of pairs.
 
     Of the task that `runs`, `suite` and `checkpoint` do not name, the finished runs are taken.
-    Inpainters of another size than the pairs are left out, and so are those that were trained on
-    one of the faces; the report says so. Errors as in `compare_segmenters`.
+    Inpainters of another size or alignment than the pairs' are left out, and so are those that were
+    trained on one of the faces; the report says so, and where that cannot be checked. Errors as in
+    `compare_segmenters`.
     """
     suite = _suite(options)
     named = comparison.name_apart(_named(options, suite))
@@ -164,7 +174,7 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
     long as its own faces are used. FileNotFoundError when a recorded folder is gone.
     """
     groups: dict[str, OccludedGroup] = {}
-    frozen: dict[str, tuple[FrozenOccluded, Path | None]] = {}
+    frozen: dict[str, tuple[FrozenOccluded, Path | None, str]] = {}
     for member in members:
         update = {} if options.per_kind is None else {"test_per_kind": options.per_kind}
         if options.data is not None:
@@ -175,16 +185,19 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
         open_ended = options.data is not None or asked
         root = data_root(options.data) if open_ended else None
         split = comparison.own_split(member, data, root)
-        fields = ("faces", "occluders", "pairs", "template", "size", "test_per_kind")
+        fields = ("faces", "occluders", "pairs", "invert_mask", "template", "size", "test_per_kind")
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
             sources = open_segmentation_sources(data, root, split)
             pairs = limit_occluded(
                 sources.frozen("test", None if data.pairs else PRESET), options.limit
             )
-            frozen[key] = pairs, sources.folder
-        pairs, folder = frozen[key]
-        groups.setdefault(pairs.hash, OccludedGroup(pairs, [], folder)).members.append(member)
+            frozen[key] = pairs, sources.folder, sources.data.template
+        pairs, folder, template = frozen[key]
+        group = groups.setdefault(pairs.hash, OccludedGroup(pairs, [], folder, template))
+        group.members.append(member)
+        if member.data.pairs is not None:  # nobody knows which cut-outs it was trained on
+            group.pairs.held_out = False
     if len(groups) > 1:
         logger.info(
             "the segmenters have %d different sets of test pairs: a table each", len(groups)
@@ -195,13 +208,19 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
 def fitting_inpainters(
     members: list[Trained], group: OccludedGroup
 ) -> tuple[list[Trained], list[str]]:
-    """The inpainters that can be measured on a group's pairs, and why the others cannot."""
+    """The inpainters that can be measured on a group's pairs; why the others cannot, and of which
+    of them nobody can tell whether they saw the faces in training."""
     fit, remarks = [], []
     for member in members:
         if member.data.size != group.pairs.size:
             remarks.append(
                 f"{member.name} is left out: trained at {member.data.size} px, these pairs have "
                 f"{group.pairs.size}."
+            )
+        elif (template := template_of(member, group)) != group.template:
+            remarks.append(
+                f"{member.name} is left out: trained on faces aligned as {template}, these are "
+                f"aligned as {group.template}."
             )
         elif seen := faces_seen(member, group):
             remarks.append(
@@ -210,21 +229,73 @@ def fitting_inpainters(
             )
         else:
             fit.append(member)
+            if reason := unchecked(member, group):
+                remarks.append(
+                    f"{member.name}: whether it was trained on faces of these pairs cannot be "
+                    f"checked; {reason}."
+                )
     for remark in remarks:
         logger.warning(remark)
     return fit, remarks
 
 
+def template_of(member: Trained, group: OccludedGroup) -> str:
+    """How the faces lie that an inpainter was trained on: as those of the group when they are the
+    same, else as its weights file says; one that does not say so is of ffhq's."""
+    if comparison.same_folder(member, group.faces):
+        return group.template
+    told = member.config["data"].get("template") or "auto"
+    return "ffhq" if told == "auto" else told
+
+
+def unchecked(member: Trained, group: OccludedGroup) -> str | None:
+    """Why nobody can tell which of a group's faces a run trained on; None where it can be told."""
+    if group.faces is None:
+        return None
+    if member.data.faces == "builtin":
+        own = any(pair.image.startswith("builtin/") for pair in group.pairs.pairs)
+        return "it was trained on built-in faces, and the set was made of such" if own else None
+    if not (member.checkpoint.parent / "split.json").is_file():
+        return "its weights file lies apart from its run's split.json"
+    if not comparison.same_folder(member, group.faces):
+        return (
+            "the pairs come from another folder than its own faces, where copies under other names "
+            "go unnoticed"
+        )
+    return None
+
+
 def faces_seen(member: Trained, group: OccludedGroup) -> int:
-    """How many of a group's pairs show a face that a run trained or was chosen on."""
+    """How many of a group's pairs show a face that a run trained or was chosen on: by name in the
+    run's own folder, elsewhere by content among files of equal names."""
     split = member.checkpoint.parent / "split.json"
     if group.faces is None or not split.is_file():
-        return 0
-    if Path(member.data.faces).resolve() != group.faces.resolve():
-        return 0
+        return 0  # `unchecked` says whether that means anything
     record = json.loads(split.read_text(encoding="utf-8"))
-    known = {*record["train"], *record["val"]}
-    return sum(pair.image in known for pair in group.pairs.pairs)
+    known = [*record["train"], *record["val"]]
+    if comparison.same_folder(member, group.faces):
+        names = set(known)
+        return sum(pair.image in names for pair in group.pairs.pairs)
+    alike: dict[str, list[Path]] = {}
+    for name in known:
+        alike.setdefault(Path(name).stem, []).append(Path(member.data.faces) / name)
+    return sum(
+        any(
+            pair.image_sha256 in _digests(path, group.pairs.size)
+            for path in alike.get(Path(pair.image).stem, ())
+        )
+        for pair in group.pairs.pairs
+    )
+
+
+@cache
+def _digests(path: Path, size: int) -> tuple[str, ...]:
+    """What frozen pairs know a face by: its file's digest, in a set its pixels'. Nothing when gone
+    or unreadable: nobody trained on it then."""
+    try:
+        return sha256(path), hash_array(load_square(path, size))
+    except (FileNotFoundError, ImageReadError):
+        return ()
 
 
 def _segmenter_rows(members: list[Trained], device) -> list[Row]:

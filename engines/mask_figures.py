@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from data.occluded_pairs import FrozenOccluded
 from engines.figures import COLOURS, DPI, INK, tidy
 from engines.mask_rows import UNOCCLUDED, read_masks, unpack
-from engines.mask_tables import ALL, DRAWN, GROUPS, REAL, groups_of
+from engines.mask_tables import ALL, GROUPS, OCCLUDED, groups_of
 from engines.picture_grid import picture_grid
 from engines.report import RANKS
 from engines.row_files import RowResult
@@ -20,14 +20,14 @@ STRENGTH = 0.65  # of a colour over the picture
 
 
 def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
-    """IoU by kind as bars, a colour a row, a panel for real and one for drawn occluders.
+    """IoU by kind as bars, a colour a row, a panel for real, one for drawn occluders.
 
     `summary` comes from `engines.mask_tables.summarise_masks`. Kinds go from the first row's best
     to its worst; thin lines are 95 % bootstrap intervals over faces. ValueError without values.
     """
     part = summary[summary["metric"].eq("iou") & ~summary["kind"].eq(ALL)]
     part = part[part["row"].isin(rows)]
-    groups = [group for group in (REAL, DRAWN) if part["group"].eq(group).any()]
+    groups = [group for group in OCCLUDED if part["group"].eq(group).any()]
     if not groups:
         raise ValueError("nothing to draw: no IoU of any kind of occluder")
     figure = Figure(figsize=(10, 2.9 * len(groups) + 0.3), dpi=DPI)
@@ -101,15 +101,20 @@ def choose_masks(frame: pd.DataFrame, each: int) -> list[tuple[str, int]]:
         if group == UNOCCLUDED:
             chosen.append(("most marked", int(part["false_positive"].idxmax())))
             continue
-        order = part.sort_values("iou", kind="stable")["index"].tolist()
-        count = min(each, max(1, len(order) // 3))
-        starts = (0, max(0, (len(order) - count) // 2), len(order) - count)
-        places = {}
-        for rank, start in zip(RANKS, starts, strict=True):
-            for place in range(start, start + count):
-                places.setdefault(order[place], rank)
-        chosen += [(rank, index) for index, rank in places.items()]
+        chosen += ranked(part.sort_values("iou", kind="stable")["index"].tolist(), each)
     return chosen
+
+
+def ranked(order: Sequence[int], each: int) -> list[tuple[str, int]]:
+    """(rank, index) of the first, middle and last `each` of pictures ordered from the worst; fewer
+    of few, and none twice."""
+    count = min(each, max(1, len(order) // 3))
+    starts = (0, max(0, (len(order) - count) // 2), max(0, len(order) - count))
+    places: dict[int, str] = {}
+    for rank, start in zip(RANKS, starts, strict=True):
+        for index in order[start : start + count]:
+            places.setdefault(index, rank)
+    return [(rank, index) for index, rank in places.items()]
 
 
 def overlay(picture: np.ndarray, mask: np.ndarray, found: np.ndarray) -> np.ndarray:

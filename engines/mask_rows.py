@@ -28,7 +28,7 @@ from metrics.segmentation import COLUMNS, COUNTS, SegmentationMetrics, confusion
 
 logger = logging.getLogger(__name__)
 
-PROTOCOL = 1  # raised whenever a number in the CSVs would come out differently
+PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 PAIR_COLUMNS = ("index", "image", "kind", "number", "hole_ratio")
 UNOCCLUDED = NONE  # the kind of a face with nothing on it
 
@@ -131,6 +131,7 @@ def limit_occluded(pairs: FrozenOccluded, count: int | None) -> FrozenOccluded:
         lambda index: pairs.load(chosen[index]),
         pairs.size,
         f"{pairs.description}, {count} of {len(pairs)}",
+        pairs.held_out,
     )
 
 
@@ -207,6 +208,7 @@ def _facts(row: Row, pairs: FrozenOccluded) -> dict[str, Any]:
         "name": row.name,
         "kind": row.kind,
         "pairs": pairs.description,
+        "held_out": pairs.held_out,
         "training": row.training,
     }
 

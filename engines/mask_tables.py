@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from data.occluder_shapes import KINDS
 
+from data.occluder_sets import UNKNOWN
+from data.occluder_shapes import KINDS
 from engines.mask_rows import UNOCCLUDED
 from engines.row_files import RowResult
 from engines.tables import MISSING, Cell, Table, cost_table, mark_best
@@ -13,8 +14,13 @@ from metrics.segmentation import COLUMNS, HIGHER_IS_BETTER, boundary_tolerance
 from metrics.statistics import bootstrap_interval, bootstrap_strata, paired_difference
 
 REAL, DRAWN = "real", "drawn"
-GROUPS = (REAL, DRAWN, UNOCCLUDED)
-TITLES = {REAL: "Real cut-outs, none of them trained on", DRAWN: "Drawn occluders"}
+OCCLUDED = (REAL, DRAWN, UNKNOWN)
+GROUPS = (*OCCLUDED, UNOCCLUDED)
+TITLES = {
+    REAL: "Real cut-outs",
+    DRAWN: "Drawn occluders",
+    UNKNOWN: "Occluders of kinds that the set does not name",
+}
 HEADINGS = {"accuracy": "pixel accuracy", "iou": "IoU", "dice": "Dice", "boundary_f": "boundary F"}
 POOLED = {"pooled/iou": "IoU, pooled", "pooled/accuracy": "accuracy, pooled"}
 SPECK = 0.01  # a face of which more than this is marked counts as falsely marked
@@ -22,13 +28,31 @@ ALL = "all"  # every kind of a group together
 
 
 def group_of(kind: str) -> str:
-    """The group that a kind of occluder is reported in."""
-    return UNOCCLUDED if kind == UNOCCLUDED else DRAWN if kind in KINDS else REAL
+    """The group that a kind of occluder is reported in; several ("scarf+patch") are drawn only when
+    all of them are."""
+    if kind in (UNOCCLUDED, UNKNOWN):
+        return kind
+    return DRAWN if all(part in KINDS for part in kind.split("+")) else REAL
+
+
+def group_title(group: str, held_out: bool) -> str:
+    """A group of occluded pictures as the tables call it; `held_out` as in FrozenOccluded."""
+    return TITLES[group] + (", none of them trained on" if group == REAL and held_out else "")
 
 
 def groups_of(frame: pd.DataFrame) -> np.ndarray:
     """The group of each line of a row's CSV."""
     return np.array([group_of(kind) for kind in frame["kind"]])
+
+
+def faces_only(results: Sequence[RowResult]) -> list[str]:
+    """What the intervals leave out, for a caption, where there are real occluders."""
+    if REAL not in groups_of(results[0].frame()):
+        return []
+    return [
+        "Intervals are over faces only: how much the values of real occluders would change with "
+        "other cut-outs, of which there are far fewer, they do not tell."
+    ]
 
 
 def summarise_masks(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
@@ -96,7 +120,7 @@ def _pooled(results, frames, group: str, chosen: np.ndarray) -> list[dict]:
     return lines
 
 
-def group_table(summary: pd.DataFrame, group: str, reference: str) -> Table:
+def group_table(summary: pd.DataFrame, group: str, reference: str, title: str) -> Table:
     """Rows by metric for one group, best value of each column marked."""
     part = summary[summary["group"].eq(group) & summary["kind"].eq(ALL)]
     names = list(dict.fromkeys(summary["row"]))
@@ -108,7 +132,7 @@ def group_table(summary: pd.DataFrame, group: str, reference: str) -> Table:
     cells += [_column(part, names, metric) for metric in POOLED]
     count = int(part["count"].max())
     rows = [[Cell(name), *(column[i] for column in cells)] for i, name in enumerate(names)]
-    return Table(f"{TITLES[group]}: {count} images (higher is better)", ["", *columns], rows)
+    return Table(f"{title}: {count} images (higher is better)", ["", *columns], rows)
 
 
 def _column(part: pd.DataFrame, names: list[str], metric: str) -> list[Cell]:
@@ -169,14 +193,19 @@ def kind_table(summary: pd.DataFrame) -> Table:
         lines = part[part["kind"].eq(kind)].set_index("row")
         means = [float(lines.loc[name, "mean"]) for name in names]
         cells = mark_best([_number(mean) for mean in means], means, True)
-        rows.append([Cell(f"{kind} ({group})"), Cell(str(int(lines["count"].max()))), *cells])
+        name = kind if kind == group else f"{kind} ({group})"
+        rows.append([Cell(name), Cell(str(int(lines["count"].max()))), *cells])
     return Table("IoU by kind of occluder (higher is better)", ["", "N", *names], rows)
 
 
 def mask_tables(results: Sequence[RowResult], summary: pd.DataFrame, reference: str) -> list[Table]:
-    """The tables of both groups, of unoccluded faces, by kind, and the cost of the models."""
-    found = set(summary["group"])
-    tables = [group_table(summary, group, reference) for group in (REAL, DRAWN) if group in found]
+    """The tables of each group, of unoccluded faces, by kind, and the cost of the models."""
+    found, held_out = set(summary["group"]), results[0].info["held_out"]
+    tables = [
+        group_table(summary, group, reference, group_title(group, held_out))
+        for group in OCCLUDED
+        if group in found
+    ]
     false = false_table(summary, results)
     tables += [false] if false else []
     models = [result for result in results if result.info["kind"] == "model"]
@@ -189,15 +218,23 @@ def mask_caption(results: Sequence[RowResult], reference: str) -> list[str]:
     key, info = results[0].info["key"], results[0].info
     images = results[0].frame()["image"].nunique()
     near = boundary_tolerance(key["size"], key["size"])
+    origin = (
+        "No cut-out here was trained on; where the folder of cut-outs has no test part, they are "
+        "those of the validation, which chose the weights."
+        if info["held_out"]
+        else "Pairs of a set on disk are shown here or were trained on; sets are split by face: "
+        "occluders may be in training pairs too."
+    )
     return [
         f"N = {info['count']} pairs of {images} faces at {key['size']} px ({info['pairs']}); "
         f"SHA-256 of the pairs: {key['pairs']}.",
         "Means over images; pooled: from the sums over the pixels of all images. A pixel is marked "
         f"above probability 0.5; boundaries agree within {near} px.",
-        "No cut-out here was trained on; where the folder of cut-outs has no test part, they are "
-        "those of the validation, which chose the weights.",
+        origin,
         f"Δ: difference to {reference} on the same pairs, with its 95 % bootstrap interval over "
         "faces, each with all its occluders (Efron and Tibshirani 1993). Bold: best of the column, "
         "by kind of the line. figures/masks.png: green was found, orange marked in error, blue "
         "missed.",
+        *faces_only(results),
+        "summary.csv holds accuracy, Dice and boundary F by kind of occluder as well.",
     ]

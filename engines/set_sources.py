@@ -1,6 +1,7 @@
 """A paired set on disk as the data of a segmentation run."""
 
 import json
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,9 @@ from data.occluder_set_files import SETTINGS
 from data.occluder_sets import PairedSet, open_set
 from engines.settings import SegmentationData
 
+logger = logging.getLogger(__name__)
+
+MOSTLY = 0.5  # of all pixels: masks that mark more of them on average may be inverted
 KINDS = 30  # frozen pairs of a set: this often what a run with occluders freezes of each kind
 
 
@@ -57,7 +61,15 @@ class SetSources:
         found = self.indices(split)
         spread = np.linspace(0, len(found) - 1, min(len(found), KINDS * per_kind)).astype(int)
         words = f"{self.folder.name} ({split}), {self.data.size} px, {len(spread)} pairs"
-        return freeze_set(self.pairs, [found[i] for i in spread], self.data.size, words)
+        frozen = freeze_set(self.pairs, [found[i] for i in spread], self.data.size, words)
+        covered = float(np.mean([pair.hole_ratio for pair in frozen.pairs]))
+        if covered > MOSTLY:
+            logger.warning(
+                "%s: its masks mark %.0f%% of the pictures as covered; white means covered, use "
+                "--invert-mask (data.invert_mask=%s) if they mean the opposite",
+                self.folder, 100 * covered, str(not self.data.invert_mask).lower(),
+            )  # fmt: skip
+        return frozen
 
     def describe(self) -> dict[str, Any]:
         """For environment.json."""
@@ -80,7 +92,7 @@ def open_set_sources(
     FileNotFoundError says what is missing, as when a split's pictures are gone.
     """
     below = root / data.pairs if root is not None else Path(data.pairs)
-    pairs = open_set(below if below.is_dir() else data.pairs)
+    pairs = open_set(below if below.is_dir() else data.pairs, data.invert_mask)
     known = split_file is not None and split_file.is_file()
     split = load_split(split_file, pairs.folder) if known else pairs.split(seed)
     if data.template == "auto":

@@ -110,15 +110,22 @@ class SegmentationData(FaceData):
     or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
     augment: small changes of place, light and colour while training. pairs: a paired set on disk
     (`python -m data.occluders --output`, or a foreign one in its layout) that is trained on
-    instead of faces and occluders.
+    instead of faces and occluders. invert_mask: black means hole in its mask files.
     """
 
     occluders: str = "auto"
     pairs: str | None = None
+    invert_mask: bool = False
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
     augment: bool = True
     validation_per_kind: Positive = 8
     test_per_kind: Positive = 25
+
+    @model_validator(mode="after")
+    def _masks_of_a_set(self) -> SegmentationData:
+        if self.invert_mask and self.pairs is None:
+            raise ValueError("invert_mask: true is for the masks of a paired set; pairs is null")
+        return self
 
 
 def _yaml_no(value: Any) -> Any:

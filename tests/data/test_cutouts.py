@@ -17,8 +17,8 @@ def noise(seed: int, height: int = 30, width: int = 40) -> np.ndarray:
     """A cut-out with a colour pattern of its own and a transparent frame of 5 pixels."""
     rng = np.random.default_rng(seed)
     rgba = np.zeros((height, width, 4), np.uint8)
-    blocks = rng.integers(20, 255, (3, 4, 3), dtype=np.uint8)
-    inner = np.asarray(Image.fromarray(blocks).resize((width - 10, height - 10), 0))
+    blocks = rng.integers(60, 255, (8, 12, 3), dtype=np.uint8)
+    inner = np.asarray(Image.fromarray(blocks).resize((width - 10, height - 10)))
     rgba[5:-5, 5:-5, :3] = inner
     rgba[5:-5, 5:-5, 3] = 255
     return rgba
@@ -84,6 +84,17 @@ def test_a_black_background_is_removed_and_enclosed_black_stays(tmp_path):
     assert found[4, 4, 3] == 255
 
 
+def test_an_alpha_channel_that_hides_nothing_counts_as_none(tmp_path):
+    rgba = np.zeros((40, 40, 4), np.uint8)
+    rgba[..., 3] = 255
+    rgba[8:32, 10:30, :3] = (200, 180, 20)
+    found = read_cutout(write(tmp_path / "a.png", rgba), "cup").rgba
+    assert found.shape == (24, 20, 4)
+    rgba[..., :3] = 90
+    with pytest.raises(ImageReadError, match="no transparency and no black background"):
+        read_cutout(write(tmp_path / "b.png", rgba), "cup")
+
+
 def test_palette_and_grey_transparency_are_read(tmp_path):
     rgba = Image.fromarray(noise(2))
     rgba.convert("LA").save(tmp_path / "grey.png")
@@ -95,9 +106,9 @@ def test_palette_and_grey_transparency_are_read(tmp_path):
 
 
 def test_large_ones_are_reduced_and_thin_ones_survive(tmp_path):
-    long = np.full((1, 2000, 4), 255, np.uint8)
+    long = np.full((1, 2000, 4), 254, np.uint8)
     assert read_cutout(write(tmp_path / "a.png", long), "object").rgba.shape == (1, WORKING_SIDE, 4)
-    one = np.full((1, 1, 4), 255, np.uint8)
+    one = np.full((1, 1, 4), 254, np.uint8)
     assert read_cutout(write(tmp_path / "b.png", one), "object").rgba.shape == (1, 1, 4)
 
 
@@ -112,18 +123,32 @@ def test_what_cannot_be_a_cutout_says_what_is_needed(tmp_path):
         read_cutout(photo, "spoon")
 
 
-def test_a_folder_without_splits_is_cut_by_category_and_seed(tmp_path):
-    names = [f"{kind}_{i}" for kind in ("scarf", "hat") for i in range(10)]
+def test_a_folder_without_splits_is_cut_by_name_and_seed(tmp_path):
+    names = [f"{kind}_{i}" for kind in ("scarf", "hat") for i in range(20)]
     folder = make_folder(tmp_path, names)
     library = open_cutouts(folder)
     train, held = set(library.names("train")), set(library.names("val"))
-    assert len(train) == 16
-    assert len(held) == 4
+    assert len(train | held) == 40
+    assert 3 <= len(held) <= 14
     assert not train & held
     assert library.names("test") == library.names("val")
     assert library.categories("val") == ["scarf", "hat"]
     assert open_cutouts(folder).names("val") == library.names("val")
     assert any(open_cutouts(folder, s).names("val") != library.names("val") for s in range(5))
+
+
+def test_new_files_never_move_what_was_trained_on_to_the_test(tmp_path):
+    names = [f"sunglasses_{i:02d}" for i in range(20)]
+    before = open_cutouts(make_folder(tmp_path, names[1::2])).files
+    after = open_cutouts(make_folder(tmp_path, [*names, "hats/a", "00"])).files
+    for split in ("train", "test"):
+        assert set(before[split]) <= set(after[split])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_two_files_are_one_to_train_on_and_one_to_measure_on(tmp_path, seed):
+    library = open_cutouts(make_folder(tmp_path, ["hat_1", "cup_1"]), seed)
+    assert len(library.files["train"]) == len(library.files["val"]) == 1
 
 
 def test_given_splits_are_kept_and_a_missing_test_is_val(tmp_path):
@@ -138,8 +163,9 @@ def test_given_splits_are_kept_and_a_missing_test_is_val(tmp_path):
 
 def test_a_missing_val_is_cut_from_train(tmp_path):
     library = open_cutouts(make_folder(tmp_path, [f"train/hat_{i}" for i in range(10)]))
-    assert len(library.names("train")) == 8
-    assert len(library.names("val")) == 2
+    assert len(library.names("train")) + len(library.names("val")) == 10
+    assert library.names("val")
+    assert not set(library.names("train")) & set(library.names("val"))
 
 
 def test_training_never_sees_a_copy_of_what_is_measured_on(tmp_path):
@@ -148,6 +174,13 @@ def test_training_never_sees_a_copy_of_what_is_measured_on(tmp_path):
     library = open_cutouts(tmp_path)
     assert library.names("train") == [f"train/hat_{i}.png" for i in (1, 2, 3)]
     assert "train/hat_4.png" in str(library.describe())
+
+
+def test_training_never_sees_what_is_measured_on_in_other_colours(tmp_path):
+    make_folder(tmp_path, ["train/hat_1", "train/hat_2", "train/hat_3", "val/hat_9"])
+    dyed = np.uint8(noise(3) * [0.3, 0.9, 0.5, 1.0])
+    write(tmp_path / "train/hat_4.png", np.ascontiguousarray(dyed[:, ::-1]))
+    assert open_cutouts(tmp_path).names("train") == [f"train/hat_{i}.png" for i in (1, 2, 3)]
 
 
 def test_picks_are_a_function_of_the_generator(tmp_path):
@@ -189,6 +222,16 @@ def test_a_folder_without_images_is_an_error(tmp_path):
         open_cutouts(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         open_cutouts(tmp_path / "gone")
+
+
+def test_real_training_cutouts_hold_no_copy_of_the_validation(real_data):
+    library = open_cutouts(real_data / "occluders")
+    library.items("train")
+    for number in ("014", "019"):
+        assert library.twins[f"train/facemask_{number}.png"] == "val/facemask_007.png"
+    for number, twin in (("071", "022"), ("027", "022"), ("028", "022"), ("100", "023")):
+        assert library.twins[f"train/sunglasses_{number}.png"] == f"val/sunglasses_{twin}.png"
+    assert len(library.twins) < 20
 
 
 def test_the_real_cutouts_are_all_read(real_data):

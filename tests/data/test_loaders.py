@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from data.augment import Augmentation
 from data.cache import SharedStore, cache_faces
 from data.faces import builtin_faces
-from data.loaders import PositionSampler, TrainingPairs, training_loader
+from data.loaders import PositionSampler, TrainingPairs, _vary, training_loader
 from data.masks import MaskGenerator
 
 
@@ -65,6 +66,34 @@ def test_masks_are_new_each_round_and_training_draws_all_bins(pairs):
     bins = np.digitize(masks.mean(dim=(1, 2, 3)).numpy(), [0.1, 0.2, 0.3, 0.4, 0.5])
     assert set(bins) == set(range(6))
     assert np.bincount(bins).min() > 5
+
+
+def same_picture(count=60, size=96):
+    """Blobs at changing places whose picture equals their mask: uint8 (S, S, 3) and (S, S)."""
+    y, x = np.mgrid[:size, :size]
+    for i in range(count):
+        left, top = 20 + i % 40, 25 + 7 * i % 45
+        mask = ((x - left) ** 2 / 300 + (y - top) ** 2 / 90 < 1).astype(np.uint8)
+        mask[top : top + 20, left : left + 8] = 1
+        yield np.repeat(255 * mask[..., None], 3, 2), mask
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [None, Augmentation(rotation=0, scale=0), Augmentation(light=0, grey=0), Augmentation()],
+)
+@pytest.mark.parametrize("flip", [False, True])
+def test_what_is_done_to_the_picture_is_done_to_its_mask(augment, flip):
+    moved = 0
+    for position, (image, mask) in enumerate(same_picture()):
+        shown, covered = _vary(image, mask, 3, position, flip, augment)
+        assert shown.shape == (3, 96, 96)
+        assert covered.shape == (1, 96, 96)
+        differs = (shown > 127).numpy() != (covered > 0).numpy()
+        assert differs.mean() <= 0.01
+        moved += not np.array_equal(covered[0].numpy(), mask)
+    changes = {(False, True): 0, (True, True): 30, (True, False): 60, (False, False): 60}
+    assert moved == pytest.approx(changes[flip, augment is None], abs=15)
 
 
 def test_flips_happen_in_about_half(pairs):

@@ -8,16 +8,22 @@ import pytest
 
 from data.alignment import template_points
 from data.builtin_faces import render_face
+from data.cutouts import CATEGORIES
 from data.occluder_shapes import KINDS, draw_shape
 from data.occluder_shapes_paint import PATTERNS, lay, pattern
 from data.seeding import keyed_rng
 
 NAMES = {
     "patch", "blur", "pixelation", "triangle", "polygon", "band", "shadow", "ellipse", "stroke",
-    "stripes", "grid", "text", "scratches", "hair", "hand", "facemask_drawn", "sunglasses_drawn",
-    "bubbles", "glare", "noise",
+    "stripes", "grid", "text", "scratches", "hair", "hand_drawn", "facemask_drawn",
+    "sunglasses_drawn", "bubbles", "glare", "noise",
 }  # fmt: skip
-CAST = {"hand", "facemask_drawn", "sunglasses_drawn", "shadow", "glare"}  # light falls around them
+# Light falls around these.
+CAST = {"hand_drawn", "facemask_drawn", "sunglasses_drawn", "shadow", "glare"}
+
+
+def test_no_drawn_kind_has_the_name_of_a_category_of_cut_outs():
+    assert not set(KINDS) & set(CATEGORIES)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +162,7 @@ def test_what_is_worn_follows_the_points(faces, kind):
 
 def test_a_face_partly_out_of_the_picture_is_no_error(faces):
     away = {name: (x + 150, y - 170) for name, (x, y) in template_points("ffhq", 192).items()}
-    for kind in ("hand", "facemask_drawn", "sunglasses_drawn"):
+    for kind in ("hand_drawn", "facemask_drawn", "sunglasses_drawn"):
         for number in range(4):
             occluded, mask = draw_shape(kind, faces[192], away, keyed_rng(number))
             assert occluded.shape == (192, 192, 3)

@@ -21,12 +21,13 @@ from data.transforms import list_images, load_square
 SIZE = 48
 
 
-def disc(path, colour, side=40):
-    """A round cut-out."""
-    y, x = np.mgrid[:side, :side] - (side - 1) / 2
-    rgba = np.zeros((side, side, 4), np.uint8)
+def disc(path, colour, side=40, stretch=1.0):
+    """A round cut-out, `stretch` times as high as it is wide."""
+    height = round(side * stretch)
+    y, x = np.mgrid[:height, :side] - np.reshape([height - 1, side - 1], (2, 1, 1)) / 2
+    rgba = np.zeros((height, side, 4), np.uint8)
     rgba[..., :3] = colour
-    rgba[..., 3] = 255 * (np.hypot(x, y) < side / 2 - 1)
+    rgba[..., 3] = 255 * (np.hypot(x, y / stretch) < side / 2 - 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rgba).save(path)
 
@@ -34,10 +35,10 @@ def disc(path, colour, side=40):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("occluders")
-    for split, colour in (("train", (200, 0, 0)), ("val", (0, 200, 0))):
+    for split, colour, stretch in (("train", (200, 0, 0), 1.0), ("val", (0, 200, 0), 0.85)):
         for number, category in enumerate(("facemask", "sunglasses", "object", "object")):
             shade = [c + 15 * number for c in colour]
-            disc(root / split / f"{category}_{number}.png", shade, 36 + 2 * number)
+            disc(root / split / f"{category}_{number}.png", shade, 36 + 2 * number, stretch)
     return root
 
 
@@ -155,6 +156,29 @@ def test_without_cut_outs_drawn_kinds_stand_in_and_that_is_said(face):
     assert "note" not in Occluders(SIZE, None, "drawn").describe()
     with pytest.raises(ValueError, match="'real' needs a folder of cut-outs"):
         Occluders(SIZE, None, "real")
+
+
+def test_a_split_without_cut_outs_is_no_reason_to_draw_others(tmp_path, face):
+    disc(tmp_path / "train" / "cup_1.png", (200, 0, 0))
+    disc(tmp_path / "val" / "cup_2.png", (0, 200, 0))  # the same thing: none is left to train on
+    for preset in ("real", "mixed", "blind"):
+        made = Occluders(SIZE, open_cutouts(tmp_path), preset)
+        with pytest.raises(ValueError, match=r"no occluders in 'train'.*1 left out"):
+            [made.draw(face, "train", key) for key in range(20)]
+        with pytest.raises(ValueError, match="no occluders in 'train'"):
+            made.kinds("train")
+        assert made.draw(face, "val", 0).kind
+
+
+def test_cut_outs_of_hands_are_pasted_not_drawn(tmp_path, face):
+    disc(tmp_path / "train" / "hand_1.png", (255, 0, 255))
+    disc(tmp_path / "val" / "hand_2.png", (255, 255, 0), stretch=0.8)
+    made = Occluders(SIZE, open_cutouts(tmp_path))
+    assert made.kinds("val").count("hand") == 1
+    for number in range(3):
+        one = made.fixed(face, "val", "hand", number)
+        red, green, blue = one.image[one.mask == 1].mean(axis=0)
+        assert min(red, green) > blue + 40
 
 
 def test_points_move_what_is_worn(face):

@@ -13,6 +13,7 @@ from data.transforms import (
     load_square,
     open_image,
     save_image,
+    save_images,
     to_tensor,
     to_uint8,
 )
@@ -212,6 +213,25 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
         save_image(target, Image.new("CMYK", (2, 2)))
     assert target.read_bytes() == before
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_several_pictures_are_saved_all_or_none_and_the_culprit_is_named(tmp_path):
+    good, bad = tmp_path / "new" / "a.png", tmp_path / "new" / "b.webp"
+    wide = np.zeros((1, 17_000, 3), np.uint8)
+    with pytest.raises((OSError, ValueError), match=r"b\.webp: cannot be written"):
+        save_images({good: (wide, {}), bad: (wide, {})})
+    assert list((tmp_path / "new").iterdir()) == []
+    save_images({good: (wide, {}), bad: (wide[:, :9], {"lossless": True})})
+    assert sorted((tmp_path / "new").iterdir()) == [good, bad]
+
+
+@pytest.mark.parametrize(("values", "levels"), [([0, 0.5, 1], [0, 128, 255]),
+                                                ([0, 50, 200], [0, 50, 200]),
+                                                ([0, 32768, 65535], [0, 128, 255]),
+                                                ([0, np.nan, 1], [0, 0, 255])])  # fmt: skip
+def test_floats_up_to_1_are_no_black_picture(tmp_path, values, levels):
+    Image.fromarray(np.array([values], np.float32)).save(tmp_path / "f.tif")
+    assert load_image(tmp_path / "f.tif")[0, :, 0].tolist() == levels
 
 
 def test_list_images_is_sorted_and_recursive(tmp_path):

@@ -210,6 +210,10 @@ def test_report_writes_every_file(pairs, tmp_path):
     assert "Large is left out." in text
     assert "Dilated are the true mask and that of perfect" in text
     assert "Occluded input" in text
+    assert "deocclude.py also smooths it" in text
+    assert "dilates by 3% of the side" in text
+    assert "Intervals are over faces only" in text
+    assert "real cut-outs, none of them trained on" in text
     grown = text.split("by dilation of the mask: real")[1].split("##")[0]
     lines = [line.split("|")[1].strip() for line in grown.splitlines() if line.startswith("|")]
     assert lines[2:] == [
@@ -219,6 +223,13 @@ def test_report_writes_every_file(pairs, tmp_path):
     assert "+0.00 [+0.00, +0.00]" in losses
     with pytest.raises(ValueError, match="inpainters: Flat, Knows"):
         end_to_end_report(inpainters, segmenters, pairs, tmp_path, reference="half")
+
+
+def test_pairs_of_a_set_are_not_said_to_be_held_out(pairs, tmp_path):
+    results = evaluate_cases([Case(row("Flat", Flat()), TRUE_MASK)], pairs, tmp_path)
+    tables = end_to_end_tables(summarise_cases(results), SIZE, held_out=False)
+    assert any("real cut-outs (higher" in table.title for table in tables)
+    assert not any("trained on" in table.title for table in tables)
 
 
 def test_examples_lose_most_median_and_least(pairs, tmp_path):

@@ -6,9 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 import evaluate
+from data.builtin_faces import render_face
+from data.faces import folder_faces, save_split, split_faces
+from data.occluded_pairs import freeze_set
+from data.occluder_sets import open_set, write_set
+from data.occluders import Occluders
 from engines import comparison, mask_comparison
 from engines.config import Data, SegmentationData
 from engines.run_folder import RunFolder
@@ -130,8 +136,84 @@ def test_an_inpainter_that_saw_a_face_is_left_out(runs, tmp_path):
     fit, remarks = mask_comparison.fitting_inpainters([trained], group)
     assert fit == []
     assert "2 of these pairs show faces of its training" in remarks[0]
-    other = mask_comparison.OccludedGroup(pairs, [], tmp_path / "elsewhere")
-    assert mask_comparison.fitting_inpainters([trained], other) == ([trained], [])
+    unseen = SimpleNamespace(size=SIZE, pairs=[SimpleNamespace(image="3.png")])
+    group = mask_comparison.OccludedGroup(unseen, [], tmp_path)
+    assert mask_comparison.fitting_inpainters([trained], group) == ([trained], [])
+
+
+def test_a_report_says_where_nobody_can_tell_what_an_inpainter_saw(runs, tmp_path):
+    pairs = SimpleNamespace(size=SIZE, pairs=[SimpleNamespace(image="1.png")])
+    alpha = comparison.read_trained(runs / "Alpha" / "001" / "best.safetensors")
+    trained = dataclasses.replace(
+        alpha, data=alpha.data.model_copy(update={"faces": str(tmp_path)})
+    )
+    group = mask_comparison.OccludedGroup(pairs, [], tmp_path)
+    fit, remarks = mask_comparison.fitting_inpainters([trained], group)
+    assert fit == [trained]
+    assert "apart from its run's split.json" in remarks[0]
+    split = {"rule": "of the run", "train": ["x.png"], "val": [], "test": ["1.png"]}
+    (trained.checkpoint.parent / "split.json").write_text(json.dumps(split))
+    assert mask_comparison.fitting_inpainters([trained], group) == ([trained], [])
+    elsewhere = mask_comparison.OccludedGroup(pairs, [], tmp_path / "set")
+    fit, remarks = mask_comparison.fitting_inpainters([trained], elsewhere)
+    assert fit == [trained]
+    assert "from another folder than its own faces" in remarks[0]
+    builtin = mask_comparison.OccludedGroup(pairs, [], None)
+    assert mask_comparison.fitting_inpainters([alpha], builtin) == ([alpha], [])
+    pairs.pairs[0].image = "builtin/train/000001"
+    assert "built-in faces" in mask_comparison.fitting_inpainters([alpha], elsewhere)[1][0]
+
+
+def test_faces_of_a_set_are_known_by_what_they_show(runs, tmp_path):
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for index in range(12):
+        Image.fromarray(render_face(index, 40)).save(folder / f"{index}.png")
+    split = split_faces(folder, 42)
+    shown = split.files["train"][:4] + split.files["test"][:1]
+    occluders = Occluders(SIZE, None, "drawn")
+    write_set(folder_faces(shown, folder, SIZE), occluders, tmp_path / "set", 2)
+    made = open_set(tmp_path / "set")
+    pairs = freeze_set(made, range(len(made)), SIZE, "a set")
+    alpha = comparison.read_trained(runs / "Alpha" / "001" / "best.safetensors")
+    save_split(split, folder, alpha.checkpoint.parent / "split.json")
+    trained = dataclasses.replace(alpha, data=alpha.data.model_copy(update={"faces": str(folder)}))
+    group = mask_comparison.OccludedGroup(pairs, [], tmp_path / "set")
+    fit, remarks = mask_comparison.fitting_inpainters([trained], group)
+    assert fit == []
+    assert "8 of these pairs show faces of its training" in remarks[0]
+
+
+def test_an_inpainter_of_faces_that_lie_otherwise_is_left_out(runs, tmp_path):
+    pairs = SimpleNamespace(size=SIZE, pairs=[SimpleNamespace(image="1.png")])
+    alpha = comparison.read_trained(runs / "Alpha" / "001" / "best.safetensors")
+    group = mask_comparison.OccludedGroup(pairs, [], tmp_path, "celeba")
+    fit, remarks = mask_comparison.fitting_inpainters([alpha], group)
+    assert fit == []
+    assert "trained on faces aligned as ffhq, these are aligned as celeba" in remarks[0]
+    told = {**alpha.config, "data": {**alpha.config["data"], "template": "celeba"}}
+    other = dataclasses.replace(alpha, config=told)
+    assert mask_comparison.fitting_inpainters([other], group)[0] == [other]
+
+
+def test_other_faces_are_measured_as_they_lie(runs, tmp_path):
+    for name, shape in (("wide", (64, 64)), ("tall", (89, 109))):
+        folder = tmp_path / name / "faces"
+        folder.mkdir(parents=True)
+        for index in range(8):
+            Image.fromarray(render_face(index, 128)).resize(shape).save(folder / f"{index}.png")
+    trained = comparison.read_trained(runs / "UNet" / "001" / "best.safetensors")
+    own = str(tmp_path / "tall" / "faces")
+    config = {**trained.config, "data": {**trained.config["data"], "faces": "faces"}}
+    data = trained.data.model_copy(update={"faces": own, "template": "celeba", "test_per_kind": 1})
+    trained = dataclasses.replace(trained, config=config, data=data)
+    found = {}
+    for name in ("wide", "tall"):
+        (group,) = mask_comparison.group_by_occluded(
+            [trained], mask_comparison.MaskOptions(data=tmp_path / name)
+        )
+        found[name] = group.template
+    assert found == {"wide": "ffhq", "tall": "celeba"}
 
 
 def test_a_finished_segmenter_is_summed_up_in_its_own_folder(runs):

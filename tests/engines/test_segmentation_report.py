@@ -149,6 +149,33 @@ def test_groups_are_told_apart_and_pooling_is_over_pixels(pairs, results):
     assert line["difference_low"] <= line["difference"] <= line["difference_high"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [
+        ("scarf", "real"), ("hand", "real"), ("scarf+patch", "real"), ("hand_drawn", "drawn"),
+        ("patch+shadow", "drawn"), ("unknown", "unknown"), ("none", "none"),
+    ],
+)  # fmt: skip
+def test_several_occluders_are_drawn_only_when_all_are(kind, group):
+    assert mask_tables.group_of(kind) == group
+
+
+def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
+    pairs = magenta_pairs(kinds=("scarf", "patch+shadow", "unknown", "none"))
+    pairs.held_out = False
+    made = segmentation_report(rows, pairs, tmp_path)
+    titles = [line for line in made.markdown.splitlines() if line.startswith("## ")]
+    assert [title.split(":")[0].lstrip("# ") for title in titles[:4]] == [
+        "Real cut-outs", "Drawn occluders", "Occluders of kinds that the set does not name",
+        "Faces with nothing on them",
+    ]  # fmt: skip
+    assert "them trained on" not in made.markdown
+    assert "here was trained on" not in made.markdown
+    assert "may be in training pairs too" in made.markdown
+    assert "| unknown " in made.markdown
+    assert not mask_rows.limit_occluded(pairs, 5).held_out
+
+
 def test_tables_show_both_groups_unoccluded_faces_and_kinds(results):
     summary = mask_tables.summarise_masks(results, "perfect")
     tables = mask_tables.mask_tables(results, summary, "perfect")
@@ -176,6 +203,9 @@ def test_only_faces_with_nothing_on_them_have_no_iou(tmp_path, rows):
     assert [table.title.split(":")[0] for table in tables] == [
         "Faces with nothing on them", "Cost",
     ]  # fmt: skip
+    assert not any(
+        "real occluders" in line for line in mask_tables.mask_caption(results, "perfect")
+    )
 
 
 def test_limit_takes_from_every_kind_and_has_a_hash_of_its_own(pairs):
@@ -229,5 +259,10 @@ def test_report_writes_every_file(pairs, rows, tmp_path):
         assert made.files[name].stat().st_size > 300, name
     assert made.markdown == made.files["table.md"].read_text(encoding="utf-8")
     assert "Δ IoU to perfect" in made.headline
+    assert "No cut-out here was trained on" in made.markdown
+    assert "summary.csv holds accuracy, Dice and boundary F by kind" in made.markdown
+    kinds = pd.read_csv(made.files["summary.csv"]).query("kind == 'scarf'")["metric"]
+    assert {"accuracy", "dice", "boundary_f"} <= set(kinds)
+    assert "Intervals are over faces only" in made.markdown
     with pytest.raises(ValueError, match="rows: perfect, half, Nothing marked"):
         segmentation_report(rows, pairs, tmp_path, reference="none")

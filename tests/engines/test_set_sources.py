@@ -9,7 +9,8 @@ from data.faces import builtin_faces
 from data.occluder_sets import LAYOUTS, write_set
 from data.occluders import Occluders
 from engines.checkpoint import load_segmenter
-from engines.config import load_config
+from engines.command import overrides, parse_arguments
+from engines.config import ConfigError, load_config
 from engines.datasets import open_any_sources
 from engines.mask_comparison import MaskOptions, compare_end_to_end, compare_segmenters
 from engines.segmentation import load_occluded
@@ -53,6 +54,13 @@ def test_no_face_is_in_two_splits(made):
     assert sources.data.template == "celeba"  # as the set was made
 
 
+def test_pairs_of_one_face_are_one_cluster(made):
+    pairs = open_any_sources(on(made), None).frozen("test").pairs
+    faces = {pair.image for pair in pairs}
+    assert len(faces) == len({pair.image_sha256 for pair in pairs}) < len(pairs)
+    assert len({(pair.kind, pair.number) for pair in pairs}) == len(pairs)
+
+
 def test_training_shows_the_set_and_a_round_shows_each_pair_once(made):
     config = on(made, "data.flip=false", "data.augment=false")
     sources = open_any_sources(config, None)
@@ -77,6 +85,7 @@ def test_a_run_trains_is_measured_and_goes_on_with_its_own_split(made, tmp_path)
     load_segmenter(again.folder.best)
     report = compare_segmenters(MaskOptions(runs_folder=tmp_path, checkpoint=[again.folder.best]))
     assert "UNetLight" in report[0].markdown
+    assert "here was trained on" not in report[0].markdown
 
 
 def test_sets_without_clean_pictures_train_but_compare_no_restoration(tmp_path):
@@ -100,6 +109,27 @@ def test_sets_without_clean_pictures_train_but_compare_no_restoration(tmp_path):
     train(inpainter, None, tmp_path / "runs", max_minutes=1e-9, device="cpu")
     with pytest.raises(ValueError, match="no clean pictures"):
         compare_end_to_end(options)
+
+
+def test_masks_of_which_black_means_hole_are_turned_round(tmp_path, caplog):
+    write_set(builtin_faces("train", 12, 32), Occluders(32, None, "drawn"), tmp_path / "own", 1)
+    shutil.copytree(tmp_path / "own" / "occluded", tmp_path / "foreign" / "occluded")
+    shutil.copytree(tmp_path / "own" / "inverted", tmp_path / "foreign" / "masks")
+    pairs = open_any_sources(on(tmp_path / "foreign"), None).frozen("val").pairs
+    assert "use --invert-mask (data.invert_mask=true)" in caplog.text
+    caplog.clear()
+    sources = open_any_sources(on(tmp_path / "foreign", "data.invert_mask=true"), None)
+    turned = sources.frozen("val").pairs
+    assert [p.hole_ratio for p in turned] == pytest.approx([1 - p.hole_ratio for p in pairs])
+    assert max(pair.hole_ratio for pair in turned) < 0.8
+    assert not caplog.text
+
+
+def test_the_option_for_inverted_masks_needs_a_set(tmp_path):
+    arguments = parse_arguments("segmentation", "UNet", "", ["--pairs", "s", "--invert-mask"])
+    assert overrides(arguments) == ['data.pairs="s"', "data.invert_mask=true"]
+    with pytest.raises(ConfigError, match="invert_mask: true is for the masks of a paired set"):
+        load_config("unet", "quick", ["data.invert_mask=true"], "segmentation")
 
 
 def test_what_is_no_set_says_what_was_expected(tmp_path):
