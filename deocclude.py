@@ -55,7 +55,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="grow the mask by PX pixels of the photo\n"
         "(default: 3 %% of the face's square for a mask that was found, 0 for your own)",
     )
-    add("--blend", choices=BLENDS, default="feather", help="how the edge is joined")
+    add(
+        "--blend",
+        choices=BLENDS,
+        default="feather",
+        help="how the edge is joined (default: feather, a soft edge within the dilation: without\n"
+        "--dilate it changes nothing about your own mask)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     add(
         "--batch",
@@ -84,16 +90,22 @@ def _extras(text: str) -> tuple[str, ...]:
 
 
 def _pixels(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: must be 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number, 0 or more")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
     return value
 
 
@@ -103,6 +115,8 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.webcam is None and not options.inputs:
         parser.error("nothing to restore: name a photo, a video or a folder, or use --webcam")
+    if options.invert_mask and options.mask is None:
+        parser.error("--invert-mask says how to read your own mask: name it with --mask")
     files = ("inputs", "output", "mask", "save", "manifest")
     unfit = [name for name in files if getattr(options, name)]
     if options.webcam is not None and unfit:

@@ -125,7 +125,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--photos", type=Path, metavar="DIR", help="default: built-in faces on plain pictures")
-    add("--count", type=int, default=20, help="photos, at most (default: 20)")
+    add("--count", type=_count, default=20, metavar="N", help="photos, at most (default: 20)")
     add("--checkpoint", type=Path, help="an inpainter's weights")
     add("--segmenter", type=Path, nargs="+", help="segmenters' weights, with --checkpoint")
     add("--run", default="Reconstruction", help="inpainter to build untrained")
@@ -133,7 +133,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--size", type=int, default=256, help="px, of untrained networks (default: 256)")
     add("--landmarker", type=Path, help="MediaPipe's model file (default: downloaded once)")
     add("--large-faces", action="store_true", help="do not look for faces below a tenth of a photo")
-    add("--threads", type=int, help="of PyTorch on the CPU (default: PyTorch's choice)")
+    add(
+        "--threads",
+        type=_count,
+        metavar="N",
+        help="of PyTorch on the CPU (default: PyTorch's choice)",
+    )
     add("--device", default="auto")
     add("--markdown", type=Path, help="write the table here too")
     return parser.parse_args(argv)
@@ -147,7 +152,7 @@ def measure(arguments: argparse.Namespace) -> list[PhotoCase]:
         for name in arguments.segmenter if arguments.checkpoint else arguments.segmenter_run:
             if arguments.checkpoint:
                 deoccluder = load_deoccluder(arguments.checkpoint, segmenter=name, **options)
-                name = f"{arguments.checkpoint.parent.parent.name} + {name.parent.parent.name}"
+                name = f"{_label(arguments.checkpoint)} + {_label(name)}"
             else:
                 deoccluder = untrained(arguments.run, name, arguments.size, **options)
                 name = f"{arguments.run} + {name}, {arguments.size} px"
@@ -159,7 +164,27 @@ def measure(arguments: argparse.Namespace) -> list[PhotoCase]:
 def _photos(arguments: argparse.Namespace) -> Iterator[np.ndarray]:
     if arguments.photos is None:
         return stand_ins(arguments.count)
-    return (load_image(path) for path in list_images(arguments.photos)[: arguments.count])
+    return _readable(list_images(arguments.photos)[: arguments.count])
+
+
+def _readable(paths: list[Path]) -> Iterator[np.ndarray]:
+    """The photos that can be read; of the others a line says why not."""
+    for path in paths:
+        try:
+            yield load_image(path)
+        except (OSError, ValueError) as error:
+            print(f"left out: {error}", file=sys.stderr)
+
+
+def _label(weights: Path) -> str:
+    """The run that a weights file of runs/NAME/NNN/ belongs to, else the file's own name."""
+    return weights.resolve().parent.parent.name if weights.parent.name.isdigit() else weights.stem
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
+    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.face import Face, whole_picture
+from engines.face import Face, is_turned, whole_picture
 from engines.haar_faces import HaarFaces
 from engines.landmarker import LandmarkerError, landmarker_file
 from engines.mediapipe_faces import SURE, MediaPipeFaces
@@ -12,7 +12,9 @@ from engines.mediapipe_faces import SURE, MediaPipeFaces
 __all__ = ["KINDS", "Face", "FaceDetector"]
 
 KINDS = ("mediapipe", "haar", "whole")
+# How the notices begin by which others tell them apart.
 NO_FACE = "no face found"
+UNSURE_FACE = "MediaPipe found a face only with low confidence"
 EXTRA = 'pip install -e ".[photo]"'
 
 
@@ -25,7 +27,8 @@ class FaceDetector:
     max_faces : the largest ones are kept.
     kinds : some of KINDS, asked in this order.
     template : how "whole" takes the picture's centred square to be aligned.
-    small_faces : also look for faces below a tenth of the picture, at about 0.1 s a photo.
+    small_faces : take the time for a photo: look for faces below a tenth of the picture too, and
+        weigh which way round they stand, at about 0.1 s.
 
     Raises FileNotFoundError or LandmarkerError for a given `landmarker` that is not the model.
     """
@@ -87,7 +90,12 @@ class FaceDetector:
             return []
         faces = self._mediapipe.detect(image)
         if any(face.score < SURE for face in faces):
-            notices.append("MediaPipe found a face only with low confidence: check the result")
+            notices.append(f"{UNSURE_FACE}: check the result")
+        if turned := sum(map(is_turned, faces)):
+            notices.append(
+                f"faces on their side or upside down: {turned} of {len(faces)}; check the result, "
+                "turning the photo upright first is surer"
+            )
         return faces
 
     def _by_haar(self, image: np.ndarray, notices: list[str]) -> list[Face]:
@@ -101,5 +109,5 @@ class FaceDetector:
         return faces
 
     def _by_whole(self, image: np.ndarray, notices: list[str]) -> list[Face]:
-        notices.append("no face found: the picture's centred square is taken for one aligned face")
+        notices.append(f"{NO_FACE}: the picture's centred square is taken for one aligned face")
         return [whole_picture(image.shape[:2], self.template)]

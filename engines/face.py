@@ -1,5 +1,6 @@
 """One face of a photo, and which of several that overlap to keep."""
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ class Face(NamedTuple):
     points : (x, y) of some of data.alignment.LANDMARKS; left is the picture's left when the face
         stands upright.
     source : "mediapipe", "haar", "whole" or "given".
-    score : the confidence asked of the detector, in [0, 1]; 0 for "whole".
+    score : in [0, 1]: the confidence asked of MediaPipe; for "haar" what the cascade's own weight
+        comes to; 0 for "whole".
     """
 
     box: Box
@@ -32,6 +34,12 @@ def whole_picture(shape: tuple[int, int], template: str = "ffhq") -> Face:
     left, top = (width - side) / 2, (height - side) / 2
     points = {k: (x + left, y + top) for k, (x, y) in template_points(template, side).items()}
     return Face((left, top, side, side), points, "whole", 0.0)
+
+
+def is_turned(face: Face) -> bool:
+    """Whether the face lies on its side or upside down: the line of its eyes says so."""
+    (x, y), (right, low) = face.points["left_eye"], face.points["right_eye"]
+    return right - x < 0.5 * math.hypot(right - x, low - y)  # by more than 60 degrees
 
 
 def shared_area(a: Box, b: Box) -> float:

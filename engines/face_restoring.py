@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from engines.face_tracker import FaceTracker
     from engines.inference import Deoccluder
 
-CHUNK = 8  # faces a network sees at once
 NOTHING_LEFT = 0.95  # share of a face's square above which nothing is left to restore it from
 BORDER = 0.1  # of the mask's extent: what "poisson" sees around it
 
@@ -47,7 +46,10 @@ class Found(NamedTuple):
 
 @dataclass
 class FaceWork:
-    """A face on its way: its window, and over `window.box` the mask and the blending weight."""
+    """A face on its way: its window, and over `window.box` the mask and the blending weight.
+
+    `given`: the mask is the user's, and what no face takes is redrawn from the photo.
+    """
 
     face: Face
     window: AlignedWindow
@@ -55,17 +57,26 @@ class FaceWork:
     weight: np.ndarray
     ratio: float
     notices: list[str] = field(default_factory=list)
+    given: bool = False
 
     def __post_init__(self) -> None:
-        if self.ratio > NOTHING_LEFT:
+        if self.hopeless and self.given:
+            self.notices.append(
+                "too much of this face is covered to align it; redrawn from the photo"
+            )
+        elif self.hopeless:
             self.notices.append(
                 f"the mask covers {self.ratio:.0%} of this face's square: nothing is left to "
                 "restore it from"
             )
 
     @property
+    def hopeless(self) -> bool:
+        return self.ratio > NOTHING_LEFT
+
+    @property
     def todo(self) -> bool:
-        return 0 < self.ratio <= NOTHING_LEFT
+        return self.ratio > 0 and not self.hopeless
 
     @property
     def part(self) -> tuple[slice, slice]:
@@ -88,8 +99,8 @@ def find_masks(
         crops = [window.crop(image)[0] for window in windows]
     with result.timing("segment"):
         probabilities = []
-        for start in range(0, len(crops), CHUNK):
-            seen = to_tensor(np.stack(crops[start : start + CHUNK]))
+        for start in range(0, len(crops), deoccluder.batch):
+            seen = to_tensor(np.stack(crops[start : start + deoccluder.batch]))
             probabilities += list(deoccluder.find_mask(seen)[:, 0].cpu().numpy())
         if tracker is not None:
             probabilities = tracker.smooth_probabilities(faces, probabilities)
@@ -117,6 +128,7 @@ def _open(
         return AlignedWindow(matrix, size, image.shape[:2])
     except ValueError as error:
         result.notices.append(f"a face was left out: {error}")
+        result.left_out += 1
         return None
 
 
@@ -176,7 +188,7 @@ def settle_given(
         if settings.blend == "feather" and settings.dilate:
             distance = distance_to(core[part])
             weight *= feather_weight(distance, np.full_like(distance, np.inf), settings.dilate)
-        work = FaceWork(face, window, own, weight, _share(own, inside))
+        work = FaceWork(face, window, own, weight, _share(own, inside), given=True)
         if not own.any():
             work.notices.append("the mask does not touch this face")
         works.append(work)
@@ -215,8 +227,8 @@ def redraw(
         for work in works:
             if work.todo:
                 hidden[work.part] |= work.mask
-    for start in range(0, len(works), CHUNK):
-        chunk = works[start : start + CHUNK]
+    for start in range(0, len(works), deoccluder.batch):
+        chunk = works[start : start + deoccluder.batch]
         with result.timing("align"):
             views = [work.window.crop(image)[0] for work in chunk]
             crops = [
@@ -243,10 +255,6 @@ def redraw(
                         work.notices, work.todo,
                     )
                 )  # fmt: skip
-
-
-def _no_hole(view: np.ndarray) -> np.ndarray:
-    return np.zeros(view.shape[:2], np.uint8)
 
 
 def _predict(deoccluder: Deoccluder, crops: list, mirror: bool) -> tuple[torch.Tensor, np.ndarray]:

@@ -9,23 +9,28 @@ from engines.face import Face, box_overlap
 
 @dataclass
 class Track:
-    """One face over time: what was smoothed so far, and for how many frames it was not seen."""
+    """One face over time: what was smoothed so far, for how many frames it was not seen, whether it
+    was seen twice in a row, and whether it counts."""
 
     face: Face
+    counts: bool
     probability: np.ndarray | None = None
     missed: int = 0
+    confirmed: bool = False
 
 
 class FaceTracker:
     """Exponential moving averages of landmarks and mask probability, one for each face.
 
-    A face of this frame continues the track whose box it overlaps most.
+    A face of this frame continues the track whose box it overlaps most. A new face counts from the
+    second frame in a row on, since false ones often last for one only; those of the first frame
+    of a scene count at once.
 
     Parameters
     ----------
     landmarks, probability : weight of the past in [0, 1); 0 smooths nothing.
     overlap : boxes with less intersection over union belong to different faces.
-    patience : for how many frames a face that is not found stays where it was.
+    patience : for how many frames a face that was seen twice in a row stays when it is not found.
     """
 
     def __init__(
@@ -41,13 +46,14 @@ class FaceTracker:
         self.landmarks, self.probability = landmarks, probability
         self.overlap, self.patience = overlap, patience
         self.tracks: list[Track] = []
+        self._begins = True
 
     def reset(self) -> None:
         """Forget every face: a new scene, a new video."""
-        self.tracks = []
+        self.tracks, self._begins = [], True
 
     def smooth_faces(self, faces: list[Face]) -> list[Face]:
-        """The faces of the next frame, smoothed; lost ones stay for `patience` frames."""
+        """Those faces of the next frame that count, smoothed, and lost ones that stay."""
         found = [face for face in faces if face.source != "whole"]
         pairs = sorted(
             (
@@ -67,12 +73,14 @@ class FaceTracker:
             if f in track_of:
                 track = self.tracks[track_of[f]]
                 track.face = _mix(track.face, face, self.landmarks)
+                track.counts = track.confirmed = True
             else:
-                new.append(Track(face))
-        self.tracks = [t for t in self.tracks if t.missed <= self.patience] + new
-        if not self.tracks:
-            return faces
-        return [track.face for track in self.tracks]
+                new.append(Track(face, counts=self._begins))
+        self._begins = False
+        kept = [t for t in self.tracks if t.missed <= (self.patience if t.confirmed else 0)]
+        self.tracks = kept + new
+        counted = [track.face for track in self.tracks if track.counts]
+        return counted or [face for face in faces if face.source == "whole"]
 
     def smooth_probabilities(
         self, faces: list[Face], probabilities: list[np.ndarray]

@@ -29,7 +29,8 @@ class HaarFaces:
         scale = min(1.0, LONGEST / max(image.shape[:2]))
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if scale < 1:
-            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            size = tuple(max(1, round(side * scale)) for side in grey.shape[::-1])
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         boxes, _, weights = self.faces.detectMultiScale3(
             cv2.equalizeHist(grey),
             scaleFactor=1.08,

@@ -5,6 +5,7 @@ Validation, `evaluate.py` and `deocclude.py` all go through `Deoccluder.restore_
 face in them, through `Deoccluder.restore_photo`.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +23,7 @@ from engines.alignment_window import AUTO
 from engines.blend import check_blend
 from engines.detection import NO_FACE, FaceDetector
 from engines.face import Face
-from engines.face_restoring import (
-    Settings,
-    find_masks,
-    predict,
-    redraw,
-    settle_found,
-    settle_given,
-)
+from engines.face_restoring import Settings, find_masks, predict, redraw, settle_found, settle_given
 from engines.face_tracker import FaceTracker
 from engines.hole_mask import dilate as dilate_mask
 from engines.photo_window import (
@@ -39,7 +33,7 @@ from engines.photo_window import (
     paste_enlarged,
     shrink_to_square,
 )
-from engines.restoration import Restoration
+from engines.restoration import UNCHANGED, Restoration
 
 
 class Deoccluder:
@@ -195,7 +189,7 @@ class Deoccluder:
                 works = settle_found(self, image, found, settings, result)
             redraw(self, image, works, settings, result)
         if not result.changed:
-            result.notices.append("nothing was redrawn: the photo is unchanged")
+            result.notices.append(f"{UNCHANGED}: the photo is unchanged")
         return result
 
     def _faces(
@@ -224,10 +218,13 @@ class Deoccluder:
         rest = wide & (1 - result.mask)
         if not rest.any():
             return
-        if faces:
+        outside = rest.copy()
+        for work in filter(lambda work: work.hopeless, works):
+            outside[work.part] &= 1 - work.mask
+        if faces and outside.any():
             result.notices.append(
-                f"{rest.sum() / wide.sum():.0%} of the mask lies outside of the faces' squares: it "
-                "is redrawn from the photo as it is, not aligned"
+                f"{outside.sum() / wide.sum():.0%} of the mask lies outside of the faces' squares: "
+                "it is redrawn from the photo as it is, not aligned"
             )
         with result.timing("inpaint"):
             result.restored = self.restore_photo(result.restored, rest)
@@ -312,7 +309,7 @@ def newest_checkpoint(runs: str | Path, task: str = "inpainting") -> Path | None
     """`best.safetensors` of the run under `runs/<name>/<NNN>/` that finished last, or None.
 
     `task` is "inpainting" or "segmentation", as the run's config.yaml says (inpainting if it says
-    nothing).
+    nothing). A run whose config.yaml is damaged is passed over, with a warning.
     """
     ends = [
         (end.stat().st_mtime, end.with_name("best.safetensors"))
@@ -322,10 +319,15 @@ def newest_checkpoint(runs: str | Path, task: str = "inpainting") -> Path | None
     return max(fits, default=(0, None))[1]
 
 
-def _task(run: Path) -> str:
+def _task(run: Path) -> str | None:
+    """What the run trained; None, with a warning, if its config.yaml is damaged."""
     config = run / "config.yaml"
-    values = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    return (values or {}).get("task", "inpainting")
+    try:
+        values = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else None
+        return dict(values or {}).get("task", "inpainting")
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        warnings.warn(f"{config}: damaged, the run is passed over ({error})", stacklevel=3)
+        return None
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:

@@ -104,7 +104,7 @@ def plan_jobs(
     if single and mask is not None and mask.is_dir():
         raise ValueError(f"{mask}: is a folder; give one mask file for the one input {paths[0]}")
     if output is not None:
-        plan.folder = _output_folder(output, single)
+        plan.folder = _output_folder(output, single, plan.failures)
     elif len(paths) == 1 and not single:
         plan.folder = _beside(paths[0])
     avoid = [p.resolve() for p in (plan.folder, mask) if p is not None and p.is_dir()]
@@ -149,14 +149,18 @@ def _is_known(path: Path) -> bool:
     return path.suffix.lower() in PHOTO_SUFFIXES + VIDEO_SUFFIXES and path.is_file()
 
 
-def _output_folder(output: str | Path, single: bool) -> Path | None:
+def _output_folder(
+    output: str | Path, single: bool, failures: list[tuple[str, str]]
+) -> Path | None:
     """The folder that `output` means, or None if it means the file of a single result."""
     path = Path(output)
     if path.is_dir() or (str(output).endswith(("/", os.sep)) and not path.exists()):
         return path
     if path.is_file() or path.suffix.lower() in PHOTO_SUFFIXES + VIDEO_SUFFIXES:
         if not single:
-            raise ValueError(f"{path}: is a file; several results need a folder")
+            verb = "is" if path.is_file() else "names"
+            reasons = "".join(f"; {reason}" for _, reason in failures)
+            raise ValueError(f"{path}: {verb} a file; several results need a folder{reasons}")
         return None
     return None if single and path.suffix else path
 

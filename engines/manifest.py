@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 STAGES = ("read", "detect", "align", "segment", "inpaint", "paste", "write")
 COLUMNS = (
     "input",
@@ -36,7 +34,6 @@ STATUSES = {
     "failed": True,
 }
 QUICK = 0.02  # seconds; a manifest that is written in less is written after every input
-FAILURES = (OSError, ValueError, MemoryError, torch.OutOfMemoryError)
 
 
 @dataclass
@@ -136,11 +133,24 @@ class Manifest:
 def _read(path: Path) -> dict[str, dict[str, str]]:
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
+        try:
+            known, rows = tuple(reader.fieldnames or ()) == COLUMNS, {}
+            for row in reader if known else ():
+                if None in row:
+                    raise ValueError(
+                        f"{path}: line {reader.line_num} has more than {len(COLUMNS)} cells; mend "
+                        "it or name another file"
+                    )
+                rows[row["input"]] = row
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}: cannot be read as CSV ({error}); name another file"
+            ) from None
+        if not known:
             raise ValueError(
                 f"{path}: exists and is no manifest of this program; name another file"
             )
-        return {row["input"]: row for row in reader}
+        return rows
 
 
 class AnyJob(Protocol):
@@ -159,7 +169,7 @@ def run_jobs(
         start = time.monotonic()
         try:
             row = restore(job)
-        except FAILURES as error:
+        except Exception as error:  # whatever one input does to a library, the others go on
             row = failure(job.source, error)
         row.seconds["total"] = time.monotonic() - start
         report(row, say)
@@ -169,8 +179,11 @@ def run_jobs(
 
 
 def failure(source: str | Path, error: Exception | str) -> Row:
-    """The row of an input that could not be restored; the message names the input."""
-    text = str(error) or type(error).__name__
+    """The row of an input that could not be restored; the message names the input, and the kind of
+    an error that is not one of this project's own."""
+    text = str(error)
+    if isinstance(error, Exception) and not (text and isinstance(error, OSError | ValueError)):
+        text = f"{type(error).__name__}{text and ': '}{text}"
     text = text if str(source) in text else f"{source}: {text}"
     status = "exists" if isinstance(error, FileExistsError) else "failed"
     return Row(str(source), status=status, warnings=[text])

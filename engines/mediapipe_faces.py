@@ -24,11 +24,17 @@ INDICES = {
     "chin": 152,
 }
 LONGEST = 1280  # pixels; a longer photo is reduced, the model itself works at 256
-SURE, UNSURE = 0.5, 0.2  # the confidences asked for
+# The confidences asked for. Below the first, what covers a face decides which way round it seems
+# to stand, so a turned view that is sure counts before an unturned one that is less sure.
+CONFIDENCES = (0.8, 0.7, 0.5)
+SURE, UNSURE = 0.5, 0.2
+TURNS = (0, 1, 3, 2)  # quarters, counterclockwise, the likely ones first
 # Faces below a tenth of the picture's longer side are overlooked, so overlapping tiles are looked
 # at too, 1.5 / n of it wide; tiles below SMALLEST_TILE pixels show nothing new.
 TILINGS, FINE_TILING = (4, 8), 16
 SMALLEST_TILE = 100
+# In a crowd some faces seem to stand sideways: unless turned, it shows this many times their area.
+CROWD = 1.25
 # A face that fills the picture, or leaves it, is found with a border of this share around it.
 PADDINGS = (0.25, 0.5)
 
@@ -55,42 +61,55 @@ class MediaPipeFaces:
         self._finalizer = weakref.finalize(self, _close_all, self._landmarkers)
 
     def detect(self, image: np.ndarray) -> list[Face]:
-        """Faces of a photo uint8 (H, W, 3), the largest first; `score` is the confidence asked."""
+        """Faces of a photo uint8 (H, W, 3), the largest first; `score` is the confidence asked.
+
+        The whole picture says first which way round the faces stand: a tile that shows a part of a
+        turned face is easily taken for an upright one.
+        """
         whole = _reduced(image)
-        faces = add_new([], self._ask(whole, SURE))
+        padded = [_padded(whole, share) for share in PADDINGS]
+        turns, faces = self._largest([whole, *padded])
+        if faces:
+            faces = add_new(faces, self._ask(_turned(whole, turns), SURE))
         if self.small_faces:
-            for count in TILINGS:
-                faces = add_new(faces, self._ask_tiles(image, count))
-        if not faces:
-            faces = self._insist(image, whole)
+            photo = image, np.eye(2, 3)
+            faces = self._add_tiles(faces, _turned(photo, turns))
+            if turns:
+                unturned = self._add_tiles([], photo)
+                faces = unturned if _area(unturned) > CROWD * _area(faces) else faces
+            faces = faces or add_new([], self._ask_tiles(photo, FINE_TILING))
+        for view in (*padded, whole):
+            faces = faces or add_new([], self._ask(view, UNSURE))
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])[: self.max_faces]
 
-    def _insist(self, image: np.ndarray, whole: View) -> list[Face]:
-        """Other views, one after the other, until one shows a face."""
-        padded = [_padded(whole, share) for share in PADDINGS]
-        for view in (*padded, *(_turned(whole, turns) for turns in (1, 3))):
-            if faces := add_new([], self._ask(view, SURE)):
-                return faces
-        if self.small_faces and (faces := add_new([], self._ask_tiles(image, FINE_TILING))):
-            return faces
-        for view in (*padded, whole):
-            if faces := add_new([], self._ask(view, UNSURE)):
-                return faces
-        return []
+    def _largest(self, views: list[View]) -> tuple[int, list[Face]]:
+        """By how many quarters to turn the photo, and the faces that a view then shows."""
+        for confidence in CONFIDENCES if self.small_faces else (SURE,):
+            for view in views:
+                for turns in TURNS:
+                    if faces := add_new([], self._ask(_turned(view, turns), confidence)):
+                        return turns, faces
+        return 0, []
 
     def close(self) -> None:
         _close_all(self._landmarkers)
 
-    def _ask_tiles(self, image: np.ndarray, count: int) -> list[Face]:
-        height, width = image.shape[:2]
+    def _add_tiles(self, faces: list[Face], view: View) -> list[Face]:
+        for count in TILINGS:
+            faces = add_new(faces, self._ask_tiles(view, count))
+        return faces
+
+    def _ask_tiles(self, view: View, count: int) -> list[Face]:
+        picture, matrix = view
+        height, width = picture.shape[:2]
         side = round(1.5 * max(height, width) / count)
         if side < SMALLEST_TILE:
             return []
         found = []
         for top in _starts(height, side):
             for left in _starts(width, side):
-                tile = image[top : top + side, left : left + side]
-                found += self._ask((tile, np.array([[1.0, 0, -left], [0, 1, -top]])), SURE)
+                tile = picture[top : top + side, left : left + side]
+                found += self._ask((tile, matrix - [[0, 0, left], [0, 0, top]]), SURE)
         return found
 
     def _ask(self, view: View, confidence: float) -> list[Face]:
@@ -138,6 +157,10 @@ def _close_all(landmarkers: dict) -> None:
         landmarkers.popitem()[1].close()
 
 
+def _area(faces: list[Face]) -> float:
+    return sum(face.box[2] * face.box[3] for face in faces)
+
+
 def _reduced(image: np.ndarray) -> View:
     height, width = image.shape[:2]
     scale = LONGEST / max(height, width)
@@ -156,10 +179,15 @@ def _padded(view: View, share: float) -> View:
 
 
 def _turned(view: View, turns: int) -> View:
-    """A picture turned by 1 or 3 quarters, counterclockwise."""
+    """A picture turned by 0 to 3 quarters, counterclockwise."""
     picture, matrix = view
     height, width = picture.shape[:2]
-    turn = {1: [[0, 1, 0], [-1, 0, width]], 3: [[0, -1, height], [1, 0, 0]]}[turns]
+    turn = {
+        0: [[1, 0, 0], [0, 1, 0]],
+        1: [[0, 1, 0], [-1, 0, width]],
+        2: [[-1, 0, width], [0, -1, height]],
+        3: [[0, -1, height], [1, 0, 0]],
+    }[turns]
     full = np.vstack([matrix, [0, 0, 1]])
     return np.rot90(picture, turns), np.array(turn, np.float64) @ full
 

@@ -10,6 +10,7 @@ import numpy as np
 from engines.face import Face
 
 STAGES = ("detect", "align", "segment", "inpaint", "paste")
+UNCHANGED = "nothing was redrawn"  # how the notice begins that says so
 
 
 @dataclass
@@ -39,7 +40,8 @@ class Restoration:
     Shapes: restored uint8 (H, W, 3); mask uint8 (H, W) {0, 1}, what was redrawn, dilation
     included: outside of it `restored` equals the photo bit for bit; uncertainty float32 (H, W), the
     mean absolute difference in [0, 1] from the mirrored prediction, 0 outside the mask. `seconds`
-    by stage. When nothing was redrawn `changed` is False and a notice says why.
+    by stage. When nothing was redrawn `changed` is False and a notice says why. `left_out`: how
+    many faces could not be placed.
     """
 
     restored: np.ndarray
@@ -48,6 +50,13 @@ class Restoration:
     notices: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     uncertainty: np.ndarray | None = None
+    left_out: int = 0
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether nothing was redrawn though a face is covered, or though none could be placed."""
+        covered = any(face.hole_ratio > 0 for face in self.faces)
+        return not self.changed and (covered or (self.left_out > 0 and not self.faces))
 
     @property
     def changed(self) -> bool:

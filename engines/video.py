@@ -11,27 +11,29 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.detection import FaceDetector
+from engines.detection import NO_FACE, UNSURE_FACE, FaceDetector
+from engines.face import Face
 from engines.face_tracker import FaceTracker
 from engines.inference import Deoccluder
 from engines.inputs import VIDEO_OUTPUT, Choices, Job
 from engines.manifest import Row
+from engines.mediapipe_faces import SURE
 from engines.photos import all_notices, check_targets, draw_extra, read_mask
 from engines.restoration import Restoration
 from engines.video_files import FrameReader, FrameWriter, add_sound, find_ffmpeg, open_writer
 
 THUMBNAIL = (32, 18)
 CUT = 30.0  # mean difference in levels of two thumbnails that no movement makes
-NO_FACE = "no face found"  # how a detector says that it takes the picture as a whole
 Progress = Callable[[Iterable, int | None, str], Iterable]
 
 
 class FrameRestorer:
     """Restores frames that follow each other.
 
-    Only found faces count: a frame is never taken for a face as a whole, as a single photo is; nor
-    are those of OpenCV's cascade, which errs often, once MediaPipe has found one. A face that is
-    lost stays where it was for some frames (`FaceTracker.patience`), but not beyond a cut.
+    Only faces found with confidence count: a frame is never taken for a face as a whole, as a
+    single photo is; nor are those of OpenCV's cascade, which errs often, once MediaPipe has found
+    one. A face that is lost stays where it was for some frames (`FaceTracker.patience`), but not
+    beyond a cut.
     """
 
     def __init__(
@@ -53,9 +55,9 @@ class FrameRestorer:
         back as it is, with a notice."""
         start = time.perf_counter()
         faces, notices = self.deoccluder.detector.detect(frame)
-        self._sure |= any(face.source == "mediapipe" for face in faces)
+        self._sure |= any(face.source == "mediapipe" and face.score >= SURE for face in faces)
         unsure = ("whole", "haar") if self._sure else ("whole",)
-        faces = [face for face in faces if face.source not in unsure]
+        faces = [face for face in faces if face.source not in unsure and not _is_doubtful(face)]
         if self._is_cut(frame):
             self.tracker.reset()
         detect = time.perf_counter() - start
@@ -70,7 +72,8 @@ class FrameRestorer:
         )
         result.seconds["detect"] += detect
         if faces or not self._sure:  # else what is said is about faces that do not count
-            result.notices += [text for text in notices if not text.startswith(NO_FACE)]
+            untrue = (NO_FACE, UNSURE_FACE)
+            result.notices += [text for text in notices if not text.startswith(untrue)]
         return result
 
     def _is_cut(self, frame: np.ndarray) -> bool:
@@ -78,6 +81,10 @@ class FrameRestorer:
         small = cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         last, self._last = self._last, small
         return last is not None and float(np.abs(small - last).mean()) > CUT
+
+
+def _is_doubtful(face: Face) -> bool:
+    return face.source == "mediapipe" and face.score < SURE
 
 
 @dataclass
@@ -101,7 +108,7 @@ class Tally:
         self.hole += result.hole_ratio
         self.faces = max(self.faces, len(result.faces))
         self.faceless += not result.faces
-        self.covered |= any(face.hole_ratio > 0 for face in result.faces)
+        self.covered |= result.gave_up
         self.sources |= {face.face.source for face in result.faces}
         self.seconds.update(result.seconds)
         for text in dict.fromkeys(all_notices(result, numbered=False)):
@@ -117,7 +124,7 @@ class Tally:
         row.warnings = list(reader.notices)
         row.warnings += [f"{text} (in {count} frames)" for text, count in self.notices.items()]
         if self.faceless:
-            row.warnings.append(f"no face found in {self.faceless} of {self.frames} frames")
+            row.warnings.append(f"{NO_FACE} in {self.faceless} of {self.frames} frames")
         if reader.missing:
             text = f"ends after {reader.read} of the {reader.expected} frames its header promises"
             row.warnings.append(f"warning: {text}")
@@ -149,6 +156,7 @@ def restore_video(
     reader, ffmpeg = FrameReader(job.source), find_ffmpeg()
     restore = FrameRestorer(deoccluder, choices, "uncertainty" in job.extras)
     tally, outputs, mask = Tally(), Outputs(job, reader.rate, ffmpeg), None
+    last: tuple = ()
     try:
         for frame in progress(reader, reader.expected, job.source.name):
             if job.mask is not None and mask is None:
@@ -157,7 +165,10 @@ def restore_video(
             result = restore(frame, mask)
             tally.add(result)
             start = time.perf_counter()
+            for _ in range(reader.behind):
+                outputs.write(*last)
             outputs.write(frame, result)
+            last = (frame, result)
             tally.seconds["write"] += time.perf_counter() - start
         row = tally.row(job, reader)
         if row.output:

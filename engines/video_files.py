@@ -14,6 +14,17 @@ import numpy as np
 
 FALLBACK_RATE = 25.0
 RATES = (1.0, 1000.0)  # frames a second that are believed
+# Left alone ffmpeg converts by BT.601 without saying so, and players take HD for BT.709. It is said
+# twice: some versions of ffmpeg heed the options only, others what the frames say only.
+COLOURS = (
+    "-vf",
+    "scale=out_color_matrix=bt709:out_range=tv,"
+    "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
+    *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
+    *("-color_range", "tv"),
+)
+SLIP = 1.5  # frames that picture and sound may be apart: one comes from how some files count
+LONGEST_HOLD = 60.0  # seconds between two frames that are believed
 TOLERANCE = 0.01  # share of the frames by which a header may be wrong: some only estimate
 
 
@@ -25,7 +36,9 @@ class FrameReader:
     """The frames of a video file in order, uint8 RGB (H, W, 3), upright.
 
     `rate`: frames a second. `expected`: how many frames the file's header promises, None if it
-    does not say. `read`: how many have come so far. Raises VideoError for a file without any.
+    does not say. `read`: how many have come so far. Unevenly spaced frames are brought to that
+    rate: some are left out, and `behind` says how often the one before is to be written again
+    before the one that has just come. Raises VideoError for a file without any.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,6 +53,9 @@ class FrameReader:
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.expected = int(count) if 0 < count < 2**40 else None
         self._end = 0.0  # seconds at which the last frame that was read ends
+        self._start = self._begin = float("nan")  # and at which the first and the last one begin
+        self._steady = True  # the times of the frames only grow
+        self.behind = self._repeated = self._dropped = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         shape = None
@@ -52,10 +68,37 @@ class FrameReader:
                 break
             shape = frame.shape
             self.read += 1
-            self._end = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 + 1 / self.rate
+            if not self._keeps_pace():
+                continue
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         if self.read == 0:
             raise VideoError(f"{self.path}: holds no frame that can be read")
+        if self._repeated or self._dropped:
+            self.notices.append(
+                f"its frames are unevenly spaced: {self._repeated} are written again and "
+                f"{self._dropped} left out, so that pace and sound fit at an even {self.rate:g} a "
+                "second"
+            )
+
+    def _keeps_pace(self) -> bool:
+        """Note when the frame just read begins: False if it comes too soon to be written, and
+        `behind` says how many are missing before it. Times that do not grow, or leap, are not
+        believed, nor any that follow."""
+        begin = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        last, self._begin, self._end = self._begin, begin, begin + 1 / self.rate
+        self.behind = 0
+        if self.read == 1:
+            self._start = begin
+            return True
+        self._steady &= last < begin < last + LONGEST_HOLD
+        written = self.read - 1 + self._repeated - self._dropped
+        lag = (begin - self._start) * self.rate - written
+        if not self._steady or abs(lag) <= SLIP:
+            return True
+        self.behind = max(0, round(lag))
+        self._repeated += self.behind
+        self._dropped += lag < 0
+        return lag > 0
 
     @property
     def missing(self) -> int:
@@ -133,7 +176,7 @@ class FfmpegWriter:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate}"]
         self._process = subprocess.Popen(
-            [*_quiet(ffmpeg), *source, "-i", "pipe:0", "-an", "-c:v", *codec, str(path)],
+            [*_quiet(ffmpeg), *source, "-i", "pipe:0", "-an", "-c:v", *codec, *COLOURS, str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,

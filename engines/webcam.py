@@ -9,6 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from engines.detection import NO_FACE
 from engines.restoration import Restoration
 
 TITLE = "Deocclude - q quits"
@@ -103,7 +104,7 @@ def label(result: Restoration, pace: float) -> np.ndarray:
     """The restored picture with the frames per second on it, and why nothing was restored."""
     text = f"{pace:.1f} fps"
     if not result.faces:
-        text += ", no face found"
+        text += f", {NO_FACE}"
     elif not result.changed:
         text += ", nothing covers the face"
     picture = result.restored.copy()

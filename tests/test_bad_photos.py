@@ -157,17 +157,22 @@ def test_grey_transparent_palette_and_cmyk(restore, mode):
         assert green_left(after, before) < 0.08
 
 
-def test_a_photo_without_colour_gets_none(restore, monkeypatch):
-    """Grey in three channels: the inpainter answers in colour all the same."""
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_photo_without_colour_gets_none(restore, monkeypatch, channels):
+    """Grey in one or three channels: the inpainter answers in colour all the same."""
     grey = np.asarray(Image.fromarray(draw_photo(SHAPE, FACE)).convert("L"))
     photo = np.repeat(grey[..., None], 3, axis=2)
-    save("grey.png", photo)
+    save("grey.png", photo if channels == 3 else grey)
     save("mask.png", is_green(draw_photo(SHAPE, FACE)).astype(np.uint8) * 255)
     colour = torch.tensor([0.9, 0.5, 0.1])[:, None, None]
     monkeypatch.setattr(Constant, "forward", lambda self, x, mask: colour + 0 * x)
-    code, text = restore("grey.png", "--mask", "mask.png", "-o", "out.png")
-    assert (code, "no colour" in text) == (0, True)
-    restored = pixels("out.png")
+    options = ("-o", "out.png", "--save", "side-by-side")
+    code, text = restore("grey.png", "--mask", "mask.png", *options)
+    assert (code, "no colour" in text) == (0, channels == 3)
+    shown, restored = pixels("out-side-by-side.png")[:, -SHAPE[1] :], pixels("out.png")
+    assert restored.ndim == (3 if channels == 3 else 2)
+    restored = restored if channels == 3 else np.repeat(restored[..., None], 3, axis=2)
+    np.testing.assert_array_equal(shown, restored)
     assert (restored == restored[..., :1]).all()
     hole = pixels("mask.png") > 0
     assert (restored[hole] != photo[hole]).any()
@@ -204,6 +209,51 @@ def test_broken_files_are_named_and_the_rest_goes_on(restore, tmp_path):
         assert f"error: {name}: cannot be read as" in text
         assert "cannot be read as" in row["warnings"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "manifest.csv"]
+
+
+def test_a_tiff_that_is_cut_after_its_first_page_is_restored_and_that_is_said(restore, tmp_path):
+    pages = [Image.fromarray(draw_photo(SHAPE, FACE)).rotate(n) for n in range(4)]
+    pages[0].save("pages.tif", save_all=True, append_images=pages[1:])
+    whole = (tmp_path / "pages.tif").read_bytes()
+    for share in (0.3, 0.5, 0.7):
+        (tmp_path / "cut.tif").write_bytes(whole[: int(share * len(whole))])
+        code, text = restore("cut.tif", "-o", "out.png", "--overwrite")
+        assert (code, "damaged after its first frame" in text) == (0, True), text
+        assert not is_green(pixels("out.png")).any()
+
+
+def test_an_error_of_a_library_costs_one_photo(restore, monkeypatch):
+    for name in ("a.png", "b.png"):
+        save(name, draw_photo(SHAPE, FACE))
+
+    def forward(self, x, mask, asked=[]):  # noqa: B006 (counts its calls)
+        asked.append(1)
+        if len(asked) == 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return 0 * x
+
+    monkeypatch.setattr(Constant, "forward", forward)
+    code, text = restore("a.png", "b.png", "-o", "out")
+    assert (code, "1 of 2 photos restored, 1 failed" in text) == (1, True)
+    assert "error: a.png: RuntimeError: DefaultCPUAllocator" in text
+
+
+def test_nothing_stays_of_a_result_that_cannot_be_written(restore, tmp_path):
+    photo = np.tile(draw_photo(SHAPE, FACE), (1, 100, 1))  # 17000 pixels wide
+    save("wide.png", photo)
+    for _ in range(2):  # the second time nothing "exists already"
+        code, text = restore("wide.png", "-o", "out.webp", "--save", "mask,overlay")
+        assert (code, "out.webp: cannot be written" in text) == (1, True), text
+        assert [p.name for p in tmp_path.iterdir()] == ["wide.png"]
+
+
+def test_a_face_that_cannot_be_placed_is_a_failure(restore):
+    save("photo.png", draw_photo(SHAPE, FACE))
+    far = face_at(20, 10, 120)
+    far = far._replace(points={k: (x + 5000, y) for k, (x, y) in far.points.items()})
+    code, text = restore("photo.png", "-o", "out/", faces=[far])
+    assert (code, "a face was left out" in text) == (1, True)
+    assert manifest()["photo.png"]["status"] == "nothing restored"
 
 
 def test_a_decompression_bomb_is_refused_unopened(restore, tmp_path):

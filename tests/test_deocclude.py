@@ -301,7 +301,7 @@ def test_a_failing_file_is_reported_and_the_rest_goes_on(run, folder):
         (("photos/a.png", "--mask", "masks/a.png", "-o", "x.gif"), ".png, .bmp"),
         (("photos", "--mask", "masks", "-o", "masks/a.png"), "is a file"),
         (("masks/empty", "--mask", "masks/a.png"), "masks/empty: no images"),
-        (("photos", "--mask", "masks", "-o", "all.png"), "all.png: is a file; several results"),
+        (("photos", "--mask", "masks", "-o", "all.png"), "all.png: names a file; several results"),
     ],
 )
 def test_bad_command_lines_end_with_one_message(run, folder, arguments, message):

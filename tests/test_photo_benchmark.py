@@ -1,8 +1,11 @@
 """`benchmarks/photo.py`: every stage is timed, untrained networks still have something to do."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from benchmarks import photo
@@ -53,3 +56,26 @@ def test_command_line(capsys, tmp_path, monkeypatch):
     assert photo.main(["--segmenter", "only.safetensors"]) == 1
     assert "go together" in capsys.readouterr().err
     assert np.isfinite(next(stand_ins(1))).all()
+
+
+def test_weights_are_named_by_their_run_or_their_file(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert photo._label(Path("A.safetensors")) == "A"
+    assert photo._label(Path("weights/net.safetensors")) == "net"
+    assert photo._label(Path("runs/UNet/002/best.safetensors")) == "UNet"
+
+
+def test_an_unreadable_photo_is_left_out_and_said(capsys, tmp_path):
+    (tmp_path / "a.jpg").write_text("no picture")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "b.png")
+    assert len(list(photo._photos(photo.parse_arguments(["--photos", str(tmp_path)])))) == 1
+    assert "left out: " in (error := capsys.readouterr().err)
+    assert "a.jpg" in error
+
+
+@pytest.mark.parametrize("option", ["--threads", "--count"])
+def test_counts_are_1_or_more(capsys, option):
+    for text in ("0", "-1", "two"):
+        with pytest.raises(SystemExit):
+            photo.parse_arguments([option, text])
+        assert "must be a whole number, 1 or more" in capsys.readouterr().err

@@ -50,7 +50,8 @@ def test_probability_follows_its_own_face_when_the_order_changes():
 
 def test_a_lost_face_is_held_and_then_forgotten():
     tracker = FaceTracker(patience=2)
-    tracker.smooth_faces([face(0), face(300)])
+    for _ in range(2):
+        tracker.smooth_faces([face(0), face(300)])
     for _ in range(2):
         assert len(tracker.smooth_faces([face(0)])) == 2
     assert len(tracker.smooth_faces([face(0)])) == 1
@@ -62,13 +63,24 @@ def test_a_lost_face_is_held_and_then_forgotten():
 def test_a_far_jump_is_another_face():
     tracker = FaceTracker(patience=0)
     tracker.smooth_faces([face(0)])
+    assert tracker.smooth_faces([face(200)]) == []
     assert tracker.smooth_faces([face(200)]) == [face(200)]
+
+
+def test_what_is_seen_in_one_frame_only_is_no_face():
+    tracker, true = FaceTracker(patience=3), face(0)
+    answers = [[true], [true], [true, face(300)], [true], [face(300), true], [face(300), true]]
+    counts = [len(tracker.smooth_faces(found)) for found in [*answers, [true], [true]]]
+    assert counts == [1, 1, 1, 1, 1, 2, 2, 2]
+    tracker.reset()  # a new scene shows its faces at once, but does not hold what is seen once
+    assert [len(tracker.smooth_faces(found)) for found in ([true], [])] == [1, 0]
 
 
 def test_the_whole_picture_is_no_track():
     tracker, whole = FaceTracker(patience=1), face(0)._replace(source="whole")
     assert tracker.smooth_faces([whole]) == [whole]
-    tracker.smooth_faces([face(5)])
+    for _ in range(2):
+        tracker.smooth_faces([face(5)])
     assert tracker.smooth_faces([whole]) == [face(5)]
 
 

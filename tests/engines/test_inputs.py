@@ -118,9 +118,11 @@ def test_one_input_goes_to_a_file_or_into_a_folder(tree, output, made):
 
 
 def test_an_output_file_for_several_inputs_is_refused(tree):
-    for output in ("out.png", "one.jpg"):
-        with pytest.raises(ValueError, match=rf"{output}: is a file; several"):
+    for output, verb in (("out.png", "names"), ("one.jpg", "is")):
+        with pytest.raises(ValueError, match=rf"{output}: {verb} a file; several"):
             plan_jobs(["photos"], output=output)
+    with pytest.raises(ValueError, match=r"out\.png: names a file; .*; none\.jpg: no such file"):
+        plan_jobs(["one.jpg", "none.jpg"], output="out.png")
 
 
 def test_no_input_is_ever_a_target(tree):

@@ -4,6 +4,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import pytest
 
 from engines.manifest import COLUMNS, Manifest, Row, failure, run_jobs, summary
@@ -113,12 +114,40 @@ def test_a_failing_input_is_one_row_and_the_rest_goes_on(tmp_path):
     assert text == "1 of 4 photos restored, 2 failed, 1 without an occluder: out"
 
 
-def test_a_programming_error_is_not_taken_for_a_bad_input():
-    def restore(job):
-        raise AttributeError("a bug")
+@pytest.mark.parametrize(
+    "error", [TypeError("bug"), RuntimeError("bug"), cv2.error("bug"), IndexError("bug")]
+)
+def test_whatever_a_library_raises_costs_one_input_and_is_named(error):
+    said = []
 
-    with pytest.raises(AttributeError):
-        run_jobs([Job(Path("a"))], restore, Manifest(None), print)
+    def restore(job):
+        if job.source.name == "odd":
+            raise error
+        return Row(str(job.source), "out.png")
+
+    rows = run_jobs([Job(Path("odd")), Job(Path("good"))], restore, Manifest(None), said.append)
+    assert [row.status for row in rows] == ["failed", "restored"]
+    assert said == [f"error: odd: {type(error).__name__}: bug"]
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([Job(Path("a"))], _stop, Manifest(None), print)
+
+
+def _stop(job):
+    raise KeyboardInterrupt
+
+
+def test_a_row_with_too_many_cells_is_refused_before_anything_is_restored(tmp_path):
+    path = tmp_path / "m.csv"
+    first = Manifest(path)
+    first.add(Row("a", "a.png"))
+    first.close()
+    text = path.read_text()
+    path.write_text(f"{text.rstrip()},note\n")
+    with pytest.raises(ValueError, match=rf"m\.csv: line 2 has more than {len(COLUMNS)} cells"):
+        Manifest(path)
+    path.write_text(text + '"' + "x" * 200_000)
+    with pytest.raises(ValueError, match=r"m\.csv: cannot be read as CSV"):
+        Manifest(path)
 
 
 def test_a_manifest_that_cannot_be_written_is_said_once(tmp_path):

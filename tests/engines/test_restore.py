@@ -17,7 +17,6 @@ from restore_stubs import (
 )
 
 from data.transforms import to_tensor
-from engines.face_restoring import CHUNK
 from engines.hole_mask import DILATION
 from engines.restoration import STAGES
 
@@ -213,10 +212,27 @@ def test_uncertainty_is_the_difference_from_the_mirrored_prediction():
     assert make().restore(photo).uncertainty is None
 
 
-def test_more_faces_than_a_network_sees_at_once():
+@pytest.mark.parametrize(
+    ("batch", "sizes"), [(12, [12]), (8, [8, 4]), (5, [5, 5, 2]), (1, [1] * 12)]
+)
+def test_the_networks_see_as_many_faces_at_once_as_asked_for(batch, sizes):
+    seen = {"segmenter": [], "inpainter": []}
+
+    class Segmenter(GreenFinder):
+        def forward(self, occluded):
+            seen["segmenter"].append(len(occluded))
+            return super().forward(occluded)
+
+    class Inpainter(Flat):
+        def forward(self, occluded, mask):
+            seen["inpainter"].append(len(occluded))
+            return super().forward(occluded, mask)
+
     places = [(x, y) for y in (60, 180, 300) for x in (60, 180, 300, 420)]
     photo = photo_with(*[(y, x - 15, y + 20, x + 15) for x, y in places])
-    result = make().restore(photo, faces=[face_at(100, place) for place in places])
-    assert len(result.faces) == 12 > CHUNK
+    deoccluder = make(Inpainter(), Segmenter(), batch=batch)
+    result = deoccluder.restore(photo, faces=[face_at(100, place) for place in places])
+    assert seen == {"segmenter": sizes, "inpainter": sizes}
+    assert len(result.faces) == 12
     assert all(face.restored for face in result.faces)
     assert not mask_of(result.restored).any()

@@ -58,6 +58,22 @@ def test_a_given_mask_without_a_face_is_redrawn_from_the_whole_photo():
     assert any("100% of the mask" in notice for notice in far.notices)
 
 
+def test_a_mask_over_a_whole_square_is_said_to_be_redrawn_from_the_photo():
+    photo = photo_with((80, 120, 320, 380))
+    result = make(segmenter=None).restore(photo, mask_of(photo), faces=[face_at(200, (250, 200))])
+    assert result.changed
+    assert not mask_of(result.restored).any()
+    assert result.faces[0].notices == [
+        "too much of this face is covered to align it; redrawn from the photo"
+    ]
+    (notice,) = result.notices
+    share = 1 - 200 * 200 / (240 * 260)
+    assert f"{share:.0%} of the mask lies outside" in notice
+    photo = photo_with((100, 150, 300, 350))
+    result = make(segmenter=None).restore(photo, mask_of(photo), faces=[face_at(200, (250, 200))])
+    assert result.notices == []
+
+
 def test_bad_networks_are_no_result():
     photo, face = photo_with((190, 220, 240, 290)), face_at(240, (250, 200))
     with pytest.raises(ValueError, match="finite"):
@@ -134,6 +150,22 @@ def test_the_newest_run_of_each_task_is_found(tmp_path):
     assert newest_checkpoint(tmp_path, "segmentation") == tmp_path / "U/001/best.safetensors"
     assert newest_checkpoint(tmp_path) == tmp_path / "R/001/best.safetensors"
     assert newest_checkpoint(tmp_path / "none", "segmentation") is None
+
+
+@pytest.mark.parametrize("damage", [b"task: [", b"task", b"- task", b"\xff\xfe\x00", None])
+def test_a_run_with_a_damaged_config_is_passed_over(tmp_path, damage):
+    for name in ("R/001", "R/002"):
+        run = tmp_path / name
+        run.mkdir(parents=True)
+        for file in ("best.safetensors", "finished.json"):
+            (run / file).touch()
+    (tmp_path / "R/001/config.yaml").write_text("task: inpainting\n")
+    if damage is None:
+        (tmp_path / "R/002/config.yaml").mkdir()
+    else:
+        (tmp_path / "R/002/config.yaml").write_bytes(damage)
+    with pytest.warns(UserWarning, match=r"002.config\.yaml: damaged"):
+        assert newest_checkpoint(tmp_path) == tmp_path / "R/001/best.safetensors"
 
 
 def test_at_one_size_the_face_is_composed_as_in_a_batch():

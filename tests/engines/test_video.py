@@ -21,7 +21,7 @@ from engines import video
 from engines.face_tracker import FaceTracker
 from engines.inputs import Choices, Job
 from engines.video import FrameRestorer, restore_video
-from engines.video_files import FrameReader, VideoError, add_sound, open_writer
+from engines.video_files import VideoError, add_sound, open_writer
 
 SHAPE = (120, 160)
 FACE = face_at(30, 10, 100)
@@ -113,13 +113,13 @@ def test_a_lost_face_stays_for_a_moment_but_not_beyond_a_cut(folder):
 
 def test_the_cascade_counts_until_mediapipe_finds_a_face():
     haar = FACE._replace(source="haar")
-    answers = [[haar], [], [FACE], [haar]]
+    answers = [[haar], [], [FACE], [FACE], [haar]]
     restore = FrameRestorer(
         stub_deoccluder(Detector(lambda image: answers.pop(0))),
         Choices(),
         tracker=FaceTracker(patience=0),
     )
-    assert [len(restore(frame).faces) for frame in covered(4)] == [1, 0, 1, 0]
+    assert [len(restore(frame).faces) for frame in covered(5)] == [1, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize(("shown", "faces"), [(True, 0), (False, 1)])
@@ -274,14 +274,7 @@ def test_no_sound_is_no_problem_and_odd_sizes_are_kept(folder):
     assert read_video(folder / "out.mp4")[0][0].shape == (91, 121, 3)
 
 
-def test_a_header_that_only_estimates_is_no_early_end(folder):
-    write_video(folder / "in.mp4", covered(10))
-    reader = FrameReader(folder / "in.mp4")
-    frames = list(reader)
-    assert (len(frames), reader.missing, reader.ends_early) == (10, 0, False)
-    reader.expected = 11
-    assert (reader.missing, reader.ends_early) == (1, False)
-    reader.expected = 20
-    assert reader.ends_early
-    reader._end = 2.0  # unevenly spaced frames that last as long as the header says
-    assert not reader.ends_early
+def test_faces_of_low_confidence_do_not_count_in_a_video():
+    doubtful = FACE._replace(score=0.2)
+    restore = FrameRestorer(stub_deoccluder(Detector([doubtful])), Choices())
+    assert [len(restore(frame).faces) for frame in covered(3)] == [0, 0, 0]
