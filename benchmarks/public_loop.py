@@ -130,7 +130,7 @@ class PublicLoop:
 def features_of(net: VGGFeatures, image: Tensor, layers: list[str]) -> dict[str, Tensor]:
     """Only these layers, no deeper than they need."""
     left = {index: name for index, name in net.wanted.items() if name in layers}
-    x, found = (image - net.mean) / net.std, {}
+    x, found = net.normalise(image), {}
     for index, layer in enumerate(net.features[: max(left) + 1]):
         x = layer(x)
         if index in left:
