@@ -1,17 +1,20 @@
 """Frozen lists: what a table is made on, listed, hashed, saved and verifiable."""
 
 import abc
+import copy
 import hashlib
 import json
 import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from data.faces import Faces
+
+Frozen = TypeVar("Frozen", bound="FrozenList")
 
 
 class FrozenList(abc.ABC):
@@ -25,6 +28,7 @@ class FrozenList(abc.ABC):
     """
 
     ENTRY: ClassVar[type]
+    CELL: ClassVar[tuple[str, ...]]
 
     def __init__(
         self, pairs: Sequence[Any], read: Callable[[int], tuple], size: int, description: str
@@ -46,6 +50,31 @@ class FrozenList(abc.ABC):
     def load(self, index: int) -> tuple[np.ndarray, ...]:
         """The arrays of one sample."""
         return self._read(index)
+
+    def limited(self: Frozen, count: int | None) -> Frozen:
+        """At most `count` samples, taken in turn from each cell (entries that agree in CELL).
+
+        None means all of them. ValueError for less than one.
+        """
+        if count is None or count >= len(self):
+            return self
+        if count < 1:
+            raise ValueError(f"limit must be at least 1 pair, found {count}")
+        cells: dict[tuple, list[int]] = {}
+        for index, pair in enumerate(self.pairs):
+            cell = tuple(getattr(pair, field) for field in self.CELL)
+            cells.setdefault(cell, []).append(index)
+        ranked = sorted((rank, index) for kept in cells.values() for rank, index in enumerate(kept))
+        chosen = sorted(index for _, index in ranked[:count])
+        less = copy.copy(self)
+        FrozenList.__init__(
+            less,
+            [self.pairs[index] for index in chosen],
+            lambda index: self.load(chosen[index]),
+            self.size,
+            f"{self.description}, {count} of {len(self)}",
+        )
+        return less
 
     def save(self, path: Path) -> None:
         """Write the list with its hash as JSON, whole or not at all."""

@@ -38,6 +38,7 @@ class FrozenOccluded(FrozenList):
     """
 
     ENTRY = OccludedPair
+    CELL = ("kind",)
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ class FrozenPairs(FrozenList):
     """
 
     ENTRY = Pair
+    CELL = ("bin", "border")
 
     def content(self) -> list:
         listed = [[p.image_sha256, p.mask_sha256, p.bin, p.border] for p in self.pairs]

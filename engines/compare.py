@@ -9,7 +9,7 @@ from engines.baselines import BaselinePool, parse_baselines
 from engines.comparison import Group, Suite, Trained
 from engines.config import Data
 from engines.datasets import data_root, open_sources
-from engines.evaluation import Row, baseline_row, limit_pairs, model_row
+from engines.evaluation import Row, baseline_row, model_row
 from engines.inference import resolve_device
 from engines.lpips import LpipsChoice, build_lpips
 from engines.report import Report, default_folder, report
@@ -125,7 +125,7 @@ def _groups(options: Options, members: list[Trained]) -> list[Group]:
         invert_mask=options.invert_mask, **{k: v for k, v in given.items() if v is not None}
     )
     pairs = open_sources(data, data_root(options.data)).frozen("test")
-    return [Group(limit_pairs(pairs, options.limit), [])]
+    return [Group(pairs.limited(options.limit), [])]
 
 
 def _report(

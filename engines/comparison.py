@@ -15,7 +15,6 @@ from data.pairs import FrozenPairs
 from engines.baselines import BASELINES, parse_baselines
 from engines.config import Data, FaceData, SegmentationData
 from engines.datasets import data_root, open_sources, recorded_data
-from engines.evaluation import limit_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -226,7 +225,7 @@ def group_by_pairs(
         fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
-            frozen[key] = limit_pairs(open_sources(data, root, split).frozen("test"), limit)
+            frozen[key] = open_sources(data, root, split).frozen("test").limited(limit)
         pairs = frozen[key]
         groups.setdefault(pairs.hash, Group(pairs, [])).members.append(member)
     return list(groups.values())
@@ -286,6 +285,6 @@ def group_by_folders(
     by = "order" if by_order else "stem"
     groups = []
     for side in sizes:
-        pairs = limit_pairs(pair_folders(images, masks, side, by, invert_mask), limit)
+        pairs = pair_folders(images, masks, side, by, invert_mask).limited(limit)
         groups.append(Group(pairs, [m for m in members if size or m.data.size == side]))
     return groups

@@ -296,7 +296,7 @@ def choose_profile(root: Path | None, device: str = "auto") -> tuple[str, str]:
         return "quick", (
             "profile quick: no data folder was given, so this is a short run on built-in faces at "
             "64 px that shows the whole path in minutes; its numbers mean little. For real data: "
-            "`python -m data.download faces masks`, or --data FOLDER"
+            "`python -m data.download faces masks occluders`, or --data FOLDER"
         )
     if gpu:
         return "full", f"profile full: the published setting, on a GPU, with data from {root}"

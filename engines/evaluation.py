@@ -127,25 +127,6 @@ def _open_model(checkpoint: Path, device: str | torch.device) -> ModelRestorer:
     return ModelRestorer(load_deoccluder(checkpoint, device))
 
 
-def limit_pairs(pairs: FrozenPairs, count: int | None) -> FrozenPairs:
-    """At most `count` pairs, taken in turn from each (bin, border) cell; all of them for None."""
-    if count is None or count >= len(pairs):
-        return pairs
-    if count < 1:
-        raise ValueError(f"limit must be at least 1 pair, found {count}")
-    cells: dict[tuple, list[int]] = {}
-    for index, pair in enumerate(pairs.pairs):
-        cells.setdefault((pair.bin, pair.border), []).append(index)
-    ranked = sorted((rank, index) for kept in cells.values() for rank, index in enumerate(kept))
-    chosen = sorted(index for _, index in ranked[:count])
-    return FrozenPairs(
-        [pairs.pairs[index] for index in chosen],
-        lambda index: pairs.load(chosen[index]),
-        pairs.size,
-        f"{pairs.description}, {count} of {len(pairs)}",
-    )
-
-
 def evaluate_rows(
     rows: Sequence[Row],
     pairs: FrozenPairs,

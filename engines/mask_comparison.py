@@ -15,7 +15,7 @@ from engines.datasets import data_root, open_segmentation_sources
 from engines.end_to_end_report import DILATIONS, end_to_end_report
 from engines.evaluation import Row, model_row
 from engines.inference import resolve_device
-from engines.mask_rows import constant_rows, limit_occluded, segmenter_row
+from engines.mask_rows import constant_rows, segmenter_row
 from engines.report import Report, default_folder
 from engines.row_files import sha256
 from engines.segmentation_report import segmentation_report
@@ -189,9 +189,7 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
             sources = open_segmentation_sources(data, root, split)
-            pairs = limit_occluded(
-                sources.frozen("test", None if data.pairs else PRESET), options.limit
-            )
+            pairs = sources.frozen("test", None if data.pairs else PRESET).limited(options.limit)
             frozen[key] = pairs, sources.folder, sources.data.template
         pairs, folder, template = frozen[key]
         group = groups.setdefault(pairs.hash, OccludedGroup(pairs, [], folder, template))

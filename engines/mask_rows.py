@@ -115,26 +115,6 @@ def _open(checkpoint: Path, device: str | torch.device) -> ModelFinder:
     return ModelFinder(load_segmenter(checkpoint, device)[0], device)
 
 
-def limit_occluded(pairs: FrozenOccluded, count: int | None) -> FrozenOccluded:
-    """At most `count` pairs, taken in turn from each kind of occluder; all of them for None."""
-    if count is None or count >= len(pairs):
-        return pairs
-    if count < 1:
-        raise ValueError(f"limit must be at least 1 pair, found {count}")
-    kinds: dict[str, list[int]] = {}
-    for index, pair in enumerate(pairs.pairs):
-        kinds.setdefault(pair.kind, []).append(index)
-    ranked = sorted((rank, index) for kept in kinds.values() for rank, index in enumerate(kept))
-    chosen = sorted(index for _, index in ranked[:count])
-    return FrozenOccluded(
-        [pairs.pairs[index] for index in chosen],
-        lambda index: pairs.load(chosen[index]),
-        pairs.size,
-        f"{pairs.description}, {count} of {len(pairs)}",
-        pairs.held_out,
-    )
-
-
 def batches(
     pairs: FrozenOccluded, batch: int
 ) -> Iterator[tuple[list[int], Tensor | None, Tensor, Tensor]]:

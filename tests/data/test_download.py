@@ -86,7 +86,7 @@ def test_the_command_that_training_prints_is_valid():
     _, sentence = choose_profile(None)
     module, *arguments = re.search(r"`python -m ([^`]+)`", sentence).group(1).split()
     assert module == "data.download"
-    assert download.build_parser().parse_args(arguments).sets == ["faces", "masks"]
+    assert download.build_parser().parse_args(arguments).sets == ["faces", "masks", "occluders"]
 
 
 def test_size_and_terms_come_before_the_question(drive, tmp_path, capsys, monkeypatch):

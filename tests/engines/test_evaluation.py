@@ -13,7 +13,7 @@ from data.pairs import FrozenPairs, Pair
 from data.seeding import keyed_rng
 from engines import figures, tables
 from engines.baselines import BaselinePool
-from engines.evaluation import Row, baseline_row, evaluate_rows, limit_pairs
+from engines.evaluation import Row, baseline_row, evaluate_rows
 from engines.lpips import LpipsChoice, build_lpips
 from engines.report import choose_examples, report
 from engines.row_files import read_result
@@ -267,14 +267,14 @@ def test_lpips_column_appears_with_a_network(pairs, tmp_path):
 
 
 def test_limit_takes_from_every_cell_and_has_a_hash_of_its_own(pairs):
-    limited = limit_pairs(pairs, 6)
+    limited = pairs.limited(6)
     assert sorted((p.bin, p.border) for p in limited.pairs) == [
         (b, border) for b in (0, 2, 4) for border in (False, True)
     ]
     assert limited.hash != pairs.hash
     index = pairs.pairs.index(limited.pairs[5])
     np.testing.assert_array_equal(limited.load(5)[1], pairs.load(index)[1])
-    assert limit_pairs(pairs, None) is limit_pairs(pairs, 99) is pairs
+    assert pairs.limited(None) is pairs.limited(99) is pairs
 
 
 def test_examples_are_worst_median_and_best_of_each_bin():

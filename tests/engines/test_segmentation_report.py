@@ -173,7 +173,7 @@ def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
     assert "here was trained on" not in made.markdown
     assert "may be in training pairs too" in made.markdown
     assert "| unknown " in made.markdown
-    assert not mask_rows.limit_occluded(pairs, 5).held_out
+    assert not pairs.limited(5).held_out
 
 
 def test_tables_show_both_groups_unoccluded_faces_and_kinds(results):
@@ -209,12 +209,12 @@ def test_only_faces_with_nothing_on_them_have_no_iou(tmp_path, rows):
 
 
 def test_limit_takes_from_every_kind_and_has_a_hash_of_its_own(pairs):
-    limited = mask_rows.limit_occluded(pairs, 5)
+    limited = pairs.limited(5)
     assert sorted(pair.kind for pair in limited.pairs) == sorted([*KINDS, "sunglasses"])
     assert limited.hash != pairs.hash
     index = pairs.pairs.index(limited.pairs[3])
     np.testing.assert_array_equal(limited.load(3)[2], pairs.load(index)[2])
-    assert mask_rows.limit_occluded(pairs, None) is pairs
+    assert pairs.limited(None) is pairs
 
 
 @pytest.mark.parametrize(
