@@ -29,7 +29,7 @@ from engines.webcam import run_webcam
 RUNS = Path("runs")
 TRAINING = {
     "inpainting": ("python train_inpainting.py Reconstruction", "--checkpoint"),
-    "segmentation": ("python train_segmentation.py UNet", "--segmenter"),
+    "segmentation": ("python train_segmentation.py SOCLNET", "--segmenter"),
 }
 
 

@@ -116,7 +116,7 @@ class Deoccluder:
         """
         if self.segmenter is None:
             raise ValueError(
-                "no segmenter: give a mask, or train one with `python train_segmentation.py UNet`"
+                "no segmenter: give a mask, or train one: `python train_segmentation.py SOCLNET`"
             )
         inner, outer = (self.segmenter_size,) * 2, aligned.shape[-2:]
         seen = aligned.to(self.device)

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 PRESET = "mixed"  # every kind of occluder, whatever a run was trained with
 MAKE_ONE = {
-    SEGMENTATION: "`python train_segmentation.py UNet` makes one",
+    SEGMENTATION: "`python train_segmentation.py SOCLNET` makes one",
     INPAINTING: comparison.MAKE_ONE,
 }
 

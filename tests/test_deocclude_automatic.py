@@ -145,7 +145,7 @@ def test_without_trained_weights_it_says_which_commands_make_them(run, folder):
     assert code == 1
     assert "error: no trained weights under runs/" in text
     assert "python train_inpainting.py Reconstruction " in text
-    assert "python train_segmentation.py UNet " in text
+    assert "python train_segmentation.py SOCLNET " in text
     assert "--mask" in text
     elsewhere = INPAINTER.replace("runs", "elsewhere")
     code, text = run("photo.png", "--checkpoint", elsewhere)

@@ -100,7 +100,7 @@ def test_evaluate_end_to_end_combines_what_fits(runs, capsys):
 def test_no_segmenter_says_which_command_makes_one(tmp_path, runs, capsys):
     for command in ("segmentation", "end-to-end"):
         assert run_evaluate(tmp_path / "none", command) == 1
-        assert "python train_segmentation.py UNet" in capsys.readouterr().err
+        assert "python train_segmentation.py SOCLNET" in capsys.readouterr().err
     weights = runs / "UNet" / "001" / "best.safetensors"
     given = ["end-to-end", "--checkpoint", str(weights)]
     assert run_evaluate(tmp_path / "none", *given) == 1
