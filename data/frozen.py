@@ -4,8 +4,6 @@ import abc
 import copy
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -13,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from data.faces import Faces
+from data.whole_files import sha256, write_text
 
 Frozen = TypeVar("Frozen", bound="FrozenList")
 
@@ -86,13 +85,7 @@ class FrozenList(abc.ABC):
             "fields": list(self.ENTRY._fields),
             "pairs": [list(p) for p in self.pairs],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-        try:
-            temporary.write_text(json.dumps(record, indent=0), encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(path, json.dumps(record, indent=0))
 
     def check_against(self, path: Path) -> None:
         """Raise ValueError when a saved list differs from this one, naming the first difference."""
@@ -110,7 +103,7 @@ def hash_image(faces: Faces, index: int) -> str:
     """Of the file's bytes, or of the pixels when there is no file."""
     if faces.files is None:
         return hash_array(faces[index])
-    return hashlib.sha256(faces.files[index].read_bytes()).hexdigest()
+    return sha256(faces.files[index])
 
 
 def hash_array(array: np.ndarray) -> str:

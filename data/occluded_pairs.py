@@ -8,7 +8,7 @@ from typing import NamedTuple
 from data.faces import Faces
 from data.frozen import FrozenList, hash_array, hash_image
 from data.occluder_sets import PairedSet
-from data.occluders import Occluders
+from data.occluders import NONE, Occluders
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def freeze_occluded(
             index = (place * per_kind + number) % len(faces)
             face = faces[index]
             made = occluders.fixed(face, split, kind, number, points=faces.points_of(index))
-            if kind != "none" and not made.mask.any():
+            if kind != NONE and not made.mask.any():
                 continue
             if index not in hashes:
                 hashes[index] = hash_image(faces, index)

@@ -10,11 +10,11 @@ In mask files 255 means hole; in inverted ones 0 does. `index.csv` lists every p
 """
 
 import csv
-import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+from data.whole_files import replacing
 
 INDEX, SETTINGS = "index.csv", "settings.json"
 
@@ -92,15 +92,13 @@ def read_index(folder: Path) -> dict[str, Row]:
 
 def write_index(folder: Path, rows: dict[str, Row]) -> None:
     """Write the whole index, under a temporary name first."""
-    temporary = folder / f".{secrets.token_hex(4)}.{INDEX}"
-    try:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(Row._fields)
-            table.writerows(sorted_rows(rows))
-        os.replace(temporary, folder / INDEX)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(folder / INDEX) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(Row._fields)
+        table.writerows(sorted_rows(rows))
 
 
 def sorted_rows(rows: dict[str, Row]) -> list[Row]:

@@ -3,9 +3,7 @@
 import csv
 import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +13,7 @@ from tqdm import tqdm
 
 from data.cache import report_corrupt
 from data.faces import Faces
+from data.frozen import hash_image
 from data.occluder_set_files import (
     INDEX,
     SETTINGS,
@@ -29,6 +28,7 @@ from data.occluder_set_files import (
 from data.occluders import Occluders
 from data.placement import Occluded
 from data.transforms import ImageReadError, save_image
+from data.whole_files import sha256, write_text
 
 VERSION = 1  # raised when the same settings would give other pictures
 JPEG = {"quality": 95, "subsampling": 0}
@@ -72,7 +72,7 @@ def write_set(
         _check_settings(folder, settings)
     _sweep(folder, shape)
     rows = read_index(folder)
-    _write_text(folder / SETTINGS, json.dumps(settings, indent=1))
+    write_text(folder / SETTINGS, json.dumps(settings, indent=1))
     write_index(folder, rows)  # drops a line that was cut off
     maker = _Maker(occluders, folder, shape, split, tuple(kinds or ()))
     errors = []
@@ -108,7 +108,7 @@ class _Maker(NamedTuple):
         """The row of each pair that had to be written. ImageReadError for a bad face."""
         name = faces.names[i]
         names = [f"{image_key(name)}_{number:02d}" for number in range(per_image)]
-        digest = _face_digest(faces, i)
+        digest = hash_image(faces, i)
         for row in (rows[n] for n in names if n in rows):
             if row.image_sha256 != digest:
                 raise ValueError(
@@ -136,7 +136,7 @@ class _Maker(NamedTuple):
         occluded, mask, *others = self.layout.files(self.folder, row)
         if not all(path.is_file() for path in (occluded, mask, *others)):
             return False
-        return (_digest(occluded), _digest(mask)) == (row.occluded_sha256, row.mask_sha256)
+        return (sha256(occluded), sha256(mask)) == (row.occluded_sha256, row.mask_sha256)
 
     def _save(self, row: Row, face: np.ndarray, made: Occluded, first: bool) -> Row:
         occluded, mask, inverted, target = self.layout.files(self.folder, row)
@@ -145,17 +145,7 @@ class _Maker(NamedTuple):
         save_image(inverted, (1 - made.mask) * np.uint8(255), **PNG)
         if first or not target.is_file():
             save_image(target, face, **PNG)
-        return row._replace(occluded_sha256=_digest(occluded), mask_sha256=_digest(mask))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return row._replace(occluded_sha256=sha256(occluded), mask_sha256=sha256(mask))
 
 
 def _settings(occluders: Occluders, layout: str, split: str, kinds: Sequence[str] | None) -> dict:
@@ -237,13 +227,3 @@ def _check_keys(names: Sequence[str]) -> None:
                 f"faces {other} and {name} would be written under one name, "
                 f"{image_key(name)!r}; rename one of them"
             )
-
-
-def _face_digest(faces: Faces, index: int) -> str:
-    if faces.files is not None:
-        return _digest(faces.files[index])
-    return hashlib.sha256(faces[index].tobytes()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -102,7 +102,14 @@ class Occluders:
         check_split(split)
         points = self._check(face, points)
         rng = keyed_rng(self.seed, "occluders", self.preset, split, *keys)
-        return self._retry(lambda: self._mixture(face, split, points, rng))
+        shares = PRESETS[self.preset]
+        # Once, not at every try: placements that fail must not change how often what is drawn.
+        case = Preset._fields[rng.choice(len(shares), p=np.array(shares) / sum(shares))]
+        if case == "blind":
+            shapes = int(rng.integers(1, 4)) if rng.random() < 0.5 else 0
+            shadow = rng.random() < 0.3
+            return self._retry(lambda: self._blind(face, split, rng, shapes, shadow))
+        return self._retry(lambda: self._mixture(face, split, case, points, rng))
 
     def fixed(
         self,
@@ -159,15 +166,11 @@ class Occluders:
                 break
         return made
 
-    def _mixture(self, face: np.ndarray, split: str, points: Points, rng: Generator) -> Occluded:
-        shares = PRESETS[self.preset]
-        case = ("real", "drawn", "both", "none", "blind")[
-            rng.choice(5, p=np.array(shares) / sum(shares))
-        ]
+    def _mixture(
+        self, face: np.ndarray, split: str, case: str, points: Points, rng: Generator
+    ) -> Occluded:
         if case == "none":
             return bare(face)
-        if case == "blind":
-            return self._blind(face, split, rng)
         real = self._real_kind(split, rng) if case != "drawn" else None
         if real is None:
             return self._one(face, split, favoured(rng, list(KINDS)), points, rng)
@@ -190,18 +193,19 @@ class Occluders:
             return Occluded(*draw_shape(kind, face, points, rng), kind)
         return place_cutout(face, self.cutouts.pick(split, kind, rng), points, rng)
 
-    def _blind(self, face: np.ndarray, split: str, rng: Generator) -> Occluded:
+    def _blind(
+        self, face: np.ndarray, split: str, rng: Generator, shapes: int, shadow: bool
+    ) -> Occluded:
         """System A's self-supervision: one real occluder at a random place, with p 0.5 one to three
         rectangles or ellipses, with p 0.3 a shadow."""
-        if self._real_kind(split, rng) is None:
+        if self.cutouts is None:
             made = self._one(face, split, favoured(rng, list(KINDS)), self._points, rng)
         else:
             made = paste_anywhere(face, self.cutouts.pick(split, None, rng), rng)
-        if rng.random() < 0.5:
-            for _ in range(int(rng.integers(1, 4))):
-                kind = "patch" if rng.random() < 0.5 else "ellipse"
-                made = joined(made, self._one(made.image, split, kind, self._points, rng))
-        if rng.random() < 0.3:
+        for _ in range(shapes):
+            kind = "patch" if rng.random() < 0.5 else "ellipse"
+            made = joined(made, self._one(made.image, split, kind, self._points, rng))
+        if shadow:
             made = joined(made, self._one(made.image, split, "shadow", self._points, rng))
         return made
 

@@ -139,13 +139,13 @@ class SegmentationSources(FaceSources):
                 self.data.model_copy(update={"preset": preset}), self.occluder_folder
             )
         per_kind = self.data.validation_per_kind if split == "val" else self.data.test_per_kind
-        count = per_kind * len(occluders.kinds(split))
         faces = self.faces(split)
-        faces = cache_faces(faces.subset(range(min(count, len(faces)))), "none", 1, Path())
+        wanted = min(per_kind * len(occluders.kinds(split)), len(faces))
+        faces = cache_faces(faces.subset(range(wanted)), "none", 1, Path())
         where = "drawn occluders"
         if occluders.cutouts is not None and occluders.preset != "drawn":
-            count = len(occluders.cutouts.names(split))
-            where = f"{occluders.cutouts.folder.name} with {count} cut-outs"
+            cutouts = occluders.cutouts
+            where = f"{cutouts.folder.name} with {len(cutouts.names(split))} cut-outs"
         words = (
             f"{self.face_words(split)}, {where} ({preset or self.data.preset}), "
             f"{self.data.size} px, {per_kind} pairs a kind"

@@ -21,9 +21,10 @@ from tqdm import tqdm
 from data.contract import check_pair, hide
 from data.pairs import FrozenPairs
 from data.transforms import to_tensor
+from data.whole_files import sha256
 from engines import baselines, cost
 from engines.lpips import LpipsChoice
-from engines.row_files import RowResult, RowWriter, find_row, row_file, sha256
+from engines.row_files import RowResult, RowWriter, find_row, row_file
 from engines.runtime import device_name
 from metrics.as_published import AsPublishedMetrics
 from metrics.image import ImageMetrics

@@ -1,10 +1,11 @@
 """Where MediaPipe's Face Landmarker model comes from: a given file, the cache, or one download."""
 
-import hashlib
 import socket
 from pathlib import Path
 
 import torch
+
+from data.whole_files import sha256
 
 URL = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
@@ -44,10 +45,6 @@ def landmarker_file(path: str | Path | None = None) -> Path:
     if not cached.is_file() or sha256(cached) != SHA256:
         _download(cached)
     return cached
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _download(target: Path) -> None:

@@ -1,14 +1,14 @@
 """What became of each input: one row each, printed as it comes and kept in a CSV file."""
 
 import csv
-import os
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from data.whole_files import replacing
 
 STAGES = ("read", "detect", "align", "segment", "inpaint", "paste", "write")
 COLUMNS = (
@@ -114,18 +114,13 @@ class Manifest:
         if self.path is None:
             return
         start = time.monotonic()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{secrets.token_hex(4)}.{self.path.name}")
-        try:
-            with open(
-                temporary, "w", newline="", encoding="utf-8", errors="backslashreplace"
-            ) as file:
-                writer = csv.DictWriter(file, COLUMNS)
-                writer.writeheader()
-                writer.writerows(self._rows.values())
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with (
+            replacing(self.path) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self._rows.values())
         self._written = time.monotonic()
         self._cost = self._written - start
 

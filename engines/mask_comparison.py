@@ -9,6 +9,7 @@ from pathlib import Path
 from data.frozen import hash_array
 from data.occluded_pairs import FrozenOccluded
 from data.transforms import ImageReadError, load_square
+from data.whole_files import sha256
 from engines import comparison
 from engines.comparison import INPAINTING, SEGMENTATION, WEIGHTS, Suite, Trained
 from engines.datasets import data_root, open_segmentation_sources
@@ -17,7 +18,6 @@ from engines.evaluation import Row, model_row
 from engines.inference import resolve_device
 from engines.mask_rows import constant_rows, segmenter_row
 from engines.report import Report, default_folder
-from engines.row_files import sha256
 from engines.segmentation_report import segmentation_report
 
 logger = logging.getLogger(__name__)

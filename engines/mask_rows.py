@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from data.occluded_pairs import FrozenOccluded
 from data.occluders import NONE
+from data.whole_files import sha256
 from engines import cost
 from engines.evaluation import Row
-from engines.row_files import RowResult, RowWriter, find_row, row_file, sha256
+from engines.row_files import RowResult, RowWriter, find_row, row_file
 from engines.runtime import device_name
 from engines.segmentation import load_occluded
 from metrics.segmentation import COLUMNS, COUNTS, SegmentationMetrics, confusion

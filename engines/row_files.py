@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from engines.run_folder import write_text
+from data.whole_files import write_text
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,6 @@ def find_row(path: Path, key: Mapping[str, Any]) -> RowResult | None:
             if result.info["key"] == key:
                 return result
     return None
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, read in blocks, in hex."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class RowWriter:

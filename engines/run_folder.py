@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import yaml
 
+from data.whole_files import write_text
 from engines.config import AnyRun, validate
 
 logger = logging.getLogger(__name__)
@@ -186,13 +187,6 @@ def _can_continue(path: Path) -> bool:
 
 def dump_config(config: AnyRun) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _complete(line: str) -> bool:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from data.whole_files import write_text
 from engines.row_files import RowResult
-from engines.run_folder import write_text
 from engines.tables import Table, build_tables, caption
 
 LATEX = {

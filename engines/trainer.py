@@ -107,7 +107,11 @@ class BaseTrainer(abc.ABC):
 
     def check_finite(self, total: Tensor, names: list[str], terms: dict[str, Tensor]) -> None:
         """Raise NonFiniteLossError before a NaN or an infinity reaches the weights."""
-        check_finite(self.step, total, names, terms)
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {value.item():.4g}" for name, value in terms.items())
+            raise NonFiniteLossError(
+                f"loss is {total.item()} at step {self.step} ({values}); batch: {', '.join(names)}"
+            )
 
 
 def learning_rate_factor(step: int, total: int, rate: LearningRate) -> float:
@@ -118,15 +122,6 @@ def learning_rate_factor(step: int, total: int, rate: LearningRate) -> float:
         return 1.0
     progress = (step - rate.warmup_steps) / max(1, total - rate.warmup_steps)
     return rate.floor + (1 - rate.floor) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
-
-
-def check_finite(step: int, total: Tensor, names: list[str], terms: dict[str, Tensor]) -> None:
-    """Raise NonFiniteLossError before a NaN or an infinity reaches the weights."""
-    if not torch.isfinite(total):
-        values = ", ".join(f"{name} {value.item():.4g}" for name, value in terms.items())
-        raise NonFiniteLossError(
-            f"loss is {total.item()} at step {step} ({values}); batch: {', '.join(names)}"
-        )
 
 
 def train_one_epoch(trainer: BaseTrainer, batches: Iterator, until_step: int, on_step) -> dict:

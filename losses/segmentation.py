@@ -1,6 +1,7 @@
 """Terms for a segmenter's logits. Each is a mean per image, then over images: an image counts the
 same whatever its occluder's size, its process or its part of the batch."""
 
+import abc
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,7 @@ class SegmentationInputs:
                 )
 
 
-class SegmentationTerm(nn.Module):
+class SegmentationTerm(nn.Module, abc.ABC):
     """A term on the logits, plus `auxiliary_weight` times the same on the auxiliary logits.
 
     0.4 is the weight in PSPNet (Zhao et al., CVPR 2017). Computed in float32 at any precision of
@@ -42,9 +43,9 @@ class SegmentationTerm(nn.Module):
             raise ValueError(f"auxiliary_weight: {auxiliary_weight} must be 0 or more")
         self.auxiliary_weight = auxiliary_weight
 
+    @abc.abstractmethod
     def per_image(self, logits: Tensor, mask: Tensor) -> Tensor:
         """The term of each image, (N,); logits and mask are float32, (N, pixels)."""
-        raise NotImplementedError
 
     def forward(self, inputs: SegmentationInputs) -> Tensor:
         mask = inputs.mask.float().flatten(1)

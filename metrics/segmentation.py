@@ -1,4 +1,4 @@
-"""How well a mask was found: accuracy, IoU, Dice, precision, recall, boundary F, one value an image
+"""How well a mask was found: accuracy, IoU, Dice, precision, recall, boundary F.
 
 Every function takes masks as in `data.contract`, (N, 1, H, W) in {0, 1} with 1 = occluder, and
 returns (N,). Where both masks are empty they agree: every value is 1. Where one of them is empty,
