@@ -28,15 +28,16 @@ from data.transforms import load_image, to_tensor
 from engines import figures
 from engines.baselines import LABELS, BaselinePool
 from engines.checkpoint import save_release
-from engines.config import available_runs, load_config
+from engines.config import load_config
 from engines.datasets import data_root, open_segmentation_sources, open_sources
 from engines.evaluation import baseline_row, evaluate_rows, model_row
 from engines.fit import CONTRACT
 from engines.inference import load_deoccluder
 from engines.inpainting import build_trainer, load_pairs, loss_inputs, train_step
+from engines.pair_tensors import load_occluded
 from engines.picture_grid import picture_grid
 from engines.runtime import device_name, start_runtime
-from engines.segmentation import build_segmentation_trainer, load_occluded
+from engines.segmentation import build_segmentation_trainer
 from engines.table_writers import to_markdown
 from engines.tables import build_tables, caption, summarise
 from models import create_discriminator, create_inpainter
@@ -157,7 +158,7 @@ print("known pixels kept bit for bit:", torch.equal(restored[known], image[known
 # %%
 PARTS = ("encoders", "attention", "dilations", "decoder")
 print(f"{'million parameters':30}{'total':>10}" + "".join(f"{part:>11}" for part in PARTS))
-for name in [name for name in available_runs() if "published" not in name]:
+for name in ("reconstruction", "ablationv1", "ablationv2", "ablationv3"):
     variant = load_config(name)
     with torch.device("meta"):  # shapes only: counting needs neither memory nor a download
         network = create_inpainter(
@@ -168,8 +169,9 @@ for name in [name for name in available_runs() if "published" not in name]:
         f"{variant.name:30}{count_parameters(network) / 1e6:10.2f}"
         + "".join(f"{count:11.2f}" for count in counts)
     )
-critic = create_discriminator(config.discriminator.name, **config.discriminator.options)
-print(f"{'discriminator':30}{count_parameters(critic) / 1e6:10.2f}")
+for role, each in config.discriminators.items():
+    critic = create_discriminator(each.name, **each.options)
+    print(f"{role:30}{count_parameters(critic) / 1e6:10.2f}")
 
 # %% What passes between the parts of the run chosen above
 trainer = build_trainer(config, runtime, len(faces))
@@ -200,7 +202,7 @@ loader = training_loader(pairs, sampler, workers=0)
 part = trainer.to_part(next(iter(loader)))
 with torch.no_grad():
     guess = trainer.generator(part.occluded, part.mask)
-    total, terms = trainer.loss(loss_inputs(trainer, trainer.discriminator, guess, part))
+    total, terms = trainer.loss(loss_inputs(trainer, trainer.discriminators, guess, part))
 weights = trainer.loss.weights(epoch=0)
 print(f"{'term':14}{'value':>10}{'weight':>10}{'product':>10}")
 for name, value in terms.items():

@@ -46,32 +46,32 @@ class PublicLoop:
         if "pretrained" in options:
             options["pretrained"] = False  # the weights are the trainer's
         self.generator = models.create_inpainter(config.model.name, **options)
-        self.discriminator = models.create_discriminator(
-            config.discriminator.name, **config.discriminator.options
-        )
-        self._start_as(trainer)
+        ((role, critic),) = config.discriminators.items()
+        self.discriminator = models.create_discriminator(critic.name, **critic.options)
+        self._start_as(self.generator, trainer.generator)
+        self._start_as(self.discriminator, trainer.discriminators[role])
         self.generator_optimizer = create_optimizer(self.training.generator, self.generator)
         self.discriminator_optimizer = create_optimizer(
             self.training.discriminator, self.discriminator
         )
         self.terms, self.weights = trainer.loss.terms, trainer.loss.weights(0.0)
-        self.kind = trainer.loss.adversarial_kind
+        self.kind = trainer.loss.adversarial_kinds([role])[role]
+        self.role = role
         self.steps, self.total_steps = 0, trainer.total_steps
         self.extractors = {
             name: net if loop == "frozen" else copy.deepcopy(net).requires_grad_(True)
             for name, net in trainer.extractors.items()
         }
 
-    def _start_as(self, trainer: Trainer) -> None:
-        for name in ("generator", "discriminator"):
-            mine, given = getattr(self, name), self.runtime.unwrap(getattr(trainer, name))
-            mine.load_state_dict(given.state_dict())
-            wanted = dict(given.named_parameters())
-            for key, parameter in mine.named_parameters():
-                parameter.requires_grad_(wanted[key].requires_grad)
-            mine.to(self.runtime.device)
-            if self.training.channels_last:
-                mine.to(memory_format=torch.channels_last)
+    def _start_as(self, mine: nn.Module, given: nn.Module) -> None:
+        given = self.runtime.unwrap(given)
+        mine.load_state_dict(given.state_dict())
+        wanted = dict(given.named_parameters())
+        for key, parameter in mine.named_parameters():
+            parameter.requires_grad_(wanted[key].requires_grad)
+        mine.to(self.runtime.device)
+        if self.training.channels_last:
+            mine.to(memory_format=torch.channels_last)
 
     def step(self, part: Part) -> dict[str, float]:
         """One update of both networks. Returns the values that the loop would log."""
@@ -121,7 +121,7 @@ class PublicLoop:
                 net = self.extractors[term.network]
                 found = {term.network: features_of(net, fake, term.layers)}
                 wanted = {term.network: features_of(net, part.target, term.layers)}
-            logits = self.discriminator(fake) if hasattr(term, "kind") else None
+            logits = {self.role: self.discriminator(fake)} if hasattr(term, "kind") else {}
             inputs = LossInputs(fake, part.target, part.mask, logits, found, wanted)
             total = total + self.weights[name] * term(inputs)
         return total

@@ -92,9 +92,8 @@ def marked(trainer: Trainer, laps: Laps) -> Iterator[None]:
         trainer.loss.register_forward_hook(ends("losses")),
         bare(trainer.generator_optimizer).register_step_post_hook(ends("backward + update")),
     ]
-    if trainer.discriminator_optimizer is not None:
-        critic_optimizer = bare(trainer.discriminator_optimizer)
-        handles.append(critic_optimizer.register_step_post_hook(ends("discriminator")))
+    for optimizer in trainer.discriminator_optimizers.values():
+        handles.append(bare(optimizer).register_step_post_hook(ends("discriminator")))
     try:
         yield
     finally:
@@ -190,7 +189,7 @@ def differences(trainer: Trainer, public: PublicLoop) -> dict[str, float]:
     """The largest relative difference of gradients, and of weights, over the two networks."""
     networks = [
         (trainer.runtime.unwrap(trainer.generator), public.generator),
-        (trainer.runtime.unwrap(trainer.discriminator), public.discriminator),
+        (trainer.runtime.unwrap(trainer.discriminators[public.role]), public.discriminator),
     ]
     return {
         "gradients": max(gradient_difference(*pair) for pair in networks),

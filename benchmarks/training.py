@@ -92,8 +92,9 @@ def configure(arguments: argparse.Namespace, run: str, size: int) -> RunConfig:
     ])  # fmt: skip
     if config.as_published:
         raise ConfigError(f"{run}: the comparison is of the corrected update; as_published is set")
-    if config.discriminator is None:
-        raise ConfigError(f"{run}: the public order needs a discriminator, this run has none")
+    if len(config.discriminators) != 1:
+        found = ", ".join(config.discriminators) or "none"
+        raise ConfigError(f"{run}: the public order needs one discriminator, this run has {found}")
     return config
 
 

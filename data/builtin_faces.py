@@ -23,7 +23,7 @@ from data.face_parts import (
     draw_nose,
     draw_skull,
 )
-from data.face_traits import Traits, draw_traits
+from data.face_traits import Traits, another_picture, draw_traits
 from data.face_wear import (
     Hair,
     draw_back_hair,
@@ -44,9 +44,19 @@ def face_traits(index: int, seed: int = 0) -> Traits:
     return draw_traits(keyed_rng(seed, "built-in face", index))
 
 
+def person_traits(person: int, picture: int, seed: int = 0) -> Traits:
+    """A picture of one of a number of people: equal `person` and `seed` are the same person."""
+    who = draw_traits(keyed_rng(seed, "built-in person", person))
+    return another_picture(who, keyed_rng(seed, "built-in person's picture", person, picture))
+
+
 def landmarks(index: int, seed: int = 0) -> dict[str, tuple[float, float]]:
     """Where the features are, (x, y) in units of a picture 256 wide, left = the picture's left."""
-    traits = face_traits(index, seed)
+    return landmarks_of(face_traits(index, seed))
+
+
+def landmarks_of(traits: Traits) -> dict[str, tuple[float, float]]:
+    """The same of a face whose traits are known."""
     head, pose = Head(traits), _pose(traits)
     corner = 187.5 + traits.mouth_drop - 3.2 * traits.smile
     points = {
@@ -65,12 +75,22 @@ def render_face(index: int, size: int, seed: int = 0) -> np.ndarray:
 
     Raises ValueError for a size below 16 or a negative index.
     """
-    if size < MIN_SIZE:
-        raise ValueError(f"size: built-in faces need at least {MIN_SIZE} px, found {size}")
     if index < 0:
         raise ValueError(f"index: must be 0 or more, found {index}")
-    traits = face_traits(index, seed)
     rng = keyed_rng(seed, "built-in face texture", index)
+    return render_traits(face_traits(index, seed), rng, size)
+
+
+def render_person(person: int, picture: int, size: int, seed: int = 0) -> np.ndarray:
+    """One of many pictures of a person, as `render_face`; see `person_traits`."""
+    rng = keyed_rng(seed, "built-in person's texture", person, picture)
+    return render_traits(person_traits(person, picture, seed), rng, size)
+
+
+def render_traits(traits: Traits, rng: np.random.Generator, size: int) -> np.ndarray:
+    """The face of these traits; `rng` draws its hairs, pores and backdrop."""
+    if size < MIN_SIZE:
+        raise ValueError(f"size: built-in faces need at least {MIN_SIZE} px, found {size}")
     side = max(size, WORKING_SIDE)
     canvas = Canvas(side, _pose(traits))
     _draw(canvas, traits, rng)

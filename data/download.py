@@ -1,4 +1,5 @@
-"""Fetch published Google Drive folders: `python -m data.download faces masks`, or `all` four.
+"""Fetch published Google Drive folders: `python -m data.download faces masks`, or `all` four; and
+`stl10`, from its own site.
 
 The folders are those of the De-Occlusion Face Model (IEEE Latin America Transactions 2025, DOI
 10.1109/TLA.2025.11072503). They end in `datasets/<set>/`; what is complete is not fetched again.
@@ -13,13 +14,16 @@ from gdown.exceptions import DownloadError
 from tqdm import tqdm
 
 from data.archives import ArchiveError, list_archives, unpack
+from data.stl10 import BINARY, fetch_stl10
 from data.transforms import ImageReadError, list_images, open_image
 
 LAYOUT = """\
     {root}/faces/train/*.jpg, val/*.jpg, test/*.jpg   aligned faces; or {root}/faces/*.jpg
     {root}/masks/*.png                                masks, white = hole
     {root}/occluders/*.png                            cut-out occluders, RGBA or on black
-    {root}/general/*.png                              any other pictures"""
+    {root}/general/*.png                              any other pictures
+    {root}/stl10/train/*.png, val/*.png, test/*.png   STL-10; or its archive as downloaded, in
+    {root}/{binary}/"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,16 @@ class DriveFolder:
     @property
     def url(self) -> str:
         return f"https://drive.google.com/drive/folders/{self.id}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A set on a site of its own; the rest as in DriveFolder."""
+
+    url: str
+    content: str
+    size: str
+    terms: str
 
 
 FOLDERS = {
@@ -63,10 +77,20 @@ FOLDERS = {
     ),
 }
 
+STL10 = "stl10"
+SETS: dict[str, DriveFolder | Site] = FOLDERS | {
+    STL10: Site(
+        "http://ai.stanford.edu/~acoates/stl10/",
+        "STL-10: 7 000 labelled pictures for training, 1 000 for validation, 5 000 for tests",
+        "2.6 GB to download; 6 GB on disk at first, 0.3 GB are kept, by our rough estimate",
+        "the pictures come from ImageNet: research only",
+    )
+}
+
 
 def describe(name: str) -> str:
-    """What the folder holds, how large it is and under which terms, in four lines."""
-    folder = FOLDERS[name]
+    """What the set holds, how large it is and under which terms, in four lines."""
+    folder = SETS[name]
     return (
         f"{name}: {folder.content}\n"
         f"    from   {folder.url}\n"
@@ -81,6 +105,8 @@ def fetch(name: str, output: Path) -> list[str]:
     Partial files are continued, complete ones skipped. Raises OSError without network,
     gdown's DownloadError when Google Drive refuses, ArchiveError for an unsafe or broken archive.
     """
+    if name == STL10:
+        return verify(fetch_stl10(output))
     target = output / name
     gdown.download_folder(
         id=FOLDERS[name].id, output=str(target), resume=True, timeout=60, retries=3
@@ -108,7 +134,7 @@ def verify(folder: Path) -> list[str]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data.download", description=__doc__)
-    parser.add_argument("sets", nargs="+", choices=[*FOLDERS, "all"], help="which to fetch")
+    parser.add_argument("sets", nargs="+", choices=[*SETS, "all"], help="which to fetch")
     parser.add_argument("--output", type=Path, default=Path("datasets"), help="(default: datasets)")
     parser.add_argument("--yes", action="store_true", help="accept size and terms without a prompt")
     return parser
@@ -117,14 +143,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Fetch what the command line names; SystemExit 1 with one line when something fails."""
     options = build_parser().parse_args(argv)
-    names = [name for name in FOLDERS if "all" in options.sets or name in options.sets]
+    wanted = {*options.sets, *(FOLDERS if "all" in options.sets else ())}
+    names = [name for name in SETS if name in wanted]
     for name in names:
         print(describe(name))
     if not options.yes and not _accepted():
         raise SystemExit(
             "error: nothing downloaded: type yes, or add --yes, to accept size and terms"
         )
-    layout = LAYOUT.format(root=options.output)
+    layout = LAYOUT.format(root=options.output, binary=BINARY)
     failed = False
     for name in names:
         try:

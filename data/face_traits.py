@@ -4,7 +4,7 @@ Lengths are units of an aligned face 256 wide; see data.face_canvas.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -183,6 +183,22 @@ def draw_traits(rng: Generator) -> Traits:
         frame=linear(pick(FRAMES, rng)),
         frame_size=float(rng.uniform(0.88, 1.12)),
         clothes=linear(rng.uniform(15, 235, 3) * 0.55 + rng.uniform(10, 230) * 0.45),
+        collar=pick(("crew", "vee", "shirt", "high"), rng),
+    )
+
+
+def another_picture(person: Traits, rng: Generator) -> Traits:
+    """The same person in another pose, light and place, with another expression and shirt."""
+    smile, gape = float(rng.normal(0.35, 0.5)), float(max(0.0, rng.normal(0, 5)))
+    return replace(
+        person,
+        **_scene(rng),
+        gaze=(float(rng.normal(0, 1.6)), float(rng.normal(0, 0.7))),
+        smile=smile,
+        gape=gape,
+        teeth=bool(gape > 2 and rng.random() < 0.85),
+        mouth_width=float(np.clip(person.mouth_width + 3.0 * (smile - person.smile), 19, 33)),
+        clothes=linear(rng.uniform(10, 245, 3)),
         collar=pick(("crew", "vee", "shirt", "high"), rng),
     )
 

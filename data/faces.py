@@ -15,6 +15,7 @@ from data.transforms import IMAGE_SUFFIXES, list_images, load_square, open_image
 SPLITS = ("train", "val", "test")
 OTHER_FOLDERS = ("masks", "occluders", "general", "runs")  # of a data folder: hold no faces
 FACE_FOLDERS = ("faces", "celeba", "ffhq")  # beginnings of the names that `auto` considers
+FETCHED = ("stl10",)  # folders that `python -m data.download` makes under these names
 
 
 class Split(NamedTuple):
@@ -38,8 +39,13 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
         for candidate in ([root / faces] if root else []) + [Path(faces)]:
             if candidate.is_dir():
                 return candidate
+        where = f" below {root}" if root else ""
+        hint = (
+            f"; `python -m data.download {faces}` makes it in datasets/, or name another folder "
+            "of pictures: --set data.faces=DIR"
+        )
         raise FileNotFoundError(
-            f"data.faces {faces!r}: no such folder" + (f" below {root}" if root else "")
+            f"data.faces {faces!r}: no such folder{where}" + (hint if faces in FETCHED else "")
         )
     if not root.is_dir():
         raise FileNotFoundError(f"data folder {str(root)!r}: no such folder")

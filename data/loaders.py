@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from data.augment import Augmentation
 from data.faces import Faces
 from data.occluder_sets import PairedSet
-from data.occluders import Occluders
+from data.occluders import Occluders, bare
 from data.seeding import keyed_rng
 
 
@@ -23,10 +23,20 @@ class Batch(NamedTuple):
     """uint8 images (N, 3, H, W), uint8 masks (N, 1, H, W) of {0, 1}, and the images' names.
 
     The images are whole faces to train an inpainter, occluded ones to train a segmenter.
+    `occluded`, like the images: the faces as they are covered, where masks alone do not tell.
     """
 
     image: Tensor
     mask: Tensor
+    names: list[str]
+    occluded: Tensor | None = None
+
+
+class IdentityBatch(NamedTuple):
+    """uint8 images (N, 3, H, W), each one's person as a whole number (N,), and their names."""
+
+    image: Tensor
+    label: Tensor
     names: list[str]
 
 
@@ -82,6 +92,70 @@ class OccludedPairs(Dataset):
         )
         image, mask = _vary(made.image, made.mask, self.seed, position, self.flip, self.augment)
         return image, mask, f"{self.faces.names[index]} ({made.kind})"
+
+
+class CoveredFaces(Dataset):
+    """The endless list of an inpainter's training faces under occluders; item p is a pure function
+    of (seed, p): target, mask, name and the covered face.
+
+    Every round of `images` positions visits each face once, in a new order. The same occluders as
+    in `OccludedPairs` without augmentation.
+    """
+
+    def __init__(self, faces: Faces, occluders: Occluders, seed: int, flip: bool = False) -> None:
+        self.faces, self.occluders, self.seed, self.flip = faces, occluders, seed, flip
+        self.images = len(faces)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
+        round_, place = divmod(position, len(self.faces))
+        index = int(_order(self.seed, round_, len(self.faces))[place])
+        target = self.faces[index]
+        made = self.occluders.draw(
+            target, "train", self.seed, position, points=self.faces.points_of(index)
+        )
+        occluded, mask = _vary(made.image, made.mask, self.seed, position, self.flip, None)
+        target, _ = _vary(target, made.mask, self.seed, position, self.flip, None)
+        return target, mask, f"{self.faces.names[index]} ({made.kind})", occluded
+
+
+class IdentityPictures(Dataset):
+    """The endless list of an identity network's training pictures; item p is a pure function of
+    (seed, p).
+
+    Every round of `images` positions visits each picture once, in a new order. `share` of them are
+    under an occluder; all are flipped and augmented as in `OccludedPairs`.
+    """
+
+    def __init__(
+        self,
+        faces: Faces,
+        labels: np.ndarray,
+        occluders: Occluders,
+        seed: int,
+        share: float,
+        flip: bool = False,
+        augment: Augmentation | None = None,
+    ) -> None:
+        self.faces, self.labels, self.occluders, self.seed = faces, labels, occluders, seed
+        self.share, self.flip, self.augment = share, flip, augment
+        self.images = len(faces)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int, str]:
+        round_, place = divmod(position, len(self.faces))
+        index = int(_order(self.seed, round_, len(self.faces))[place])
+        made = bare(self.faces[index])
+        if keyed_rng(self.seed, "occlude", position).random() < self.share:
+            made = self.occluders.draw(
+                made.image, "train", self.seed, position, points=self.faces.points_of(index)
+            )
+        image, _ = _vary(made.image, made.mask, self.seed, position, self.flip, self.augment)
+        return image, int(self.labels[index]), f"{self.faces.names[index]} ({made.kind})"
+
+    @staticmethod
+    def collate(items: list[tuple[Tensor, int, str]]) -> IdentityBatch:
+        """Items as a batch."""
+        images, labels, names = zip(*items, strict=True)
+        return IdentityBatch(torch.stack(images), torch.tensor(labels), list(names))
 
 
 class SetPairs(Dataset):
@@ -162,9 +236,11 @@ class PositionSampler(Sampler):
                 yield list(range(first, first + part))
 
 
-def _collate(items: list[tuple[Tensor, Tensor, str]]) -> Batch:
-    images, masks, names = zip(*items, strict=True)
-    return Batch(torch.stack(images), torch.stack(masks), list(names))
+def _collate(items: list[tuple]) -> Batch:
+    """Items are (image, mask, name), some with the covered image too."""
+    images, masks, names, *occluded = zip(*items, strict=True)
+    stacked = [torch.stack(images) for images in occluded]
+    return Batch(torch.stack(images), torch.stack(masks), list(names), *stacked)
 
 
 def _ignore_interrupt(worker: int) -> None:
@@ -180,7 +256,7 @@ def training_loader(
         pairs,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=getattr(pairs, "collate", _collate),
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_ignore_interrupt,

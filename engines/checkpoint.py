@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models import create_inpainter, create_segmenter, takes_option
+from models import create_identity_network, create_inpainter, create_segmenter, takes_option
 
 NETWORKS, STATE = "networks.safetensors", "state.pt"
 
@@ -95,12 +95,23 @@ def restore_random_states(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def save_release(path: Path, network: nn.Module, metadata: dict[str, Any]) -> None:
-    """Weights for use, with config, contract and metrics as JSON in the file's own metadata."""
+def save_release(
+    path: Path,
+    network: nn.Module,
+    metadata: dict[str, Any],
+    parts: dict[str, nn.Module] | None = None,
+) -> None:
+    """Weights for use, with config, contract and metrics as JSON in the file's own metadata.
+
+    `parts`: networks that belong to it; their tensors are named `<part>/<tensor>`.
+    """
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     texts = {key: json.dumps(value) for key, value in metadata.items()}
+    tensors = dict(network.state_dict())
+    for part, other in (parts or {}).items():
+        tensors |= {f"{part}/{key}": tensor for key, tensor in other.state_dict().items()}
     try:
-        save_file(_separate(network.state_dict()), temporary, metadata=texts)
+        save_file(_separate(tensors), temporary, metadata=texts)
         _flush(temporary)
         os.replace(temporary, path)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -138,8 +149,15 @@ def load_segmenter(path: str | Path, device: str | torch.device = "cpu"):
     return _load_network(path, device, "segmentation", create_segmenter)
 
 
+def load_identity_network(path: str | Path, device: str | torch.device = "cpu"):
+    """The identity network of a weights file, ready for use, and the file's metadata; as
+    load_inpainter. The people, in the order of its outputs: metadata["config"]["data"].
+    """
+    return _load_network(path, device, "identity", create_identity_network)
+
+
 def release_task(metadata: dict[str, Any]) -> str:
-    """What a weights file's network was trained for: inpainting or segmentation."""
+    """What a weights file's network was trained for: inpainting, segmentation or identity."""
     return metadata.get("config", {}).get("task", "inpainting")
 
 
@@ -155,7 +173,8 @@ def _load_network(path: str | Path, device: str | torch.device, task: str, creat
     if takes_option(task, model["name"], "pretrained"):
         model["pretrained"] = False  # the file has every weight
     network = create(**model)
-    load_strictly(network, state, str(path))
+    own = {key: tensor for key, tensor in state.items() if "/" not in key}  # others: its parts
+    load_strictly(network, own, str(path))
     return network.requires_grad_(False).eval().to(device), metadata
 
 

@@ -27,8 +27,10 @@ def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
         add("--masks", metavar="DIR", help="a folder of masks, white = hole (see README, Data)")
     else:
         add("--occluders", metavar="DIR", help="a folder of cut-outs, or drawn (see README, Data)")
+    if task == "segmentation":
         add("--pairs", metavar="DIR", help="train on a paired set made before, not on faces")
-    add("--invert-mask", action="store_true", help="black means hole in the mask files")
+    if task != "identity":
+        add("--invert-mask", action="store_true", help="black means hole in the mask files")
     add("--output", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     add(
         "--resume",

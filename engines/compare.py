@@ -1,25 +1,27 @@
 """The whole of `evaluate.py`: options in, a report for each set of frozen pairs out."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engines import comparison
 from engines.baselines import BaselinePool, parse_baselines
-from engines.comparison import Group, Suite, Trained
+from engines.comparison import Group, Trained
 from engines.config import Data
 from engines.datasets import data_root, open_sources
 from engines.evaluation import Row, baseline_row, model_row
 from engines.inference import resolve_device
 from engines.lpips import LpipsChoice, build_lpips
 from engines.report import Report, default_folder, report
+from engines.suite_files import Suite, load_suite
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to compare, on what, and how: `evaluate.py`'s options, and `share_values`.
+    """What to compare, on what, and how: `evaluate.py`'s options, `share_values`, and what is said
+    above the tables: `title`, `remarks`.
 
     With `share_values` the values of each image lie where a comparison without `output` keeps them,
     whatever `output` is, so that neither computes what the other has.
@@ -47,14 +49,20 @@ class Options:
     lpips: str = "auto"
     legacy_metrics: bool = False
     share_values: bool = False
+    title: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def compare(options: Options) -> list[Report]:
     """Compare runs, weights files and baselines: a report for each group that shares its pairs.
 
-    Raises ValueError or FileNotFoundError that says what is missing and which command makes it.
+    A suite of several tables gives the reports of each. Raises ValueError or FileNotFoundError that
+    says what is missing and which command makes it.
     """
-    suite = comparison.load_suite(options.suite) if options.suite is not None else None
+    suite = load_suite(options.suite) if options.suite is not None else None
+    if suite is not None and suite.tables:
+        chosen = [_table_options(options, suite, table) for table in suite.tables]
+        return [each for part in chosen for each in compare(part)]
     members = _members(options, suite)
     names = _baseline_names(options, suite)
     if not members and not names:
@@ -73,6 +81,21 @@ def compare(options: Options) -> list[Report]:
                 _report(options, suite, group, names, pool, device, lpips, len(groups) > 1)
             )
     return reports
+
+
+def _table_options(options: Options, suite: Suite, table: Suite) -> Options:
+    """The options of one table of a suite; the values of each image stay shared."""
+    folder = options.output or options.runs_folder / "evaluation" / suite.name
+    return replace(
+        options,
+        suite=None,
+        runs=list(table.runs),
+        baselines=options.baselines or ",".join(table.baselines) or "none",
+        reference=options.reference or table.reference,
+        output=folder / table.name,
+        share_values=True,
+        title=f"Evaluation: {suite.name}, {table.name}",
+    )
 
 
 def _members(options: Options, suite: Suite | None) -> list[Trained]:
@@ -166,6 +189,7 @@ def _report(
         device=device,
         lpips=lpips,
         as_published=options.legacy_metrics,
-        title=f"Evaluation: {suite.name}" if suite else "Evaluation",
+        title=options.title or (f"Evaluation: {suite.name}" if suite else "Evaluation"),
+        remarks=options.remarks,
         values_folder=default_folder(pairs, options.runs_folder) if options.share_values else None,
     )

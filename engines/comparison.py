@@ -1,4 +1,4 @@
-"""What is compared: finished runs, weights files, suites, and the frozen pairs they share."""
+"""What is compared: finished runs, weights files, and the frozen pairs they share."""
 
 import json
 import logging
@@ -6,20 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from data.faces import find_faces
 from data.folder_pairs import pair_folders
 from data.pairs import FrozenPairs
-from engines.baselines import BASELINES, parse_baselines
 from engines.config import Data, FaceData, SegmentationData
 from engines.datasets import data_root, open_sources, recorded_data
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "best.safetensors"
-SUITE_KEYS = ("name", "description", "runs", "baselines", "reference")
 MAKE_ONE = "`python train_inpainting.py Reconstruction` makes one"
 INPAINTING, SEGMENTATION = "inpainting", "segmentation"
 DATA: dict[str, type[FaceData]] = {INPAINTING: Data, SEGMENTATION: SegmentationData}
@@ -40,45 +37,12 @@ class Trained:
         return _task(self.config)
 
 
-@dataclass(frozen=True)
-class Suite:
-    """The rows of one table, as a YAML in `ablations/suites/` lists them."""
-
-    name: str
-    runs: tuple[str, ...]
-    baselines: tuple[str, ...]
-    reference: str | None
-
-
 @dataclass
 class Group:
     """Rows that share their frozen pairs, and so a table."""
 
     pairs: FrozenPairs
     members: list[Trained]
-
-
-def load_suite(path: Path) -> Suite:
-    """A suite from its YAML. ValueError names the key that is unknown, missing or ill-typed."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such suite; ablations/suites/ holds those that exist")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: a suite is a mapping with the keys {', '.join(SUITE_KEYS)}")
-    for key in content:
-        if key not in SUITE_KEYS:
-            raise ValueError(f"{path}: unknown key {key!r}; valid: {', '.join(SUITE_KEYS)}")
-    runs = content.get("runs")
-    if not isinstance(runs, list) or not runs or not all(isinstance(run, str) for run in runs):
-        raise ValueError(f"{path}: runs must be a list of names or run folders, found {runs!r}")
-    baselines = content.get("baselines", list(BASELINES))
-    if not isinstance(baselines, (str, list)):
-        raise ValueError(f"{path}: baselines must be names, `all` or `none`, found {baselines!r}")
-    name, reference = content.get("name", path.stem), content.get("reference")
-    return Suite(str(name), tuple(runs), parse_baselines(baselines), reference)
 
 
 def finished_runs(root: Path, every: bool = False, task: str | None = None) -> list[Path]:
@@ -215,6 +179,7 @@ def group_by_pairs(
     for member in members:
         given = {"size": size, "test_per_bin": per_bin, "invert_mask": invert_mask or None}
         update = {name: value for name, value in given.items() if value is not None}
+        update["hidden_by"] = "masks"  # whatever it trained on: test pairs have holes
         if data_folder is not None:
             update |= below(Path(data_folder), member)
         data = Data(**member.data.model_dump() | update)

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from engines.identity_settings import IdentityConfig, IdentityData
 from engines.settings import (
-    TASKS,
     AnyRun,
     Data,
     FaceData,
@@ -27,6 +27,8 @@ __all__ = [
     "ConfigError",
     "Data",
     "FaceData",
+    "IdentityConfig",
+    "IdentityData",
     "LearningRate",
     "Optimizer",
     "RunConfig",
@@ -39,7 +41,12 @@ __all__ = [
 ]
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
-SCRIPTS = {"inpainting": "train_inpainting.py", "segmentation": "train_segmentation.py"}
+TASKS: dict[str, type[AnyRun]] = {
+    "inpainting": RunConfig,
+    "segmentation": SegmentationConfig,
+    "identity": IdentityConfig,
+}
+SCRIPTS = {task: f"train_{task}.py" for task in TASKS}
 
 
 class ConfigError(ValueError):
@@ -85,14 +92,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def merge(base: dict, over: dict, source: str, origins: dict[str, str], prefix: str = "") -> dict:
-    """`over` laid on `base`, key by key; null removes a loss term. Fills `origins` with each key's
-    file.
+    """`over` laid on `base`, key by key; null removes a loss term or a discriminator. Fills
+    `origins` with each key's file.
     """
     merged = dict(base)
     for key, value in over.items():
         dotted = f"{prefix}{key}"
         origins[dotted] = source
-        if prefix == "losses." and value is None:
+        if prefix in ("losses.", "discriminators.") and value is None:
             merged.pop(key, None)
         elif isinstance(value, dict) and isinstance(merged.get(key), dict):
             renamed = "name" in value and value["name"] != merged[key].get("name")
@@ -150,7 +157,7 @@ def load_config(
     profile: str | None = None,
     overrides: list[str] | None = None,
     task: str = "inpainting",
-) -> RunConfig | SegmentationConfig:
+) -> RunConfig | SegmentationConfig | IdentityConfig:
     """Resolve a run: its extends chain, then the profile, then `--set` assignments.
 
     Raises ConfigError that names the key, the value, the file it came from and what would be valid;
@@ -164,6 +171,7 @@ def load_config(
         raise ConfigError(f"{path.name}: its task is {found}; {SCRIPTS[found]} trains it")
     if "name" not in read_yaml(path):  # a parent's name is not its own
         content["name"] = path.stem
+    own = content.pop("profiles", None) or {}
     if profile is not None:
         folder = run_folder(task) / "profiles"
         valid = sorted(p.stem for p in folder.glob("*.yaml"))
@@ -173,13 +181,26 @@ def load_config(
             )
         overlay = read_yaml(folder / f"{profile}.yaml")
         content = merge(content, {**overlay, "profile": profile}, f"{profile}.yaml", origins)
+        content = merge(content, _own_profile(own, profile, valid, path), path.name, origins)
     content = merge(content, _overrides(overrides or []), "--set", origins)
     return validate(content, path.name, origins)
 
 
+def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
+    """What a run's `profiles:` changes under this profile."""
+    if not isinstance(own, dict) or not all(isinstance(part, dict) for part in own.values()):
+        raise ConfigError(f"{path.name}: profiles must map a profile's name to keys, found {own!r}")
+    unknown = [name for name in own if name not in valid]
+    if unknown:
+        raise ConfigError(
+            f"{path.name}: profiles: {', '.join(unknown)} not known; valid are {', '.join(valid)}"
+        )
+    return own.get(profile, {})
+
+
 def validate(
     content: dict, file: str, origins: dict[str, str] | None = None
-) -> RunConfig | SegmentationConfig:
+) -> RunConfig | SegmentationConfig | IdentityConfig:
     """A mapping to its task's configuration; pydantic's errors become one readable ConfigError."""
     task = content.get("task", "inpainting")
     if task not in TASKS:

@@ -13,7 +13,6 @@ from PIL import Image
 from data.alignment import guess_template
 from data.augment import Augmentation
 from data.cache import cache_faces
-from data.cutouts import open_cutouts
 from data.faces import (
     Faces,
     Split,
@@ -24,12 +23,18 @@ from data.faces import (
     save_split,
     split_faces,
 )
-from data.loaders import OccludedPairs, TrainingPairs
+from data.loaders import CoveredFaces, OccludedPairs, TrainingPairs
 from data.masks import RATIO_BINS, MaskFolder, MaskGenerator
 from data.occluded_pairs import FrozenOccluded, freeze_occluded
-from data.occluders import Occluders
+from data.occluders import NONE, Occluders
 from data.pairs import FrozenPairs, freeze
 from engines.config import AnyRun, Data, FaceData, SegmentationData
+from engines.occluder_sources import (
+    create_occluders,
+    describe_occluders,
+    find_occluders,
+    occluder_words,
+)
 from engines.runtime import available_cores
 from engines.set_sources import SetSources, open_set_sources
 
@@ -84,18 +89,29 @@ class FaceSources:
 
 @dataclass(frozen=True)
 class Sources(FaceSources):
-    """Faces and the masks that hide parts of them."""
+    """Faces, the masks that hide parts of them, and the occluders where those do."""
 
     data: Data
     masks: MaskGenerator | MaskFolder
+    occluders: Occluders | None = None  # None: data.hidden_by is masks
+    occluder_folder: Path | None = None  # None: drawn ones only
 
-    def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> TrainingPairs:
+    def training_pairs(
+        self, seed: int, cache_folder: Path, processes: int = 1
+    ) -> TrainingPairs | CoveredFaces:
         """The endless training list."""
         faces = self.training_faces(cache_folder, processes)
+        if self.occluders is not None:
+            return CoveredFaces(faces, self.occluders, seed, self.data.flip)
         return TrainingPairs(faces, self.masks, seed, self.data.flip)
 
-    def frozen(self, split: str) -> FrozenPairs:
-        """Frozen validation ("val") or test pairs; corrupt images are reported and left out."""
+    def frozen(self, split: str) -> FrozenPairs | FrozenOccluded:
+        """Frozen validation ("val") or test pairs; corrupt images are reported and left out.
+
+        Validation is on what the run trains on, `data.hidden_by`; test pairs always have holes.
+        """
+        if split == "val" and self.occluders is not None:
+            return self._covered(split)
         per_bin = (
             max(1, self.data.validation_pairs // len(RATIO_BINS))
             if split == "val"
@@ -105,13 +121,30 @@ class Sources(FaceSources):
         faces = cache_faces(faces.subset(range(min(per_bin, len(faces)))), "none", 1, Path())
         return freeze(faces, self.masks, split, per_bin, self.words(split, per_bin))
 
+    def _covered(self, split: str) -> FrozenOccluded:
+        """data.validation_pairs faces under occluders, evenly of each kind, none of them bare."""
+        kinds = [kind for kind in self.occluders.kinds(split) if kind != NONE]
+        per_kind = -(-self.data.validation_pairs // len(kinds))
+        faces = self.faces(split)
+        wanted = min(per_kind * len(kinds), len(faces))
+        faces = cache_faces(faces.subset(range(wanted)), "none", 1, Path())
+        words = (
+            f"{self.face_words(split)}, {occluder_words(self.occluders, split)}, "
+            f"{self.data.size} px, {per_kind} pairs a kind"
+        )
+        pairs = freeze_occluded(faces, self.occluders, split, per_kind, words, kinds)
+        return pairs.limited(self.data.validation_pairs)
+
     def words(self, split: str, per_bin: int) -> str:
-        """One line on what the pairs are, for tables."""
+        """One line on what the pairs with holes are, for tables."""
         masks = "built-in masks" if isinstance(self.masks, MaskGenerator) else "masks of a folder"
         return f"{self.face_words(split)}, {masks}, {self.data.size} px, {per_bin} pairs a bin"
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | {"masks": self.masks.describe()}
+        record = super().describe() | {"masks": self.masks.describe()}
+        if self.occluders is not None:
+            record |= describe_occluders(self.occluders, self.occluder_folder)
+        return record
 
 
 @dataclass(frozen=True)
@@ -136,37 +169,20 @@ class SegmentationSources(FaceSources):
         occluders = self.occluders
         if preset is not None and preset != self.data.preset:
             occluders = create_occluders(
-                self.data.model_copy(update={"preset": preset}), self.occluder_folder
+                self.data.model_copy(update={"preset": preset}), self.occluder_folder, SPLIT_SEED
             )
         per_kind = self.data.validation_per_kind if split == "val" else self.data.test_per_kind
         faces = self.faces(split)
         wanted = min(per_kind * len(occluders.kinds(split)), len(faces))
         faces = cache_faces(faces.subset(range(wanted)), "none", 1, Path())
-        where = "drawn occluders"
-        if occluders.cutouts is not None and occluders.preset != "drawn":
-            cutouts = occluders.cutouts
-            where = f"{cutouts.folder.name} with {len(cutouts.names(split))} cut-outs"
         words = (
-            f"{self.face_words(split)}, {where} ({preset or self.data.preset}), "
+            f"{self.face_words(split)}, {occluder_words(occluders, split)}, "
             f"{self.data.size} px, {per_kind} pairs a kind"
         )
         return freeze_occluded(faces, occluders, split, per_kind, words)
 
     def describe(self) -> dict[str, Any]:
-        folder = self.occluder_folder
-        return super().describe() | {
-            "occluders": "drawn" if folder is None else str(folder.resolve()),
-            "occluder_details": self.occluders.describe(),
-        }
-
-
-AnySources = Sources | SegmentationSources | SetSources
-
-
-def create_occluders(data: SegmentationData, folder: Path | None) -> Occluders:
-    """The occluders of a configuration; `folder` holds the cut-outs, None for drawn ones only."""
-    cutouts = open_cutouts(folder, SPLIT_SEED) if folder is not None else None
-    return Occluders(data.size, cutouts, data.preset, data.template, SPLIT_SEED)
+        return super().describe() | describe_occluders(self.occluders, self.occluder_folder)
 
 
 def data_root(given: str | Path | None) -> Path | None:
@@ -193,7 +209,11 @@ def open_sources(data: Data, root: Path | None, split_file: Path | None = None) 
     came since never move a trained image into the test set.
     """
     data, folder, split = _open_faces(data, root, split_file)
-    return Sources(data, folder, split, _open_masks(data, root))
+    masks = _open_masks(data, root)
+    if data.hidden_by == "masks":
+        return Sources(data, folder, split, masks)
+    cutouts = find_occluders(data.occluders, root)
+    return Sources(data, folder, split, masks, create_occluders(data, cutouts, SPLIT_SEED), cutouts)
 
 
 def open_segmentation_sources(
@@ -203,16 +223,9 @@ def open_segmentation_sources(
     if data.pairs is not None:
         return open_set_sources(data, root, split_file, SPLIT_SEED)
     data, folder, split = _open_faces(data, root, split_file)
-    occluders = _find_occluders(data.occluders, root)
-    return SegmentationSources(data, folder, split, create_occluders(data, occluders), occluders)
-
-
-def open_any_sources(
-    config: AnyRun, root: Path | None, split_file: Path | None = None
-) -> AnySources:
-    """The sources of a run's task."""
-    opener = open_segmentation_sources if config.task == "segmentation" else open_sources
-    return opener(config.data, root, split_file)
+    occluders = find_occluders(data.occluders, root)
+    made = create_occluders(data, occluders, SPLIT_SEED)
+    return SegmentationSources(data, folder, split, made, occluders)
 
 
 def _open_faces(
@@ -227,11 +240,11 @@ def _open_faces(
     else:
         split = split_faces(folder, SPLIT_SEED)
     if data.template == "auto":
-        data = data.model_copy(update={"template": _tell_template(split)})
+        data = data.model_copy(update={"template": tell_template(split)})
     return data, folder, split
 
 
-def _tell_template(split: Split | None) -> str:
+def tell_template(split: Split | None) -> str:
     """By the aspect of the first readable training image; built-in faces lie as FFHQ's do."""
     for path in split.files["train"][:20] if split is not None else ():
         try:
@@ -240,23 +253,6 @@ def _tell_template(split: Split | None) -> str:
         except OSError:
             continue
     return "ffhq"
-
-
-def _find_occluders(occluders: str, root: Path | None) -> Path | None:
-    """The folder of cut-outs that the configuration means; None for drawn occluders only."""
-    if occluders == "drawn":
-        return None
-    if occluders == "auto":
-        default = root / "occluders" if root is not None else None
-        beside = root.parent / "occluders" if root is not None else None
-        return next((p for p in (default, beside) if p is not None and p.is_dir()), None)
-    candidates = ([root / occluders] if root is not None else []) + [Path(occluders)]
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    raise FileNotFoundError(
-        f"data.occluders {occluders!r}: no such folder; valid are auto, drawn, or a folder"
-    )
 
 
 def recorded_data(run: Path, data: FaceData) -> Any:

@@ -1,9 +1,10 @@
 """Inpainters measured with the masks they would really get: true, found by a segmenter, or none.
 
 A case is an inpainter with a mask and its dilation. The inpainter sees the occluded picture hidden
-by that mask; its answer is composed into the occluded picture, so that whatever of the occluder the
-mask misses stays and costs. Blind, the picture goes in as it is with an empty mask, and the whole
-prediction is what is measured. One CSV a case, one line an image, kept as in `engines.row_files`.
+by that mask, or as it is if it was trained on such; its answer is composed into the occluded
+picture, so that whatever of the occluder the mask misses stays and costs. Blind, the picture goes
+in as it is with an empty mask, and the whole prediction is what is measured. One CSV a case, one
+line an image, kept as in `engines.row_files`.
 """
 
 import logging
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.contract import compose, hide
+from data.contract import compose
 from data.occluded_pairs import FrozenOccluded
 from data.transforms import to_tensor
 from engines.evaluation import Restorer, Row
@@ -193,7 +194,7 @@ def used_masks(case: Case, indices: Sequence[int], true: Tensor) -> Tensor:
 
 def restore(restorer: Restorer, case: Case, occluded: Tensor, mask: Tensor) -> Tensor:
     """The picture that is measured, (N, 3, H, W) in [0, 1]."""
-    prediction = restorer.restore(hide(occluded, mask, restorer.fill), mask).cpu()
+    prediction = restorer.restore(restorer.show(occluded, mask), mask).cpu()
     return prediction if case.source.name == BLIND else compose(prediction, occluded, mask)
 
 

@@ -37,10 +37,13 @@ PAIR_COLUMNS = ("index", "image", "mask", "bin", "border", "hole_ratio")
 
 
 class Restorer(Protocol):
-    """Something that restores a batch; `fill` is the grey level it wants to see in the hole."""
+    """Something that restores a batch; `fill` is the grey level it wants to see in the hole, `show`
+    what it wants to see of a picture of which a mask says what covers the face."""
 
     fill: float
     device: torch.device
+
+    def show(self, picture: Tensor, mask: Tensor) -> Tensor: ...
 
     def restore(self, occluded: Tensor, mask: Tensor) -> Tensor: ...
 
@@ -54,6 +57,7 @@ class ModelRestorer:
         self.deoccluder = deoccluder
         self.fill = deoccluder.fill
         self.device = deoccluder.device
+        self.show = deoccluder.show
 
     def restore(self, occluded: Tensor, mask: Tensor) -> Tensor:
         """(N, 3, H, W) and (N, 1, H, W) to (N, 3, H, W) on the model's device."""
@@ -74,6 +78,10 @@ class BaselineRestorer:
 
     def __init__(self, name: str, pool: baselines.BaselinePool):
         self.name, self.pool, self.seconds = name, pool, []
+
+    def show(self, picture: Tensor, mask: Tensor) -> Tensor:
+        """The picture with a hole."""
+        return hide(picture, mask, self.fill)
 
     def restore(self, occluded: Tensor, mask: Tensor) -> Tensor:
         """(N, 3, H, W) and (N, 1, H, W) to (N, 3, H, W)."""

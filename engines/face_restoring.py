@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from data.contract import compose, hide
+from data.contract import compose
 from data.transforms import to_tensor, to_uint8
 from engines.alignment_window import AlignedWindow, Box, alignment_matrix, landmarks_under
 from engines.blend import feather_weight, match_surroundings, paste
@@ -220,7 +220,8 @@ def redraw(
 ) -> None:
     """Inpaint every face that has a mask and put it into `result`, one after the other.
 
-    `hidden`: uint8 (H, W), what no inpainter may see; by default all faces' masks together.
+    `hidden`: uint8 (H, W), what no inpainter that hides holes may see, and what is never taken for
+    known; by default all faces' masks together.
     """
     if hidden is None:
         hidden = np.zeros(image.shape[:2], np.uint8)
@@ -238,7 +239,7 @@ def redraw(
                 for work, view in zip(chunk, views, strict=True)
             ]
         with result.timing("inpaint"):
-            predictions, doubts = _predict(deoccluder, crops, settings.uncertainty)
+            predictions, doubts = _predict(deoccluder, crops, views, settings.uncertainty)
         with result.timing("paste"):
             for work, view, crop, prediction, doubt in zip(
                 chunk, views, crops, predictions, doubts, strict=True
@@ -257,14 +258,20 @@ def redraw(
                 )  # fmt: skip
 
 
-def _predict(deoccluder: Deoccluder, crops: list, mirror: bool) -> tuple[torch.Tensor, np.ndarray]:
-    """Predictions (N, 3, S, S) of the crops with a hole, and how far the mirrored ones differ."""
+def _predict(
+    deoccluder: Deoccluder, crops: list, views: list, mirror: bool
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Predictions (N, 3, S, S) of the crops with a hole, and how far the mirrored ones differ.
+
+    `views`: the same squares as they are, for an inpainter that is shown what covers a face.
+    """
     known = to_tensor(np.stack([crop for crop, _ in crops]))
     holes = to_tensor(np.stack([hole for _, hole in crops]))
     todo = holes.flatten(1).any(1)
     predictions, doubts = known.clone(), torch.zeros_like(holes[:, 0])
     if todo.any():
-        occluded, hole = hide(known, holes, deoccluder.fill)[todo], holes[todo]
+        picture = known if deoccluder.hides else to_tensor(np.stack(views))
+        occluded, hole = deoccluder.show(picture, holes)[todo], holes[todo]
         predictions[todo] = predict(deoccluder, occluded, hole)
         if mirror:
             mirrored = predict(deoccluder, occluded.flip(-1), hole.flip(-1)).flip(-1)

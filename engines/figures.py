@@ -175,15 +175,20 @@ def tidy(axis) -> None:
 def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     """Training curves from a run's `metrics.csv`: losses on a log scale, and each score it has.
 
-    Losses are the columns `train/...`; scores are the `val/...` columns that end in psnr, ssim or
-    l1 of the composed picture, or the raw one where that is all there is. ValueError without rows.
+    Losses are the columns `train/...`, `val/loss/...` of the same term dotted; scores are the
+    `val/...` columns that end in psnr, ssim or l1 of the composed picture, or the raw one where
+    that is all there is. ValueError without rows.
     """
     frame = pd.read_csv(metrics_csv)
     numbers = frame.select_dtypes("number")
     if frame.empty or x not in numbers:
         raise ValueError(f"{metrics_csv}: no rows with a number in column {x!r}")
     losses = [c for c in numbers if c.startswith("train/") and (numbers[c] > 0).any()]
-    scores = [c for c in numbers if c.startswith("val/") and numbers[c].notna().any()]
+    scores = [
+        c
+        for c in numbers
+        if c.startswith("val/") and not c.startswith("val/loss/") and numbers[c].notna().any()
+    ]
     composed = [c for c in scores if "composed/" in c]
     scores = [c for c in (composed or scores) if c.rsplit("/", 1)[-1] in ("psnr", "ssim", "l1")]
     panels = ([losses] if losses else []) + [[score] for score in scores]
@@ -201,7 +206,10 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
                 frame[x], frame[column], label=name, color=colour, linewidth=1.5, marker=marker,
                 linestyle="-" if i < len(COLOURS) else "--",
             )  # fmt: skip
-        title = "training losses" if columns == losses else _score_title(columns[0])
+            if columns == losses and (validated := f"val/loss/{name}") in frame:
+                dotted = {"color": colour, "linewidth": 1.2, "linestyle": ":", "marker": marker}
+                axis.plot(frame[x], frame[validated], **dotted)
+        title = _losses_title(frame) if columns == losses else _score_title(columns[0])
         axis.set_title(title, fontsize=10, color=INK, loc="left")
         axis.set_xlabel(x, fontsize=9, color=INK)
         if columns == losses:
@@ -211,6 +219,11 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
         tidy(axis)
     figure.tight_layout(w_pad=1.5)
     return figure
+
+
+def _losses_title(frame: pd.DataFrame) -> str:
+    validated = any(column.startswith("val/loss/") for column in frame)
+    return "losses: training, validation dotted" if validated else "training losses"
 
 
 def _score_title(column: str) -> str:

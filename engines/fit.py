@@ -202,6 +202,7 @@ class Fit:
                 progress.best, progress.best_step = score, trainer.step
                 self.release(scores)
             losses = {f"train/{k}": v for k, v in means.items() if k != "images_per_second"}
+            losses |= {f"weight/{k}": v for k, v in trainer.loss.weights(trainer.epoch).items()}
             row = self._record() | losses | {"images_per_second": means["images_per_second"]}
             self.folder.add_metrics(row | {f"val/{k}": v for k, v in scores.items()})
             logger.info(
@@ -232,7 +233,8 @@ class Fit:
             "metrics": {k: round(v, 6) for k, v in scores.items() if math.isfinite(v)},
             "training": self._record() | {"validation_pairs": self.validation.hash},
         }
-        checkpoint.save_release(self.folder.best, trainer.ema.module, metadata)
+        parts = trainer.released_parts()
+        checkpoint.save_release(self.folder.best, trainer.ema.module, metadata, parts)
 
     def save(self) -> None:
         """last/: everything needed to continue. Only the main process writes."""

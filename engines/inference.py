@@ -55,6 +55,9 @@ class Deoccluder:
     alignment : the landmarks that place a face, one of engines.alignment_window.ALIGNMENTS, or
         "auto": what suits the landmarks that are covered.
     batch : how many faces of a photo the networks see at once.
+    features : `features.embed(occluded) -> (N, D)`, for an inpainter that takes them.
+    hides : whether the hole is hidden by `fill`; False for an inpainter that was trained on faces
+        under occluders: it is shown the picture as it is.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class Deoccluder:
         detector: FaceDetector | None = None,
         alignment: str = AUTO,
         batch: int = 8,
+        features: nn.Module | None = None,
+        hides: bool = True,
     ):
         for name, side in (("size", size), ("segmenter_size", segmenter_size or size)):
             if side < 1:
@@ -79,14 +84,17 @@ class Deoccluder:
             raise ValueError(f"batch: must be at least 1 face, found {batch}")
         if not 0 <= fill <= 1:
             raise ValueError(f"fill: must lie in [0, 1], found {fill}")
+        if getattr(inpainter, "uses_features", False) and features is None:
+            raise ValueError(f"{type(inpainter).__name__} takes features, their network is missing")
         self.device = resolve_device(device)
+        self.features = None if features is None else features.to(self.device)
         self.inpainter = inpainter.to(self.device)
         self.segmenter = None if segmenter is None else segmenter.to(self.device)
         self.size, self.segmenter_size = size, segmenter_size or size
         self.template, self.segmenter_template = template, segmenter_template or template
         for name in (self.template, self.segmenter_template):
             template_points(name, 1)  # an unknown name is an error now, not at the first photo
-        self.fill, self.dilate = fill, dilate
+        self.fill, self.hides, self.dilate = fill, hides, dilate
         self.detector, self.alignment, self.batch = detector, alignment, batch
 
     @torch.inference_mode()
@@ -97,14 +105,23 @@ class Deoccluder:
         prediction is a whole image; `data.contract.compose` keeps the known pixels. Every module's
         training or evaluation mode is the same after the call as before it.
         """
+        occluded, mask = occluded.to(self.device), mask.to(self.device)
+        given = ()
+        if getattr(self.inpainter, "uses_features", False):
+            with _evaluating(self.features):
+                given = (self.features.embed(occluded),)
         with _evaluating(self.inpainter):
-            prediction = self.inpainter(occluded.to(self.device), mask.to(self.device))
+            prediction = self.inpainter(occluded, mask, *given)
         if prediction.shape != occluded.shape:
             raise ValueError(
                 f"the inpainter answered with shape {tuple(prediction.shape)} "
                 f"for an input of {tuple(occluded.shape)}; both must be equal"
             )
         return prediction.float()
+
+    def show(self, picture: Tensor, mask: Tensor) -> Tensor:
+        """What the inpainter is shown of a picture. Shapes as in `restore_batch`."""
+        return hide(picture, mask, self.fill) if self.hides else picture
 
     @torch.inference_mode()
     def find_mask(self, aligned: Tensor) -> Tensor:
@@ -241,9 +258,9 @@ class Deoccluder:
         moved along the photo's long side as little as keeps the hole and a little context inside
         it; true pixels at the trained scale. Only a hole longer than the short side asks for the
         whole photo, padded to a square by reflection (squashing it would change the face's
-        proportions). What the hole covers never reaches the inpainter; see `shrink`. The
-        answer is brought back to full resolution by bicubic interpolation of the composed picture,
-        so that the redrawn part runs into the true pixels around it.
+        proportions). What the hole covers reaches no inpainter unless it wants it (`hides`); see
+        `shrink`. The answer is brought back to full resolution by bicubic interpolation of the
+        composed picture, so that the redrawn part runs into the true pixels around it.
 
         Raises ValueError for a wrong shape or type, a mask without a hole or without known pixels,
         and for a prediction that is not finite.
@@ -252,8 +269,9 @@ class Deoccluder:
         top, left, height, width = choose_window(mask)
         window = np.s_[top : top + height, left : left + width]
         small, hole, inner = shrink_to_square(image[window], mask[window], self.size)
-        known, hole = to_tensor(small)[None], to_tensor(hole)[None]
-        prediction = predict(self, hide(known, hole, self.fill), hole)
+        seen = small if self.hides else shrink_to_square(image[window], None, self.size)[0]
+        known, hole, seen = (to_tensor(array)[None] for array in (small, hole, seen))
+        prediction = predict(self, self.show(seen, hole), hole)
         composed = compose(prediction, known, hole)[0, :, inner[0], inner[1]].numpy()
         restored = image.copy()
         paste_enlarged(restored[window], composed, mask[window])
@@ -284,9 +302,12 @@ def load_deoccluder(
     detector, alignment, batch.
     """
     from engines.checkpoint import load_inpainter
+    from engines.feature_network import load_features
 
     device = resolve_device(device)
     inpainter, metadata = load_inpainter(Path(checkpoint), device)
+    if getattr(inpainter, "uses_features", False):
+        options["features"] = load_features(Path(checkpoint))
     data = metadata["config"]["data"]
     if segmenter is not None:
         from engines.checkpoint import load_segmenter
@@ -301,6 +322,7 @@ def load_deoccluder(
         device=device,
         fill=data["fill"],
         template=data.get("template", "ffhq"),
+        hides=data.get("hidden_by", "masks") == "masks",
         **options,
     )
 

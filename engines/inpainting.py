@@ -1,7 +1,8 @@
-"""Training an inpainter: the generator's step, the discriminator's step, validation."""
+"""Training an inpainter: the generator's step, the discriminators' steps, validation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 import losses
 import models
 from data.contract import check_pair, compose, hide
+from data.frozen import FrozenList
 from data.loaders import Batch
-from data.pairs import FrozenPairs
-from data.transforms import to_tensor
 from engines.config import RunConfig
+from engines.feature_network import open_features
 from engines.inference import Deoccluder
+from engines.initial_weights import start_from
+from engines.pair_tensors import load_pairs
 from engines.runtime import Runtime
 from engines.trainer import BaseTrainer, create_ema, create_optimizer
 from losses import LossInputs, discriminator_loss
@@ -31,94 +34,127 @@ class Part(NamedTuple):
     mask: Tensor
     occluded: Tensor
     names: list[str]
+    features: Tensor | None = None  # (N, D), of the occluded image
 
 
 @dataclass(kw_only=True)
 class Trainer(BaseTrainer):
-    """What an inpainting run trains with."""
+    """What an inpainting run trains with. Discriminators and their optimizers go by name."""
 
     MONITOR: ClassVar[str] = "composed/psnr"  # the mean over frozen validation pairs
 
     generator: nn.Module
     generator_optimizer: torch.optim.Optimizer
     extractors: dict[str, nn.Module]
-    discriminator: nn.Module | None = None
-    discriminator_optimizer: torch.optim.Optimizer | None = None
+    discriminators: dict[str, nn.Module] = field(default_factory=dict)
+    discriminator_optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    features: nn.Module | None = None  # frozen, not wrapped
+    sources: dict[str, str] = field(default_factory=dict)  # of initial weights, for the record
 
     @property
     def main(self) -> nn.Module:
         return self.generator
 
     def trained(self) -> dict[str, nn.Module]:
-        found = {"generator": self.runtime.unwrap(self.generator)}
-        if self.discriminator is not None:
-            found["discriminator"] = self.runtime.unwrap(self.discriminator)
-        return found
+        unwrap = self.runtime.unwrap
+        critics = {role(name): unwrap(critic) for name, critic in self.discriminators.items()}
+        return {"generator": unwrap(self.generator), **critics}
+
+    def networks(self) -> dict[str, nn.Module]:
+        fixed = {} if self.features is None else {"features": self.features}
+        return super().networks() | fixed
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        found = {"generator": self.generator_optimizer}
-        if self.discriminator_optimizer is not None:
-            found["discriminator"] = self.discriminator_optimizer
-        return found
+        critics = {role(name): each for name, each in self.discriminator_optimizers.items()}
+        return {"generator": self.generator_optimizer, **critics}
 
     def origins(self) -> dict[str, str]:
         generator = self.runtime.unwrap(self.generator)
         found = {"generator": getattr(generator, "origin", "random initialisation")}
-        return found | {name: f"losses: {net.origin}" for name, net in self.extractors.items()}
+        found |= {name: f"losses: {net.origin}" for name, net in self.extractors.items()}
+        return found | self.sources
 
     def train_step(self, parts: Sequence[Part]) -> dict[str, Tensor]:
         return train_step(self, parts)
 
-    def validate(self, pairs: FrozenPairs) -> dict[str, float]:
+    def validate(self, pairs: FrozenList) -> dict[str, float]:
         return validate(self, pairs)
 
     def headline(self, scores: dict[str, float]) -> str:
         return f"PSNR {scores['composed/psnr']:.2f} dB, SSIM {scores['composed/ssim']:.3f}"
 
-    def examples(self, pairs: FrozenPairs) -> list[dict[str, Tensor]]:
+    def examples(self, pairs: FrozenList) -> list[dict[str, Tensor]]:
         return examples(self, pairs)
+
+    def released_parts(self) -> dict[str, nn.Module]:
+        return {} if self.features is None else {"features": self.features}
+
+    def embed(self, occluded: Tensor) -> Tensor | None:
+        """(N, 3, H, W) -> (N, D), the features that the generator is given; None if it takes
+        none."""
+        if self.features is None:
+            return None
+        with torch.no_grad(), self.runtime.autocast():
+            return self.features.embed(occluded).float()
 
     def to_part(self, batch: Batch) -> Part:
         """uint8 of the loader to the contract's tensors on the device."""
         device, data = self.runtime.device, self.config.data
-        target = batch.image.to(device, non_blocking=True).float().div_(255)
+        layout = torch.channels_last if self.config.training.channels_last else None
+
+        def picture(pixels: Tensor) -> Tensor:
+            image = pixels.to(device, non_blocking=True).float().div_(255)
+            return image if layout is None else image.contiguous(memory_format=layout)
+
+        target = picture(batch.image)
         mask = batch.mask.to(device, non_blocking=True).float()
-        if self.config.training.channels_last:
-            target = target.contiguous(memory_format=torch.channels_last)
         if not self.checked:
             check_pair(target, mask)
             self.checked = True
-        return Part(target, mask, hide(target, mask, data.fill), batch.names)
+        given = batch.occluded
+        occluded = hide(target, mask, data.fill) if given is None else picture(given)
+        return Part(target, mask, occluded, batch.names, self.embed(occluded))
 
 
-def build_trainer(config: RunConfig, runtime: Runtime, train_images: int) -> Trainer:
-    """Networks, loss and optimizers of a configuration, on the runtime's device."""
+def role(discriminator: str) -> str:
+    """The name of a discriminator among a run's networks, optimizers and logged losses."""
+    return discriminator if discriminator == "discriminator" else f"discriminator.{discriminator}"
+
+
+def build_trainer(
+    config: RunConfig, runtime: Runtime, train_images: int, runs: Path | None = None
+) -> Trainer:
+    """Networks, loss and optimizers of a configuration, on the runtime's device.
+
+    `runs`: where the run that `init_from` names lies; None for a run that continues, whose weights
+    come from its checkpoint.
+    """
     training = config.training
     with runtime.main_first():  # one process downloads pretrained weights
         generator = models.create_inpainter(config.model.name, **config.model_options())
-        loss = losses.create_loss(config.losses)
+        loss = losses.create_loss(config.losses, epochs=training.epochs)
         extractors = {
             network: VGGFeatures(network, layers, training.features_weights).to(runtime.device)
             for network, layers in loss.layers().items()
         }
-    critic = None
-    if config.discriminator is not None:
-        critic = models.create_discriminator(
-            config.discriminator.name, **config.discriminator.options
-        )
+    features, sources = _open_features(config, generator)
+    if config.init_from is not None and runs is not None:
+        sources["init_from"] = start_from(generator, config.init_from, runs).words()
+    critics = {
+        name: models.create_discriminator(each.name, **each.options)
+        for name, each in config.discriminators.items()
+    }
     if training.channels_last:
-        for network in (generator, critic, *extractors.values()):
-            if network is not None:
-                network.to(memory_format=torch.channels_last)
+        for network in (generator, *critics.values(), *extractors.values()):
+            network.to(memory_format=torch.channels_last)
     generator = runtime.share_statistics(generator.to(runtime.device))
     ema = create_ema(generator, training.ema_decay)
     generator_optimizer = create_optimizer(training.generator, generator)
     generator, generator_optimizer = runtime.prepare(generator, generator_optimizer)
-    critic_optimizer = None
-    if critic is not None:
-        critic.to(runtime.device)
-        critic_optimizer = create_optimizer(training.discriminator, critic)
-        critic, critic_optimizer = runtime.prepare(critic, critic_optimizer)
+    critic_optimizers = {}
+    for name, critic in critics.items():
+        optimizer = create_optimizer(training.discriminator, critic.to(runtime.device))
+        critics[name], critic_optimizers[name] = runtime.prepare(critic, optimizer)
     images = training.epoch_images or train_images
     return Trainer(
         config=config,
@@ -129,48 +165,89 @@ def build_trainer(config: RunConfig, runtime: Runtime, train_images: int) -> Tra
         extractors=extractors,
         ema=ema,
         epoch_steps=max(1, images // training.batch_size),
-        discriminator=critic,
-        discriminator_optimizer=critic_optimizer,
+        discriminators=critics,
+        discriminator_optimizers=critic_optimizers,
+        features=features if features is None else features.to(runtime.device),
+        sources=sources,
     )
 
 
-def generator_step(trainer: Trainer, parts: Sequence[Part]) -> tuple[list[Tensor], dict]:
-    """One update of the generator; the discriminator is frozen and keeps its gradients.
+def _open_features(
+    config: RunConfig, generator: nn.Module
+) -> tuple[nn.Module | None, dict[str, str]]:
+    """The features' network and its origin. ValueError when generator and configuration disagree
+    on whether there are any."""
+    features, origin = open_features(config.features)
+    if getattr(generator, "uses_features", False) != (features is not None):
+        wanted = "takes" if features is None else "takes no"
+        raise ValueError(
+            f"features: the inpainter {config.model.name} with these options {wanted} features, "
+            f"but features is {'null' if features is None else config.features.name}"
+        )
+    if features is None:
+        return None, {}
+    if features.embedding != generator.embedding:
+        raise ValueError(
+            f"features: the embedding of {config.features.name} has {features.embedding} numbers, "
+            f"the inpainter takes {generator.embedding}; set model.embedding={features.embedding}"
+        )
+    return features, {"features": origin}
 
-    Returns the predictions of each part (detached) and the mean unweighted terms. With
-    `as_published` the discriminator is not frozen: it collects the gradients of the generator's
+
+def generator_step(trainer: Trainer, parts: Sequence[Part]) -> tuple[list[Tensor], dict]:
+    """One update of the generator; the discriminators are frozen and keep their gradients.
+
+    Returns what was judged of each part (detached) and the mean unweighted terms. With
+    `as_published` the discriminators are not frozen: they collect the gradients of the generator's
     adversarial term, as the public code's did.
     """
-    runtime, critic = trainer.runtime, trainer.discriminator
+    runtime, critics = trainer.runtime, trainer.discriminators
     published = trainer.config.as_published
     trainer.generator_optimizer.zero_grad(set_to_none=True)
-    if critic is not None and published:
-        trainer.discriminator_optimizer.zero_grad(set_to_none=True)
-    elif critic is not None:
-        critic = runtime.unwrap(critic)  # frozen: its gradient exchange must not wait for it
-        critic.requires_grad_(False)
+    if published:
+        for optimizer in trainer.discriminator_optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+    else:  # frozen: their gradient exchange must not wait for them
+        critics = {name: runtime.unwrap(critic) for name, critic in critics.items()}
+        for critic in critics.values():
+            critic.requires_grad_(False)
     predictions, sums = [], {}
     for index, part in enumerate(parts):
         with runtime.synchronised(trainer.generator, last=index == len(parts) - 1):
-            prediction = trainer.generator(part.occluded, part.mask)
+            prediction = judged(trainer, predict(trainer.generator, part), part)
             with runtime.autocast():
-                inputs = loss_inputs(trainer, critic, prediction, part)
+                inputs = loss_inputs(trainer, critics, prediction, part)
             total, terms = trainer.loss(inputs, trainer.epoch)  # in float32: Gram sums overflow
             trainer.check_finite(total, part.names, terms)
             runtime.backward(total / len(parts))
         predictions.append(prediction.detach())
         for name, value in (terms | {"total": total.detach()}).items():
             sums[name] = sums.get(name, 0) + value / len(parts)
-    if critic is not None and not published:
-        critic.requires_grad_(True)
+    if not published:
+        for critic in critics.values():
+            critic.requires_grad_(True)
     limit = trainer.config.training.clip_gradients
     runtime.clip(trainer.generator, trainer.generator_optimizer, limit)
     trainer.generator_optimizer.step()
     return predictions, sums
 
 
+def predict(generator: nn.Module, part: Part) -> Tensor:
+    """The generator's answer, with features where it takes some."""
+    if part.features is None:
+        return generator(part.occluded, part.mask)
+    return generator(part.occluded, part.mask, part.features)
+
+
+def judged(trainer: Trainer, prediction: Tensor, part: Part) -> Tensor:
+    """What terms and discriminators see: the prediction, or composed with the target."""
+    if trainer.config.loss_on == "prediction":
+        return prediction
+    return compose(prediction, part.target.to(prediction.dtype), part.mask)
+
+
 def loss_inputs(
-    trainer: Trainer, critic: nn.Module | None, prediction: Tensor, part: Part
+    trainer: Trainer, critics: Mapping[str, nn.Module], prediction: Tensor, part: Part
 ) -> LossInputs:
     """The terms' inputs; every extractor runs once a picture, on the target without gradients."""
     with torch.no_grad():
@@ -179,7 +256,7 @@ def loss_inputs(
         prediction=prediction,
         target=part.target,
         mask=part.mask,
-        fake_logits=critic(prediction) if critic is not None else None,
+        fake_logits={name: critic(prediction, part.mask) for name, critic in critics.items()},
         features={name: net(prediction) for name, net in trainer.extractors.items()},
         target_features=wanted,
     )
@@ -188,72 +265,87 @@ def loss_inputs(
 def discriminator_step(
     trainer: Trainer, parts: Sequence[Part], predictions: Sequence[Tensor]
 ) -> dict[str, Tensor]:
-    """One update of the discriminator on the generator step's predictions; clears its own
+    """One update of each discriminator on what the generator step judged; clears its own
     gradients.
 
     With `as_published` they are not cleared, so that the generator's adversarial gradient stays in.
     """
-    runtime, critic = trainer.runtime, trainer.discriminator
+    kinds = trainer.loss.adversarial_kinds(trainer.discriminators)
+    return {
+        role(name): _update_discriminator(trainer, name, kinds[name], parts, predictions)
+        for name in trainer.discriminators
+    }
+
+
+def _update_discriminator(
+    trainer: Trainer, name: str, kind: str, parts: Sequence[Part], predictions: Sequence[Tensor]
+) -> Tensor:
+    runtime, critic = trainer.runtime, trainer.discriminators[name]
+    optimizer = trainer.discriminator_optimizers[name]
     if not trainer.config.as_published:
-        trainer.discriminator_optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
     mean = 0.0
     for index, (part, prediction) in enumerate(zip(parts, predictions, strict=True)):
         with runtime.synchronised(critic, last=index == len(parts) - 1):
             # one pass over real and fake; the discriminators have no batch statistics
-            logits = critic(torch.cat([part.target, prediction.to(part.target.dtype)]))
-            real, fake = logits.chunk(2)
-            total = discriminator_loss(trainer.loss.adversarial_kind, real, fake)
-            trainer.check_finite(total, part.names, {"discriminator": total})
+            pictures = torch.cat([part.target, prediction.to(part.target.dtype)])
+            real, fake = critic(pictures, part.mask.repeat(2, 1, 1, 1)).chunk(2)
+            total = discriminator_loss(kind, real, fake)
+            trainer.check_finite(total, part.names, {role(name): total})
             runtime.backward(total / len(parts))
         mean = mean + total.detach() / len(parts)
-    limit = trainer.config.training.clip_gradients
-    runtime.clip(critic, trainer.discriminator_optimizer, limit)
-    trainer.discriminator_optimizer.step()
-    return {"discriminator": mean}
+    runtime.clip(critic, optimizer, trainer.config.training.clip_gradients)
+    optimizer.step()
+    return mean
 
 
 def train_step(trainer: Trainer, parts: Sequence[Part]) -> dict[str, Tensor]:
     """One optimiser step of each network, then the EMA. Returns the unweighted terms."""
     training = trainer.config.training
-    trainer.set_rates({"generator": training.generator, "discriminator": training.discriminator})
+    critics = {role(name): training.discriminator for name in trainer.discriminators}
+    trainer.set_rates({"generator": training.generator, **critics})
     predictions, terms = generator_step(trainer, parts)
-    if trainer.discriminator is not None:
-        terms |= discriminator_step(trainer, parts, predictions)
+    terms |= discriminator_step(trainer, parts, predictions)
     trainer.ema.update_parameters(trainer.runtime.unwrap(trainer.generator))
     trainer.step += 1
     return terms
 
 
-def validate(trainer: Trainer, pairs: FrozenPairs) -> dict[str, float]:
-    """Mean metrics of the EMA weights on frozen pairs, whole image and hole, raw and composed."""
+@torch.no_grad()
+def validate(trainer: Trainer, pairs: FrozenList) -> dict[str, float]:
+    """Mean metrics of the EMA weights on frozen pairs, whole image and hole, raw and composed, and
+    the loss's own terms, unweighted, as `loss/<term>`, with their weighted sum `loss/total`."""
     deoccluder = released(trainer)
-    metrics = ImageMetrics()
+    device = trainer.runtime.device
+    critics = {n: trainer.runtime.unwrap(c) for n, c in trainer.discriminators.items()}
+    metrics, sums = ImageMetrics(), {}
     for first in range(0, len(pairs), VALIDATION_BATCH):
         indices = range(first, min(first + VALIDATION_BATCH, len(pairs)))
         target, mask, occluded = load_pairs(pairs, indices, trainer.config.data.fill)
-        prediction = deoccluder.restore_batch(occluded, mask).cpu()
-        metrics.update(prediction, target, mask, list(indices))
-    return metrics.compute()
+        prediction = deoccluder.restore_batch(occluded, mask)
+        metrics.update(prediction.cpu(), target, mask, list(indices))
+        part = Part(target.to(device), mask.to(device), occluded.to(device), [])
+        with trainer.runtime.autocast():
+            inputs = loss_inputs(trainer, critics, judged(trainer, prediction, part), part)
+        total, terms = trainer.loss(inputs, trainer.epoch)
+        for name, value in (terms | {"total": total}).items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(indices) / len(pairs)
+    return metrics.compute() | {f"loss/{name}": value for name, value in sums.items()}
 
 
 def released(trainer: Trainer) -> Deoccluder:
     """The forward path of the weights that would be released now: the EMA's."""
     data = trainer.config.data
-    return Deoccluder(trainer.ema.module, data.size, device=trainer.runtime.device, fill=data.fill)
+    return Deoccluder(
+        trainer.ema.module,
+        data.size,
+        device=trainer.runtime.device,
+        fill=data.fill,
+        features=trainer.features,
+    )
 
 
-def load_pairs(
-    pairs: FrozenPairs, indices: Sequence[int], fill: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Target, mask and occluded image of some pairs, in the contract's form."""
-    loaded = [pairs.load(i) for i in indices]
-    target = torch.stack([to_tensor(image) for image, _ in loaded])
-    mask = torch.stack([to_tensor(mask) for _, mask in loaded])
-    check_pair(target, mask)
-    return target, mask, hide(target, mask, fill)
-
-
-def examples(trainer: Trainer, pairs: FrozenPairs, count: int = 6) -> list[dict[str, Tensor]]:
+def examples(trainer: Trainer, pairs: FrozenList, count: int = 6) -> list[dict[str, Tensor]]:
     """Input, mask, prediction, restored, target, each (C, H, W), of other images in each bin."""
     share = max(1, len(pairs) // count)
     indices = [len(pairs) * i // count + i % share for i in range(count)]

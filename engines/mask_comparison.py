@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from data.occluded_pairs import FrozenOccluded
 from data.transforms import ImageReadError, load_square
 from data.whole_files import sha256
 from engines import comparison
-from engines.comparison import INPAINTING, SEGMENTATION, WEIGHTS, Suite, Trained
+from engines.comparison import INPAINTING, SEGMENTATION, WEIGHTS, Trained
 from engines.datasets import data_root, open_segmentation_sources
 from engines.end_to_end_report import DILATIONS, end_to_end_report
 from engines.evaluation import Row, model_row
@@ -19,6 +19,7 @@ from engines.inference import resolve_device
 from engines.mask_rows import constant_rows, segmenter_row
 from engines.report import Report, default_folder
 from engines.segmentation_report import segmentation_report
+from engines.suite_files import Suite, load_suite
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,9 @@ def compare_segmenters(options: MaskOptions) -> list[Report]:
     Raises ValueError or FileNotFoundError that says what is missing and which command makes it.
     """
     suite = _suite(options)
+    if suite is not None and suite.tables:
+        chosen = [_table_options(options, suite, table) for table in suite.tables]
+        return [each for part in chosen for each in compare_segmenters(part)]
     named = _named(options, suite)
     hint = "`python evaluate.py` measures inpainters"
     members = comparison.check_task(named, SEGMENTATION, hint) or _latest(options, SEGMENTATION)
@@ -137,7 +141,20 @@ def compare_end_to_end(options: MaskOptions) -> list[Report]:
 
 
 def _suite(options: MaskOptions) -> Suite | None:
-    return comparison.load_suite(options.suite) if options.suite is not None else None
+    return load_suite(options.suite) if options.suite is not None else None
+
+
+def _table_options(options: MaskOptions, suite: Suite, table: Suite) -> MaskOptions:
+    """The options of one table of a suite of several; the values of each image stay shared."""
+    folder = options.output or options.runs_folder / "evaluation" / suite.name
+    return replace(
+        options,
+        suite=None,
+        runs=list(table.runs),
+        reference=options.reference or table.reference,
+        output=folder / table.name,
+        share_values=True,
+    )
 
 
 def _reference(suite: Suite | None, inpainters: list[Trained]) -> str | None:

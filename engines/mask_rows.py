@@ -22,9 +22,9 @@ from data.occluders import NONE
 from data.whole_files import sha256
 from engines import cost
 from engines.evaluation import Row
+from engines.pair_tensors import load_occluded
 from engines.row_files import RowResult, RowWriter, find_row, row_file
 from engines.runtime import device_name
-from engines.segmentation import load_occluded
 from metrics.segmentation import COLUMNS, COUNTS, SegmentationMetrics, confusion
 
 logger = logging.getLogger(__name__)

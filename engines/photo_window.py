@@ -54,11 +54,13 @@ def shrink(
 
 
 def shrink_to_square(
-    image: np.ndarray, mask: np.ndarray, size: int
+    image: np.ndarray, mask: np.ndarray | None, size: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
     """As `shrink`, to a square of `size` without a change of proportions, mirrored where the
-    picture is shorter; and the slices of the square that hold the picture itself."""
-    height, width = mask.shape
+    picture is shorter; and the slices of the square that hold the picture itself. Without a mask
+    nothing is hole."""
+    height, width = image.shape[:2]
+    mask = np.zeros((height, width), np.uint8) if mask is None else mask
     scale = size / max(height, width)
     shape = (max(1, round(height * scale)), max(1, round(width * scale)))
     small, hole = shrink(image, mask, shape)

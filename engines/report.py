@@ -15,7 +15,7 @@ from engines.evaluation import Row, evaluate_rows
 from engines.lpips import LpipsChoice
 from engines.picture_grid import picture_grid
 from engines.row_files import RowResult
-from engines.table_writers import to_markdown, write_tables
+from engines.table_writers import save_tables, to_markdown
 
 RANKS = ("worst", "median", "best")
 
@@ -45,6 +45,7 @@ def report(
     lpips: LpipsChoice | None = None,
     as_published: bool = False,
     title: str = "Evaluation",
+    remarks: Sequence[str] = (),
     values_folder: Path | None = None,
 ) -> Report:
     """Measure `rows` on `pairs` and write everything that compares them into `folder`.
@@ -52,7 +53,8 @@ def report(
     Files: `rows/*.csv` (a line an image), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
     `figures/metrics.png` and `figures/examples.png` (worst, median and best image of each bin by
     the reference row's PSNR). `values_folder` holds `rows/` instead of `folder`, so that several
-    reports share the values. Other arguments as in `engines.evaluation.evaluate_rows`.
+    reports share the values. `remarks` stand below the caption. Other arguments as in
+    `engines.evaluation.evaluate_rows`.
     """
     values_folder = values_folder or folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,9 @@ def report(
     )  # fmt: skip
     reference = tables.choose_reference(results, reference)
     summary = tables.summarise(results, reference)
-    files = write_tables(results, summary, reference, folder, title)
+    lines = [*tables.caption(results, reference), *remarks]
+    built = tables.build_tables(results, summary, reference)
+    files = save_tables(built, lines, summary, folder, title)
     files["pairs.json"] = folder / "pairs.json"
     pairs.save(files["pairs.json"])
     kinds = {result.name: result.info["kind"] for result in results}
@@ -73,8 +77,6 @@ def report(
     for figure in (curves, grid):
         figures.show(figure)
     files["values of each image"] = values_folder / "rows"
-    lines = tables.caption(results, reference)
-    built = tables.build_tables(results, summary, reference)
     texts = [to_markdown(chosen, title, lines) for chosen in (built, built[:2])]
     return Report(*texts, files)
 

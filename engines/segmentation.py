@@ -12,8 +12,8 @@ import models
 from data.contract import check_pair
 from data.loaders import Batch
 from data.occluded_pairs import FrozenOccluded
-from data.transforms import to_tensor
 from engines.config import SegmentationConfig
+from engines.pair_tensors import load_occluded
 from engines.runtime import Runtime
 from engines.trainer import BaseTrainer, create_ema, create_optimizer
 from losses import SegmentationInputs
@@ -123,19 +123,6 @@ class SegmentationTrainer(BaseTrainer):
         overlay = torch.where(found > 0.5, (occluded + tint) / 2, occluded)
         columns = {"input": occluded, "mask": mask, "predicted": found, "overlay": overlay}
         return [{name: column[i] for name, column in columns.items()} for i in range(count)]
-
-
-def load_occluded(
-    pairs: FrozenOccluded, indices: Sequence[int]
-) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Target (None where one is missing), occluded image and mask of some pairs, in the contract's
-    form."""
-    targets, images, masks = zip(*(pairs.load(i) for i in indices), strict=True)
-    occluded, mask = (torch.stack([to_tensor(one) for one in part]) for part in (images, masks))
-    check_pair(occluded, mask)
-    if any(target is None for target in targets):
-        return None, occluded, mask
-    return torch.stack([to_tensor(target) for target in targets]), occluded, mask
 
 
 def build_segmentation_trainer(

@@ -46,6 +46,22 @@ class Discriminator(_Named):
         return self
 
 
+class Features(_Named):
+    """The identity network whose embedding of the occluded image an inpainter is given.
+
+    weights: auto (the newest finished identity run, random when there is none, which is said),
+    random, or a run's name, its folder or its weights file.
+    """
+
+    name: str = "efficientnet_b0"
+    weights: str = "auto"
+
+    @model_validator(mode="after")
+    def _known(self) -> Features:
+        models.check_options(models.IDENTITY_NETWORKS, "identity network", self.name, self.options)
+        return self
+
+
 class Segmenter(_Named):
     @model_validator(mode="after")
     def _known(self) -> Segmenter:
@@ -83,24 +99,29 @@ class FaceData(_Part):
     builtin_images: Positive = 4000
 
 
+def _preset_name(value: str) -> str:
+    if value in PRESETS:
+        return value
+    raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}")
+
+
 class Data(FaceData):
-    """Faces and the masks that hide parts of them.
+    """Faces and what hides parts of them.
 
     masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
-    procedural ones.
+    procedural ones. hidden_by: masks gives holes of the grey level `fill`; occluders covers the
+    faces with `occluders` drawn by `preset` (both as in SegmentationData), in training and
+    validation. Test pairs have holes either way, so that all runs share them.
     """
 
     masks: str = "auto"
     invert_mask: bool = False
     fill: Annotated[float, Field(ge=0, le=1)] = 1.0
+    hidden_by: Literal["masks", "occluders"] = "masks"
+    occluders: str = "auto"
+    preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
     validation_pairs: Positive = 240
     test_per_bin: Positive = 500
-
-
-def _preset_name(value: str) -> str:
-    if value in PRESETS:
-        return value
-    raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}")
 
 
 class SegmentationData(FaceData):
@@ -209,22 +230,44 @@ class AnyRun(_Part):
 
 
 class RunConfig(AnyRun):
-    """An inpainting run, resolved."""
+    """An inpainting run, resolved.
+
+    loss_on: what loss terms and discriminators see: the whole prediction, or the picture composed
+    of the prediction in the hole and the target around it. init_from: a run's name, its folder or
+    a weights file whose generator is the start, tensor by tensor of equal name.
+    """
 
     task: Literal["inpainting"] = "inpainting"
     as_published: bool = False
     model: Model
-    discriminator: Discriminator | None = None
+    discriminators: dict[str, Discriminator] = {}
+    features: Features | None = None
+    loss_on: Literal["prediction", "composed"] = "prediction"
+    init_from: str | None = None
     data: Data = Data()
     training: Training = Training()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_discriminator(cls, content: Any) -> Any:
+        """`discriminator: {...}`, as a run with a single one may say, is the one of that name."""
+        if isinstance(content, dict) and "discriminator" in content:
+            content = dict(content)
+            single = content.pop("discriminator")
+            if single is not None:
+                others = content.get("discriminators") or {}
+                content["discriminators"] = {"discriminator": single, **others}
+        return content
+
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
-        adversarial = losses.create_loss(self.losses).adversarial_kind
-        if adversarial and self.discriminator is None:
-            raise ValueError("losses: an adversarial term needs a discriminator, it is null")
-        if self.discriminator and not adversarial:
-            raise ValueError("discriminator: without an adversarial loss term it would do nothing")
+        heard = losses.create_loss(self.losses).adversarial_kinds(self.discriminators)
+        for name in self.discriminators:
+            if name not in heard:
+                raise ValueError(
+                    f"discriminators: no adversarial loss term listens to {name!r}, it would do "
+                    f"nothing; `discriminators: {{{name}: null}}` leaves it out"
+                )
         return self
 
     def model_options(self) -> dict[str, Any]:
@@ -245,6 +288,3 @@ class SegmentationConfig(AnyRun):
 
     def model_options(self) -> dict[str, Any]:
         return self.model.options
-
-
-TASKS: dict[str, type[AnyRun]] = {"inpainting": RunConfig, "segmentation": SegmentationConfig}

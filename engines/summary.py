@@ -36,6 +36,8 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
         f"figures   {folder.figures}, {pictures}",
         f"weights   {folder.best}",
     ]
+    if (losses := folder.path / "losses.md").is_file():
+        lines.insert(-1, f"losses    {losses}")
     if outcome.reason in ("max_minutes", "interrupted"):
         lines.append(f"continue  python {SCRIPTS[task]} {folder.config().name} --resume")
     lines.append(f"compare   python evaluate.py{' segmentation' if task == SEGMENTATION else ''}")

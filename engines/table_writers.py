@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from data.whole_files import write_text
-from engines.row_files import RowResult
-from engines.tables import Table, build_tables, caption
+from engines.tables import Table
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -29,22 +28,11 @@ LATEX = {
 }
 
 
-def write_tables(
-    results: Sequence[RowResult],
-    summary: pd.DataFrame,
-    reference: str,
-    folder: Path,
-    title: str = "Evaluation",
-) -> dict[str, Path]:
-    """`table.md`, `table.tex` and `summary.csv` in `folder`; each whole or not at all."""
-    tables, lines = build_tables(results, summary, reference), caption(results, reference)
-    return save_tables(tables, lines, summary, folder, title)
-
-
 def save_tables(
     tables: Sequence[Table], lines: Sequence[str], summary: pd.DataFrame, folder: Path, title: str
 ) -> dict[str, Path]:
-    """Tables and the summary they come from, as `write_tables`; `lines` stand above them."""
+    """`table.md`, `table.tex` and `summary.csv` in `folder`, each whole or not at all; `lines`
+    stand above the tables."""
     paths = {name: folder / name for name in ("table.md", "table.tex", "summary.csv")}
     write_text(paths["table.md"], to_markdown(tables, title, lines))
     write_text(paths["table.tex"], to_latex(tables, lines))

@@ -92,6 +92,10 @@ class BaseTrainer(abc.ABC):
     def examples(self, pairs: Any) -> list[dict[str, Tensor]]:
         """Named pictures (C, H, W) of some pairs, a row a pair."""
 
+    def released_parts(self) -> dict[str, nn.Module]:
+        """What the weights file holds beside the main network, by the prefix of its tensors."""
+        return {}
+
     def networks(self) -> dict[str, nn.Module]:
         """The networks of a checkpoint, unwrapped, by name."""
         return {**self.trained(), "ema": self.ema}

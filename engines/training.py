@@ -12,19 +12,28 @@ from accelerate.utils import broadcast_object_list
 import models
 from data.frozen import FrozenList
 from engines import figures
-from engines.config import AnyRun, RunConfig, SegmentationConfig
-from engines.datasets import AnySources, open_any_sources, recorded_data
+from engines.config import AnyRun, RunConfig
+from engines.datasets import recorded_data
+from engines.feature_network import settle_features
 from engines.fit import Fit
-from engines.inpainting import build_trainer
+from engines.identity import build_identity_trainer
+from engines.inpainting import build_trainer, role
+from engines.loss_tables import record_losses
 from engines.run_folder import RunFolder, dump_config
 from engines.runtime import Runtime, available_cores, device_name, start_runtime, versions
 from engines.segmentation import build_segmentation_trainer
+from engines.sources import AnySources, open_any_sources
 from engines.trainer import BaseTrainer
 from models.blocks import count_parameters
 
 logger = logging.getLogger(__name__)
 
 VALIDATION = "validation_pairs.json"
+NETWORKS = {  # what a task's main network is made by, and called
+    "inpainting": (models.create_inpainter, "generator"),
+    "segmentation": (models.create_segmenter, "segmenter"),
+    "identity": (models.create_identity_network, "identity network"),
+}
 
 
 @dataclass(frozen=True)
@@ -78,31 +87,37 @@ def dry_run(config: AnyRun, root: Path | None) -> str:
     options = config.model_options()
     if models.takes_option(config.task, config.model.name, "pretrained"):
         options["pretrained"] = False  # counting needs no download
-    create, what = models.create_inpainter, "generator"
-    if isinstance(config, SegmentationConfig):
-        create, what = models.create_segmenter, "segmenter"
+    create, what = NETWORKS[config.task]
     network = create(config.model.name, **options)
     lines = [dump_config(config)]
     lines.append(f"{what}: {count_parameters(network) / 1e6:.2f} M parameters")
-    if isinstance(config, RunConfig) and config.discriminator is not None:
-        critic = models.create_discriminator(
-            config.discriminator.name, **config.discriminator.options
-        )
-        lines.append(f"discriminator: {count_parameters(critic) / 1e6:.3f} M parameters")
+    for name, each in getattr(config, "discriminators", {}).items():
+        critic = models.create_discriminator(each.name, **each.options)
+        lines.append(f"{role(name)}: {count_parameters(critic) / 1e6:.3f} M parameters")
     lines += [f"data: {key}: {value}" for key, value in sources.describe().items()]
     return "\n".join(lines)
 
 
 def _with_template(config: AnyRun, sources: AnySources) -> AnyRun:
-    """The configuration with its template told, as the weights file must state it."""
-    data = config.data.model_copy(update={"template": sources.data.template})
-    return config.model_copy(update={"data": data})
+    """The configuration with its template told, and its people, as the weights file must state
+    them."""
+    told = {
+        name: getattr(sources.data, name)
+        for name in ("template", "identities")
+        if hasattr(config.data, name)
+    }
+    return config.model_copy(update={"data": config.data.model_copy(update=told)})
 
 
-def create_trainer(config: AnyRun, runtime: Runtime, train_images: int) -> BaseTrainer:
-    """The trainer of a run's task."""
-    build = build_segmentation_trainer if config.task == "segmentation" else build_trainer
-    return build(config, runtime, train_images)
+def create_trainer(
+    config: AnyRun, runtime: Runtime, train_images: int, runs: Path | None = None
+) -> BaseTrainer:
+    """The trainer of a run's task. `runs` as for `build_trainer`."""
+    if config.task == "segmentation":
+        return build_segmentation_trainer(config, runtime, train_images)
+    if config.task == "identity":
+        return build_identity_trainer(config, runtime, train_images)
+    return build_trainer(config, runtime, train_images, runs)
 
 
 def train(
@@ -151,9 +166,12 @@ def _train(
     """Build everything, then claim the run folder (a new one when `folder` is None) and fit."""
     with runtime.main_first():
         pairs = sources.training_pairs(config.training.seed, output / ".cache", runtime.processes)
-    trainer = create_trainer(config, runtime, pairs.images)
-    validation = sources.frozen("val")
     continued = folder is not None
+    if isinstance(config, RunConfig) and not continued:
+        features = settle_features(config.features, output)
+        config = config.model_copy(update={"features": features})
+    trainer = create_trainer(config, runtime, pairs.images, None if continued else output)
+    validation = sources.frozen("val")
     if folder is None:  # only now: a start that fails leaves no empty run behind
         folder = _shared_new_folder(runtime, output, config)
     if runtime.is_main:
@@ -205,7 +223,7 @@ def _record_start(
 
 
 def _record_end(trainer: BaseTrainer, fit: Fit, folder: RunFolder, reason: str) -> None:
-    """finished.json and the loss curves."""
+    """finished.json, and the losses as curves and tables."""
     progress, runtime = fit.progress, trainer.runtime
     folder.finish(
         {
@@ -224,7 +242,7 @@ def _record_end(trainer: BaseTrainer, fit: Fit, folder: RunFolder, reason: str) 
         }
     )
     if folder.read_metrics():
-        figures.save(figures.loss_curves(folder.metrics), folder.figures / "losses.png")
+        record_losses(folder.path, trainer.config.name)
 
 
 def _say_start(trainer: BaseTrainer, images: int, sources: AnySources, folder: RunFolder) -> None:

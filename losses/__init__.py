@@ -1,22 +1,27 @@
 """A weighted sum of named terms. A new term is a class here and a line in a table."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from losses.adversarial import Adversarial, discriminator_loss
+from losses.edges import Edge
+from losses.identity import CrossEntropy, IdentityInputs
 from losses.inputs import LossInputs
 from losses.perceptual import Perceptual, Style
 from losses.pixel import L1, L2, HoleL1, TotalVariation
 from losses.schedule import Schedule
 from losses.segmentation import BinaryCrossEntropy, Dice, Focal, LovaszHinge, SegmentationInputs
+from losses.structural import SSIMLoss
 
 __all__ = [
+    "IDENTITY_TERMS",
     "SEGMENTATION_TERMS",
     "TERMS",
+    "IdentityInputs",
     "LossInputs",
     "Schedule",
     "SegmentationInputs",
@@ -32,6 +37,8 @@ TERMS: dict[str, Callable[..., nn.Module]] = {
     "perceptual": Perceptual,
     "style": Style,
     "tv": TotalVariation,
+    "ssim": SSIMLoss,
+    "edge": Edge,
     "adversarial": Adversarial,
 }
 SEGMENTATION_TERMS: dict[str, Callable[..., nn.Module]] = {
@@ -40,6 +47,7 @@ SEGMENTATION_TERMS: dict[str, Callable[..., nn.Module]] = {
     "lovasz": LovaszHinge,
     "focal": Focal,
 }
+IDENTITY_TERMS: dict[str, Callable[..., nn.Module]] = {"cross_entropy": CrossEntropy}
 
 
 class WeightedSum(nn.Module):
@@ -47,15 +55,20 @@ class WeightedSum(nn.Module):
 
     Args:
         terms: name -> (weight or Schedule, term).
+        epochs: of the whole run, for schedules in shares of it.
     """
 
-    def __init__(self, terms: Mapping[str, tuple[float | Schedule, nn.Module]]) -> None:
+    def __init__(
+        self, terms: Mapping[str, tuple[float | Schedule, nn.Module]], epochs: float = 1.0
+    ) -> None:
         super().__init__()
         if not terms:
             raise ValueError("a loss needs at least one term")
         self.terms = nn.ModuleDict({name: term for name, (_, term) in terms.items()})
         self.schedules = {
-            name: weight if isinstance(weight, Schedule) else Schedule(weight, weight)
+            name: (weight if isinstance(weight, Schedule) else Schedule(weight, weight)).over(
+                epochs
+            )
             for name, (weight, _) in terms.items()
         }
 
@@ -72,32 +85,54 @@ class WeightedSum(nn.Module):
                 known += [layer for layer in term.layers if layer not in known]
         return needed
 
-    @property
-    def adversarial_kind(self) -> str | None:
-        """Kind of the adversarial term, None when there is none."""
-        kinds = [term.kind for term in self.terms.values() if isinstance(term, Adversarial)]
-        return kinds[0] if kinds else None
+    def adversarial_kinds(self, discriminators: Iterable[str]) -> dict[str, str]:
+        """The kind of the adversarial term that listens to each of these discriminators.
+
+        ValueError when a term names none of them, or when two of different kinds name the same.
+        """
+        kinds: dict[str, str] = {}
+        for name, term in self.terms.items():
+            if not isinstance(term, Adversarial):
+                continue
+            try:
+                heard = term.choose(discriminators)
+            except ValueError as error:
+                raise ValueError(f"losses.{name}: {error}") from error
+            if kinds.setdefault(heard, term.kind) != term.kind:
+                raise ValueError(
+                    f"losses.{name}: is of kind {term.kind}, another term of kind {kinds[heard]} "
+                    f"listens to {heard!r} too"
+                )
+        return kinds
 
     def forward(
-        self, inputs: LossInputs | SegmentationInputs, epoch: float = 0.0
+        self, inputs: LossInputs | SegmentationInputs | IdentityInputs, epoch: float = 0.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total (a scalar with gradient) and the unweighted terms (detached)."""
+        """The total (a scalar with gradient) and the unweighted terms (detached).
+
+        A term whose weight is 0 now is measured all the same, so that its curve has no gap.
+        """
         weights = self.weights(epoch)
-        values = {name: term(inputs) for name, term in self.terms.items() if weights[name]}
-        if not values:
+        if not any(weights.values()):
             raise ValueError(f"every loss weight is 0 at epoch {epoch:g}: {weights}")
-        total = torch.stack([weights[name] * value for name, value in values.items()]).sum()
-        return total, {name: value.detach() for name, value in values.items()}
+        values = {}
+        for name, term in self.terms.items():
+            with torch.set_grad_enabled(torch.is_grad_enabled() and weights[name] > 0):
+                values[name] = term(inputs)
+        total = torch.stack([weights[name] * values[name] for name in values if weights[name]])
+        return total.sum(), {name: value.detach() for name, value in values.items()}
 
 
 def create_loss(
-    terms: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, Callable[..., nn.Module]] = TERMS
+    terms: Mapping[str, Mapping[str, Any]],
+    kinds: Mapping[str, Callable[..., nn.Module]] = TERMS,
+    epochs: float = 1.0,
 ) -> WeightedSum:
     """Build a loss from {name: {"weight": number or schedule, **options}}.
 
     `term: <name>` inside the options lets a term appear twice under different names. `kinds` are
-    the terms to choose from: TERMS for inpainting, SEGMENTATION_TERMS for segmentation. ValueError
-    lists valid terms and options.
+    the terms to choose from: TERMS for inpainting, SEGMENTATION_TERMS or IDENTITY_TERMS. `epochs`:
+    of the whole run, for schedules in shares of it. ValueError lists valid terms and options.
     """
     built = {}
     for name, options in terms.items():
@@ -116,7 +151,7 @@ def create_loss(
                 f"valid are {', '.join(['weight', 'term', *valid])}"
             )
         built[name] = (_as_schedule(name, weight), kinds[kind](**options))
-    return WeightedSum(built)
+    return WeightedSum(built, epochs)
 
 
 def _as_schedule(name: str, weight: Any) -> float | Schedule:

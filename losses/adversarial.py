@@ -1,5 +1,7 @@
 """Adversarial terms: for the generator as a loss term, for the discriminator as a function."""
 
+from collections.abc import Iterable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,18 +18,31 @@ def _check(kind: str) -> str:
 
 class Adversarial(nn.Module):
     """The generator's share. bce: -log D(fake) (Goodfellow et al. 2014, non-saturating); hinge:
-    -D(fake)
-    (Lim and Ye 2017); lsgan: (D(fake) - 1)^2 (Mao et al. 2017)."""
+    -D(fake) (Lim and Ye 2017); lsgan: (D(fake) - 1)^2 (Mao et al. 2017).
 
-    def __init__(self, kind: str = "bce") -> None:
+    Args:
+        kind: bce, hinge or lsgan; the discriminator's own loss is of the same kind.
+        discriminator: which one it listens to; None where there is only one.
+    """
+
+    def __init__(self, kind: str = "bce", discriminator: str | None = None) -> None:
         super().__init__()
-        self.kind = _check(kind)
+        self.kind, self.discriminator = _check(kind), discriminator
+
+    def choose(self, names: Iterable[str]) -> str:
+        """The discriminator it listens to. ValueError lists `names` when it is not clear which."""
+        names = list(names)
+        if self.discriminator is None and len(names) == 1:
+            return names[0]
+        if self.discriminator in names:
+            return self.discriminator
+        valid = ", ".join(names) or "none: the run has no discriminator"
+        if self.discriminator is None:
+            raise ValueError(f"an adversarial term must name its discriminator; valid are {valid}")
+        raise ValueError(f"discriminator {self.discriminator!r} is not one of: {valid}")
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        logits = inputs.fake_logits
-        if logits is None:
-            raise ValueError("the adversarial term needs a discriminator; the run has none")
-        logits = logits.float()
+        logits = inputs.fake_logits[self.choose(inputs.fake_logits)].float()
         if self.kind == "bce":
             return F.softplus(-logits).mean()
         if self.kind == "hinge":

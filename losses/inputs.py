@@ -10,7 +10,8 @@ class LossInputs:
     """One batch. Images (N, 3, H, W) in [0, 1], mask (N, 1, H, W) with 1 = hole.
 
     Attributes:
-        fake_logits: the discriminator's logits of the prediction, if there is a discriminator.
+        prediction: what is judged: the prediction itself, or composed with the target.
+        fake_logits: each discriminator's logits of the prediction, by its name.
         features: {network: {layer: (N, C, h, w)}} of the prediction.
         target_features: the same of the target, without gradient.
     """
@@ -18,6 +19,6 @@ class LossInputs:
     prediction: Tensor
     target: Tensor
     mask: Tensor
-    fake_logits: Tensor | None = None
+    fake_logits: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     target_features: dict[str, dict[str, Tensor]] = field(default_factory=dict)

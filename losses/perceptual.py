@@ -28,10 +28,18 @@ class _FeatureTerm(nn.Module):
 
 
 class Perceptual(_FeatureTerm):
-    """Sum over layers of the features' mean absolute difference (Johnson et al. 2016, with L1)."""
+    """Sum over layers of the features' mean absolute (distance l1, the default) or squared (l2)
+    difference (Johnson et al. 2016)."""
+
+    def __init__(self, layers: Sequence[str], network: str = "vgg19", distance: str = "l1") -> None:
+        super().__init__(layers, network)
+        if distance not in ("l1", "l2"):
+            raise ValueError(f"distance: {distance!r} is not one of l1, l2")
+        self.distance = distance
 
     def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return (prediction - target).abs().mean()
+        difference = prediction - target
+        return difference.abs().mean() if self.distance == "l1" else difference.square().mean()
 
 
 class Style(_FeatureTerm):

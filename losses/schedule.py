@@ -1,9 +1,10 @@
 """Weights that change over a run."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SHAPES = ("linear", "cosine", "step")
+UNITS = ("epochs", "share")
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,8 @@ class Schedule:
 
     It stays at `start` until epoch `begin`, reaches `end` `warmup` epochs later and stays there.
     Epochs are counted from 0 and may be fractions. Shapes: linear, cosine (half a period), step
-    (jumps at begin + warmup).
+    (jumps at begin + warmup). With `unit` share, begin and warmup are shares of the whole run, so
+    that a short run goes through the same schedule; `over` makes epochs of them.
     """
 
     start: float
@@ -20,15 +22,34 @@ class Schedule:
     begin: float = 0.0
     warmup: float = 0.0
     shape: str = "linear"
+    unit: str = "epochs"
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             raise ValueError(f"schedule shape {self.shape!r} is not one of {', '.join(SHAPES)}")
+        if self.unit not in UNITS:
+            raise ValueError(f"schedule unit {self.unit!r} is not one of {', '.join(UNITS)}")
+        if self.unit == "share" and self.begin + self.warmup > 1:
+            raise ValueError(f"schedule {self}: begin + warmup is beyond the end of the run, 1")
         if min(self.start, self.end, self.begin, self.warmup) < 0:
             raise ValueError(f"schedule {self}: start, end, begin and warmup must be >= 0")
 
+    def over(self, epochs: float) -> "Schedule":
+        """The same schedule in epochs, for a run of this many."""
+        if self.unit == "epochs":
+            return self
+        begin, warmup = self.begin * epochs, self.warmup * epochs
+        return replace(self, begin=begin, warmup=warmup, unit="epochs")
+
+    @property
+    def constant(self) -> bool:
+        """Whether the weight never changes."""
+        return self.start == self.end
+
     def __call__(self, epoch: float) -> float:
-        """The weight at this (fractional) epoch."""
+        """The weight at this (fractional) epoch. ValueError for shares of a run: see `over`."""
+        if self.unit == "share" and not self.constant:
+            raise ValueError(f"schedule {self}: is in shares of a run; call over(epochs) first")
         progress = (epoch - self.begin) / self.warmup if self.warmup else float(epoch >= self.begin)
         progress = min(max(progress, 0.0), 1.0)
         if self.shape == "cosine":

@@ -6,16 +6,34 @@ from typing import Any
 
 from torch import nn
 
-from models.discriminators import SeparablePatchDiscriminator
+from models.attention_gan import AttentionGAN
+from models.discriminators import (
+    GlobalDiscriminator,
+    PatchDiscriminator,
+    SeparablePatchDiscriminator,
+)
+from models.facial_deocclusion import FacialDeocclusion
+from models.identity import IdentityNet
 from models.ifacenet import IFACENET
+from models.occlufix import Occlufix
 from models.soclnet import SOCLNET
 from models.unet import UNet
+from models.vgg19_generator import VGG19Generator
 
-INPAINTERS: dict[str, Callable[..., nn.Module]] = {"ifacenet": IFACENET}
+INPAINTERS: dict[str, Callable[..., nn.Module]] = {
+    "ifacenet": IFACENET,
+    "attention_gan": AttentionGAN,
+    "occlufix": Occlufix,
+    "vgg19_generator": VGG19Generator,
+    "facial_deocclusion": FacialDeocclusion,
+}
 SEGMENTERS: dict[str, Callable[..., nn.Module]] = {"soclnet": SOCLNET, "unet": UNet}
 DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
-    "separable_patch": SeparablePatchDiscriminator
+    "separable_patch": SeparablePatchDiscriminator,
+    "patch": PatchDiscriminator,
+    "global": GlobalDiscriminator,
 }
+IDENTITY_NETWORKS: dict[str, Callable[..., nn.Module]] = {"efficientnet_b0": IdentityNet}
 
 
 def check_options(table: Mapping[str, Callable], kind: str, name: str, options: Mapping) -> None:
@@ -32,8 +50,10 @@ def check_options(table: Mapping[str, Callable], kind: str, name: str, options: 
 
 
 def takes_option(task: str, name: str, option: str) -> bool:
-    """Whether a known inpainter ("inpainting") or segmenter ("segmentation") has this option."""
-    table = {"inpainting": INPAINTERS, "segmentation": SEGMENTERS}[task]
+    """Whether a task's network of this name is known and has this option."""
+    table = {
+        "inpainting": INPAINTERS, "segmentation": SEGMENTERS, "identity": IDENTITY_NETWORKS
+    }[task]  # fmt: skip
     return name in table and option in inspect.signature(table[name]).parameters
 
 
@@ -50,6 +70,15 @@ def create_segmenter(name: str, **options: Any) -> nn.Module:
 
 
 def create_discriminator(name: str, **options: Any) -> nn.Module:
-    """A network `model(image) -> logits`. ValueError lists valid names."""
+    """A network `model(image, mask=None) -> logits`. ValueError lists valid names."""
     check_options(DISCRIMINATORS, "discriminator", name, options)
     return DISCRIMINATORS[name](**options)
+
+
+def create_identity_network(name: str, **options: Any) -> nn.Module:
+    """A network `model(image) -> logits` (N, classes) with `embed`. ValueError lists valid names.
+
+    It takes `classes`, a number of identities.
+    """
+    check_options(IDENTITY_NETWORKS, "identity network", name, options)
+    return IDENTITY_NETWORKS[name](**options)

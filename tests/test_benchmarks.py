@@ -56,7 +56,7 @@ def test_public_order_gives_our_gradients_and_weights(tiny_config, part):
         assert logged["discriminator"] == pytest.approx(float(terms["discriminator"]), rel=1e-6)
         assert set(logged) >= {"l1", "psnr", "ssim"}
         for name in ("generator", "discriminator"):
-            ours, theirs = getattr(trainer, name), getattr(loop, name)
+            ours, theirs = trainer.trained()[name], getattr(loop, name)
             assert gradient_difference(ours, theirs) < 1e-4
             assert weight_difference(ours, theirs) < 1e-5
         assert weight_difference(start_of(before, trainer.generator), loop.generator) > 1e-4
@@ -75,7 +75,7 @@ def test_a_wrong_update_is_seen(used_trainer, part):
     train_step(trainer, [part])
     public.discriminator_optimizer.zero_grad = lambda **_: None
     public.step(part)
-    assert gradient_difference(trainer.discriminator, public.discriminator) > 0.1
+    assert gradient_difference(trainer.discriminators[public.role], public.discriminator) > 0.1
 
 
 def test_marks_take_the_whole_step_apart_and_change_nothing(used_trainer, part):

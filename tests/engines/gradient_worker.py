@@ -27,7 +27,10 @@ def main(config_path: str, output: str) -> None:
     predictions, _ = generator_step(trainer, parts)
     discriminator_step(trainer, parts, predictions)
     if runtime.is_main:
-        networks = {"generator": trainer.generator, "discriminator": trainer.discriminator}
+        networks = {
+            "generator": trainer.generator,
+            "discriminator": trainer.discriminators["discriminator"],
+        }
         gradients = {
             f"{name}/{key}": parameter.grad
             for name, network in networks.items()

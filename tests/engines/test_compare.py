@@ -1,6 +1,7 @@
 """`evaluate.py` from run folders, suites and your own files to its tables."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from engines import comparison, summary
 from engines.config import Data
 from engines.lpips import LpipsChoice
 from engines.run_folder import RunFolder
+from engines.suite_files import load_suite
 from engines.training import Outcome
 
 SIZE = 32
@@ -256,9 +258,9 @@ def test_a_finished_run_is_summed_up_on_its_own_data_in_its_own_folder(runs, tmp
 
 
 def test_suite_of_the_project_is_valid_and_a_wrong_key_is_named(tmp_path):
-    suite = comparison.load_suite(comparison.Path("ablations/suites/reconstruction.yaml"))
+    suite = load_suite(Path("ablations/suites/reconstruction.yaml"))
     assert suite.runs[0] == suite.reference == "Reconstruction"
     wrong = tmp_path / "s.yaml"
     wrong.write_text("runs: [a]\nrows: 3\n")
     with pytest.raises(ValueError, match="unknown key 'rows'; valid: name, description, runs"):
-        comparison.load_suite(wrong)
+        load_suite(wrong)

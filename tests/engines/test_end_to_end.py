@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from data.contract import hide
 from data.occluded_pairs import FrozenOccluded, OccludedPair
 from data.seeding import keyed_rng
 from data.transforms import to_tensor
@@ -23,7 +25,8 @@ from engines.end_to_end import (
 )
 from engines.end_to_end_report import choose_losses, end_to_end_report
 from engines.end_to_end_tables import Summary, end_to_end_tables, summarise_cases
-from engines.evaluation import Row, baseline_row
+from engines.evaluation import ModelRestorer, Row, baseline_row
+from engines.inference import Deoccluder
 from engines.mask_rows import ModelFinder, pack
 from metrics.image import psnr
 
@@ -58,6 +61,9 @@ class Flat:
 
     def __init__(self, grey=0.5):
         self.grey, self.seen = grey, []
+
+    def show(self, picture, mask):
+        return hide(picture, mask, self.fill)
 
     def restore(self, occluded, mask):
         self.seen.append((occluded, mask))
@@ -139,6 +145,27 @@ def test_what_the_inpainter_sees(pairs, tmp_path):
     occluded = to_tensor(np.stack([read(index)[1] for index in range(len(CELLS))]))
     assert torch.equal(open_picture, occluded)
     assert not empty.any()
+
+
+def test_an_inpainter_trained_under_occluders_is_shown_them(pairs, tmp_path):
+    """Always the picture as it is; blind its whole answer counts, else the mask's part of it."""
+
+    class Darker(nn.Module):
+        def forward(self, occluded, mask):
+            assert torch.equal(occluded, shown)
+            return occluded / 2
+
+    shown = to_tensor(np.stack([read(index)[1] for index in range(len(CELLS))]))
+    target = to_tensor(np.stack([read(index)[0] for index in range(len(CELLS))]))
+    restorer = ModelRestorer(Deoccluder(Darker(), SIZE, hides=False))
+    cases = [Case(row("Darker", restorer), s) for s in (TRUE_MASK, source("half"), NO_MASK)]
+    true, _, blind = evaluate_cases(cases, pairs, tmp_path, batch=len(CELLS))
+    expected = (shown / 2 - target).abs().mean(dim=(1, 2, 3))
+    np.testing.assert_allclose(blind.frame()["image/l1"], expected, rtol=1e-5)
+    mask = to_tensor(true_masks())
+    composed = torch.where(mask > 0.5, shown / 2, shown)
+    expected = (composed - target).abs().mean(dim=(1, 2, 3))
+    np.testing.assert_allclose(true.frame()["image/l1"], expected, rtol=1e-5)
 
 
 def test_a_perfect_inpainter_is_exact_in_the_hole_it_is_shown(pairs, tmp_path):

@@ -247,3 +247,22 @@ def test_the_newest_finished_run_is_found(tmp_path):
             (tmp_path / name / file).touch()
             os.utime(tmp_path / name / file, (1000 - age, 1000 - age))
     assert newest_checkpoint(tmp_path) == tmp_path / "b/001/best.safetensors"
+
+
+def test_an_inpainter_trained_under_occluders_sees_what_the_mask_covers():
+    photo, mask = noise_photo((SIZE, SIZE)), box_mask((SIZE, SIZE))
+    deoccluder = Deoccluder(Grey(), SIZE, hides=False)
+    restored = deoccluder.restore_photo(photo, mask)
+    np.testing.assert_array_equal(to_uint8(deoccluder.inpainter.occluded[0]), photo)
+    np.testing.assert_array_equal(restored[mask == 0], photo[mask == 0])
+    assert (deoccluder.inpainter.mask > 0.5).any()
+
+
+@pytest.mark.parametrize(("told", "hides"), [({}, True), ({"hidden_by": "occluders"}, False)])
+def test_the_weights_file_says_what_the_inpainter_is_shown(monkeypatch, told, hides):
+    data = {"size": SIZE, "fill": 0.0} | told
+    load = lambda path, device: (Grey(), {"config": {"data": data}})  # noqa: E731
+    monkeypatch.setattr("engines.checkpoint.load_inpainter", load)
+    deoccluder = load_deoccluder("best.safetensors", "cpu")
+    picture, mask = torch.rand(1, 3, 8, 8) / 2 + 0.5, torch.ones(1, 1, 8, 8)
+    assert deoccluder.show(picture, mask).any() != hides

@@ -49,15 +49,17 @@ def test_generator_step_leaves_the_discriminator_alone(make_trainer):
     part = make_part()
     predictions, _ = generator_step(trainer, [part])
     discriminator_step(trainer, [part], predictions)
-    before = gradients(trainer.discriminator)
-    weights = {k: v.clone() for k, v in trainer.discriminator.state_dict().items()}
+    before = gradients(trainer.discriminators["discriminator"])
+    weights = {
+        k: v.clone() for k, v in trainer.discriminators["discriminator"].state_dict().items()
+    }
     assert all(g is not None for g in before.values())
     generator_step(trainer, [make_part(1)])
-    for name, gradient in gradients(trainer.discriminator).items():
+    for name, gradient in gradients(trainer.discriminators["discriminator"]).items():
         torch.testing.assert_close(gradient, before[name], rtol=0, atol=0)
-    for name, value in trainer.discriminator.state_dict().items():
+    for name, value in trainer.discriminators["discriminator"].state_dict().items():
         torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
-    assert all(p.requires_grad for p in trainer.discriminator.parameters())
+    assert all(p.requires_grad for p in trainer.discriminators["discriminator"].parameters())
 
 
 def test_discriminator_step_leaves_the_generator_alone(make_trainer):
@@ -78,13 +80,14 @@ def discriminator_gradient(trainer: Trainer) -> torch.Tensor:
     part = make_part()
     predictions, _ = generator_step(trainer, [part])
     discriminator_step(trainer, [part], predictions)
-    return torch.cat([g.flatten() for g in gradients(trainer.discriminator).values()])
+    critic = trainer.discriminators["discriminator"]
+    return torch.cat([g.flatten() for g in gradients(critic).values()])
 
 
 def own_gradient(trainer: Trainer) -> torch.Tensor:
     """The gradient of the critic's own loss, computed apart."""
     part = make_part()
-    critic = trainer.discriminator
+    critic = trainer.discriminators["discriminator"]
     with torch.no_grad():
         prediction = trainer.generator(part.occluded, part.mask)
     logits_real, logits_fake = critic(part.target), critic(prediction)
@@ -111,16 +114,16 @@ def test_published_critic_also_sees_the_generators_gradient(make_trainer):
 
 def test_accumulated_parts_give_the_gradient_of_the_whole_batch(make_trainer):
     whole, parts = make_trainer(), make_trainer("training.accumulate=2")
-    parts.generator.load_state_dict(whole.generator.state_dict())
-    parts.discriminator.load_state_dict(whole.discriminator.state_dict())
+    for name, critic in parts.trained().items():
+        critic.load_state_dict(whole.trained()[name].state_dict())
     batch = make_part()
-    halves = [Part(*(field[i : i + 2] for field in batch)) for i in (0, 2)]
+    halves = [Part(*(field[i : i + 2] for field in batch[:4])) for i in (0, 2)]
     for trainer, given in ((whole, [batch]), (parts, halves)):
         predictions, _ = generator_step(trainer, given)
         discriminator_step(trainer, given, predictions)
     for network in ("generator", "discriminator"):
-        expected = gradients(getattr(whole, network))
-        for name, gradient in gradients(getattr(parts, network)).items():
+        expected = gradients(whole.trained()[network])
+        for name, gradient in gradients(parts.trained()[network]).items():
             torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-6)
 
 

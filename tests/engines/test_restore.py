@@ -16,7 +16,7 @@ from restore_stubs import (
     photo_with,
 )
 
-from data.transforms import to_tensor
+from data.transforms import to_tensor, to_uint8
 from engines.hole_mask import DILATION
 from engines.restoration import STAGES
 
@@ -236,3 +236,23 @@ def test_the_networks_see_as_many_faces_at_once_as_asked_for(batch, sizes):
     assert len(result.faces) == 12
     assert all(face.restored for face in result.faces)
     assert not mask_of(result.restored).any()
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_an_inpainter_trained_under_occluders_is_shown_them(given):
+    """The photo as it is, never a hole; what is redrawn and what stays is as for any other."""
+    photo = photo_with((180, 200, 240, 300))
+    green = mask_of(photo)
+    shown, hidden = (make(hides=hides) for hides in (False, True))
+    results = [
+        each.restore(photo, green if given else None, faces=[face_at(240, (250, 200))])
+        for each in (shown, hidden)
+    ]
+    np.testing.assert_array_equal(results[0].restored, results[1].restored)
+    np.testing.assert_array_equal(results[0].mask, results[1].mask)
+    (picture,) = to_uint8(shown.inpainter.occluded)
+    np.testing.assert_array_equal(picture, results[0].faces[0].aligned)
+    assert mask_of(picture).mean() > 0.05
+    assert not (picture == 255).all(-1).any()
+    assert (to_uint8(hidden.inpainter.occluded) == 255).all(-1).any()
+    assert torch.equal(shown.inpainter.mask, hidden.inpainter.mask)

@@ -21,8 +21,9 @@ from engines.checkpoint import (
 )
 from engines.config import ConfigError, load_config
 from engines.datasets import open_segmentation_sources, open_sources
+from engines.pair_tensors import load_occluded
 from engines.runtime import start_runtime
-from engines.segmentation import build_segmentation_trainer, load_occluded
+from engines.segmentation import build_segmentation_trainer
 from engines.trainer import NonFiniteLossError
 from engines.training import dry_run, train
 

@@ -11,9 +11,9 @@ from data.occluders import Occluders
 from engines.checkpoint import load_segmenter
 from engines.command import overrides, parse_arguments
 from engines.config import ConfigError, load_config
-from engines.datasets import open_any_sources
 from engines.mask_comparison import MaskOptions, compare_end_to_end, compare_segmenters
-from engines.segmentation import load_occluded
+from engines.pair_tensors import load_occluded
+from engines.sources import open_any_sources
 from engines.training import train
 
 FACES, EACH = 24, 2

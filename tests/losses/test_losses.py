@@ -46,8 +46,8 @@ def test_feature_terms_are_zero_for_equal_features_and_sum_over_layers():
     other = {"vgg19": {k: v + 0.5 for k, v in features["vgg19"].items()}}
     image, mask = torch.rand(1, 3, 8, 8), torch.ones(1, 1, 8, 8)
     terms = {"perceptual": {"weight": 1, "layers": ["a", "b"]}}
-    same = LossInputs(image, image, mask, None, features, features)
-    moved = LossInputs(image, image, mask, None, other, features)
+    same = LossInputs(image, image, mask, {}, features, features)
+    moved = LossInputs(image, image, mask, {}, other, features)
     assert value(terms, same) == 0
     assert value(terms, moved) == pytest.approx(1.0)
     style = {"style": {"weight": 1, "layers": ["a"]}}
@@ -68,7 +68,7 @@ def test_adversarial_terms_pull_the_right_way(kind):
     good, bad = torch.full((1, 1, 2, 2), 3.0), torch.full((1, 1, 2, 2), -3.0)
     image, mask = torch.rand(1, 3, 8, 8), torch.ones(1, 1, 8, 8)
     terms = {"adversarial": {"weight": 1, "kind": kind}}
-    fooled, caught = (LossInputs(image, image, mask, logits) for logits in (good, bad))
+    fooled, caught = (LossInputs(image, image, mask, {"patch": each}) for each in (good, bad))
     assert value(terms, fooled) < value(terms, caught)
     assert discriminator_loss(kind, good, bad) < discriminator_loss(kind, bad, good)
 

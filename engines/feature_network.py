@@ -1,0 +1,94 @@
+"""The identity network whose embedding of the occluded image conditions an inpainter."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import models
+from engines.checkpoint import CheckpointError, load_release, load_strictly, release_task
+from engines.comparison import WEIGHTS, finished_runs, resolve_runs
+from engines.settings import Features
+
+logger = logging.getLogger(__name__)
+
+RANDOM, AUTO = "random", "auto"
+MAKE_ONE = "`python train_identity.py EfficientNetB0` trains one"
+
+
+def settle_features(features: Features | None, runs: Path) -> Features | None:
+    """The same with `weights` told, `random` or a weights file, and that network's options.
+
+    `runs` is where finished runs lie. FileNotFoundError or ValueError for a run that is not there
+    or that trained something else.
+    """
+    if features is None or features.weights == RANDOM:
+        return features
+    if features.weights == AUTO:
+        found = finished_runs(runs, task="identity")
+        if not found:
+            logger.warning(
+                "features  no finished identity run below %s: the embedding comes from a network "
+                "with random weights; %s",
+                runs, MAKE_ONE,
+            )  # fmt: skip
+            return features.model_copy(update={"weights": RANDOM})
+        file = max(found, key=lambda run: (run / "finished.json").stat().st_mtime) / WEIGHTS
+    else:
+        file = weights_file(features.weights, runs)
+    _, metadata = load_release(file)
+    if release_task(metadata) != "identity":
+        raise ValueError(
+            f"features.weights: {file} was trained for {release_task(metadata)}, "
+            f"an identity network is needed; {MAKE_ONE}"
+        )
+    return Features(weights=str(file.resolve()), **metadata["config"]["model"])
+
+
+def weights_file(named: str, runs: Path) -> Path:
+    """The weights file of a run's name or folder, or the file itself."""
+    if named.endswith(".safetensors"):
+        return Path(named)
+    return resolve_runs([named], runs)[0] / WEIGHTS
+
+
+def create_features(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """The network with random weights, frozen, for weights that are loaded next."""
+    if models.takes_option("identity", name, "pretrained"):
+        options = {**options, "pretrained": False}
+    return models.create_identity_network(name, **options).requires_grad_(False).eval()
+
+
+def open_features(features: Features | None) -> tuple[nn.Module | None, str]:
+    """The network of settled features, and where its weights came from.
+
+    A weights file that is gone is an error only where nothing else brings the weights: a
+    continued run has them in its checkpoint.
+    """
+    if features is None:
+        return None, ""
+    network = create_features(features.name, features.options)
+    if features.weights == RANDOM:
+        return network, "random initialisation"
+    if not Path(features.weights).is_file():
+        return network, f"the run's own checkpoint ({features.weights} is gone)"
+    state, _ = load_release(features.weights)
+    load_strictly(network, state, features.weights)
+    return network, f"file {features.weights}"
+
+
+def load_features(path: str | Path) -> nn.Module | None:
+    """The network inside an inpainter's weights file; None when the inpainter takes no features."""
+    state, metadata = load_release(path)
+    known = metadata.get("config", {}).get("features")
+    if known is None:
+        return None
+    own = {k.removeprefix("features/"): t for k, t in state.items() if k.startswith("features/")}
+    if not own:
+        raise CheckpointError(f"{path}: its inpainter takes features, their network is missing")
+    options = {k: v for k, v in known.items() if k not in ("name", "weights")}
+    network = create_features(known["name"], options)
+    load_strictly(network, own, f"{path} (features)")
+    return network

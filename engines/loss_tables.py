@@ -1,0 +1,241 @@
+"""Loss terms as tables: of one run by epoch, and of several runs at their released epoch."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from data.whole_files import write_text
+from engines import comparison, figures
+from engines.comparison import INPAINTING, Trained
+from engines.loss_figures import weights_change, weights_figure
+from engines.report import Report
+from engines.suite_files import load_suite
+from engines.table_writers import save_tables, to_markdown
+from engines.tables import MISSING, Cell, Table, mark_best
+
+logger = logging.getLogger(__name__)
+
+EPOCHS = (1, 5, 10)  # shown besides the last one
+TRAIN, VALIDATION, TOTAL = "train/", "val/loss/", "total"
+DISCRIMINATOR = "discriminator"  # train/discriminator and train/discriminator.<name> are no terms
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Whose losses, and where the tables go: the options of `evaluate.py losses`."""
+
+    runs: list[str] | None = None
+    all_runs: bool = False
+    suite: Path | None = None
+    epochs: tuple[int, ...] = EPOCHS
+    output: Path | None = None
+    runs_folder: Path = Path("runs")
+
+
+def read_history(run: Path) -> pd.DataFrame:
+    """A run's metrics.csv, a line an epoch. ValueError or FileNotFoundError names the file."""
+    path = run / "metrics.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; a run has it once an epoch is over")
+    try:
+        frame = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path}: cannot be read as CSV ({error})") from error
+    missing = [column for column in ("step", "epoch") if column not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"{path}: has no {' and no '.join(missing) or 'row'}")
+    return frame
+
+
+def term_names(frame: pd.DataFrame) -> list[str]:
+    """The loss terms of a history, trained or validated, the total last."""
+    found = [
+        column.removeprefix(prefix)
+        for prefix in (TRAIN, VALIDATION)
+        for column in frame
+        if column.startswith(prefix)
+    ]
+    terms = [name for name in dict.fromkeys(found) if not name.startswith(DISCRIMINATOR)]
+    return [*(name for name in terms if name != TOTAL), *([TOTAL] if TOTAL in terms else [])]
+
+
+def shown_rows(frame: pd.DataFrame, epochs: Sequence[int] = EPOCHS) -> pd.DataFrame:
+    """The lines of these epochs, where they exist, and the last one."""
+    chosen = frame["epoch"].isin(epochs) | (frame.index == frame.index[-1])
+    return frame[chosen]
+
+
+def epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> tuple[Table, pd.DataFrame]:
+    """Training and validation value of each term at some epochs, and the numbers behind it."""
+    history = read_history(run)
+    rows = shown_rows(history, epochs)
+    terms = term_names(history)
+    columns = {f"train {term}": f"{TRAIN}{term}" for term in terms}
+    columns |= {f"validation {term}": f"{VALIDATION}{term}" for term in terms}
+    columns = {label: column for label, column in columns.items() if column in history}
+    if not columns:
+        raise ValueError(f"{run / 'metrics.csv'}: has no column {TRAIN}... or {VALIDATION}...")
+    numbers = rows[["epoch", *columns.values()]]
+    cells = [
+        [Cell(f"{line['epoch']:g}"), *(Cell(_number(line[c])) for c in columns.values())]
+        for _, line in numbers.iterrows()
+    ]
+    released = released_row(history, run)
+    notes = [] if released is None else [f"Released: epoch {released['epoch']:g}."]
+    if numbers.isna().any(axis=None):
+        notes.append(f"{MISSING}: not measured.")
+    return Table(f"Losses of {name}", ["epoch", *columns], cells, notes), numbers
+
+
+def write_epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> list[Path]:
+    """losses.md and losses.csv (every digit) in a run's folder."""
+    table, numbers = epoch_table(run, name, epochs)
+    paths = [run / "losses.md", run / "losses.csv"]
+    write_text(paths[0], to_markdown([table], name, [EXPLANATION]))
+    write_text(paths[1], numbers.to_csv(index=False))
+    return paths
+
+
+EXPLANATION = (
+    "Terms are unweighted, the total is weighted. Training: mean over the epoch. Validation: the "
+    "averaged (EMA) weights on the run's frozen validation pairs."
+)
+
+
+def record_losses(run: Path, name: str) -> None:
+    """What a run that ends leaves of its losses: curves, table, and its weights where they change.
+
+    figures/losses.png, losses.md, losses.csv, figures/weights.png. Errors as in `read_history`.
+    """
+    metrics = run / "metrics.csv"
+    figures.save(figures.loss_curves(metrics), run / "figures" / "losses.png")
+    write_epoch_table(run, name)
+    if weights_change(read_history(run)):
+        figures.save(weights_figure(metrics), run / "figures" / "weights.png")
+
+
+def released_row(history: pd.DataFrame, run: Path) -> pd.Series | None:
+    """The line of the epoch whose weights are released; None when none of them is."""
+    mark = run / "finished.json"
+    if not mark.is_file():
+        return None
+    step = json.loads(mark.read_text(encoding="utf-8")).get("best", {}).get("step")
+    found = history[history["step"].eq(step)]
+    return None if found.empty else found.iloc[-1]
+
+
+def compare_losses(options: LossOptions) -> list[Report]:
+    """Validation losses of several runs at their released epochs, then each run's own table.
+
+    Raises ValueError or FileNotFoundError that says which run or file is missing.
+    """
+    members = _members(options)
+    table, numbers = released_table(members)
+    tables = [table]
+    for member in members:
+        tables.append(epoch_table(member.checkpoint.parent, member.name, options.epochs)[0])
+    folder = options.output or options.runs_folder / "evaluation" / "losses"
+    files = save_tables(tables, [EXPLANATION], numbers, folder, "Losses")
+    texts = [to_markdown(part, "Losses", [EXPLANATION]) for part in (tables, tables[:1])]
+    return [Report(*texts, files)]
+
+
+def _members(options: LossOptions) -> list[Trained]:
+    wanted = options.runs if options.suite is None else list(load_suite(options.suite).runs)
+    if wanted:
+        folders = comparison.resolve_runs(wanted, options.runs_folder, options.all_runs)
+    else:
+        folders = comparison.finished_runs(options.runs_folder, options.all_runs, INPAINTING)
+    if not folders:
+        raise FileNotFoundError(
+            f"no finished run below {options.runs_folder}: {comparison.MAKE_ONE}"
+        )
+    members = [comparison.read_trained(folder / comparison.WEIGHTS) for folder in folders]
+    return comparison.name_apart(members)
+
+
+def released_table(members: Sequence[Trained]) -> tuple[Table, pd.DataFrame]:
+    """A row a run: validation total and terms of the released weights, and the numbers behind it.
+
+    The best value of a column is marked where all runs that have the term define it alike and
+    were validated on the same pairs. ValueError when no run has validation losses.
+    """
+    lines, histories = [], [read_history(member.checkpoint.parent) for member in members]
+    for member, history in zip(members, histories, strict=True):
+        row = released_row(history, member.checkpoint.parent)
+        values = {} if row is None else row.to_dict()
+        terms = {k: v for k, v in values.items() if k.startswith(VALIDATION)}
+        lines.append({"run": member.name, "epoch": values.get("epoch")} | terms)
+    numbers = pd.DataFrame(lines)
+    columns = [column for column in numbers if column.startswith(VALIDATION)]
+    columns.sort(key=lambda column: column != VALIDATION + TOTAL)  # stable: the total first
+    if not columns:
+        raise ValueError(
+            f"none of {', '.join(m.name for m in members)} has validation losses "
+            f"(columns {VALIDATION}... of metrics.csv) at its released epoch"
+        )
+    terms = [column.removeprefix(VALIDATION) for column in columns]
+    fair = [comparable(term, members) for term in terms]
+    grid = []
+    for column, marked in zip(columns, fair, strict=True):
+        values = [float(value) for value in numbers[column]]
+        texts = [_number(value) for value in values]
+        grid.append(mark_best(texts, values, higher=False) if marked else [*map(Cell, texts)])
+    rows = [
+        [Cell(line["run"]), Cell(_number(line["epoch"])), *(column[i] for column in grid)]
+        for i, line in enumerate(lines)
+    ]
+    unfair = [term for term, marked in zip(terms, fair, strict=True) if not marked]
+    notes = [f"{MISSING}: not a term of this run, or no released epoch is on record."]
+    if unfair:
+        notes.append(
+            f"Not to be compared between rows, or of no merit when low: {', '.join(unfair)}."
+        )
+    if (
+        TOTAL in terms
+        and TOTAL not in unfair
+        and any(
+            _is_adversarial(name, member) for member in members for name in member.config["losses"]
+        )
+    ):
+        notes.append("The total holds an adversarial term, which each run's own critic decides.")
+    title = "Validation losses of the released weights"
+    return Table(title, ["", "epoch", *terms], rows, notes), numbers[["run", "epoch", *columns]]
+
+
+def comparable(term: str, members: Sequence[Trained]) -> bool:
+    """Whether a lower value of this column is better: the runs that have the term define it alike,
+    on the same pairs; never so for a term that depends on each run's own discriminator."""
+    chosen = [m for m in members if term == TOTAL or term in m.config["losses"]]
+    if any(_is_adversarial(term, member) for member in chosen):
+        return False
+    return len({_definition(term, member) for member in chosen}) <= 1
+
+
+def _is_adversarial(term: str, member: Trained) -> bool:
+    return member.config["losses"].get(term, {}).get("term", term) == "adversarial"
+
+
+def _definition(term: str, member: Trained) -> str:
+    """Everything that decides what a term measures in a run, as text."""
+    config = member.config
+    if term == TOTAL:
+        losses = config["losses"]
+    else:
+        losses = {k: v for k, v in config["losses"][term].items() if k != "weight"}
+    network = config["training"].get("features_weights")
+    return json.dumps([losses, config.get("loss_on"), network, _validation(member)], sort_keys=True)
+
+
+def _validation(member: Trained) -> str | None:
+    """The hash of a run's validation pairs, as it wrote it down."""
+    path = member.checkpoint.parent / "validation_pairs.json"
+    return json.loads(path.read_text(encoding="utf-8"))["hash"] if path.is_file() else None
+
+
+def _number(value: float | None) -> str:
+    return MISSING if value is None or value != value else f"{value:.4g}"

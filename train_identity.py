@@ -1,0 +1,15 @@
+"""Train an identity network: `python train_identity.py EfficientNetB0`, `--list` for every run."""
+
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code. The import is here so that worker processes start fast."""
+    from engines.command import train_command
+
+    return train_command("identity", "EfficientNetB0", __doc__, argv)
+
+
+if __name__ == "__main__":
+    if code := main():  # no SystemExit on success: Spyder would show it as an error
+        sys.exit(code)
