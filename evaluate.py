@@ -4,7 +4,8 @@
 baselines, and the frozen test pairs of the data the runs were trained on.
 
 `python evaluate.py segmentation` compares the segmenters, `python evaluate.py end-to-end` every
-inpainter with the true mask, with each segmenter's, and blind; each has a --help of its own.
+inpainter with the true mask, with each segmenter's, and blind, `python evaluate.py identity` the
+identity networks; each has a --help of its own.
 """
 
 import argparse
@@ -111,8 +112,57 @@ def parse_masks(command: str, argv: list[str]) -> argparse.Namespace:
     return arguments
 
 
+def parse_identity(argv: list[str]) -> argparse.Namespace:
+    """The command line of `identity`."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate.py identity",
+        description="Identity networks on held-out pictures of known people, bare and occluded.",
+    )
+    add = parser.add_argument
+    add("--runs", nargs="+", metavar="RUN", help="names or run folders; else the latest ones")
+    add("--all-runs", action="store_true", help="every finished run, not the latest")
+    add("--checkpoint", type=Path, action="append", default=[], help="a weights file; repeatable")
+    add("--data", type=Path, help="data folder; else that of each run")
+    add("--per-kind", type=at_least(1), help="test pictures under each kind of occluder")
+    add("--limit", type=at_least(1), help="at most this many pictures, of all kinds")
+    add("--output", type=Path, help="else runs/evaluation/<pictures>/")
+    add("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
+    add("--batch", type=at_least(1), default=64, help="images at once (64)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add("--export", type=Path, metavar="NPZ", help="write every picture's embedding to this file")
+    return parser.parse_args(argv)
+
+
+def parse_losses(argv: list[str]) -> argparse.Namespace:
+    """The command line of `losses`."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate.py losses",
+        description="Validation losses of runs at their released epoch, and each run's by epoch.",
+    )
+    add = parser.add_argument
+    add("--runs", nargs="+", metavar="RUN", help="names or run folders; else the latest inpainters")
+    add("--all-runs", action="store_true", help="every finished run, not the latest")
+    add("--suite", type=Path, help="a YAML of ablations/suites/ that lists the runs")
+    shown = {"nargs": "+", "type": at_least(1), "default": [1, 5, 10], "metavar": "N"}
+    add("--epochs", **shown, help="epochs shown beside the last one (1 5 10)")
+    add("--output", type=Path, help="else runs/evaluation/losses/")
+    add("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
+    arguments = parser.parse_args(argv)
+    if arguments.suite is not None and arguments.runs is not None:
+        parser.error("--suite lists the runs: give --suite or --runs, not both")
+    return arguments
+
+
 def plan(argv: list[str]):
     """What the command line asks for, to be called: it gives the reports."""
+    if argv[:1] == ["identity"]:
+        from engines.identity_comparison import IdentityOptions, compare_identities
+
+        return partial(compare_identities, IdentityOptions(**vars(parse_identity(argv[1:]))))
+    if argv[:1] == ["losses"]:
+        from engines.loss_tables import LossOptions, compare_losses
+
+        return partial(compare_losses, LossOptions(**vars(parse_losses(argv[1:]))))
     if argv[:1] not in (["segmentation"], ["end-to-end"]):
         from engines.compare import Options, compare
 

@@ -85,7 +85,7 @@ def compare(options: Options) -> list[Report]:
 
 def _table_options(options: Options, suite: Suite, table: Suite) -> Options:
     """The options of one table of a suite; the values of each image stay shared."""
-    folder = options.output or options.runs_folder / "evaluation" / suite.name
+    folder = options.output or options.runs_folder / "evaluation" / suite.folder
     return replace(
         options,
         suite=None,
@@ -180,6 +180,7 @@ def _report(
             ",".join(name for name in names if name != "biharmonic") or "none",
         )
     reference = options.reference or (suite.reference if suite else None)
+    hint = "it is shown the same holes as the others here, end to end what it was trained for"
     return report(
         rows,
         pairs,
@@ -190,6 +191,6 @@ def _report(
         lpips=lpips,
         as_published=options.legacy_metrics,
         title=options.title or (f"Evaluation: {suite.name}" if suite else "Evaluation"),
-        remarks=options.remarks,
+        remarks=[*options.remarks, *comparison.under_occluders(group.members, hint)],
         values_folder=default_folder(pairs, options.runs_folder) if options.share_values else None,
     )

@@ -11,15 +11,19 @@ from safetensors import SafetensorError, safe_open
 from data.faces import find_faces
 from data.folder_pairs import pair_folders
 from data.pairs import FrozenPairs
-from engines.config import Data, FaceData, SegmentationData
+from engines.config import Data, FaceData, IdentityData, SegmentationData
 from engines.datasets import data_root, open_sources, recorded_data
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "best.safetensors"
 MAKE_ONE = "`python train_inpainting.py Reconstruction` makes one"
-INPAINTING, SEGMENTATION = "inpainting", "segmentation"
-DATA: dict[str, type[FaceData]] = {INPAINTING: Data, SEGMENTATION: SegmentationData}
+INPAINTING, SEGMENTATION, IDENTITY = "inpainting", "segmentation", "identity"
+DATA: dict[str, type[FaceData]] = {
+    INPAINTING: Data,
+    SEGMENTATION: SegmentationData,
+    IDENTITY: IdentityData,
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Trained:
     checkpoint: Path
     config: dict[str, Any]
     training: dict[str, Any] | None
-    data: Data | SegmentationData
+    data: Data | SegmentationData | IdentityData
 
     @property
     def task(self) -> str:
@@ -104,6 +108,16 @@ def check_task(members: list[Trained], task: str, hint: str) -> list[Trained]:
         if member.task != task:
             raise ValueError(f"{member.checkpoint}: was trained for {member.task}; {hint}")
     return members
+
+
+def under_occluders(members: list[Trained], hint: str) -> list[str]:
+    """A remark on each inpainter that was trained on faces under occluders, ending with `hint`."""
+    return [
+        f"{member.name} was trained on faces under occluders ({member.data.preset}), not on holes; "
+        f"{hint}."
+        for member in members
+        if member.task == INPAINTING and member.data.hidden_by == "occluders"
+    ]
 
 
 def _runs_below(folder: Path) -> list[Path]:

@@ -189,31 +189,34 @@ def released_table(members: Sequence[Trained]) -> tuple[Table, pd.DataFrame]:
         [Cell(line["run"]), Cell(_number(line["epoch"])), *(column[i] for column in grid)]
         for i, line in enumerate(lines)
     ]
-    unfair = [term for term, marked in zip(terms, fair, strict=True) if not marked]
-    notes = [f"{MISSING}: not a term of this run, or no released epoch is on record."]
-    if unfair:
-        notes.append(
-            f"Not to be compared between rows, or of no merit when low: {', '.join(unfair)}."
-        )
-    if (
-        TOTAL in terms
-        and TOTAL not in unfair
-        and any(
-            _is_adversarial(name, member) for member in members for name in member.config["losses"]
-        )
-    ):
-        notes.append("The total holds an adversarial term, which each run's own critic decides.")
+    notes = _comparison_notes(terms, fair, numbers, members)
     title = "Validation losses of the released weights"
     return Table(title, ["", "epoch", *terms], rows, notes), numbers[["run", "epoch", *columns]]
 
 
+def _comparison_notes(
+    terms: Sequence[str], fair: Sequence[bool], numbers: pd.DataFrame, members: Sequence[Trained]
+) -> list[str]:
+    notes = [f"{MISSING}: not a term of this run, or no released epoch is on record."]
+    shared = [numbers[f"{VALIDATION}{term}"].count() > 1 for term in terms]
+    unfair = [t for t, marked, both in zip(terms, fair, shared, strict=True) if both and not marked]
+    if unfair:
+        notes.append(
+            f"Not to be compared between rows, or of no merit when low: {', '.join(unfair)}."
+        )
+    critics = any(_is_adversarial(name, m) for m in members for name in m.config["losses"])
+    if critics and TOTAL in terms and TOTAL not in unfair:
+        notes.append("The total holds an adversarial term, which each run's own critic decides.")
+    return notes
+
+
 def comparable(term: str, members: Sequence[Trained]) -> bool:
-    """Whether a lower value of this column is better: the runs that have the term define it alike,
-    on the same pairs; never so for a term that depends on each run's own discriminator."""
+    """Whether a lower value of this column is better: several runs have the term and define it
+    alike, on the same pairs; never so for a term that each run's own discriminator decides."""
     chosen = [m for m in members if term == TOTAL or term in m.config["losses"]]
-    if any(_is_adversarial(term, member) for member in chosen):
+    if len(chosen) < 2 or any(_is_adversarial(term, member) for member in chosen):
         return False
-    return len({_definition(term, member) for member in chosen}) <= 1
+    return len({_definition(term, member) for member in chosen}) == 1
 
 
 def _is_adversarial(term: str, member: Trained) -> bool:

@@ -34,7 +34,8 @@ MAKE_ONE = {
 class MaskOptions:
     """What to compare, on what, and how: the options of both commands, and `share_values`.
 
-    `dilate` counts end to end only. `share_values` as in `engines.compare.Options`.
+    `dilate` counts end to end only, `remarks` for segmenters only. `share_values` and `remarks` as
+    in `engines.compare.Options`.
     """
 
     runs: list[str] | None = None
@@ -51,6 +52,7 @@ class MaskOptions:
     batch: int = 64
     device: str = "auto"
     share_values: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -58,13 +60,14 @@ class OccludedGroup:
     """Segmenters that share their frozen occluded pairs.
 
     `faces` is the folder of those faces or that set, None for built-in ones; `template` says where
-    the eyes lie in them.
+    the eyes lie in them; `cutouts` is the folder of those occluders, None for a set or drawn ones.
     """
 
     pairs: FrozenOccluded
     members: list[Trained]
     faces: Path | None
     template: str = "ffhq"
+    cutouts: Path | None = None
 
 
 def compare_segmenters(options: MaskOptions) -> list[Report]:
@@ -90,6 +93,7 @@ def compare_segmenters(options: MaskOptions) -> list[Report]:
                 _folder(options, group.pairs, len(groups) > 1),
                 reference=options.reference or (suite.reference if suite else None),
                 batch=options.batch,
+                remarks=options.remarks,
                 values_folder=_values(options, group.pairs),
             )
         )
@@ -146,7 +150,7 @@ def _suite(options: MaskOptions) -> Suite | None:
 
 def _table_options(options: MaskOptions, suite: Suite, table: Suite) -> MaskOptions:
     """The options of one table of a suite of several; the values of each image stay shared."""
-    folder = options.output or options.runs_folder / "evaluation" / suite.name
+    folder = options.output or options.runs_folder / "evaluation" / suite.folder
     return replace(
         options,
         suite=None,
@@ -191,7 +195,7 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
     long as its own faces are used. FileNotFoundError when a recorded folder is gone.
     """
     groups: dict[str, OccludedGroup] = {}
-    frozen: dict[str, tuple[FrozenOccluded, Path | None, str]] = {}
+    frozen: dict[str, tuple[FrozenOccluded, Path | None, str, Path | None]] = {}
     for member in members:
         update = {} if options.per_kind is None else {"test_per_kind": options.per_kind}
         if options.data is not None:
@@ -207,9 +211,10 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
         if key not in frozen:
             sources = open_segmentation_sources(data, root, split)
             pairs = sources.frozen("test", None if data.pairs else PRESET).limited(options.limit)
-            frozen[key] = pairs, sources.folder, sources.data.template
-        pairs, folder, template = frozen[key]
-        group = groups.setdefault(pairs.hash, OccludedGroup(pairs, [], folder, template))
+            cutouts = getattr(sources, "occluder_folder", None)
+            frozen[key] = pairs, sources.folder, sources.data.template, cutouts
+        pairs, *where = frozen[key]
+        group = groups.setdefault(pairs.hash, OccludedGroup(pairs, [], *where))
         group.members.append(member)
         if member.data.pairs is not None:  # nobody knows which cut-outs it was trained on
             group.pairs.held_out = False
@@ -249,6 +254,13 @@ def fitting_inpainters(
                     f"{member.name}: whether it was trained on faces of these pairs cannot be "
                     f"checked; {reason}."
                 )
+            if other_cutouts(member, group):
+                remarks.append(
+                    f"{member.name}: whether it was trained on cut-outs of these pairs cannot be "
+                    f"checked; its data.occluders is {member.data.occluders}."
+                )
+    hint = "with every mask it is shown what covers the face"
+    remarks += comparison.under_occluders(fit, hint)
     for remark in remarks:
         logger.warning(remark)
     return fit, remarks
@@ -278,6 +290,16 @@ def unchecked(member: Trained, group: OccludedGroup) -> str | None:
             "go unnoticed"
         )
     return None
+
+
+def other_cutouts(member: Trained, group: OccludedGroup) -> bool:
+    """Whether an inpainter trained on cut-outs, and those of another folder than the group's."""
+    own = member.data.occluders
+    if member.data.hidden_by == "masks" or member.data.preset == "drawn" or own == "drawn":
+        return False
+    if group.cutouts is None:  # drawn ones, or a set of which nobody knows
+        return not group.pairs.held_out
+    return group.cutouts.resolve() != Path(own).resolve()
 
 
 def faces_seen(member: Trained, group: OccludedGroup) -> int:

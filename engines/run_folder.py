@@ -103,6 +103,16 @@ class RunFolder:
                     f"if that one is gone, delete {path}"
                 ) from None
 
+    def owner(self) -> str | None:
+        """Which process uses the folder, in words; None when none of this machine does."""
+        path = self.path / LOCK
+        if not path.exists():
+            return None
+        owner = _read_json(path)
+        if owner.get("host") == platform.node() and not _alive(owner):
+            return None
+        return f"process {owner.get('pid')} on {owner.get('host')}"
+
     def _sweep(self) -> None:
         """Remove what a killed process left half-written."""
         for path in self.path.glob(".*"):

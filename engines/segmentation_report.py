@@ -25,14 +25,15 @@ def segmentation_report(
     *,
     reference: str | None = None,
     batch: int = 64,
+    remarks: Sequence[str] = (),
     values_folder: Path | None = None,
 ) -> Report:
     """Measure `rows` on `pairs` and write everything that compares them into `folder`.
 
     Files: `rows/*.csv` (a line an image), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
     `figures/kinds.png` (IoU by kind) and `figures/masks.png` (worst, median and best masks of the
-    reference row). `reference` is the first model by default. `values_folder` holds `rows/`
-    instead of `folder`, so that several reports share the values.
+    reference row). `reference` is the first model by default; `remarks` stand below the caption.
+    `values_folder` holds `rows/` instead of `folder`, so that several reports share the values.
     """
     values_folder = values_folder or folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +41,7 @@ def segmentation_report(
     reference = choose_reference(results, reference)
     summary = summarise_masks(results, reference)
     tables, lines = mask_tables(results, summary, reference), mask_caption(results, reference)
+    lines = [*lines, *remarks]
     files = save_tables(tables, lines, summary, folder, TITLE)
     files["pairs.json"] = folder / "pairs.json"
     pairs.save(files["pairs.json"])

@@ -27,6 +27,11 @@ class Suite:
     reference: str | None
     tables: tuple["Suite", ...] = ()
 
+    @property
+    def folder(self) -> str:
+        """A name for a folder of its own."""
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.name).strip("-.") or "suite"
+
     def parts(self) -> tuple["Suite", ...]:
         """One suite a table."""
         return self.tables or (self,)

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from engines.compare import Options, compare
-from engines.comparison import SEGMENTATION, read_trained
+from engines.comparison import IDENTITY, INPAINTING, SEGMENTATION, read_trained
 from engines.config import SCRIPTS
+from engines.identity_comparison import IdentityOptions, compare_identities
 from engines.mask_comparison import MaskOptions, compare_segmenters
 from engines.report import Report
 from engines.training import Outcome
 
+PICTURES = {INPAINTING: "examples.png", SEGMENTATION: "masks.png", IDENTITY: "kinds.png"}
 FAST_BASELINES = "occluded,mean_colour,telea,navier_stokes"
 REASONS = {
     "epochs": "all epochs done",
@@ -26,7 +28,7 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     folder = outcome.folder
     task = read_trained(folder.best).task
     report = _evaluate(task, folder.path, output, device)
-    pictures = report.files["masks.png" if task == SEGMENTATION else "examples.png"]
+    pictures = report.files[PICTURES[task]]
     lines = [
         "",
         report.headline,
@@ -40,7 +42,7 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
         lines.insert(-1, f"losses    {losses}")
     if outcome.reason in ("max_minutes", "interrupted"):
         lines.append(f"continue  python {SCRIPTS[task]} {folder.config().name} --resume")
-    lines.append(f"compare   python evaluate.py{' segmentation' if task == SEGMENTATION else ''}")
+    lines.append(f"compare   python evaluate.py{'' if task == INPAINTING else f' {task}'}")
     return "\n".join(lines)
 
 
@@ -54,6 +56,8 @@ def _evaluate(task: str, run: Path, output: Path, device: str) -> Report:
     }
     if task == SEGMENTATION:
         (report,) = compare_segmenters(MaskOptions(**common))
+    elif task == IDENTITY:
+        (report,) = compare_identities(IdentityOptions(**common))
     else:
         (report,) = compare(Options(**common, baselines=FAST_BASELINES))
     return report

@@ -5,7 +5,9 @@ is the image, with all of its values in all strata (the cluster bootstrap; the b
 and of paired differences: Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 """
 
+import math
 from collections.abc import Hashable
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,23 @@ class Interval(NamedTuple):
     low: float | np.ndarray
     high: float | np.ndarray
     count: int | np.ndarray
+
+
+def wilson_interval(share: float, trials: int, level: float = LEVEL) -> Interval:
+    """A share of successes with Wilson's score interval, which holds at 0 and 1 too.
+
+    Wilson, Journal of the American Statistical Association, 1927. `trials` are independent ones;
+    NaN everywhere without any. ValueError for a share outside [0, 1].
+    """
+    if not trials:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share: must be in [0, 1], found {share}")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    spread = math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    spread *= z / (1 + z * z / trials)
+    return Interval(share, max(0.0, centre - spread), min(1.0, centre + spread), trials)
 
 
 def bootstrap_interval(

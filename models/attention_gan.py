@@ -106,13 +106,13 @@ class AttentionGAN(nn.Module):
         super().__init__()
         if embedding < 1:
             raise ValueError(f"embedding: {embedding} must be at least 1")
-        self.uses_features = use_features
+        self.uses_features, self.embedding = use_features, embedding
         first, second, third = WIDTHS
         self.encoder = nn.ModuleList(
             StableGatedConv2d(before, after, stride=2, gated=gated)
             for before, after in ((4, first), (first, second), (second, third))
         )
-        self.embedding = EmbeddingMap(embedding) if use_features else None
+        self.identity = EmbeddingMap(embedding) if use_features else None
         self.fuse = StableGatedConv2d(third * (1 + use_features), third, gated=gated)
         self.attention = ContextualAttention(temperature, patch) if attention else None
         self.merge = StableGatedConv2d(third * (1 + attention), third, gated=gated)
@@ -147,11 +147,11 @@ class AttentionGAN(nn.Module):
 
     def _condition(self, deep: Tensor, features: Tensor | None) -> Tensor:
         """The deepest features (N, 256, H / 8, W / 8), joined by the embedding where it is used."""
-        if self.embedding is not None:
+        if self.identity is not None:
             if features is None:
                 raise ValueError(
                     "features: the model is conditioned on an identity embedding and found None; "
                     "use_features=False builds it without"
                 )
-            deep = torch.cat([deep, self.embedding(features, *deep.shape[-2:])], dim=1)
+            deep = torch.cat([deep, self.identity(features, *deep.shape[-2:])], dim=1)
         return self.fuse(deep)

@@ -36,13 +36,15 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Sequential(
             nn.Conv2d(before, after, kernel_size=1, bias=False), nn.BatchNorm2d(after)
         )
+        for branch in (self.layers, self.shortcut):  # their sum starts with the variance of one
+            nn.init.constant_(branch[-1].weight, 0.5**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.layers(x) + self.shortcut(x))
 
 
 class SpatialAttention(nn.Module):
-    """CBAM's spatial attention (Woo et al., ECCV 2018, section 3.2): one weight for each position.
+    """CBAM's spatial attention (Woo et al., ECCV 2018, section 3): one weight for each position.
 
     x * sigmoid(conv7x7([mean over channels, maximum over channels])).
     Shape: (N, C, H, W) -> (N, C, H, W).

@@ -1,9 +1,9 @@
 """The generator of "Facial Inpainting with Generator and VGG Feature Extraction" (2024 slides).
 
 Stated there: three convolution-BatchNorm-ReLU blocks that downsample, residual blocks, a decoder of
-transposed convolutions, tanh. Channels, kernels and the number of residual blocks are not stated:
-64-128-256, 4 x 4 kernels at stride 2 and six blocks are chosen here, as in the image-to-image
-generator of Johnson et al. (ECCV 2016), one stride deeper. No mask input is named.
+transposed convolutions, tanh. Channels, kernels and the number of residual blocks are not stated.
+Chosen here: 64-128-256 channels and six blocks, as CycleGAN's generator has them (Zhu et al., ICCV
+2017, appendix 7.2), and 4 x 4 kernels at stride 2. No mask input is named, so there is none.
 """
 
 from itertools import pairwise
@@ -19,7 +19,10 @@ CALM = 0.1  # gain of the layer before tanh, so that no pixel starts saturated
 
 
 class ResidualBlock(nn.Module):
-    """x + two 3 x 3 convolutions with BatchNorm, a ReLU between. (N, C, H, W) -> the same."""
+    """x + two 3 x 3 convolutions with BatchNorm, a ReLU between. (N, C, H, W) -> the same.
+
+    A block starts close to doing nothing (as Goyal et al. 2017, section 5.1, but 0.1 instead of 0).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,6 +33,7 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
+        nn.init.constant_(self.layers[-1].weight, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)

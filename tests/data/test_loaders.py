@@ -8,8 +8,9 @@ import torch
 from data.augment import Augmentation
 from data.cache import SharedStore, cache_faces
 from data.faces import builtin_faces
-from data.loaders import PositionSampler, TrainingPairs, _vary, training_loader
+from data.loaders import CoveredFaces, PositionSampler, TrainingPairs, _vary, training_loader
 from data.masks import MaskGenerator
+from data.occluders import Occluders
 
 
 @pytest.fixture
@@ -115,3 +116,28 @@ def test_cached_images_do_not_travel_to_workers():
     assert faces.read.tensor.is_shared()
     disk = TrainingPairs(builtin_faces("train", 8, 64), MaskGenerator(64), 0)
     assert len(pickle.dumps(disk)) < 20_000
+
+
+def test_covered_faces_keep_target_mask_and_occluder_together():
+    faces = builtin_faces("train", 5, 64)
+    pairs = CoveredFaces(faces, Occluders(64, preset="blind"), seed=1, flip=True)
+    originals = {name: faces[i].transpose(2, 0, 1) for i, name in enumerate(faces.names)}
+    (batch,) = read(pairs, sampler(stop=1, batch=40))
+    assert batch.occluded.shape == batch.image.shape == (40, 3, 64, 64)
+    assert batch.mask.shape == (40, 1, 64, 64)
+    flipped = 0
+    for target, mask, name in zip(batch.image, batch.mask, batch.names, strict=True):
+        original = originals[name.split(" (")[0]]
+        mirrored = np.array_equal(target.numpy(), original[..., ::-1])
+        assert mirrored or np.array_equal(target.numpy(), original)
+        assert mask.any()
+        flipped += mirrored
+    assert 8 < flipped < 32
+    change = (batch.image.int() - batch.occluded.int()).abs()
+    assert (change * (1 - batch.mask.int())).sum() < 0.02 * change.sum()  # soft edges
+    (again,) = read(pairs, sampler(stop=1, batch=40), workers=1)
+    assert torch.equal(again.occluded, batch.occluded)
+
+
+def test_a_batch_without_occluders_has_none(pairs):
+    assert next(iter(training_loader(pairs, sampler(), 0))).occluded is None

@@ -261,8 +261,8 @@ def test_an_inpainter_trained_under_occluders_sees_what_the_mask_covers():
 @pytest.mark.parametrize(("told", "hides"), [({}, True), ({"hidden_by": "occluders"}, False)])
 def test_the_weights_file_says_what_the_inpainter_is_shown(monkeypatch, told, hides):
     data = {"size": SIZE, "fill": 0.0} | told
-    load = lambda path, device: (Grey(), {"config": {"data": data}})  # noqa: E731
-    monkeypatch.setattr("engines.checkpoint.load_inpainter", load)
+    loaded = Grey(), {"config": {"data": data}}
+    monkeypatch.setattr("engines.checkpoint.load_inpainter", lambda *_: loaded)
     deoccluder = load_deoccluder("best.safetensors", "cpu")
     picture, mask = torch.rand(1, 3, 8, 8) / 2 + 0.5, torch.ones(1, 1, 8, 8)
     assert deoccluder.show(picture, mask).any() != hides

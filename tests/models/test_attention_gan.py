@@ -1,5 +1,7 @@
 """The attention-based GAN's generator: the facts known of it and its parts by themselves."""
 
+import copy
+
 import pytest
 import torch
 
@@ -96,6 +98,7 @@ def test_the_embedding_and_the_mask_matter(model):
     occluded, mask, features = batch()
     assert model.uses_mask
     assert model.uses_features
+    assert model.embedding == features.shape[1]
     with torch.inference_mode():
         first = model(occluded, mask, features)
         assert not torch.allclose(first, model(occluded, mask, -features), atol=1e-3)
@@ -113,7 +116,7 @@ def test_a_missing_or_wrong_embedding_is_refused(model):
 def test_without_features_the_model_says_so_and_needs_none():
     model = create_inpainter("attention_gan", use_features=False)
     assert not model.uses_features
-    assert not [name for name, _ in model.named_parameters() if name.startswith("embedding")]
+    assert not [name for name, _ in model.named_parameters() if name.startswith("identity")]
     occluded, mask, _ = batch()
     assert model(occluded, mask).shape == occluded.shape
 
@@ -155,13 +158,14 @@ def test_an_image_hidden_altogether_gives_a_finite_prediction(model):
 def test_the_whole_range_can_be_predicted_whatever_the_target(model):
     """Inside, images are in [-1, 1]: the tanh's own range would miss half of a target in [0, 1]."""
     occluded, mask, features = batch(1)
-    bias = model.head.bias.detach().clone()
+    kept = copy.deepcopy(model.head)
     with torch.inference_mode():
-        for value, wanted in ((-20.0, 0.0), (20.0, 1.0)):
-            model.head.bias.copy_(torch.full_like(bias, value))
+        model.head.weight.zero_()
+        for value, wanted in ((-20.0, 0.0), (-0.5493, 0.25), (0.0, 0.5), (20.0, 1.0)):
+            model.head.bias.fill_(value)
             result = model(occluded, mask, features)
-            torch.testing.assert_close(result, torch.full_like(result, wanted), rtol=0, atol=1e-3)
-        model.head.bias.copy_(bias)
+            torch.testing.assert_close(result, torch.full_like(result, wanted), rtol=0, atol=1e-4)
+    model.head = kept
 
 
 def test_too_small_an_image_is_refused(model):

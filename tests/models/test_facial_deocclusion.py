@@ -134,6 +134,17 @@ def test_it_starts_near_grey_and_every_parameter_gets_a_gradient(attention):
     assert silent == []
 
 
+@pytest.mark.parametrize("attention", [False, True])
+def test_the_untrained_model_does_not_saturate_in_evaluation(attention):
+    """Running statistics are still 0 and 1 then, so nothing but the weights holds the signal."""
+    torch.manual_seed(0)
+    model = create_inpainter("facial_deocclusion", attention=attention, width=8).eval()
+    with torch.no_grad():
+        prediction = model(torch.rand(2, 3, 64, 64))
+    assert 0.01 < prediction.std() < 0.35
+    assert ((prediction < 1e-3) | (prediction > 1 - 1e-3)).float().mean() < 0.01
+
+
 def test_the_mask_is_not_looked_at():
     model = create_inpainter("facial_deocclusion", width=4).eval()
     image = torch.rand(1, 3, 32, 32)

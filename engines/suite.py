@@ -1,0 +1,288 @@
+"""Train what a suite lacks, one run after another, then make its tables.
+
+`python -m engines.suite ablations/suites/systems.yaml --max-minutes 10` can be stopped at any time
+and started again: finished runs are kept, an unfinished one is continued, a failed one is tried
+again. A run that fails leaves the others. Everything it says is kept in runs/suites/<name>/.
+"""
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.whole_files import write_text
+from engines.config import ABLATIONS
+from engines.datasets import choose_profile, data_root
+from engines.run_folder import RunFolder
+from engines.runtime import say_progress
+from engines.suite_files import Suite, load_suite
+from engines.suite_jobs import Record, Stopper, command, run_command, why
+from engines.suite_plan import (
+    FINISHED,
+    IMPOSSIBLE,
+    MISSING,
+    UNFINISHED,
+    Job,
+    Request,
+    finished_facts,
+    look_up,
+    plan_jobs,
+)
+from engines.suite_tables import make_tables
+
+REASONS = {
+    "epochs": "all epochs",
+    "max_minutes": "its time budget",
+    "early_stop": "stopped early",
+}
+
+
+@dataclass
+class Result:
+    """What became of a job: `problem` when there is no run as asked, `note` when there is more to
+    say of one that there is."""
+
+    job: Job
+    now: bool = False  # trained by this call
+    problem: str = ""
+    note: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return self.job.state == FINISHED and not self.problem
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; argparse ends the process on a wrong one."""
+    parser = argparse.ArgumentParser(
+        prog="python -m engines.suite",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("suite", type=Path, help="a YAML that lists runs, or the name of one in ablations/suites/")
+    add("--max-minutes", type=float, metavar="M", help="train each run for at most M minutes")
+    add("--data", type=Path, metavar="DIR", help="data folder; else as for the training scripts")
+    add("--profile", default="auto", help="auto, quick, small, full (default: auto)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="for every run")
+    add("--output", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    add("--device", default="auto", choices=("auto", "cpu"))
+    add(
+        "--fresh",
+        action="store_true",
+        help="train anew, in a new folder, what was trained otherwise than asked now",
+    )
+    add("--dry-run", action="store_true", help="print what would be done, and stop")
+    arguments = parser.parse_args(argv)
+    if arguments.max_minutes is not None and not arguments.max_minutes > 0:
+        parser.error(f"--max-minutes {arguments.max_minutes}: must be above 0")
+    return arguments
+
+
+def tell(text: str) -> None:
+    """Print; a terminal that is gone must not end the night's work."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
+
+
+def open_suite(named: Path) -> Suite:
+    """A suite by its file or by its name in ablations/suites/."""
+    known = ABLATIONS / "suites" / f"{str(named).lower()}.yaml"
+    return load_suite(known if known.is_file() and not named.is_file() else named)
+
+
+def to_request(arguments: argparse.Namespace) -> Request:
+    """What the command line asks of every run. FileNotFoundError for a data folder not there."""
+    root = data_root(arguments.data)
+    profile = arguments.profile
+    if profile == "auto":
+        profile, reason = choose_profile(root, arguments.device)
+        tell(reason)
+    return Request(
+        arguments.output,
+        profile,
+        tuple(arguments.set),
+        root,
+        arguments.data,
+        arguments.max_minutes,
+        arguments.device,
+        arguments.fresh,
+    )
+
+
+def describe_plan(jobs: list[Job], request: Request) -> list[str]:
+    """A line a job, on what there is and what will be done."""
+    lines = []
+    for job in jobs:
+        what = {
+            FINISHED: f"finished, {job.folder}",
+            UNFINISHED: f"to be continued after {job.minutes:.1f} min, {job.folder}",
+            MISSING: "to be trained",
+            IMPOSSIBLE: f"cannot be trained: {job.reason}",
+        }[job.state]
+        if job.needed_only:
+            what += " (no row itself; another run needs it)"
+        lines.append(f"  {job.name:<32} {what}")
+        lines += _otherwise(job)
+    left = [job.budget(request) for job in jobs if job.state in (MISSING, UNFINISHED)]
+    if left and None not in left:
+        lines.append(f"  at most about {sum(left):.0f} min of training, evaluation not counted")
+    return lines
+
+
+def _otherwise(job: Job, shown: int = 4) -> list[str]:
+    if not job.differences:
+        return []
+    more = len(job.differences) - shown
+    text = "; ".join(job.differences[:shown]) + (f"; and {more} more" if more > 0 else "")
+    return [f"  {'':<32} trained otherwise than asked now: {text}; --fresh trains it anew"]
+
+
+def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
+    """Plan, train, make the tables, say what happened. The exit code: 1 if anything is missing."""
+    jobs = plan_jobs(suite.runs, request)
+    tell("\n".join([f"suite {suite.name}", *describe_plan(jobs, request)]))
+    if dry_run:
+        return int(any(job.state == IMPOSSIBLE for job in jobs))
+    folder = request.output / "suites" / suite.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = RunFolder(folder)
+    claim.lock()
+    try:
+        record = Record(folder / "log.jsonl")
+        record.add("start", profile=request.profile, max_minutes=request.max_minutes)
+        results: dict[str, Result] = {}
+        with Stopper(tell) as stopper:
+            for job in jobs:
+                if stopper.asked:
+                    break
+                results[job.name] = train_job(job, request, results, stopper, folder, record)
+        stopped = bool(stopper.asked)
+        files, problems = {}, []
+        if not stopped:
+            files, problems = make_tables(suite, _rows(jobs, results), request, folder)
+        text = "\n".join(describe_end(suite, jobs, results, files, problems, stopped, folder))
+        write_text(folder / "summary.txt", text + "\n")
+        failed = bool(stopped or problems or any(r.problem for r in results.values()))
+        record.add("end", stopped=stopped, failed=failed)
+        tell("\n" + text)
+        return int(failed)
+    finally:
+        claim.unlock()
+
+
+def train_job(
+    job: Job,
+    request: Request,
+    results: Mapping[str, Result],
+    stopper: Stopper,
+    folder: Path,
+    record: Record,
+) -> Result:
+    """Train or continue a job unless it is finished, and say what became of it."""
+    if job.config is not None and job.state != FINISHED:
+        look_up(job, request)  # what it needs may have been trained, or another process was faster
+    if job.state == FINISHED:
+        return Result(job)
+    if job.state == IMPOSSIBLE:
+        record.add("impossible", run=job.name, reason=job.reason)
+        return Result(job, problem=job.reason)
+    lost = [results[name] for name in job.needs if results[name].problem]
+    if source := next((other.job.name for other in lost if other.job.task == job.task), None):
+        record.add("skipped", run=job.name, needs=source)
+        return Result(job, problem=f"starts from {source}, which there is not")
+    line, log = command(job, request), folder / "logs" / f"{job.name}.log"
+    what = "continuing" if job.state == UNFINISHED else "training"
+    tell(f"\n{time.strftime('%H:%M')} {what} {job.name}, log {log}")
+    record.add(what, run=job.name, command=line)
+    status, text = run_command(line, log, stopper, tell)
+    look_up(job, request)
+    result = Result(job, now=True)
+    if job.state != FINISHED or job.differences:
+        result.problem = why(status, text) if status else "it stopped before it was done"
+    elif status:
+        result.note = f"trained, but not evaluated by itself: {why(status, text)}"
+    if not result.problem and lost:
+        names = ", ".join(other.job.name for other in lost)
+        result.note += f" without {names}, which failed: its features are of random weights"
+    record.add(
+        "finished" if result.finished else "stopped" if stopper.asked else "failed",
+        run=job.name, status=status, folder=str(job.folder or ""), problem=result.problem,
+    )  # fmt: skip
+    if result.problem and not stopper.asked:
+        tell(f"  FAILED {job.name}: {result.problem}")
+    return result
+
+
+def _rows(jobs: list[Job], results: Mapping[str, Result]) -> dict[str, tuple[Job, str]]:
+    """Each run of the suite as it is listed there -> its job, and why it is missing, if it is."""
+    return {
+        job.run: (job, "" if results[job.name].finished else results[job.name].problem)
+        for job in jobs
+        if not job.needed_only
+    }
+
+
+def describe_end(
+    suite: Suite,
+    jobs: list[Job],
+    results: Mapping[str, Result],
+    files: Mapping[str, Path],
+    problems: list[str],
+    stopped: bool,
+    folder: Path,
+) -> list[str]:
+    """What was trained, what failed and why, where the tables are."""
+    done = sum(result.finished for result in results.values())
+    lines = [f"suite {suite.name}: {done} of {len(jobs)} runs are finished"]
+    for job in jobs:
+        result = results.get(job.name)
+        if result is None or (stopped and result.now and result.problem):
+            at = f" after {job.minutes:.1f} min" if job.minutes else ""
+            lines.append(f"  {job.name:<32} {'stopped' if result else 'not begun'}{at}")
+        elif result.problem:
+            lines.append(f"  {job.name:<32} FAILED: {result.problem}")
+            if result.now:
+                lines.append(f"  {'':<32} log {folder / 'logs' / f'{job.name}.log'}")
+        else:
+            lines.append(f"  {job.name:<32} {_facts(result)}")
+            lines += [f"  {'':<32} {result.note.strip()}"] if result.note else []
+            lines += _otherwise(job)
+    lines += [f"  {name:<32} {path}" for name, path in files.items()]
+    lines += [f"  problem: {problem}" for problem in problems]
+    if stopped:
+        lines.append("the same command goes on from here")
+    elif problems or done < len(jobs):
+        lines.append("the same command tries again what is missing")
+    return lines
+
+
+def _facts(result: Result) -> str:
+    when = "trained now" if result.now else "there before"
+    facts = finished_facts(result.job.folder) or {}
+    if not facts:
+        return f"{when}: {result.job.folder}"
+    ended = REASONS.get(facts.get("reason"), facts.get("reason"))
+    return (
+        f"{when}: {facts.get('images', 0):,} images in {facts['minutes']:.1f} min "
+        f"({ended}), {result.job.folder}"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code: 0 when every run is finished and every table is made."""
+    arguments = parse(argv)
+    say_progress()
+    try:
+        return run_suite(open_suite(arguments.suite), to_request(arguments), arguments.dry_run)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    if code := main():  # no SystemExit on success: Spyder would show it as an error
+        sys.exit(code)

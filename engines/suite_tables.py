@@ -1,0 +1,97 @@
+"""The tables of a suite from the runs that are finished; what is missing or other is said there."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from engines.compare import Options, compare
+from engines.comparison import INPAINTING, SEGMENTATION
+from engines.identity_comparison import IdentityOptions, compare_identities
+from engines.loss_tables import LossOptions, compare_losses
+from engines.mask_comparison import MaskOptions, compare_segmenters
+from engines.report import Report
+from engines.suite_files import Suite
+from engines.suite_plan import Job, Request
+
+logger = logging.getLogger(__name__)
+
+
+def make_tables(
+    suite: Suite, rows: Mapping[str, tuple[Job, str]], request: Request, folder: Path
+) -> tuple[dict[str, Path], list[str]]:
+    """Write each table of a suite below `folder`.
+
+    `rows`: run as the suite lists it -> (job, why it is missing, if it is). Returns the files by
+    what they are, and a sentence for each table that could not be made. A table that fails leaves
+    the others.
+    """
+    files: dict[str, Path] = {}
+    problems: list[str] = []
+    for table in suite.parts():
+        there = [rows[run][0] for run in table.runs if not rows[run][1]]
+        if not there:
+            problems.append(f"table {table.name}: none of its runs is finished")
+            continue
+        where = folder / table.name if suite.tables else folder
+        said = remarks(table, rows)
+        for task in dict.fromkeys(job.task for job in there):
+            chosen = [job for job in there if job.task == task]
+            named = table.name if task == there[0].task else f"{table.name} {task}"
+            target = where if task == there[0].task else where / task
+            try:
+                reports = _compare(task, table, chosen, said, request, target)
+            except (ValueError, OSError, RuntimeError) as error:
+                problems.append(f"table {named}: {error}")
+                continue
+            for number, report in enumerate(reports, 1):
+                label = named if len(reports) == 1 else f"{named} {number}"
+                files[f"table {label}"] = report.files["table.md"]
+        try:
+            chosen = [str(job.folder) for job in there]
+            (losses,) = compare_losses(
+                LossOptions(chosen, output=where / "losses", runs_folder=request.output)
+            )
+            files[f"losses {table.name}"] = losses.files["table.md"]
+        except (ValueError, OSError) as error:
+            logger.info("no table of losses for %s: %s", table.name, error)
+    return files, problems
+
+
+def remarks(table: Suite, rows: Mapping[str, tuple[Job, str]]) -> tuple[str, ...]:
+    """What a reader of a table must know of its rows: trained otherwise than asked, or missing."""
+    said = []
+    for job, missing in (rows[run] for run in table.runs):
+        if missing:
+            said.append(f"{job.name} is missing: {missing.splitlines()[0]}")
+        elif job.differences:
+            listed = "; ".join(job.differences)
+            said.append(f"{job.name} was trained otherwise than this suite asks: {listed}.")
+    return tuple(said)
+
+
+def _compare(
+    task: str, table: Suite, jobs: list[Job], said: tuple[str, ...], request: Request, folder: Path
+) -> list[Report]:
+    reference = table.reference
+    if reference and reference.lower() not in [job.name.lower() for job in jobs]:
+        said, reference = (*said, f"The reference {reference} is not among the rows."), None
+    common = {
+        "runs": [str(job.folder) for job in jobs],
+        "output": folder,
+        "runs_folder": request.output,
+        "device": request.device,
+        "share_values": True,
+    }
+    if task == INPAINTING:
+        return compare(
+            Options(
+                **common,
+                baselines=",".join(table.baselines) or "none",
+                reference=reference,
+                title=f"Suite: {table.name}",
+                remarks=said,
+            )
+        )
+    if task == SEGMENTATION:
+        return compare_segmenters(MaskOptions(**common, reference=reference, remarks=said))
+    return compare_identities(IdentityOptions(**common))

@@ -1,0 +1,122 @@
+"""Inpainting on faces under occluders: `data.hidden_by` from the configuration to its pairs."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.builtin_faces import render_face
+from data.occluded_pairs import FrozenOccluded
+from data.pairs import FrozenPairs
+from engines.config import ConfigError, load_config
+from engines.datasets import recorded_data
+from engines.pair_tensors import load_pairs
+from engines.sources import open_any_sources
+
+COVERED = ("data.hidden_by=occluders", "data.validation_pairs=30")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A data folder: 20 faces, a cut-out for each side of the split."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "faces").mkdir()
+    for index in range(20):
+        Image.fromarray(render_face(index, 64)).save(root / "faces" / f"{index:02d}.png")
+    shapes = {"train": np.s_[5:35, 5:35], "val": np.s_[2:38, 15:25], "test": np.s_[15:25, 2:38]}
+    for split, shape in shapes.items():
+        cutout = np.zeros((40, 40, 4), np.uint8)
+        cutout[shape] = (255, 0, 0, 255) if split == "train" else (0, 0, 255, 255)
+        (root / "occluders" / split).mkdir(parents=True)
+        Image.fromarray(cutout).save(root / "occluders" / split / "object_001.png")
+    return root
+
+
+def test_training_and_validation_show_occluders_and_test_pairs_holes(tiny_config):
+    sources = open_any_sources(tiny_config("ablationv1", *COVERED), None)
+    target, mask, name, occluded = sources.training_pairs(1, "unused")[3]
+    assert name.startswith("builtin/train/")
+    assert mask.any()
+    assert not torch.equal(target, occluded)
+    val, test = sources.frozen("val"), sources.frozen("test")
+    assert isinstance(val, FrozenOccluded)
+    assert isinstance(test, FrozenPairs)
+    assert len(val) == 30
+    assert "none" not in {pair.kind for pair in val.pairs}
+    counts = [pair.kind for pair in val.pairs]
+    assert max(map(counts.count, counts)) - min(map(counts.count, counts)) <= 1
+    plain = open_any_sources(tiny_config("ablationv1"), None)
+    assert plain.frozen("test").hash == test.hash
+
+
+def test_either_kind_of_pair_loads_as_target_mask_and_picture(tiny_config):
+    sources = open_any_sources(tiny_config("ablationv1", *COVERED), None)
+    target, mask, occluded = load_pairs(sources.frozen("test"), range(2), 0.25)
+    hole = (mask > 0.5).expand_as(target)
+    assert (occluded[hole] == 0.25).all()
+    assert torch.equal(occluded[~hole], target[~hole])
+    val = sources.frozen("val")
+    target, mask, occluded = load_pairs(val, range(5), 0.25)
+    face, covered, marked = val.load(4)
+    np.testing.assert_array_equal(target[4].mul(255).round().movedim(0, -1), face)
+    np.testing.assert_array_equal(occluded[4].mul(255).round().movedim(0, -1), covered)
+    np.testing.assert_array_equal(mask[4, 0], marked)
+
+
+def test_a_set_without_clean_pictures_is_refused(tiny_config):
+    val = open_any_sources(tiny_config("ablationv1", *COVERED), None).frozen("val")
+    bare = FrozenOccluded(val.pairs, lambda i: (None, *val.load(i)[1:]), val.size, "a set")
+    with pytest.raises(ValueError, match="a set: holds no clean pictures"):
+        load_pairs(bare, range(2), 1.0)
+
+
+def test_the_folders_that_were_used_are_used_again(root, tmp_path, tiny_config):
+    config = tiny_config(
+        "ablationv1", *COVERED, "data.faces=auto", "data.occluders=auto", "data.preset=real"
+    )
+    sources = open_any_sources(config, root)
+    made = sources.training_pairs(1, "unused")[0]
+    redness = [(picture[0].int() - picture[2].int()).max() for picture in (made[0], made[3])]
+    assert redness[1] > redness[0] + 40  # the cut-out of train/
+    (tmp_path / "environment.json").write_text(json.dumps([{"data": sources.describe()}]))
+    sources.save_split(tmp_path / "split.json")
+    data = recorded_data(tmp_path, config.data)
+    assert data.occluders == str((root / "occluders").resolve())
+    again = open_any_sources(
+        config.model_copy(update={"data": data}), None, tmp_path / "split.json"
+    )
+    assert again.frozen("val").hash == sources.frozen("val").hash
+    for mine, other in zip(made, again.training_pairs(1, "unused")[0], strict=True):
+        assert torch.equal(mine, other) if isinstance(mine, torch.Tensor) else mine == other
+    drawn = open_any_sources(tiny_config("ablationv1", *COVERED), None)
+    (tmp_path / "environment.json").write_text(json.dumps([{"data": drawn.describe()}]))
+    assert recorded_data(tmp_path, config.data).occluders == "drawn"
+
+
+def test_missing_occluders_are_said(root, tmp_path, tiny_config):
+    config = tiny_config("ablationv1", *COVERED, "data.occluders=hats")
+    with pytest.raises(FileNotFoundError, match=r"data\.occluders 'hats': no such folder"):
+        open_any_sources(config, root)
+    with pytest.raises(ConfigError, match=r"data\.hidden_by"):
+        tiny_config("ablationv1", "data.hidden_by=hats")
+    with pytest.raises(ConfigError, match="mixed, real, drawn, blind"):
+        tiny_config("ablationv1", "data.preset=hats")
+    shutil.copytree(root / "faces", tmp_path / "faces")
+    real = tiny_config("ablationv1", *COVERED, "data.faces=auto", "data.preset=real")
+    with pytest.raises(ValueError, match="needs a folder of cut-outs"):
+        open_any_sources(real, tmp_path)
+
+
+def test_the_self_supervised_run_is_as_documented():
+    """L1 over the whole image, Adam 0.0/0.9, batch 4, all else as Reconstruction."""
+    run, base = load_config("selfsupervised"), load_config("reconstruction")
+    assert (run.data.hidden_by, run.data.preset) == ("occluders", "blind")
+    assert run.losses["l1"]["weight"] == base.losses["hole_l1"]["weight"] == 3.6
+    assert set(run.losses) ^ set(base.losses) == {"l1", "hole_l1"}
+    assert run.training.batch_size == 4
+    for optimizer in (run.training.generator, run.training.discriminator):
+        assert (optimizer.betas, optimizer.lr) == ((0.0, 0.9), 1e-3)
+    assert run.model == base.model
