@@ -5,7 +5,7 @@ baselines, and the frozen test pairs of the data the runs were trained on.
 
 `python evaluate.py segmentation` compares the segmenters, `python evaluate.py end-to-end` every
 inpainter with the true mask, with each segmenter's, and blind, `python evaluate.py identity` the
-identity networks; each has a --help of its own.
+identity networks, `python evaluate.py losses` the loss terms of runs; each has a --help of its own.
 """
 
 import argparse

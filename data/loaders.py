@@ -17,6 +17,7 @@ from data.faces import Faces
 from data.occluder_sets import PairedSet
 from data.occluders import Occluders, bare
 from data.seeding import keyed_rng
+from data.surroundings import swap_surroundings
 
 
 class Batch(NamedTuple):
@@ -123,7 +124,8 @@ class IdentityPictures(Dataset):
     (seed, p).
 
     Every round of `images` positions visits each picture once, in a new order. `share` of them are
-    under an occluder; all are flipped and augmented as in `OccludedPairs`.
+    under an occluder, `swap_share` have the surroundings of another person's picture, so that it is
+    the face that tells who it is; all are flipped and augmented as in `OccludedPairs`.
     """
 
     def __init__(
@@ -135,21 +137,31 @@ class IdentityPictures(Dataset):
         share: float,
         flip: bool = False,
         augment: Augmentation | None = None,
+        swap_share: float = 0.0,
     ) -> None:
         self.faces, self.labels, self.occluders, self.seed = faces, labels, occluders, seed
-        self.share, self.flip, self.augment = share, flip, augment
+        self.share, self.flip, self.augment, self.swap_share = share, flip, augment, swap_share
         self.images = len(faces)
 
     def __getitem__(self, position: int) -> tuple[Tensor, int, str]:
         round_, place = divmod(position, len(self.faces))
         index = int(_order(self.seed, round_, len(self.faces))[place])
-        made = bare(self.faces[index])
+        made = bare(self._face(index, position))
         if keyed_rng(self.seed, "occlude", position).random() < self.share:
             made = self.occluders.draw(
                 made.image, "train", self.seed, position, points=self.faces.points_of(index)
             )
         image, _ = _vary(made.image, made.mask, self.seed, position, self.flip, self.augment)
         return image, int(self.labels[index]), f"{self.faces.names[index]} ({made.kind})"
+
+    def _face(self, index: int, position: int) -> np.ndarray:
+        """The picture, some in another person's surroundings."""
+        face, rng = self.faces[index], keyed_rng(self.seed, "surroundings", position)
+        if rng.random() >= self.swap_share:
+            return face
+        others = np.flatnonzero(self.labels != self.labels[index])
+        other = self.faces[int(rng.choice(others))]
+        return swap_surroundings(face, other, self.occluders.template, self.faces.points_of(index))
 
     @staticmethod
     def collate(items: list[tuple[Tensor, int, str]]) -> IdentityBatch:
@@ -260,4 +272,5 @@ def training_loader(
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_ignore_interrupt,
+        generator=torch.Generator(),  # the global one, which dropout draws from, stays as it is
     )

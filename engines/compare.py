@@ -113,8 +113,7 @@ def _members(options: Options, suite: Suite | None) -> list[Trained]:
         folders = comparison.resolve_runs(wanted, options.runs_folder, options.all_runs)
     files = [folder / comparison.WEIGHTS for folder in folders] + options.checkpoint
     members = [comparison.read_trained(file) for file in files]
-    hint = "`python evaluate.py segmentation` measures segmenters"
-    return comparison.name_apart(comparison.check_task(members, comparison.INPAINTING, hint))
+    return comparison.name_apart(comparison.check_task(members, comparison.INPAINTING))
 
 
 def _baseline_names(options: Options, suite: Suite | None) -> tuple[str, ...]:

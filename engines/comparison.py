@@ -24,6 +24,11 @@ DATA: dict[str, type[FaceData]] = {
     SEGMENTATION: SegmentationData,
     IDENTITY: IdentityData,
 }
+MEASURES = {
+    INPAINTING: "`python evaluate.py` measures inpainters",
+    SEGMENTATION: "`python evaluate.py segmentation` measures segmenters",
+    IDENTITY: "`python evaluate.py identity` measures identity networks",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Pat
             raise FileNotFoundError(
                 f"{text}: no finished run of that name below {root}, and no run folder; finished: "
                 f"{names}. `python train_inpainting.py {text}` makes one if {text} is in ablations/"
-                f", `python train_segmentation.py {text}` if it is in ablations/segmentation/"
+                f", `python train_segmentation.py {text}` if it is in ablations/segmentation/, "
+                f"`python train_identity.py {text}` if it is in ablations/identity/"
             )
     return list(dict.fromkeys(chosen))
 
@@ -102,11 +108,13 @@ def _task(config: dict[str, Any]) -> str:
     return config.get("task", INPAINTING)
 
 
-def check_task(members: list[Trained], task: str, hint: str) -> list[Trained]:
-    """`members`, or ValueError with `hint` when one was trained for something else."""
+def check_task(members: list[Trained], task: str) -> list[Trained]:
+    """`members`, or ValueError with the right command when one was trained for something else."""
     for member in members:
         if member.task != task:
-            raise ValueError(f"{member.checkpoint}: was trained for {member.task}; {hint}")
+            raise ValueError(
+                f"{member.checkpoint}: was trained for {member.task}; {MEASURES[member.task]}"
+            )
     return members
 
 

@@ -83,6 +83,7 @@ def compare_identities(options: IdentityOptions) -> list[Report]:
                 group.pairs,
                 identities,
                 folder,
+                template=group.sources.data.template,
                 batch=options.batch,
                 values_folder=default if options.share_values else None,
             )
@@ -106,8 +107,7 @@ def _members(options: IdentityOptions) -> list[Trained]:
             "--checkpoint names a weights file"
         )
     members = [comparison.read_trained(file) for file in files]
-    hint = "`python evaluate.py` measures inpainters, `python evaluate.py segmentation` segmenters"
-    return comparison.name_apart(comparison.check_task(members, IDENTITY, hint))
+    return comparison.name_apart(comparison.check_task(members, IDENTITY))
 
 
 def _group(members: list[Trained], options: IdentityOptions) -> list[_Group]:

@@ -30,6 +30,7 @@ def identity_report(
     identities: Sequence[str],
     folder: Path,
     *,
+    template: str = "ffhq",
     batch: int = 64,
     values_folder: Path | None = None,
 ) -> Report:
@@ -40,9 +41,12 @@ def identity_report(
     """
     values_folder = values_folder or folder
     folder.mkdir(parents=True, exist_ok=True)
-    results = evaluate_identities(rows, pairs, identities, values_folder, batch=batch)
+    results = evaluate_identities(
+        rows, pairs, identities, values_folder, template=template, batch=batch
+    )
     summary = summarise_identities(results)
-    tables = [accuracy_table(summary), kind_table(summary), cost_table(results)]
+    swapped = [table] if (table := swap_table(results)) else []
+    tables = [accuracy_table(summary), *swapped, kind_table(summary), cost_table(results)]
     lines = caption(results)
     files = save_tables(tables, lines, summary, folder, TITLE)
     files["pairs.json"] = folder / "pairs.json"
@@ -52,7 +56,7 @@ def identity_report(
     files["kinds.png"] = figures.save(figure, folder / "figures" / "kinds.png")
     figures.show(figure)
     files["values of each image"] = values_folder / "rows"
-    return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:1])), files)
+    return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:2])), files)
 
 
 def summarise_identities(results: Sequence[RowResult]) -> pd.DataFrame:
@@ -94,6 +98,25 @@ def accuracy_table(summary: pd.DataFrame) -> Table:
     return Table("Pictures whose person is named (%) [95 %]", ["", *columns], rows)
 
 
+def swap_table(results: Sequence[RowResult]) -> Table | None:
+    """Whom each row names when face and surroundings are of different people; None without."""
+    count = results[0].info["swapped"]["count"]
+    if not count:
+        return None
+    rows = []
+    for result in results:
+        shares = [result.info["swapped"][name] for name in ("face", "surroundings")]
+        texts = [_percent(*wilson_interval(share, count)[:3]) for share in shares]
+        rows.append([Cell(result.name), *map(Cell, texts)])
+    title = f"Bare faces in another person's picture: who is named (%) [95 %], N = {count}"
+    note = "A row that names the surroundings' person has not learned the face."
+    return Table(title, ["", "the face's person", "the surroundings' person"], rows, [note])
+
+
+def _percent(mean: float, low: float, high: float) -> str:
+    return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
 def kind_table(summary: pd.DataFrame) -> Table:
     """Accuracy of every kind of occluder in per cent, a column a row of the other table."""
     part = summary[summary["part"].str.startswith("kind/")]
@@ -109,11 +132,7 @@ def kind_table(summary: pd.DataFrame) -> Table:
 
 def _column(summary: pd.DataFrame, names: Sequence[str], part: str) -> list[Cell]:
     chosen = summary[summary["part"].eq(part)].set_index("row")
-    texts = [
-        f"{100 * chosen.loc[name, 'mean']:.1f} "
-        f"[{100 * chosen.loc[name, 'low']:.1f}, {100 * chosen.loc[name, 'high']:.1f}]"
-        for name in names
-    ]
+    texts = [_percent(*chosen.loc[name, ["mean", "low", "high"]]) for name in names]
     return mark_best(texts, [float(chosen.loc[name, "mean"]) for name in names], True)
 
 
@@ -123,12 +142,12 @@ def caption(results: Sequence[RowResult]) -> list[str]:
     images = results[0].frame()["image"].nunique()
     people = info["people"]
     return [
-        f"N = {info['count']} pictures made of {images} photographs of {people} people at "
+        f"N = {info['count']} pictures made of {images} different ones of {people} people at "
         f"{key['size']} px ({info['pairs']}); SHA-256 of the pictures: {key['pairs']}.",
         "Held-out pictures of people who were trained on: how well unknown people are told apart "
         f"it does not say. Chance is {100 / people:.1f} %.",
-        "Intervals are Wilson's (1927), each different photograph a trial, under however many "
-        "kinds of occluder it is shown. Bold: best of the column, by kind of the line.",
+        "Intervals are Wilson's (1927), each different picture a trial, under however many kinds "
+        "of occluder it is shown. Bold: best of the column, by kind of the line.",
         "Nearest training picture: by the squared difference of pixels at 32 px. Edge only: of "
         "the outer 4 px alone, which show hardly any face; what it reaches, the backgrounds give "
         "away.",

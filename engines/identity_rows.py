@@ -21,6 +21,8 @@ from tqdm import tqdm
 from data.faces import Faces
 from data.identities import label_names
 from data.occluded_pairs import FrozenOccluded
+from data.occluders import NONE
+from data.surroundings import swap_surroundings
 from data.transforms import to_tensor
 from data.whole_files import sha256
 from engines import cost
@@ -30,7 +32,7 @@ from engines.runtime import device_name
 
 logger = logging.getLogger(__name__)
 
-PROTOCOL = 1  # raised whenever a number in the CSVs would come out differently
+PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 COLUMNS = ("index", "image", "kind", "number", "hole_ratio", "identity", "named", "right")
 COARSE = 32  # pixels: the side at which pictures are compared
 EDGE = 4  # of those: the width of the frame that shows hardly any face
@@ -155,15 +157,17 @@ def evaluate_identities(
     identities: Sequence[str],
     folder: Path,
     *,
+    template: str = "ffhq",
     batch: int = 64,
 ) -> list[RowResult]:
-    """Measure each row on every picture, or take the values found in `folder`."""
+    """Measure each row on every picture, or take the values found in `folder`. `template`: where
+    the eyes lie, for faces in other surroundings."""
     if len({row.name for row in rows}) < len(rows):
         raise ValueError(f"rows must have names of their own: {', '.join(r.name for r in rows)}")
     results = []
     for row in rows:
         key = {"protocol": PROTOCOL, "table": "identity", "pairs": pairs.hash, "size": pairs.size}
-        key |= {"identities": list(identities), "row": row.digest}
+        key |= {"identities": list(identities), "row": row.digest, "template": template}
         path = row_file(folder, row.name, key)
         result = find_row(path, key)
         if result is None:
@@ -202,9 +206,36 @@ def _measure(row: IdentityRow, pairs, identities, path: Path, key: dict, batch: 
                 **_facts(row, pairs, identities),
                 "key": key,
                 "count": len(pairs),
+                "swapped": _swapped(namer, pairs, labels, key["template"], batch),
                 "cost": {**namer.cost(pairs.size), "images_per_second": cost.rate(spent)},
             }
         )
+
+
+def _swapped(namer: Namer, pairs, labels: list[int], template: str, batch: int) -> dict[str, float]:
+    """Bare faces in the surroundings of another bare picture: how many, and which share is named
+    by the face, and by the surroundings."""
+    bare = [i for i, pair in enumerate(pairs.pairs) if pair.kind == NONE]
+    shift = len(bare) // 2  # the people take turns: neighbours and far ones alike
+    couples = [
+        (i, other)
+        for place, i in enumerate(bare)
+        if labels[other := bare[(place + shift) % len(bare)]] != labels[i]
+        or labels[other := bare[(place + shift + 1) % len(bare)]] != labels[i]
+    ]
+    by_face = by_place = 0
+    for first in range(0, len(couples), batch):
+        part = couples[first : first + batch]
+        pictures = [
+            to_tensor(swap_surroundings(pairs.load(i)[0], pairs.load(j)[0], template))
+            for i, j in part
+        ]
+        for (i, j), named in zip(part, namer.name(torch.stack(pictures)).tolist(), strict=True):
+            by_face += named == labels[i]
+            by_place += named == labels[j]
+    count = len(couples)
+    shares = {"face": by_face / count, "surroundings": by_place / count} if count else {}
+    return {"count": count, **shares}
 
 
 def _facts(row: IdentityRow, pairs: FrozenOccluded, identities: Sequence[str]) -> dict[str, Any]:

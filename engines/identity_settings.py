@@ -45,7 +45,8 @@ class IdentityData(FaceData):
     identities: the people by their sub-folders' names, in the order of the network's outputs; null
     means all. val_share, test_share: of each person's pictures, at least one, are held out.
     occluders, preset, augment as in SegmentationData; `occluded_share` of the training pictures are
-    covered, the others are not.
+    covered, the others are not. `swap_share` of them show the face in another person's
+    surroundings, so that the place does not tell who it is.
     """
 
     identities: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = None
@@ -54,6 +55,7 @@ class IdentityData(FaceData):
     occluders: str = "auto"
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
     occluded_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    swap_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     augment: bool = True
     builtin_people: Annotated[int, Field(ge=2)] = 10
     validation_per_kind: Positive = 10

@@ -52,8 +52,9 @@ class IdentitySources(FaceSources):
         labels = label_names(faces.names, data.identities)
         augment = Augmentation() if data.augment else None
         return IdentityPictures(
-            faces, labels, self.occluders, seed, data.occluded_share, data.flip, augment
-        )
+            faces, labels, self.occluders, seed, data.occluded_share, data.flip, augment,
+            data.swap_share,
+        )  # fmt: skip
 
     def frozen(self, split: str) -> FrozenOccluded:
         """Frozen validation ("val") or test pictures, some under each kind of occluder and some

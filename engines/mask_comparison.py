@@ -80,8 +80,7 @@ def compare_segmenters(options: MaskOptions) -> list[Report]:
         chosen = [_table_options(options, suite, table) for table in suite.tables]
         return [each for part in chosen for each in compare_segmenters(part)]
     named = _named(options, suite)
-    hint = "`python evaluate.py` measures inpainters"
-    members = comparison.check_task(named, SEGMENTATION, hint) or _latest(options, SEGMENTATION)
+    members = comparison.check_task(named, SEGMENTATION) or _latest(options, SEGMENTATION)
     groups = group_by_occluded(comparison.name_apart(members), options)
     device = resolve_device(options.device)
     reports = []

@@ -281,6 +281,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # while the tables are made; trainings stop by themselves
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

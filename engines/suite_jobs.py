@@ -65,7 +65,7 @@ class Stopper:
     def _ask(self, *_) -> None:
         self.asked += 1
         if self.asked == 1:
-            self._say("stopping: the run that trains goes to its next checkpoint first")
+            self._say("stopping once the run that trains has saved itself; again: at once")
         if self.process is None or self.process.poll() is not None:
             return
         if self.asked > 2:

@@ -54,11 +54,11 @@ class EmbeddingMap(nn.Module):
     other grid.
     """
 
-    def __init__(self, embedding: int, channels: int = WIDTHS[-1]) -> None:
+    def __init__(self, embedding: int, channels: int = WIDTHS[-1], grid: int = GRID) -> None:
         super().__init__()
-        self.shape = (channels, GRID, GRID)
+        self.shape = (channels, grid, grid)
         self.reduce = nn.Linear(embedding, INTERFACE)
-        self.project = nn.Linear(INTERFACE, channels * GRID * GRID)
+        self.project = nn.Linear(INTERFACE, channels * grid * grid)
         for layer in (self.reduce, self.project):
             nn.init.kaiming_normal_(layer.weight, SLOPE)
             nn.init.zeros_(layer.bias)
@@ -89,6 +89,8 @@ class AttentionGAN(nn.Module):
         use_features: condition on the identity embedding.
         embedding: length of the identity network's embedding.
         temperature, patch: see `ContextualAttention`.
+        width: channels after the first convolution, 2 and 4 times as many after the others.
+        grid: side of the map that the embedding is projected to.
     """
 
     uses_mask = True
@@ -102,17 +104,24 @@ class AttentionGAN(nn.Module):
         embedding: int = 256,
         temperature: float = 0.1,
         patch: int = 1,
+        width: int = WIDTHS[0],
+        grid: int = GRID,
     ) -> None:
         super().__init__()
-        if embedding < 1:
-            raise ValueError(f"embedding: {embedding} must be at least 1")
+        for name, number, least in (
+            ("embedding", embedding, 1),
+            ("width", width, 2),
+            ("grid", grid, 1),
+        ):
+            if number < least:
+                raise ValueError(f"{name}: {number} must be at least {least}")
         self.uses_features, self.embedding = use_features, embedding
-        first, second, third = WIDTHS
+        first, second, third = width, 2 * width, 4 * width
         self.encoder = nn.ModuleList(
             StableGatedConv2d(before, after, stride=2, gated=gated)
             for before, after in ((4, first), (first, second), (second, third))
         )
-        self.identity = EmbeddingMap(embedding) if use_features else None
+        self.identity = EmbeddingMap(embedding, third, grid) if use_features else None
         self.fuse = StableGatedConv2d(third * (1 + use_features), third, gated=gated)
         self.attention = ContextualAttention(temperature, patch) if attention else None
         self.merge = StableGatedConv2d(third * (1 + attention), third, gated=gated)
@@ -121,10 +130,10 @@ class AttentionGAN(nn.Module):
             for deep, skip, after in (
                 (third, second, second),
                 (second, first, first),
-                (first, 4, 32),
+                (first, 4, width // 2),
             )
         )
-        self.head = nn.Conv2d(32, 3, kernel_size=3, padding=1)
+        self.head = nn.Conv2d(width // 2, 3, kernel_size=3, padding=1)
         initialise(self, SLOPE)
 
     def forward(self, occluded: Tensor, mask: Tensor, features: Tensor | None = None) -> Tensor:

@@ -1,7 +1,5 @@
 """Identity networks: whose face this is, and the embedding that generators are conditioned on."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0
 
@@ -18,7 +16,8 @@ class IdentityNet(nn.Module):
     The document on the attention GAN gives the head as 1000-512-256-classes with BatchNorm,
     LeakyReLU 0.1 and dropout 0.2. It does not say in which order, nor what its 128 numbers for the
     generator are taken from: here each hidden layer is Linear, BatchNorm, LeakyReLU, dropout, and
-    the embedding is the last hidden layer before its dropout.
+    the embedding is the last hidden layer before its dropout. Untrained, it is nearly the same for
+    every picture: the running statistics that BatchNorm starts with shrink the signal.
 
     Args:
         classes: identities; the published system tells ten apart.
@@ -53,29 +52,6 @@ class IdentityNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(HIDDEN[-1], classes)
         self.embedding = HIDDEN[-1]
-        if self.origin.startswith("random"):
-            self._measure_statistics()
-
-    @torch.no_grad()
-    def _measure_statistics(self, seed: int = 0) -> None:
-        """BatchNorm's running statistics from one pass over seeded smooth noise.
-
-        Those that PyTorch starts with shrink the signal layer by layer, until an untrained network
-        in evaluation mode gives every picture the same embedding.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        noise = [torch.randn(16, 3, side, side, generator=generator) for side in (4, 16, 64)]
-        image = sum(F.interpolate(x, 64, mode="bilinear") for x in noise).mul(0.15).add(0.5)
-        norms = [m for m in self.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
-        momenta = [norm.momentum for norm in norms]
-        self.eval()  # neither dropout nor stochastic depth
-        for norm in norms:
-            norm.train().momentum = 1.0
-        self.embed(image.clamp(0, 1))
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-            norm.num_batches_tracked.zero_()
-        self.train()
 
     def embed(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1], H and W of at least 32, to (N, `embedding`)."""

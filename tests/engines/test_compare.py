@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 import evaluate
 from data.seeding import keyed_rng
 from engines import comparison, summary
+from engines.compare import Options, compare
 from engines.config import Data
 from engines.lpips import LpipsChoice
 from engines.run_folder import RunFolder
@@ -87,6 +88,36 @@ def test_runs_suite_and_checkpoint_choose_rows(runs, tmp_path, capsys):
     given = ["--checkpoint", weights, "--baselines", "none", "--output", str(tmp_path / "out")]
     assert run_evaluate(runs, *given) == 0
     assert (tmp_path / "out" / "summary.csv").is_file()
+
+
+def test_a_suite_of_several_tables_gives_each_its_folder_and_shares_values(runs, tmp_path, capsys):
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        "name: my suite\n"
+        "tables:\n"
+        "  - {name: first, runs: [Alpha/002, Beta], reference: Beta, baselines: none}\n"
+        "  - {name: second, runs: [Beta], baselines: [telea]}\n"
+    )
+    assert run_evaluate(runs, "--suite", str(suite), "--limit", "6") == 0
+    text = capsys.readouterr().out
+    assert "# Evaluation: my suite, first" in text
+    assert "# Evaluation: my suite, second" in text
+    first, second = (runs / "evaluation" / "my-suite" / name for name in ("first", "second"))
+    assert "Δ to Beta" in (first / "table.md").read_text()
+    assert "Telea" not in (first / "table.md").read_text()
+    assert "Telea" in (second / "table.md").read_text()
+    assert len(list(runs.glob("evaluation/*/rows/*.csv"))) == 3
+
+
+def test_remarks_stand_above_the_tables(runs, tmp_path):
+    options = Options(
+        ["Beta"], baselines="none", limit=6, output=tmp_path / "out", runs_folder=runs,
+        device="cpu", lpips="off", workers=0, title="Mine", remarks=("Beta is small.",),
+    )  # fmt: skip
+    (report,) = compare(options)
+    assert report.markdown.startswith("# Mine")
+    assert "- Beta is small.\n\n## PSNR" in report.markdown
+    assert "Beta is small." in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_own_images_and_one_mask(runs, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """The identity network: what it is made of, its embedding, what it refuses."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -34,10 +36,16 @@ def test_any_size_gives_logits_and_an_embedding(network, shape):
 
 
 def test_the_embedding_is_one_of_the_image_and_does_not_depend_on_the_batch(network):
-    image = torch.rand(3, 3, 48, 48)
-    alone = torch.cat([network.embed(one[None]) for one in image])
-    assert torch.allclose(network.embed(image), alone, atol=1e-5)
-    assert (alone[0] - alone[1]).abs().mean() > 0.1  # untrained, it tells pictures apart
+    images = torch.rand(3, 3, 64, 64) * torch.tensor([0.2, 0.6, 1.0])[:, None, None, None]
+    trained = copy.deepcopy(network)
+    for norm in trained.modules():
+        if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            norm.train().momentum = 1.0
+    trained.embed(images)  # untrained statistics would give every picture the same embedding
+    trained.eval()
+    alone = torch.cat([trained.embed(one[None]) for one in images])
+    assert torch.allclose(trained.embed(images), alone, rtol=1e-3, atol=1e-3)
+    assert (alone[0] - alone[1]).abs().mean() > 0.01
 
 
 def test_gradients_reach_every_parameter():
@@ -61,16 +69,3 @@ def test_the_registry_names_what_is_valid():
         models.create_identity_network("efficientnet_b0", width=3)
     with pytest.raises(ValueError, match="at least 2"):
         models.create_identity_network("efficientnet_b0", classes=1, pretrained=False)
-
-
-def test_a_new_network_trains_on_and_repeats_itself():
-    """The pass that measures statistics leaves no trace in modes, momenta and random numbers."""
-    torch.manual_seed(1)
-    one, after = IdentityNet(classes=3, pretrained=False), torch.rand(1)
-    torch.manual_seed(1)
-    two = IdentityNet(classes=3, pretrained=False)
-    assert torch.equal(after, torch.rand(1))
-    assert all(m.training for m in one.modules())
-    assert {m.momentum for m in one.modules() if isinstance(m, nn.BatchNorm1d)} == {0.1}
-    for name, tensor in one.state_dict().items():
-        assert torch.equal(tensor, two.state_dict()[name]), name

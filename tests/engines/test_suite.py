@@ -1,0 +1,425 @@
+"""`python -m engines.suite`: what it trains, in which order, and what survives a bad night."""
+
+import json
+import signal
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from engines import suite, suite_jobs, suite_plan, suite_tables
+from engines.config import available_runs, load_config
+from engines.run_folder import RunFolder, dump_config
+from engines.suite_files import load_suite
+from engines.suite_plan import Request, plan_jobs
+
+QUICK = ["training.max_minutes=null"]
+
+
+def write_run(root, name, *overrides, reason="epochs", minutes=5.0, number="001", task=None):
+    """A run's folder as training leaves it; `reason` None: killed after its first checkpoint."""
+    config = load_config(name, "quick", [*QUICK, *overrides], task or "inpainting")
+    folder = root / config.name / number
+    (folder / "last").mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(dump_config(config))
+    (folder / "finished.json").unlink(missing_ok=True)
+    torch.save({"step": 1, "progress": {"seconds": 60 * minutes}}, folder / "last" / "state.pt")
+    metadata = {"config": json.dumps(config.model_dump(mode="json"))}
+    save_file({"w": torch.zeros(1)}, folder / "best.safetensors", metadata)
+    if reason is not None:
+        facts = {"reason": reason, "minutes": minutes, "images": 80}
+        (folder / "finished.json").write_text(json.dumps(facts))
+    return folder
+
+
+def request(root, *overrides, **options):
+    return Request(root, "quick", (*QUICK, *overrides), **options)
+
+
+def plan(root, *runs, **options):
+    return {job.name: job for job in plan_jobs(runs, request(root, **options))}
+
+
+def test_what_there_is_decides_what_is_done(tmp_path):
+    write_run(tmp_path, "ablationv1")
+    write_run(tmp_path, "ablationv2", reason=None, minutes=3)
+    write_run(tmp_path, "ablationv3", reason="interrupted", minutes=2)
+    jobs = plan(tmp_path, "ABLATIONV1", "ablationv2", "ablationv3", "occlufix", "occlufixx")
+    states = {name: (job.state, job.minutes) for name, job in jobs.items()}
+    assert states == {
+        "ablationv1": ("finished", 5.0),
+        "ablationv2": ("unfinished", 3.0),
+        "ablationv3": ("unfinished", 2.0),
+        "occlufix": ("missing", 0.0),
+        "occlufixx": ("impossible", 0.0),
+    }
+    assert "did you mean occlufix?" in jobs["occlufixx"].reason
+
+
+def test_what_is_needed_comes_first_and_is_no_row(tmp_path):
+    jobs = plan(tmp_path, "facial_deocclusion_finetuned", "attention_gan", "occlufix")
+    assert list(jobs) == [
+        "facial_deocclusion", "facial_deocclusion_finetuned",
+        "EfficientNetB0", "attention_gan", "occlufix",
+    ]  # fmt: skip
+    assert [name for name, job in jobs.items() if job.needed_only] == [
+        "facial_deocclusion", "EfficientNetB0"
+    ]  # fmt: skip
+    assert jobs["EfficientNetB0"].task == "identity"
+    assert jobs["facial_deocclusion_finetuned"].needs == ["facial_deocclusion"]
+    write_run(tmp_path, "EfficientNetB0", task="identity")
+    write_run(tmp_path, "facial_deocclusion")
+    assert list(plan(tmp_path, "attention_gan")) == ["attention_gan"]
+    jobs = plan(tmp_path, "facial_deocclusion_finetuned", "facial_deocclusion")
+    assert jobs["facial_deocclusion"].state == "finished"
+    assert not jobs["facial_deocclusion"].needed_only
+
+
+def test_settings_of_the_suite_that_another_task_lacks_stay_out_of_it(tmp_path):
+    overrides = ("losses.hole_l1.weight=2", "data.size=32")
+    jobs = plan_jobs(("attention_gan",), request(tmp_path, *overrides))
+    assert jobs[0].overrides == (*QUICK, "data.size=32")
+    assert jobs[1].overrides == (*QUICK, *overrides)
+
+
+def test_a_budget_that_was_raised_is_used(tmp_path):
+    folder = write_run(tmp_path, "ablationv1", reason="max_minutes", minutes=10)
+    assert plan(tmp_path, "ablationv1", max_minutes=10)["ablationv1"].state == "finished"
+    job = plan(tmp_path, "ablationv1", max_minutes=25)["ablationv1"]
+    assert (job.state, job.folder) == ("unfinished", folder)
+    line = suite_jobs.command(job, request(tmp_path, max_minutes=25))
+    assert line[line.index("--resume") + 1] == str(folder)
+    assert line[line.index("--max-minutes") + 1] == "15"
+    assert "--set" not in line
+    assert "--profile" not in line
+    assert plan(tmp_path, "ablationv1")["ablationv1"].state == "unfinished"
+
+
+def test_trained_otherwise_is_named_and_trained_anew_only_when_asked(tmp_path):
+    write_run(tmp_path, "ablationv1", "data.size=48", "training.epochs=3", minutes=30)
+    job = plan(tmp_path, "ablationv1", max_minutes=10)["ablationv1"]
+    assert job.state == "finished"
+    assert job.differences == [
+        "data.size 48 (now 64)",
+        "training.epochs 3 (now 6)",
+        "30.0 minutes (now at most 10)",
+    ]
+    text = "\n".join(suite.describe_plan([job], request(tmp_path)))
+    assert "trained otherwise than asked now: data.size 48 (now 64)" in text
+    assert "--fresh" in text
+    assert plan(tmp_path, "ablationv1", fresh=True)["ablationv1"].state == "missing"
+    write_run(tmp_path, "ablationv1", reason=None, minutes=1, number="002")  # --fresh, killed
+    job = plan(tmp_path, "ablationv1", fresh=True)["ablationv1"]
+    assert (job.state, job.folder.name) == ("unfinished", "002")
+
+
+def test_what_does_not_matter_is_no_difference(tmp_path):
+    write_run(tmp_path, "ablationv1", "data.template=ffhq", "data.cache=none", "data.workers=0")
+    assert plan(tmp_path, "ablationv1")["ablationv1"].differences == []
+
+
+def test_random_features_are_a_difference_once_there_is_a_network(tmp_path):
+    write_run(tmp_path, "attention_gan", "features.weights=random")
+    assert plan(tmp_path, "attention_gan")["attention_gan"].differences == []
+    write_run(tmp_path, "EfficientNetB0", task="identity")
+    (difference,) = plan(tmp_path, "attention_gan")["attention_gan"].differences
+    assert "random" in difference
+
+
+def test_a_run_in_use_is_left_alone(tmp_path):
+    folder = RunFolder(write_run(tmp_path, "ablationv1", reason=None))
+    folder.lock()
+    job = plan(tmp_path, "ablationv1")["ablationv1"]
+    assert job.state == "impossible"
+    assert "is being trained by process" in job.reason
+    folder.unlock()
+    assert plan(tmp_path, "ablationv1")["ablationv1"].state == "unfinished"
+
+
+@pytest.fixture
+def night(tmp_path, monkeypatch, capsys):
+    """Run the command with trainings that end as told; returns (exit code, output, trained)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DEOCCLUDE_DATA", raising=False)
+    ends, trained = {}, []
+
+    def run_command(line, log, stopper, say):
+        name = next(n for n in line if n.lower() in (*available_runs(), "efficientnetb0"))
+        trained.append(name)
+        end = ends.get(name, "ok")
+        task = "identity" if name == "EfficientNetB0" else "inpainting"
+        number = "001"
+        if end in ("ok", "no evaluation"):
+            write_run(tmp_path / "runs", name, task=task, number=number)
+        if end == "stop":
+            write_run(tmp_path / "runs", name, reason="interrupted", minutes=1, task=task)
+            stopper.asked = 1
+        output = {"crash": "Traceback\n  ...\nRuntimeError: broke", "stop": "", "ok": ""}
+        return {"crash": 1, "killed": -9, "no evaluation": 1}.get(end, 0), output.get(
+            end, "epoch 1"
+        )
+
+    monkeypatch.setattr(suite, "run_command", run_command)
+    made = []
+
+    def make_tables(chosen, rows, asked, folder):
+        made.append({run: problem for run, (_, problem) in rows.items()})
+        return {"table x": folder / "table.md"}, []
+
+    monkeypatch.setattr(suite, "make_tables", make_tables)
+
+    def call(runs, *options, **outcomes):
+        ends.clear()
+        ends.update(outcomes)
+        trained.clear()
+        (tmp_path / "night.yaml").write_text(f"runs: [{', '.join(runs)}]\n")
+        fixed = ["--profile", "quick", "--set", *QUICK, "--device", "cpu"]
+        code = suite.main(["night.yaml", *fixed, *options])
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err, list(trained), made[-1] if made else None
+
+    return call
+
+
+def test_a_failing_run_leaves_the_others(night, tmp_path):
+    runs = ["ablationv1", "ablationv2", "nonsense", "ablationv3", "occlufix"]
+    code, text, trained, rows = night(runs, ablationv1="crash", ablationv2="killed")
+    assert code == 1
+    assert trained == ["ablationv1", "ablationv2", "ablationv3", "occlufix"]
+    assert "2 of 5 runs are finished" in text
+    assert "RuntimeError: broke" in text
+    assert "killed by SIGKILL (as a system that is out of memory does)" in text
+    assert "'nonsense' is no run" in text
+    assert str(tmp_path / "runs")[-4:] in text
+    assert rows["ablationv3"] == rows["occlufix"] == ""
+    assert all(rows[name] for name in ("ablationv1", "ablationv2", "nonsense"))
+    summary = (tmp_path / "runs" / "suites" / "night" / "summary.txt").read_text()
+    assert summary.strip() in text
+    code, text, trained, rows = night(["ablationv1", "ablationv2", "ablationv3", "occlufix"])
+    assert (code, trained) == (0, ["ablationv1", "ablationv2"])
+    assert "there before" in text
+    assert set(rows.values()) == {""}
+
+
+def test_an_interrupted_suite_goes_on_where_it_was(night, tmp_path):
+    code, text, trained, rows = night(["ablationv1", "ablationv2", "ablationv3"], ablationv2="stop")
+    assert (code, trained, rows) == (1, ["ablationv1", "ablationv2"], None)
+    assert "stopped after 1.0 min" in text
+    assert "not begun" in text
+    code, text, trained, _ = night(["ablationv1", "ablationv2", "ablationv3"])
+    assert (code, trained) == (0, ["ablationv2", "ablationv3"])
+    events = [
+        json.loads(line)["event"]
+        for line in (tmp_path / "runs/suites/night/log.jsonl").read_text().splitlines()
+    ]
+    assert events == [
+        "start", "training", "finished", "training", "stopped", "end",
+        "start", "continuing", "finished", "training", "finished", "end",
+    ]  # fmt: skip
+
+
+def test_what_starts_from_a_failed_run_is_not_trained(night):
+    runs = ["facial_deocclusion_finetuned", "attention_gan"]
+    code, text, trained, _ = night(runs, facial_deocclusion="crash", EfficientNetB0="crash")
+    assert code == 1
+    assert trained == ["facial_deocclusion", "EfficientNetB0", "attention_gan"]
+    assert "starts from facial_deocclusion, which there is not" in text
+    assert "without EfficientNetB0, which failed: its features are of random weights" in text
+
+
+def test_trained_but_not_evaluated_is_a_note(night):
+    code, text, _, rows = night(["ablationv1"], ablationv1="no evaluation")
+    assert (code, rows) == (0, {"ablationv1": ""})
+    assert "trained, but not evaluated by itself: exit code 1: epoch 1" in text
+
+
+def test_dry_run_trains_nothing(night, tmp_path):
+    code, text, trained, rows = night(["ablationv1", "attention_gan"], "--dry-run")
+    assert (code, trained, rows) == (0, [], None)
+    assert "EfficientNetB0" in text
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_second_suite_of_the_same_name_is_refused(night, tmp_path):
+    claim = RunFolder(tmp_path / "runs" / "suites" / "night")
+    claim.path.mkdir(parents=True)
+    claim.lock()
+    code, text, trained, _ = night(["ablationv1"])
+    assert (code, trained) == (1, [])
+    assert "in use by process" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.yaml"], "no such suite"),
+        (["reconstruction", "--data", "gone"], "--data 'gone': no such folder"),
+        (
+            ["reconstruction", "--set", "training.epochs", "--dry-run", "--profile", "quick"],
+            "--set",
+        ),
+    ],
+)
+def test_errors_are_one_line_or_a_line_a_run(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert suite.main(arguments) == 1
+    captured = capsys.readouterr()
+    assert words in captured.out + captured.err
+    assert "Traceback" not in captured.err
+
+
+def python(text):
+    return [sys.executable, "-u", "-c", text]
+
+
+def test_output_goes_to_the_log_and_progress_to_the_console(tmp_path):
+    said = []
+    text = (
+        "print('loading'); print('epoch 1/2: loss 3'); print('error: no disk'); raise SystemExit(1)"
+    )
+    log = tmp_path / "logs" / "run.log"
+    status, output = suite_jobs.run_command(
+        python(text), log, suite_jobs.Stopper(said.append), said.append, poll=0.05
+    )
+    assert (status, output) == (1, "loading\nepoch 1/2: loss 3\nerror: no disk\n")
+    assert said == ["  epoch 1/2: loss 3"]
+    assert suite_jobs.why(status, output) == "no disk"
+    status, output = suite_jobs.run_command(
+        python("import os; print('step 3', flush=True); os.kill(os.getpid(), 9)"), log,
+        suite_jobs.Stopper(said.append), said.append, poll=0.05,
+    )  # fmt: skip
+    assert "killed by SIGKILL" in suite_jobs.why(status, output)
+    assert "step 3" in suite_jobs.why(status, output)
+    assert log.read_text().count("$ ") == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_is_handed_on_once_and_waited_for(tmp_path):
+    child = (
+        "import signal, time\n"
+        "asked = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: asked.append(1))\n"
+        "print('epoch 0', flush=True)\n"
+        "while not asked: time.sleep(0.01)\n"
+        "time.sleep(0.3); print('asked', len(asked))\n"
+    )
+    said = []
+
+    def interrupt():
+        while not any("epoch" in text for text in said):
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with suite_jobs.Stopper(said.append) as stopper:
+        threading.Thread(target=interrupt, daemon=True).start()
+        status, output = suite_jobs.run_command(
+            python(child), tmp_path / "log", stopper, said.append, poll=0.05
+        )
+    assert (status, stopper.asked) == (0, 1)
+    assert "asked 1" in output
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def job(name, folder="f", differences=(), task="inpainting"):
+    return suite_plan.Job(
+        name, name, task, state="finished", folder=folder, differences=list(differences)
+    )
+
+
+def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
+    seen = []
+
+    def compare(options):
+        seen.append(options)
+        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+
+    monkeypatch.setattr(suite_tables, "compare", compare)
+    (tmp_path / "s.yaml").write_text(
+        "baselines: [telea]\n"
+        "tables:\n"
+        "  - {name: one, runs: [a, b], reference: a}\n"
+        "  - {name: two, runs: [c], baselines: none, reference: c}\n"
+        "  - {name: three, runs: [a]}\n"
+    )
+    rows = {
+        "a": (job("a"), "out of memory\nlong story"),
+        "b": (job("b", differences=["data.size 48 (now 64)"]), ""),
+        "c": (job("c"), ""),
+    }
+    chosen = load_suite(tmp_path / "s.yaml")
+    files, problems = suite_tables.make_tables(chosen, rows, Request(tmp_path, "quick"), tmp_path)
+    assert files == {f"table {n}": tmp_path / n / "table.md" for n in ("one", "two")}
+    assert problems == ["table three: none of its runs is finished"]
+    assert seen[0].remarks == (
+        "a is missing: out of memory",
+        "b was trained otherwise than this suite asks: data.size 48 (now 64).",
+        "The reference a is not among the rows.",
+    )
+    assert (seen[0].reference, seen[0].baselines) == (None, "telea")
+    assert (seen[1].reference, seen[1].baselines) == ("c", "none")
+
+
+def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
+    def compare(options):
+        if options.title == "Suite: one":
+            raise ValueError("faces are gone")
+        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+
+    monkeypatch.setattr(suite_tables, "compare", compare)
+    (tmp_path / "s.yaml").write_text("tables: [{name: one, runs: [a]}, {name: two, runs: [a]}]")
+    files, problems = suite_tables.make_tables(
+        load_suite(tmp_path / "s.yaml"), {"a": (job("a"), "")}, Request(tmp_path, "quick"), tmp_path
+    )
+    assert list(files) == ["table two"]
+    assert problems == ["table one: faces are gone"]
+
+
+@pytest.mark.parametrize("name", ["systems", "ablations", "reconstruction", "segmentation"])
+def test_the_projects_suites_name_runs_that_there_are(name):
+    chosen = load_suite(suite.ABLATIONS / "suites" / f"{name}.yaml")
+    task = "segmentation" if name == "segmentation" else "inpainting"
+    assert {run.lower() for run in chosen.runs} <= set(available_runs(task))
+    for table in chosen.parts():
+        assert table.reference in table.runs
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tables: [{runs: [a]}]", "name must be"),
+        ("tables: [{name: ../x, runs: [a]}]", "name must be"),
+        ("tables: [{name: x, runs: [a]}, {name: x, runs: [b]}]", "two tables are called x"),
+        ("runs: [a]\ntables: [{name: x, runs: [a]}]", "runs belong into each"),
+        ("tables: []", "a list of tables"),
+        ("tables: [{name: x, runs: [a], rows: 3}]", "table 1: unknown key 'rows'"),
+    ],
+)
+def test_wrong_tables_are_named(tmp_path, text, words):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        load_suite(tmp_path / "s.yaml")
+
+
+@pytest.mark.slow
+def test_a_real_run_is_trained_and_has_its_tables(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DEOCCLUDE_DATA", raising=False)
+    (tmp_path / "s.yaml").write_text("name: s\nruns: [vgg19_generator_pixel_only]\nbaselines: none")
+    tiny = ["data.size=32", "data.builtin_images=24", "data.validation_pairs=6"]
+    tiny += ["data.test_per_bin=1", "data.workers=0", "training.epochs=1"]
+    tiny += ["training.epoch_images=8", "training.batch_size=4", "model.width=8"]
+    sets = [part for text in tiny for part in ("--set", text)]
+    arguments = ["s.yaml", "--profile", "quick", "--device", "cpu", *sets]
+    assert suite.main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "epoch 1/1" in text
+    folder = tmp_path / "runs" / "suites" / "s"
+    assert "vgg19_generator_pixel_only" in (folder / "table.md").read_text()
+    assert "l1" in (folder / "losses" / "table.md").read_text()
+    assert suite.main(arguments) == 0
+    assert "there before" in capsys.readouterr().out
