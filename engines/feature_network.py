@@ -15,7 +15,8 @@ from engines.settings import Features
 logger = logging.getLogger(__name__)
 
 RANDOM, AUTO = "random", "auto"
-MAKE_ONE = "`python train_identity.py EfficientNetB0` trains one"
+DEFAULT = "EfficientNetB0"  # the run that `auto` means
+MAKE_ONE = f"`python train_identity.py {DEFAULT}` trains one"
 
 
 def settle_features(features: Features | None, runs: Path) -> Features | None:
@@ -27,15 +28,15 @@ def settle_features(features: Features | None, runs: Path) -> Features | None:
     if features is None or features.weights == RANDOM:
         return features
     if features.weights == AUTO:
-        found = finished_runs(runs, task="identity")
+        found = [run for run in finished_runs(runs, task="identity") if run.parent.name == DEFAULT]
         if not found:
             logger.warning(
-                "features  no finished identity run below %s: the embedding comes from a network "
+                "features  no finished run of %s below %s: the embedding comes from a network "
                 "with random weights; %s",
-                runs, MAKE_ONE,
+                DEFAULT, runs, MAKE_ONE,
             )  # fmt: skip
             return features.model_copy(update={"weights": RANDOM})
-        file = max(found, key=lambda run: (run / "finished.json").stat().st_mtime) / WEIGHTS
+        file = found[-1] / WEIGHTS
     else:
         file = weights_file(features.weights, runs)
     _, metadata = load_release(file)

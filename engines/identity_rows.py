@@ -213,16 +213,14 @@ def _measure(row: IdentityRow, pairs, identities, path: Path, key: dict, batch: 
 
 
 def _swapped(namer: Namer, pairs, labels: list[int], template: str, batch: int) -> dict[str, float]:
-    """Bare faces in the surroundings of another bare picture: how many, and which share is named
-    by the face, and by the surroundings."""
+    """Bare faces in the surroundings of the next bare picture that shows someone else: how many,
+    and which share is named by the face, and by the surroundings."""
     bare = [i for i, pair in enumerate(pairs.pairs) if pair.kind == NONE]
-    shift = len(bare) // 2  # the people take turns: neighbours and far ones alike
-    couples = [
-        (i, other)
-        for place, i in enumerate(bare)
-        if labels[other := bare[(place + shift) % len(bare)]] != labels[i]
-        or labels[other := bare[(place + shift + 1) % len(bare)]] != labels[i]
-    ]
+    couples = []
+    for place, i in enumerate(bare):
+        others = (bare[(place + step) % len(bare)] for step in range(1, len(bare)))
+        if (other := next((j for j in others if labels[j] != labels[i]), None)) is not None:
+            couples.append((i, other))
     by_face = by_place = 0
     for first in range(0, len(couples), batch):
         part = couples[first : first + batch]

@@ -49,8 +49,8 @@ class Discriminator(_Named):
 class Features(_Named):
     """The identity network whose embedding of the occluded image an inpainter is given.
 
-    weights: auto (the newest finished identity run, random when there is none, which is said),
-    random, or a run's name, its folder or its weights file.
+    weights: auto (the newest finished run of EfficientNetB0, random if there is none, which is
+    said), random, or a run's name, its folder or its weights file.
     """
 
     name: str = "efficientnet_b0"

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.alignment import template_points
 from data.builtin_faces import person_traits
 from data.cache import cache_faces
-from data.faces import SPLITS, folder_faces
+from data.faces import SPLITS, Faces, folder_faces
 from data.identities import (
     builtin_people,
     find_identities,
@@ -19,6 +20,7 @@ from data.identities import (
 )
 from data.loaders import IdentityPictures, PositionSampler, training_loader
 from data.occluders import Occluders
+from data.surroundings import swap_surroundings
 
 
 def write_people(folder: Path, counts: dict[str, int]) -> Path:
@@ -127,3 +129,36 @@ def test_training_pictures_are_a_function_of_their_position(tmp_path):
         assert (batch.image[place] == image).all()
         assert (int(batch.label[place]), batch.names[place]) == (label, name)
         assert identity_of(name) == ("ann", "bob")[label]
+
+
+def test_swapped_surroundings_keep_the_face_and_replace_the_rest():
+    face, other = np.full((64, 64, 3), 200, np.uint8), np.full((64, 64, 3), 10, np.uint8)
+    made = swap_surroundings(face, other, "ffhq")
+    points = template_points("ffhq", 64)
+    for name in ("left_eye", "right_eye", "nose_tip", "left_mouth", "right_mouth"):
+        x, y = (round(value) for value in points[name])
+        assert made[y, x, 0] == 200, name
+    assert (made[[0, 0, -1, -1], [0, -1, 0, -1]] == 10).all()
+    assert 0.2 < (made[..., 0] > 100).mean() < 0.5
+    moved = {name: (x + 6, y) for name, (x, y) in points.items()}
+    shifted = swap_surroundings(face, other, "ffhq", moved)
+    assert np.array_equal(shifted[:, 12:-2], made[:, 6:-8])
+    with pytest.raises(ValueError, match="shape"):
+        swap_surroundings(face, other[:32], "ffhq")
+
+
+def test_training_faces_are_set_into_other_peoples_pictures():
+    grey = {name: i * 20 for i, name in enumerate(["a/0", "a/1", "b/0", "b/1"])}
+    faces = Faces(list(grey), 32, lambda i: np.full((32, 32, 3), i * 20, np.uint8))
+    labels = np.array([0, 0, 1, 1])
+    made = IdentityPictures(
+        faces, labels, Occluders(32, preset="drawn"), 3, share=0.0, swap_share=0.5
+    )
+    swapped = 0
+    for position in range(40):
+        image, label, name = made[position]
+        own, corner = int(image[0, 17, 16]), int(image[0, 0, 0])
+        assert own == grey[name.removesuffix(" (none)")]
+        assert corner == own or corner // 40 != label
+        swapped += corner != own
+    assert 10 < swapped < 30

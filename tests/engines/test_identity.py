@@ -205,6 +205,14 @@ def test_the_tables_have_clean_occluded_and_every_kind(whole, runs):
     assert all(Path(path).exists() for path in report.files.values())
 
 
+def test_the_table_says_whether_the_face_is_followed_or_the_place(whole, runs):
+    (report,) = compare_identities(IdentityOptions(runs_folder=runs, device="cpu", per_kind=6))
+    lines = report.markdown.partition("## Bare faces")[2].splitlines()
+    assert "N = 6" in lines[0]
+    edge = next(line for line in lines if "edge only" in line)
+    assert edge.split("|")[2].strip().startswith("0.0 ")  # the edge has no face
+
+
 def test_embeddings_of_all_pictures_are_exported(whole, runs):
     path = runs / "embeddings.npz"
     compare_identities(IdentityOptions(runs_folder=runs, device="cpu", export=path))

@@ -1,4 +1,4 @@
-"""`python -m engines.suite`: what it trains, in which order, and what survives a bad night."""
+"""`python -m engines.suite`: what survives a bad night, and what is said of it."""
 
 import json
 import signal
@@ -8,136 +8,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
-import torch
-from safetensors.torch import save_file
+from suite_stubs import QUICK, write_run
 
 from engines import suite, suite_jobs, suite_plan, suite_tables
-from engines.config import available_runs, load_config
-from engines.run_folder import RunFolder, dump_config
+from engines.config import available_runs
+from engines.run_folder import RunFolder
 from engines.suite_files import load_suite
-from engines.suite_plan import Request, plan_jobs
-
-QUICK = ["training.max_minutes=null"]
-
-
-def write_run(root, name, *overrides, reason="epochs", minutes=5.0, number="001", task=None):
-    """A run's folder as training leaves it; `reason` None: killed after its first checkpoint."""
-    config = load_config(name, "quick", [*QUICK, *overrides], task or "inpainting")
-    folder = root / config.name / number
-    (folder / "last").mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(dump_config(config))
-    (folder / "finished.json").unlink(missing_ok=True)
-    torch.save({"step": 1, "progress": {"seconds": 60 * minutes}}, folder / "last" / "state.pt")
-    metadata = {"config": json.dumps(config.model_dump(mode="json"))}
-    save_file({"w": torch.zeros(1)}, folder / "best.safetensors", metadata)
-    if reason is not None:
-        facts = {"reason": reason, "minutes": minutes, "images": 80}
-        (folder / "finished.json").write_text(json.dumps(facts))
-    return folder
-
-
-def request(root, *overrides, **options):
-    return Request(root, "quick", (*QUICK, *overrides), **options)
-
-
-def plan(root, *runs, **options):
-    return {job.name: job for job in plan_jobs(runs, request(root, **options))}
-
-
-def test_what_there_is_decides_what_is_done(tmp_path):
-    write_run(tmp_path, "ablationv1")
-    write_run(tmp_path, "ablationv2", reason=None, minutes=3)
-    write_run(tmp_path, "ablationv3", reason="interrupted", minutes=2)
-    jobs = plan(tmp_path, "ABLATIONV1", "ablationv2", "ablationv3", "occlufix", "occlufixx")
-    states = {name: (job.state, job.minutes) for name, job in jobs.items()}
-    assert states == {
-        "ablationv1": ("finished", 5.0),
-        "ablationv2": ("unfinished", 3.0),
-        "ablationv3": ("unfinished", 2.0),
-        "occlufix": ("missing", 0.0),
-        "occlufixx": ("impossible", 0.0),
-    }
-    assert "did you mean occlufix?" in jobs["occlufixx"].reason
-
-
-def test_what_is_needed_comes_first_and_is_no_row(tmp_path):
-    jobs = plan(tmp_path, "facial_deocclusion_finetuned", "attention_gan", "occlufix")
-    assert list(jobs) == [
-        "facial_deocclusion", "facial_deocclusion_finetuned",
-        "EfficientNetB0", "attention_gan", "occlufix",
-    ]  # fmt: skip
-    assert [name for name, job in jobs.items() if job.needed_only] == [
-        "facial_deocclusion", "EfficientNetB0"
-    ]  # fmt: skip
-    assert jobs["EfficientNetB0"].task == "identity"
-    assert jobs["facial_deocclusion_finetuned"].needs == ["facial_deocclusion"]
-    write_run(tmp_path, "EfficientNetB0", task="identity")
-    write_run(tmp_path, "facial_deocclusion")
-    assert list(plan(tmp_path, "attention_gan")) == ["attention_gan"]
-    jobs = plan(tmp_path, "facial_deocclusion_finetuned", "facial_deocclusion")
-    assert jobs["facial_deocclusion"].state == "finished"
-    assert not jobs["facial_deocclusion"].needed_only
-
-
-def test_settings_of_the_suite_that_another_task_lacks_stay_out_of_it(tmp_path):
-    overrides = ("losses.hole_l1.weight=2", "data.size=32")
-    jobs = plan_jobs(("attention_gan",), request(tmp_path, *overrides))
-    assert jobs[0].overrides == (*QUICK, "data.size=32")
-    assert jobs[1].overrides == (*QUICK, *overrides)
-
-
-def test_a_budget_that_was_raised_is_used(tmp_path):
-    folder = write_run(tmp_path, "ablationv1", reason="max_minutes", minutes=10)
-    assert plan(tmp_path, "ablationv1", max_minutes=10)["ablationv1"].state == "finished"
-    job = plan(tmp_path, "ablationv1", max_minutes=25)["ablationv1"]
-    assert (job.state, job.folder) == ("unfinished", folder)
-    line = suite_jobs.command(job, request(tmp_path, max_minutes=25))
-    assert line[line.index("--resume") + 1] == str(folder)
-    assert line[line.index("--max-minutes") + 1] == "15"
-    assert "--set" not in line
-    assert "--profile" not in line
-    assert plan(tmp_path, "ablationv1")["ablationv1"].state == "unfinished"
-
-
-def test_trained_otherwise_is_named_and_trained_anew_only_when_asked(tmp_path):
-    write_run(tmp_path, "ablationv1", "data.size=48", "training.epochs=3", minutes=30)
-    job = plan(tmp_path, "ablationv1", max_minutes=10)["ablationv1"]
-    assert job.state == "finished"
-    assert job.differences == [
-        "data.size 48 (now 64)",
-        "training.epochs 3 (now 6)",
-        "30.0 minutes (now at most 10)",
-    ]
-    text = "\n".join(suite.describe_plan([job], request(tmp_path)))
-    assert "trained otherwise than asked now: data.size 48 (now 64)" in text
-    assert "--fresh" in text
-    assert plan(tmp_path, "ablationv1", fresh=True)["ablationv1"].state == "missing"
-    write_run(tmp_path, "ablationv1", reason=None, minutes=1, number="002")  # --fresh, killed
-    job = plan(tmp_path, "ablationv1", fresh=True)["ablationv1"]
-    assert (job.state, job.folder.name) == ("unfinished", "002")
-
-
-def test_what_does_not_matter_is_no_difference(tmp_path):
-    write_run(tmp_path, "ablationv1", "data.template=ffhq", "data.cache=none", "data.workers=0")
-    assert plan(tmp_path, "ablationv1")["ablationv1"].differences == []
-
-
-def test_random_features_are_a_difference_once_there_is_a_network(tmp_path):
-    write_run(tmp_path, "attention_gan", "features.weights=random")
-    assert plan(tmp_path, "attention_gan")["attention_gan"].differences == []
-    write_run(tmp_path, "EfficientNetB0", task="identity")
-    (difference,) = plan(tmp_path, "attention_gan")["attention_gan"].differences
-    assert "random" in difference
-
-
-def test_a_run_in_use_is_left_alone(tmp_path):
-    folder = RunFolder(write_run(tmp_path, "ablationv1", reason=None))
-    folder.lock()
-    job = plan(tmp_path, "ablationv1")["ablationv1"]
-    assert job.state == "impossible"
-    assert "is being trained by process" in job.reason
-    folder.unlock()
-    assert plan(tmp_path, "ablationv1")["ablationv1"].state == "unfinished"
+from engines.suite_plan import Request
 
 
 @pytest.fixture
@@ -377,32 +254,6 @@ def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
     )
     assert list(files) == ["table two"]
     assert problems == ["table one: faces are gone"]
-
-
-@pytest.mark.parametrize("name", ["systems", "ablations", "reconstruction", "segmentation"])
-def test_the_projects_suites_name_runs_that_there_are(name):
-    chosen = load_suite(suite.ABLATIONS / "suites" / f"{name}.yaml")
-    task = "segmentation" if name == "segmentation" else "inpainting"
-    assert {run.lower() for run in chosen.runs} <= set(available_runs(task))
-    for table in chosen.parts():
-        assert table.reference in table.runs
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("tables: [{runs: [a]}]", "name must be"),
-        ("tables: [{name: ../x, runs: [a]}]", "name must be"),
-        ("tables: [{name: x, runs: [a]}, {name: x, runs: [b]}]", "two tables are called x"),
-        ("runs: [a]\ntables: [{name: x, runs: [a]}]", "runs belong into each"),
-        ("tables: []", "a list of tables"),
-        ("tables: [{name: x, runs: [a], rows: 3}]", "table 1: unknown key 'rows'"),
-    ],
-)
-def test_wrong_tables_are_named(tmp_path, text, words):
-    (tmp_path / "s.yaml").write_text(text)
-    with pytest.raises(ValueError, match=words):
-        load_suite(tmp_path / "s.yaml")
 
 
 @pytest.mark.slow

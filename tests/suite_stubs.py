@@ -1,0 +1,36 @@
+"""Run folders as training leaves them, for tests of suites."""
+
+import json
+
+import torch
+from safetensors.torch import save_file
+
+from engines.config import load_config
+from engines.run_folder import dump_config
+from engines.suite_plan import Request, plan_jobs
+
+QUICK = ["training.max_minutes=null"]
+
+
+def write_run(root, name, *overrides, reason="epochs", minutes=5.0, number="001", task=None):
+    """A run's folder as training leaves it; `reason` None: killed after its first checkpoint."""
+    config = load_config(name, "quick", [*QUICK, *overrides], task or "inpainting")
+    folder = root / config.name / number
+    (folder / "last").mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(dump_config(config))
+    (folder / "finished.json").unlink(missing_ok=True)
+    torch.save({"step": 1, "progress": {"seconds": 60 * minutes}}, folder / "last" / "state.pt")
+    metadata = {"config": json.dumps(config.model_dump(mode="json"))}
+    save_file({"w": torch.zeros(1)}, folder / "best.safetensors", metadata)
+    if reason is not None:
+        facts = {"reason": reason, "minutes": minutes, "images": 80}
+        (folder / "finished.json").write_text(json.dumps(facts))
+    return folder
+
+
+def request(root, *overrides, **options):
+    return Request(root, "quick", (*QUICK, *overrides), **options)
+
+
+def plan(root, *runs, **options):
+    return {job.name: job for job in plan_jobs(runs, request(root, **options))}
