@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from engines.blend import BLENDS
 from engines.detection import FaceDetector
-from engines.inference import Deoccluder, load_deoccluder, newest_checkpoint
+from engines.inference import Deoccluder, load_deoccluder
 from engines.inputs import EXTRAS, Choices, plan_jobs
 from engines.manifest import Manifest
+from engines.newest_run import newest_checkpoint
 from engines.restore_jobs import restore_all
 from engines.video import FrameRestorer
 from engines.webcam import run_webcam

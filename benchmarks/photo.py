@@ -27,10 +27,10 @@ from data.builtin_faces import render_face
 from data.transforms import list_images, load_image
 from engines.config import load_config
 from engines.detection import FaceDetector
-from engines.inference import Deoccluder, load_deoccluder, resolve_device
+from engines.inference import Deoccluder, load_deoccluder
 from engines.restoration import STAGES
 from engines.run_folder import write_text
-from engines.runtime import device_name
+from engines.runtime import device_name, resolve_device
 from engines.table_writers import to_markdown
 from engines.tables import Cell, Table
 

@@ -5,7 +5,7 @@ import ctypes
 import gc
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -19,7 +19,7 @@ from data.loaders import Batch, PositionSampler, TrainingPairs, training_loader
 from engines.config import RunConfig
 from engines.cost import synchronise
 from engines.datasets import Sources, worker_count
-from engines.inpainting import Trainer, build_trainer, train_step
+from engines.inpainting import Part, Trainer, build_trainer, train_step
 from engines.runtime import Runtime
 
 PARTS = ("data", "generator forward", "losses", "backward + update", "discriminator", "EMA")
@@ -206,11 +206,7 @@ def memory_of(config: RunConfig, runtime: Runtime, loop: str) -> dict[str, float
     """
     trainer = build_trainer(config, runtime, 1000)
     trainer.generator.train()
-    batch, size = config.training.batch_size, config.data.size
-    random = torch.Generator().manual_seed(0)
-    image = torch.randint(0, 256, (batch, 3, size, size), generator=random, dtype=torch.uint8)
-    mask = (torch.rand(batch, 1, size, size, generator=random) > 0.7).to(torch.uint8)
-    part = trainer.to_part(Batch(image, mask, [str(i) for i in range(batch)]))
+    part = random_part(trainer)
 
     def ours(part) -> None:
         train_step(trainer, [part])
@@ -219,6 +215,20 @@ def memory_of(config: RunConfig, runtime: Runtime, loop: str) -> dict[str, float
     if loop != OURS:
         step = PublicLoop(trainer, loop).step
         del trainer, ours
+    return peak_of(step, part, runtime)
+
+
+def random_part(trainer: Trainer) -> Part:
+    """A batch of noise under random masks, of the configuration's size, on the device."""
+    batch, size = trainer.config.training.batch_size, trainer.config.data.size
+    random = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (batch, 3, size, size), generator=random, dtype=torch.uint8)
+    mask = (torch.rand(batch, 1, size, size, generator=random) > 0.7).to(torch.uint8)
+    return trainer.to_part(Batch(image, mask, [str(i) for i in range(batch)]))
+
+
+def peak_of(step: Callable[[Part], object], part: Part, runtime: Runtime) -> dict[str, float]:
+    """MiB held before the first of two steps, and their peak; see `memory_of`."""
     free(runtime.device)
     before = held_mib(runtime.device)
     for _ in range(2):  # the optimizers' states come with the first

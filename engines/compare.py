@@ -10,9 +10,9 @@ from engines.comparison import Group, Trained
 from engines.config import Data
 from engines.datasets import data_root, open_sources
 from engines.evaluation import Row, baseline_row, model_row
-from engines.inference import resolve_device
 from engines.lpips import LpipsChoice, build_lpips
 from engines.report import Report, default_folder, report
+from engines.runtime import resolve_device
 from engines.suite_files import Suite, load_suite
 
 logger = logging.getLogger(__name__)

@@ -80,6 +80,32 @@ def open_features(features: Features | None) -> tuple[nn.Module | None, str]:
     return network, f"file {features.weights}"
 
 
+def features_for(
+    generator: nn.Module, features: Features | None
+) -> tuple[nn.Module | None, dict[str, str]]:
+    """The network of settled features and its origin, where `generator` takes some.
+
+    ValueError when generator and configuration disagree on whether there are any, or on how many
+    numbers an embedding has.
+    """
+    takes, kind = getattr(generator, "uses_features", False), type(generator).__name__
+    if takes != (features is not None):
+        found = "null" if features is None else features.name
+        raise ValueError(
+            f"features: {kind} with these options takes {'' if takes else 'no '}features, "
+            f"but features is {found}"
+        )
+    network, origin = open_features(features)
+    if network is None:
+        return None, {}
+    if network.embedding != generator.embedding:
+        raise ValueError(
+            f"features: the embedding of {features.name} has {network.embedding} numbers, {kind} "
+            f"takes {generator.embedding}; set model.embedding={network.embedding}"
+        )
+    return network, {"features": origin}
+
+
 def load_features(path: str | Path) -> nn.Module | None:
     """The network inside an inpainter's weights file; None when the inpainter takes no features."""
     state, metadata = load_release(path)

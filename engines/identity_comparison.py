@@ -21,8 +21,8 @@ from engines.datasets import data_root
 from engines.identity_report import identity_report
 from engines.identity_rows import network_row, pixel_rows
 from engines.identity_sources import IdentitySources, open_identity_sources
-from engines.inference import resolve_device
 from engines.report import Report, default_folder
+from engines.runtime import resolve_device
 
 logger = logging.getLogger(__name__)
 

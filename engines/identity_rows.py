@@ -206,13 +206,15 @@ def _measure(row: IdentityRow, pairs, identities, path: Path, key: dict, batch: 
                 **_facts(row, pairs, identities),
                 "key": key,
                 "count": len(pairs),
-                "swapped": _swapped(namer, pairs, labels, key["template"], batch),
+                "swapped": name_swapped(namer, pairs, labels, key["template"], batch),
                 "cost": {**namer.cost(pairs.size), "images_per_second": cost.rate(spent)},
             }
         )
 
 
-def _swapped(namer: Namer, pairs, labels: list[int], template: str, batch: int) -> dict[str, float]:
+def name_swapped(
+    namer: Namer, pairs: FrozenOccluded, labels: Sequence[int], template: str, batch: int
+) -> dict[str, float]:
     """Bare faces in the surroundings of the next bare picture that shows someone else: how many,
     and which share is named by the face, and by the surroundings."""
     bare = [i for i, pair in enumerate(pairs.pairs) if pair.kind == NONE]

@@ -5,14 +5,12 @@ Validation, `evaluate.py` and `deocclude.py` all go through `Deoccluder.restore_
 face in them, through `Deoccluder.restore_photo`.
 """
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,6 +32,7 @@ from engines.photo_window import (
     shrink_to_square,
 )
 from engines.restoration import UNCHANGED, Restoration
+from engines.runtime import resolve_device
 
 
 class Deoccluder:
@@ -325,47 +324,3 @@ def load_deoccluder(
         hides=data.get("hidden_by", "masks") == "masks",
         **options,
     )
-
-
-def newest_checkpoint(runs: str | Path, task: str = "inpainting") -> Path | None:
-    """`best.safetensors` of the run under `runs/<name>/<NNN>/` that finished last, or None.
-
-    `task` is "inpainting" or "segmentation", as the run's config.yaml says (inpainting if it says
-    nothing). A run whose config.yaml is damaged is passed over, with a warning.
-    """
-    ends = [
-        (end.stat().st_mtime, end.with_name("best.safetensors"))
-        for end in Path(runs).glob("*/*/finished.json")
-    ]
-    fits = [end for end in ends if end[1].is_file() and _task(end[1].parent) == task]
-    return max(fits, default=(0, None))[1]
-
-
-def _task(run: Path) -> str | None:
-    """What the run trained; None, with a warning, if its config.yaml is damaged."""
-    config = run / "config.yaml"
-    try:
-        values = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else None
-        return dict(values or {}).get("task", "inpainting")
-    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
-        warnings.warn(f"{config}: damaged, the run is passed over ({error})", stacklevel=3)
-        return None
-
-
-def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; "auto" is an accelerator if there is one, else the CPU.
-
-    Raises ValueError for a name that torch does not know and for a device that is not here.
-    """
-    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if device == "auto":
-        return here or torch.device("cpu")
-    try:
-        wanted = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device {device!r}: unknown; try auto, cpu, cuda, cuda:1, mps") from None
-    known = ("cpu", here.type) if here else ("cpu",)
-    count = 1 if wanted.type == "cpu" else torch.accelerator.device_count()
-    if wanted.type not in known or (wanted.index or 0) >= count:
-        raise ValueError(f"device {device!r}: not on this machine, which has {', '.join(known)}")
-    return wanted

@@ -14,7 +14,7 @@ from data.contract import check_pair, compose, hide
 from data.frozen import FrozenList
 from data.loaders import Batch
 from engines.config import RunConfig
-from engines.feature_network import open_features
+from engines.feature_network import features_for
 from engines.inference import Deoccluder
 from engines.initial_weights import start_from
 from engines.pair_tensors import load_pairs
@@ -137,7 +137,7 @@ def build_trainer(
             network: VGGFeatures(network, layers, training.features_weights).to(runtime.device)
             for network, layers in loss.layers().items()
         }
-    features, sources = _open_features(config, generator)
+    features, sources = features_for(generator, config.features)
     if config.init_from is not None and runs is not None:
         sources["init_from"] = start_from(generator, config.init_from, runs).words()
     critics = {
@@ -170,28 +170,6 @@ def build_trainer(
         features=features if features is None else features.to(runtime.device),
         sources=sources,
     )
-
-
-def _open_features(
-    config: RunConfig, generator: nn.Module
-) -> tuple[nn.Module | None, dict[str, str]]:
-    """The features' network and its origin. ValueError when generator and configuration disagree
-    on whether there are any."""
-    features, origin = open_features(config.features)
-    if getattr(generator, "uses_features", False) != (features is not None):
-        wanted = "takes" if features is None else "takes no"
-        raise ValueError(
-            f"features: the inpainter {config.model.name} with these options {wanted} features, "
-            f"but features is {'null' if features is None else config.features.name}"
-        )
-    if features is None:
-        return None, {}
-    if features.embedding != generator.embedding:
-        raise ValueError(
-            f"features: the embedding of {config.features.name} has {features.embedding} numbers, "
-            f"the inpainter takes {generator.embedding}; set model.embedding={features.embedding}"
-        )
-    return features, {"features": origin}
 
 
 def generator_step(trainer: Trainer, parts: Sequence[Part]) -> tuple[list[Tensor], dict]:

@@ -15,9 +15,9 @@ from engines.comparison import INPAINTING, SEGMENTATION, WEIGHTS, Trained
 from engines.datasets import data_root, open_segmentation_sources
 from engines.end_to_end_report import DILATIONS, end_to_end_report
 from engines.evaluation import Row, model_row
-from engines.inference import resolve_device
 from engines.mask_rows import constant_rows, segmenter_row
 from engines.report import Report, default_folder
+from engines.runtime import resolve_device
 from engines.segmentation_report import segmentation_report
 from engines.suite_files import Suite, load_suite
 

@@ -141,6 +141,25 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
     return Runtime(accelerator)
 
 
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """The device by name; "auto" is an accelerator if there is one, else the CPU.
+
+    Raises ValueError for a name that torch does not know and for a device that is not here.
+    """
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device == "auto":
+        return here or torch.device("cpu")
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device {device!r}: unknown; try auto, cpu, cuda, cuda:1, mps") from None
+    known = ("cpu", here.type) if here else ("cpu",)
+    count = 1 if wanted.type == "cpu" else torch.accelerator.device_count()
+    if wanted.type not in known or (wanted.index or 0) >= count:
+        raise ValueError(f"device {device!r}: not on this machine, which has {', '.join(known)}")
+    return wanted
+
+
 def device_name(device: torch.device) -> str:
     """A name for tables, e.g. the GPU's, or the CPU's with its core count."""
     if device.type == "cuda":

@@ -13,10 +13,10 @@ from data.transforms import to_tensor, to_uint8
 from engines.inference import (
     Deoccluder,
     load_deoccluder,
-    newest_checkpoint,
-    resolve_device,
 )
+from engines.newest_run import newest_checkpoint
 from engines.photo_window import choose_window, shrink
+from engines.runtime import resolve_device
 
 SIZE = 64
 SHAPES = [(64, 64), (256, 256), (37, 37), (300, 200), (200, 300), (480, 90), (50, 70), (9, 300)]

@@ -22,7 +22,8 @@ from data.alignment import template_points
 from data.transforms import to_uint8
 from engines.face import Face
 from engines.face_tracker import FaceTracker
-from engines.inference import load_deoccluder, newest_checkpoint
+from engines.inference import load_deoccluder
+from engines.newest_run import newest_checkpoint
 
 
 @pytest.mark.parametrize("blend", ["feather", "poisson", "none"])

@@ -1,0 +1,145 @@
+"""Measuring one cell of `benchmarks/systems.py`: a run at one size in one precision."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+import models
+from benchmarks.steps import OURS, Case, free, peak_of, random_part
+from engines.config import RunConfig, load_config
+from engines.cost import model_cost, rate, synchronise
+from engines.inference import Deoccluder
+from engines.inpainting import Part, Trainer, build_trainer, released, train_step
+from engines.runtime import Runtime, start_runtime
+
+MEASURED, MISSING_PRECISION, TOO_LARGE = "measured", "not on this device", "out of memory"
+
+
+def cell_config(
+    run: str, size: int, precision: str, batch: int, profile: str | None, assignments: list[str]
+) -> RunConfig:
+    """The run at this size, with random weights and every scheduled loss weight at its largest.
+
+    Speed does not depend on the weights; a term whose weight is 0 now is measured without its
+    gradient, so the first epochs of a schedule are cheaper than the rest.
+    """
+    plain = load_config(run, profile, assignments)
+    settled = [
+        f"data.size={size}",
+        f"training.batch_size={batch}",
+        "training.accumulate=1",
+        f"training.mixed_precision={precision}",
+        "training.features_weights=random",
+        "init_from=null",
+    ]
+    if models.takes_option("inpainting", plain.model.name, "pretrained"):
+        settled.append("model.pretrained=false")
+    if plain.features is not None:
+        settled.append("features.weights=random")
+    for name, term in plain.losses.items():
+        weight = term["weight"]
+        if isinstance(weight, dict):
+            settled.append(f"losses.{name}.weight={max(weight['start'], weight['end'])}")
+    return load_config(run, profile, [*assignments, *settled])
+
+
+def measure_cell(config: RunConfig, device: str, repetitions: int, warm_up: int) -> dict[str, Any]:
+    """Speed and peak memory of `train_step`, then cost and speed of restoring, as one flat record.
+
+    Must be alone in its process. `status` is MEASURED; MISSING_PRECISION and TOO_LARGE come with a
+    `reason` and without numbers.
+    """
+    load = psutil.getloadavg()[0]
+    try:
+        runtime = start_runtime(config.training.mixed_precision, device, config.training.seed)
+    except ValueError as error:
+        return {"status": MISSING_PRECISION, "reason": str(error)}
+    try:
+        trainer = build_trainer(config, runtime, 1000)
+        cell = _training(trainer, repetitions, warm_up)
+        cell |= _parameters(trainer)
+        deoccluder = released(trainer)
+        del trainer
+        free(runtime.device)
+        cell |= _inference(deoccluder, runtime, config.training.batch_size, repetitions)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        return {"status": TOO_LARGE, "reason": str(error).splitlines()[0] if str(error) else ""}
+    return {"status": MEASURED, "load": load, "device_type": runtime.device.type, **cell}
+
+
+def _training(trainer: Trainer, repetitions: int, warm_up: int) -> dict[str, float]:
+    """Images a second of `train_step` on one batch, peak memory, and how many cores it had."""
+    trainer.generator.train()
+    part, device = random_part(trainer), trainer.runtime.device
+    memory = peak_of(lambda part: train_step(trainer, [part]), part, trainer.runtime)
+    for _ in range(warm_up):
+        train_step(trainer, [part])
+    case = Case(trainer.config.name, trainer.config.data.size, len(part.target), [])
+    case.seconds[OURS], cores = _time_steps(trainer, part, repetitions, device)
+    median, lowest, highest = case.rate(OURS)
+    return {
+        "images_per_second": median,
+        "lowest": lowest,
+        "highest": highest,
+        "cores_used": cores,
+        "peak_mib": memory["peak"],
+        "before_mib": memory["before"],
+    }
+
+
+def _time_steps(
+    trainer: Trainer, part: Part, repetitions: int, device: torch.device
+) -> tuple[list[float], float]:
+    """Seconds of each step, and CPU seconds of this process over seconds of the clock."""
+    seconds: list[float] = []
+    synchronise(device)
+    used = time.process_time()
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        train_step(trainer, [part])
+        synchronise(device)
+        seconds.append(time.perf_counter() - start)
+    return seconds, (time.process_time() - used) / sum(seconds)
+
+
+def _parameters(trainer: Trainer) -> dict[str, int]:
+    """Of what is trained beside the inpainter, and of the network that gives it features."""
+    return {
+        "discriminator_parameters": sum(map(_count, trainer.discriminators.values())),
+        "features_parameters": 0 if trainer.features is None else _count(trainer.features),
+    }
+
+
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _inference(
+    deoccluder: Deoccluder, runtime: Runtime, batch: int, repetitions: int
+) -> dict[str, Any]:
+    """`engines.cost.model_cost` and images a second in batches, in the runtime's precision."""
+    forward = _in_precision(deoccluder, runtime)
+    size = deoccluder.size
+    cost = model_cost(deoccluder.inpainter, forward, size, runtime.device)
+    occluded = torch.rand(batch, 3, size, size)
+    mask = (torch.rand(batch, 1, size, size) > 0.7).float()
+    spent = []
+    for _ in range(repetitions + 1):  # the first one does not count
+        synchronise(runtime.device)
+        start = time.perf_counter()
+        forward(occluded, mask)
+        synchronise(runtime.device)
+        spent.append((batch, time.perf_counter() - start))
+    return cost | {"alone_per_second": 1000 / cost["median_ms"], "batch_per_second": rate(spent)}
+
+
+def _in_precision(deoccluder: Deoccluder, runtime: Runtime) -> Callable[[Tensor, Tensor], Tensor]:
+    def forward(occluded: Tensor, mask: Tensor) -> Tensor:
+        with runtime.autocast():
+            return deoccluder.restore_batch(occluded, mask)
+
+    return forward
