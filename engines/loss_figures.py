@@ -17,7 +17,8 @@ def weights_change(frame: pd.DataFrame) -> bool:
 
 
 def weights_figure(metrics_csv: Path) -> Figure:
-    """Two panels over epochs: the weight of each term, and weight times term (log scale).
+    """Two panels over epochs: the weight of each term as a share of its largest, which the legend
+    names, and weight times term (log scale).
 
     A weighted term is the epoch's mean term at the weight of the epoch's end. ValueError when the
     file has no weights.
@@ -26,18 +27,21 @@ def weights_figure(metrics_csv: Path) -> Figure:
     names = [column.removeprefix(WEIGHT) for column in frame if column.startswith(WEIGHT)]
     if not names or frame.empty:
         raise ValueError(f"{metrics_csv}: has no column {WEIGHT}..., nothing to draw")
-    figure = Figure(figsize=(7.9, 2.8), dpi=DPI)
+    figure = Figure(figsize=(8.4, 2.8), dpi=DPI)
     first, second = figure.subplots(1, 2, width_ratios=(3.0, 4.2))
     marker = "o" if len(frame) < 3 else None
     for i, name in enumerate(names):
         style = {"color": COLOURS[i % len(COLOURS)], "linewidth": 1.5, "marker": marker}
         style["linestyle"] = "-" if i < len(COLOURS) else "--"
-        first.plot(frame["epoch"], frame[f"{WEIGHT}{name}"], **style)
+        weight = frame[f"{WEIGHT}{name}"]
+        largest = weight.max()
+        first.plot(frame["epoch"], weight / largest if largest > 0 else weight, **style)
+        label = f"{name} (≤ {largest:g})"
         if f"{TRAIN}{name}" in frame:
-            weighted = frame[f"{WEIGHT}{name}"] * frame[f"{TRAIN}{name}"]
+            weighted = weight * frame[f"{TRAIN}{name}"]
             drawn = weighted.where(weighted > 0)  # a weight of 0 has no place on a log scale
-            second.plot(frame["epoch"], drawn, label=name, **style)
-    first.set_title("weights", fontsize=10, color=INK, loc="left")
+            second.plot(frame["epoch"], drawn, label=label, **style)
+    first.set_title("weight ÷ its largest", fontsize=10, color=INK, loc="left")
     second.set_title("weight × training term", fontsize=10, color=INK, loc="left")
     second.set_yscale("log")
     beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "handlelength": 1.4}

@@ -94,10 +94,11 @@ def test_the_figure_shows_weights_and_weighted_terms(tmp_path):
     run = write_history(tmp_path, 3)
     figure = loss_figures.weights_figure(run / "metrics.csv")
     first, second = figure.axes
-    np.testing.assert_allclose(first.lines[0].get_ydata(), [1, 2, 3])
+    np.testing.assert_allclose(first.lines[0].get_ydata(), [1 / 3, 2 / 3, 1])
     np.testing.assert_allclose(second.lines[0].get_ydata(), [1, 4, 9])
     np.testing.assert_allclose(second.lines[1].get_ydata(), [4, 6, 8])
-    assert [line.get_label() for line in second.lines] == ["l1", ADVERSARIAL]
+    labels = [line.get_label() for line in second.lines]
+    assert labels == ["l1 (≤ 3)", f"{ADVERSARIAL} (≤ 2)"]
     pd.DataFrame({"step": [1], "epoch": [1.0]}).to_csv(tmp_path / "none.csv", index=False)
     with pytest.raises(ValueError, match="weight/"):
         loss_figures.weights_figure(tmp_path / "none.csv")
