@@ -5,7 +5,7 @@ import ctypes
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -215,7 +215,11 @@ def memory_of(config: RunConfig, runtime: Runtime, loop: str) -> dict[str, float
     if loop != OURS:
         step = PublicLoop(trainer, loop).step
         del trainer, ours
-    return peak_of(step, part, runtime)
+    free(runtime.device)
+    before = held_mib(runtime.device)
+    for _ in range(2):  # the optimizers' states come with the first
+        step(part)
+    return {"before": before, "peak": runtime.peak_memory_mib()}
 
 
 def random_part(trainer: Trainer) -> Part:
@@ -225,15 +229,6 @@ def random_part(trainer: Trainer) -> Part:
     image = torch.randint(0, 256, (batch, 3, size, size), generator=random, dtype=torch.uint8)
     mask = (torch.rand(batch, 1, size, size, generator=random) > 0.7).to(torch.uint8)
     return trainer.to_part(Batch(image, mask, [str(i) for i in range(batch)]))
-
-
-def peak_of(step: Callable[[Part], object], part: Part, runtime: Runtime) -> dict[str, float]:
-    """MiB held before the first of two steps, and their peak; see `memory_of`."""
-    free(runtime.device)
-    before = held_mib(runtime.device)
-    for _ in range(2):  # the optimizers' states come with the first
-        step(part)
-    return {"before": before, "peak": runtime.peak_memory_mib()}
 
 
 def held_mib(device: torch.device) -> float:

@@ -47,8 +47,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch", type=positive, nargs="+", metavar="N",
         help=f"one, or one a size (default: 16 up to {LARGE} px, else 4)")  # fmt: skip
     add("--steps", type=positive, default=5, help="repetitions that count (default: 5)")
-    add("--warm-up", type=positive, default=1,
-        help="repetitions that do not, after the two of the memory (default: 1)")  # fmt: skip
+    add("--warm-up", type=positive, default=2, help="repetitions that do not (default: 2)")
     add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
     add("--device", default="auto", choices=("auto", "cpu"))
     add("--profile", help="of the runs (default: none)")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import models
-from benchmarks.steps import OURS, Case, free, peak_of, random_part
+from benchmarks.steps import OURS, Case, free, held_mib, random_part
 from engines.config import RunConfig, load_config
 from engines.cost import model_cost, rate, synchronise
 from engines.inference import Deoccluder
-from engines.inpainting import Part, Trainer, build_trainer, released, train_step
+from engines.inpainting import Trainer, build_trainer, released, train_step
 from engines.runtime import Runtime, start_runtime
 
 MEASURED, MISSING_PRECISION, TOO_LARGE = "measured", "not on this device", "out of memory"
@@ -55,7 +55,7 @@ def measure_cell(config: RunConfig, device: str, repetitions: int, warm_up: int)
     """
     load = psutil.getloadavg()[0]
     try:
-        runtime = start_runtime(config.training.mixed_precision, device, config.training.seed)
+        runtime = _start(config.training.mixed_precision, device, config.training.seed)
     except ValueError as error:
         return {"status": MISSING_PRECISION, "reason": str(error)}
     try:
@@ -71,31 +71,29 @@ def measure_cell(config: RunConfig, device: str, repetitions: int, warm_up: int)
     return {"status": MEASURED, "load": load, "device_type": runtime.device.type, **cell}
 
 
+def _start(precision: str, device: str, seed: int) -> Runtime:
+    """A runtime that really computes in this precision, or ValueError.
+
+    Accelerate takes fp16 on a CPU and then computes in float32.
+    """
+    runtime = start_runtime(precision, device, seed)
+    kind = runtime.device.type
+    with runtime.autocast():
+        if precision != "no" and not torch.is_autocast_enabled(kind):
+            raise ValueError(f"{precision} is not available on {kind}: it would be float32")
+    return runtime
+
+
 def _training(trainer: Trainer, repetitions: int, warm_up: int) -> dict[str, float]:
     """Images a second of `train_step` on one batch, peak memory, and how many cores it had."""
     trainer.generator.train()
     part, device = random_part(trainer), trainer.runtime.device
-    memory = peak_of(lambda part: train_step(trainer, [part]), part, trainer.runtime)
+    free(device)
+    before = held_mib(device)
     for _ in range(warm_up):
         train_step(trainer, [part])
     case = Case(trainer.config.name, trainer.config.data.size, len(part.target), [])
-    case.seconds[OURS], cores = _time_steps(trainer, part, repetitions, device)
-    median, lowest, highest = case.rate(OURS)
-    return {
-        "images_per_second": median,
-        "lowest": lowest,
-        "highest": highest,
-        "cores_used": cores,
-        "peak_mib": memory["peak"],
-        "before_mib": memory["before"],
-    }
-
-
-def _time_steps(
-    trainer: Trainer, part: Part, repetitions: int, device: torch.device
-) -> tuple[list[float], float]:
-    """Seconds of each step, and CPU seconds of this process over seconds of the clock."""
-    seconds: list[float] = []
+    seconds = case.seconds[OURS] = []
     synchronise(device)
     used = time.process_time()
     for _ in range(repetitions):
@@ -103,7 +101,16 @@ def _time_steps(
         train_step(trainer, [part])
         synchronise(device)
         seconds.append(time.perf_counter() - start)
-    return seconds, (time.process_time() - used) / sum(seconds)
+    used = time.process_time() - used
+    median, lowest, highest = case.rate(OURS)
+    return {
+        "images_per_second": median,
+        "lowest": lowest,
+        "highest": highest,
+        "cores_used": used / sum(seconds),
+        "peak_mib": trainer.runtime.peak_memory_mib(),
+        "before_mib": before,
+    }
 
 
 def _parameters(trainer: Trainer) -> dict[str, int]:

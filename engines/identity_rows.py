@@ -4,9 +4,10 @@ A row is a trained network, or an answer by comparing pixels. Files are named an
 `engines.row_files` says.
 """
 
+import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -79,16 +80,12 @@ class NearestPicture:
 
     def __init__(self, known: Faces, labels: np.ndarray, edge: bool) -> None:
         self.labels, self.edge = torch.from_numpy(labels), edge
-        pictures = torch.stack([to_tensor(known[i]) for i in range(len(known))])
-        self.known = self._describe(pictures)
+        self.known = self._describe(known[i] for i in range(len(known)))
 
-    def _describe(self, image: Tensor) -> Tensor:
-        shrunk = torch.stack(
-            [
-                to_tensor(cv2.resize(picture, (COARSE, COARSE), interpolation=cv2.INTER_AREA))
-                for picture in (image * 255).round().byte().permute(0, 2, 3, 1).numpy()
-            ]
-        )
+    def _describe(self, pictures: Iterable[np.ndarray]) -> Tensor:
+        """uint8 (H, W, 3) each, one after another, to the pixels that count, (N, P)."""
+        small = {"dsize": (COARSE, COARSE), "interpolation": cv2.INTER_AREA}
+        shrunk = torch.stack([to_tensor(cv2.resize(picture, **small)) for picture in pictures])
         counts = torch.ones(COARSE, COARSE, dtype=torch.bool)
         if self.edge:
             counts[EDGE:-EDGE, EDGE:-EDGE] = False
@@ -96,7 +93,8 @@ class NearestPicture:
 
     def name(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) to the places of people, (N,)."""
-        return self.labels[torch.cdist(self._describe(image), self.known).argmin(1)]
+        pictures = (image * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        return self.labels[torch.cdist(self._describe(pictures), self.known).argmin(1)]
 
     def cost(self, size: int) -> dict[str, Any]:
         """Nothing worth measuring."""
@@ -142,7 +140,7 @@ def _open(checkpoint: Path, device: str | torch.device) -> NetworkNamer:
 def pixel_rows(known: Faces, identities: Sequence[str]) -> list[IdentityRow]:
     """The rows that compare pixels with the training pictures."""
     labels = label_names(known.names, identities)
-    which = f"{len(known)} pictures, {known.names[0]} to {known.names[-1]}"
+    which = hashlib.sha256("\n".join(known.names).encode()).hexdigest()
     return [
         IdentityRow(
             name, "baseline", f"{name}: {which}", partial(NearestPicture, known, labels, edge)
