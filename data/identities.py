@@ -76,11 +76,16 @@ def split_people(
 ) -> Split:
     """Deal each person's pictures out, seeded by the person's name: whoever else is there, a
     person's split stays. Within a split the people take turns, so that its beginning has all of
-    them."""
+    them. ValueError when nothing of a person would be left to train on."""
     dealt: dict[str, list[list[Path]]] = {name: [] for name in SPLITS}
     for person, files in people.items():
         order = keyed_rng(seed, "pictures of", person).permutation(len(files))
         test, val = (max(1, round(len(files) * share)) for share in (test_share, val_share))
+        if test + val >= len(files):
+            raise ValueError(
+                f"val_share {val_share:g} and test_share {test_share:g} leave none of the "
+                f"{len(files)} pictures of {person} to train on"
+            )
         parts = order[test + val :], order[test : test + val], order[:test]
         for name, part in zip(SPLITS, parts, strict=True):
             dealt[name].append([files[i] for i in part])

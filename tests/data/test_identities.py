@@ -162,3 +162,9 @@ def test_training_faces_are_set_into_other_peoples_pictures():
         assert corner == own or corner // 40 != label
         swapped += corner != own
     assert 10 < swapped < 30
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused():
+    people = {name: [Path(f"{name}/{i}.png") for i in range(4)] for name in "ab"}
+    with pytest.raises(ValueError, match="none of the 4 pictures of a"):
+        split_people(people, 42, 0.49, 0.49)
