@@ -87,7 +87,7 @@ def run(task: str, arguments: argparse.Namespace) -> None:
             say(reason)
     config = load_config(arguments.run, profile, overrides(arguments), task)
     if arguments.dry_run:
-        say(dry_run(config, root))
+        say(dry_run(config, root, arguments.output))
         return
     outcome = train(
         config, root, arguments.output, arguments.resume, arguments.max_minutes, arguments.device

@@ -121,7 +121,7 @@ def _load_chain(
     path = path.resolve()
     if path in seen:
         raise ConfigError(f"{path.name}: extends itself through {[p.name for p in seen]}")
-    content = read_yaml(path)
+    content = _one_discriminator(read_yaml(path))
     parent = content.pop("extends", None)
     base: dict = {}
     if parent is not None:
@@ -130,6 +130,15 @@ def _load_chain(
             sibling if sibling.is_file() else find_run(parent, task), origins, task, (*seen, path)
         )
     return merge(base, content, path.name, origins)
+
+
+def _one_discriminator(content: dict) -> dict:
+    """`discriminator:`, as a run with a single one may say, as the one of that name."""
+    if "discriminator" not in content:
+        return content
+    content = dict(content)
+    single = {"discriminator": content.pop("discriminator")}
+    return content | {"discriminators": {**(content.get("discriminators") or {}), **single}}
 
 
 def _overrides(assignments: list[str]) -> dict:
@@ -179,10 +188,11 @@ def load_config(
             raise ConfigError(
                 f"profile {profile!r} is not known; valid are auto, {', '.join(valid)}"
             )
-        overlay = read_yaml(folder / f"{profile}.yaml")
+        overlay = _one_discriminator(read_yaml(folder / f"{profile}.yaml"))
         content = merge(content, {**overlay, "profile": profile}, f"{profile}.yaml", origins)
         content = merge(content, _own_profile(own, profile, valid, path), path.name, origins)
-    content = merge(content, _overrides(overrides or []), "--set", origins)
+    given = _one_discriminator(_overrides(overrides or []))
+    content = merge(content, given, "--set", origins)
     return validate(content, path.name, origins)
 
 
@@ -195,7 +205,7 @@ def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
         raise ConfigError(
             f"{path.name}: profiles: {', '.join(unknown)} not known; valid are {', '.join(valid)}"
         )
-    return own.get(profile, {})
+    return _one_discriminator(own.get(profile, {}))
 
 
 def validate(

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 import models
+from data.whole_files import sha256
 from engines.checkpoint import CheckpointError, load_release, load_strictly, release_task
 from engines.comparison import WEIGHTS, finished_runs, resolve_runs
 from engines.settings import Features
@@ -15,6 +16,7 @@ from engines.settings import Features
 logger = logging.getLogger(__name__)
 
 RANDOM, AUTO = "random", "auto"
+NO_INFORMATION = "which gives nearly the same numbers for every picture: in effect no features"
 DEFAULT = "EfficientNetB0"  # the run that `auto` means
 MAKE_ONE = f"`python train_identity.py {DEFAULT}` trains one"
 
@@ -32,7 +34,7 @@ def settle_features(features: Features | None, runs: Path) -> Features | None:
         if not found:
             logger.warning(
                 "features  no finished run of %s below %s: the embedding comes from a network "
-                "with random weights; %s",
+                "with random weights, " + NO_INFORMATION + "; %s",
                 DEFAULT, runs, MAKE_ONE,
             )  # fmt: skip
             return features.model_copy(update={"weights": RANDOM})
@@ -49,8 +51,11 @@ def settle_features(features: Features | None, runs: Path) -> Features | None:
 
 
 def weights_file(named: str, runs: Path) -> Path:
-    """The weights file of a run's name or folder, or the file itself."""
+    """The weights file of a run's name or folder, or the file itself. FileNotFoundError when there
+    is none."""
     if named.endswith(".safetensors"):
+        if not Path(named).is_file():
+            raise FileNotFoundError(f"{named}: no such weights file")
         return Path(named)
     return resolve_runs([named], runs)[0] / WEIGHTS
 
@@ -62,26 +67,35 @@ def create_features(name: str, options: Mapping[str, Any]) -> nn.Module:
     return models.create_identity_network(name, **options).requires_grad_(False).eval()
 
 
-def open_features(features: Features | None) -> tuple[nn.Module | None, str]:
+def open_features(
+    features: Features | None, continued: bool = False
+) -> tuple[nn.Module | None, str]:
     """The network of settled features, and where its weights came from.
 
-    A weights file that is gone is an error only where nothing else brings the weights: a
-    continued run has them in its checkpoint.
+    A `continued` run has them in its checkpoint: the file they once came from is not looked at.
     """
     if features is None:
         return None, ""
     network = create_features(features.name, features.options)
     if features.weights == RANDOM:
-        return network, "random initialisation"
-    if not Path(features.weights).is_file():
-        return network, f"the run's own checkpoint ({features.weights} is gone)"
+        return network, f"random initialisation, {NO_INFORMATION}"
+    if continued:
+        return network, f"the run's own checkpoint, first from {features.weights}"
     state, _ = load_release(features.weights)
     load_strictly(network, state, features.weights)
     return network, f"file {features.weights}"
 
 
+def released_as(features: Features) -> str:
+    """What a weights file says of where its features came from: no path of this machine."""
+    file = Path(features.weights)
+    if features.weights == RANDOM or not file.is_file():
+        return file.name
+    return f"{file.parent.parent.name}/{file.parent.name}, sha256 {sha256(file)}"
+
+
 def features_for(
-    generator: nn.Module, features: Features | None
+    generator: nn.Module, features: Features | None, continued: bool = False
 ) -> tuple[nn.Module | None, dict[str, str]]:
     """The network of settled features and its origin, where `generator` takes some.
 
@@ -95,7 +109,7 @@ def features_for(
             f"features: {kind} with these options takes {'' if takes else 'no '}features, "
             f"but features is {found}"
         )
-    network, origin = open_features(features)
+    network, origin = open_features(features, continued)
     if network is None:
         return None, {}
     if network.embedding != generator.embedding:

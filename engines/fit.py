@@ -227,8 +227,7 @@ class Fit:
         """best.safetensors: the EMA weights, with what is needed to use them."""
         trainer = self.trainer
         metadata = {
-            "config": trainer.config.model_dump(mode="json")
-            | {"model": {"name": trainer.config.model.name, **trainer.config.model_options()}},
+            "config": trainer.released_config(),
             "contract": CONTRACT,
             "metrics": {k: round(v, 6) for k, v in scores.items() if math.isfinite(v)},
             "training": self._record() | {"validation_pairs": self.validation.hash},

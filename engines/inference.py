@@ -107,9 +107,9 @@ class Deoccluder:
         occluded, mask = occluded.to(self.device), mask.to(self.device)
         given = ()
         if getattr(self.inpainter, "uses_features", False):
-            with _evaluating(self.features):
+            with evaluating(self.features):
                 given = (self.features.embed(occluded),)
-        with _evaluating(self.inpainter):
+        with evaluating(self.inpainter):
             prediction = self.inpainter(occluded, mask, *given)
         if prediction.shape != occluded.shape:
             raise ValueError(
@@ -138,7 +138,7 @@ class Deoccluder:
         seen = aligned.to(self.device)
         if outer != inner:
             seen = functional.interpolate(seen, inner, mode="bicubic", antialias=True).clamp(0, 1)
-        with _evaluating(self.segmenter):
+        with evaluating(self.segmenter):
             logits = self.segmenter(seen).float()
         if logits.shape != (len(aligned), 1, *inner):
             raise ValueError(
@@ -278,7 +278,7 @@ class Deoccluder:
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; afterwards every module has its own mode back."""
     training = [module for module in network.modules() if module.training]
     network.eval()

@@ -1,9 +1,10 @@
 """Training an inpainter: the generator's step, the discriminators' steps, validation."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,8 @@ from data.contract import check_pair, compose, hide
 from data.frozen import FrozenList
 from data.loaders import Batch
 from engines.config import RunConfig
-from engines.feature_network import features_for
-from engines.inference import Deoccluder
+from engines.feature_network import features_for, released_as
+from engines.inference import Deoccluder, evaluating
 from engines.initial_weights import start_from
 from engines.pair_tensors import load_pairs
 from engines.runtime import Runtime
@@ -89,6 +90,12 @@ class Trainer(BaseTrainer):
     def released_parts(self) -> dict[str, nn.Module]:
         return {} if self.features is None else {"features": self.features}
 
+    def released_config(self) -> dict[str, Any]:
+        config, features = super().released_config(), self.config.features
+        if features is not None:
+            config["features"] |= {"weights": released_as(features)}
+        return config
+
     def embed(self, occluded: Tensor) -> Tensor | None:
         """(N, 3, H, W) -> (N, D), the features that the generator is given; None if it takes
         none."""
@@ -137,7 +144,7 @@ def build_trainer(
             network: VGGFeatures(network, layers, training.features_weights).to(runtime.device)
             for network, layers in loss.layers().items()
         }
-    features, sources = features_for(generator, config.features)
+    features, sources = features_for(generator, config.features, continued=runs is None)
     if config.init_from is not None and runs is not None:
         sources["init_from"] = start_from(generator, config.init_from, runs).words()
     critics = {
@@ -303,7 +310,10 @@ def validate(trainer: Trainer, pairs: FrozenList) -> dict[str, float]:
         prediction = deoccluder.restore_batch(occluded, mask)
         metrics.update(prediction.cpu(), target, mask, list(indices))
         part = Part(target.to(device), mask.to(device), occluded.to(device), [])
-        with trainer.runtime.autocast():
+        with ExitStack() as stack:  # spectral norm must not iterate here
+            for critic in critics.values():
+                stack.enter_context(evaluating(critic))
+            stack.enter_context(trainer.runtime.autocast())
             inputs = loss_inputs(trainer, critics, judged(trainer, prediction, part), part)
         total, terms = trainer.loss(inputs, trainer.epoch)
         for name, value in (terms | {"total": total}).items():

@@ -9,8 +9,8 @@ import yaml
 def newest_checkpoint(runs: str | Path, task: str = "inpainting") -> Path | None:
     """`best.safetensors` of the run under `runs/<name>/<NNN>/` that finished last, or None.
 
-    `task` is "inpainting" or "segmentation", as the run's config.yaml says (inpainting if it says
-    nothing). A run whose config.yaml is damaged is passed over, with a warning.
+    `task` is inpainting, segmentation or identity, as the run's config.yaml says (inpainting if it
+    says nothing). A run whose config.yaml is damaged is passed over, with a warning.
     """
     ends = [
         (end.stat().st_mtime, end.with_name("best.safetensors"))

@@ -15,6 +15,7 @@ from models.features import check_layers
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]  # part of file and tensor names
 
 
 class _Part(BaseModel):
@@ -208,7 +209,7 @@ class AnyRun(_Part):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     description: str
     profile: str = "full"
-    losses: dict[str, dict[str, Any]]
+    losses: dict[Word, dict[str, Any]]
 
     @model_validator(mode="after")
     def _terms(self) -> AnyRun:
@@ -240,17 +241,18 @@ class RunConfig(AnyRun):
     task: Literal["inpainting"] = "inpainting"
     as_published: bool = False
     model: Model
-    discriminators: dict[str, Discriminator] = {}
+    discriminators: dict[Word, Discriminator] = {}
     features: Features | None = None
     loss_on: Literal["prediction", "composed"] = "prediction"
-    init_from: str | None = None
+    init_from: Annotated[str, Field(min_length=1)] | None = None
     data: Data = Data()
     training: Training = Training()
 
     @model_validator(mode="before")
     @classmethod
     def _one_discriminator(cls, content: Any) -> Any:
-        """`discriminator: {...}`, as a run with a single one may say, is the one of that name."""
+        """`discriminator: {...}`, as earlier runs recorded their single one, is the one of that
+        name."""
         if isinstance(content, dict) and "discriminator" in content:
             content = dict(content)
             single = content.pop("discriminator")

@@ -96,6 +96,11 @@ class BaseTrainer(abc.ABC):
         """What the weights file holds beside the main network, by the prefix of its tensors."""
         return {}
 
+    def released_config(self) -> dict[str, Any]:
+        """The configuration that the weights file states."""
+        model = {"name": self.config.model.name, **self.config.model_options()}
+        return self.config.model_dump(mode="json") | {"model": model}
+
     def networks(self) -> dict[str, nn.Module]:
         """The networks of a checkpoint, unwrapped, by name."""
         return {**self.trained(), "ema": self.ema}

@@ -14,7 +14,7 @@ from data.frozen import FrozenList
 from engines import figures
 from engines.config import AnyRun, RunConfig
 from engines.datasets import recorded_data
-from engines.feature_network import settle_features
+from engines.feature_network import settle_features, weights_file
 from engines.fit import Fit
 from engines.identity import build_identity_trainer
 from engines.inpainting import build_trainer, role
@@ -80,8 +80,11 @@ def draw_epoch(folder: RunFolder):
     return draw
 
 
-def dry_run(config: AnyRun, root: Path | None) -> str:
-    """The resolved config, parameter counts and the data that would be used, as text."""
+def dry_run(config: AnyRun, root: Path | None, runs: Path = Path("runs")) -> str:
+    """The resolved config, parameter counts and the data that would be used, as text; errors as of
+    a start. `runs`: where runs that it starts from lie."""
+    if isinstance(config, RunConfig):
+        config = settled(config, runs)
     sources = open_any_sources(config, root)
     config = _with_template(config, sources)
     options = config.model_options()
@@ -164,12 +167,11 @@ def _train(
     max_minutes: float | None,
 ) -> Outcome:
     """Build everything, then claim the run folder (a new one when `folder` is None) and fit."""
-    with runtime.main_first():
-        pairs = sources.training_pairs(config.training.seed, output / ".cache", runtime.processes)
     continued = folder is not None
     if isinstance(config, RunConfig) and not continued:
-        features = settle_features(config.features, output)
-        config = config.model_copy(update={"features": features})
+        config = settled(config, output)
+    with runtime.main_first():
+        pairs = sources.training_pairs(config.training.seed, output / ".cache", runtime.processes)
     trainer = create_trainer(config, runtime, pairs.images, None if continued else output)
     validation = sources.frozen("val")
     if folder is None:  # only now: a start that fails leaves no empty run behind
@@ -202,6 +204,14 @@ def _train(
             folder.unlock()
 
 
+def settled(config: RunConfig, runs: Path) -> RunConfig:
+    """The same with the weights it starts from found below `runs`. FileNotFoundError or ValueError
+    for what is not there, before anything is read or trained."""
+    if config.init_from is not None:
+        weights_file(config.init_from, runs)
+    return config.model_copy(update={"features": settle_features(config.features, runs)})
+
+
 def _shared_new_folder(runtime: Runtime, output: Path, config: AnyRun) -> RunFolder:
     """The main process makes the folder and tells the others which."""
     made = [str(RunFolder.create(output, config).path) if runtime.is_main else None]
@@ -229,6 +239,7 @@ def _record_end(trainer: BaseTrainer, fit: Fit, folder: RunFolder, reason: str) 
         {
             "reason": reason,
             "steps": trainer.step,
+            "planned_steps": trainer.total_steps,
             "images": trainer.step * trainer.config.training.batch_size,
             "minutes": round(fit.seconds() / 60, 2),
             "device": device_name(runtime.device),

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -54,23 +55,24 @@ class WeightedSum(nn.Module):
     """sum_k w_k(epoch) * term_k, every term by its name.
 
     Args:
-        terms: name -> (weight or Schedule, term).
+        terms: name -> (weight, term).
         epochs: of the whole run, for schedules in shares of it.
     """
 
     def __init__(
-        self, terms: Mapping[str, tuple[float | Schedule, nn.Module]], epochs: float = 1.0
+        self, terms: Mapping[str, tuple[Schedule, nn.Module]], epochs: float = 1.0
     ) -> None:
         super().__init__()
         if not terms:
             raise ValueError("a loss needs at least one term")
-        self.terms = nn.ModuleDict({name: term for name, (_, term) in terms.items()})
-        self.schedules = {
-            name: (weight if isinstance(weight, Schedule) else Schedule(weight, weight)).over(
-                epochs
-            )
-            for name, (weight, _) in terms.items()
-        }
+        self._names = tuple(terms)
+        self._terms = nn.ModuleList(term for _, term in terms.values())  # any name will do
+        self.schedules = {name: weight.over(epochs) for name, (weight, _) in terms.items()}
+
+    @property
+    def terms(self) -> dict[str, nn.Module]:
+        """Every term by its name."""
+        return dict(zip(self._names, self._terms, strict=True))
 
     def weights(self, epoch: float) -> dict[str, float]:
         """The weight of every term at this (fractional) epoch."""
@@ -154,13 +156,17 @@ def create_loss(
     return WeightedSum(built, epochs)
 
 
-def _as_schedule(name: str, weight: Any) -> float | Schedule:
+def _as_schedule(name: str, weight: Any) -> Schedule:
+    wanted = "a number or a schedule with start, end and optionally begin, warmup, shape, unit"
+    wrong = f"loss term {name!r}: weight {weight!r} must be {wanted}"
+    if isinstance(weight, bool):
+        raise ValueError(wrong)
     try:
-        return Schedule(**weight) if isinstance(weight, Mapping) else float(weight)
-    except (TypeError, ValueError) as error:
-        if isinstance(weight, Mapping) and isinstance(error, ValueError):
-            raise
+        return Schedule(**weight) if isinstance(weight, Mapping) else Schedule(weight, weight)
+    except TypeError as error:
+        unknown = (
+            set(weight) - {f.name for f in fields(Schedule)} if isinstance(weight, Mapping) else ()
+        )
         raise ValueError(
-            f"loss term {name!r}: weight {weight!r} must be a number or a schedule with "
-            "start, end and optionally begin, warmup, shape"
-        ) from None
+            wrong + "".join(f"; {key!r} is none of them" for key in unknown)
+        ) from error

@@ -31,8 +31,11 @@ class Schedule:
             raise ValueError(f"schedule unit {self.unit!r} is not one of {', '.join(UNITS)}")
         if self.unit == "share" and self.begin + self.warmup > 1:
             raise ValueError(f"schedule {self}: begin + warmup is beyond the end of the run, 1")
-        if min(self.start, self.end, self.begin, self.warmup) < 0:
-            raise ValueError(f"schedule {self}: start, end, begin and warmup must be >= 0")
+        numbers = (self.start, self.end, self.begin, self.warmup)
+        if not all(0 <= number < math.inf for number in numbers):
+            raise ValueError(
+                f"schedule {self}: start, end, begin and warmup must be >= 0 and finite"
+            )
 
     def over(self, epochs: float) -> "Schedule":
         """The same schedule in epochs, for a run of this many."""

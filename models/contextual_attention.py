@@ -42,9 +42,10 @@ class ContextualAttention(nn.Module):
         # Without any known position all are allowed: a softmax over nothing would be NaN.
         nothing_known = hole.all(dim=1, keepdim=True)
         allowed = (~hole | nothing_known)[:, None, None, :]
-        borrowed = F.scaled_dot_product_attention(
-            windows, windows, values, attn_mask=allowed, scale=1 / self.temperature
-        )
+        with torch.autocast(features.device.type, enabled=False):  # logits are cosines over 0.1
+            borrowed = F.scaled_dot_product_attention(
+                windows, windows, values, attn_mask=allowed, scale=1 / self.temperature
+            )
         borrowed = borrowed.squeeze(1).transpose(1, 2).reshape(features.shape)
         replaced = (hole & ~nothing_known).view(mask.shape)
         return torch.where(replaced, borrowed.to(features.dtype), features)

@@ -136,6 +136,14 @@ def test_facial_deocclusions_experiments_share_loss_and_rates(name, epochs):
     assert config.model.options["attention"] == (name != "facial_deocclusion")
 
 
+@pytest.mark.parametrize("name", FACIAL)
+@pytest.mark.parametrize("profile", ["small", "quick"])
+def test_short_profiles_raise_facial_deocclusions_rates(name, profile):
+    """At the published 1e-5 nothing is learned in the 2 000 steps and fewer that they have."""
+    training = load_config(name, profile).training
+    assert (training.generator.lr, training.discriminator.lr) == (5e-4, 4.5e-4)
+
+
 def test_only_the_third_experiment_starts_from_the_first():
     starts = [load_config(name).init_from for name in FACIAL]
     assert starts == [None, None, "facial_deocclusion"]
@@ -169,4 +177,4 @@ def test_the_general_run_differs_from_reconstruction_in_its_pictures_only():
 def test_every_run_resolves_under_every_profile(name, profile):
     config = load_config(name, profile)
     assert config.profile == profile
-    assert config.data.size <= 64 or name == "general"
+    assert config.data.size <= (96 if name == "general" else 64)

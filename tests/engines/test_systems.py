@@ -2,14 +2,16 @@
 weights by name."""
 
 import json
+import math
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 
 from data.contract import hide
-from engines.checkpoint import load_checkpoint, load_inpainter
+from engines.checkpoint import load_checkpoint, load_inpainter, save_release
 from engines.config import ConfigError, load_config
 from engines.feature_network import load_features
 from engines.inference import Deoccluder, load_deoccluder
@@ -19,12 +21,13 @@ from engines.inpainting import (
     discriminator_step,
     generator_step,
     load_pairs,
+    loss_inputs,
     validate,
 )
 from engines.runtime import start_runtime
-from engines.training import train
+from engines.training import dry_run, train
 from losses import Schedule
-from models import create_inpainter
+from models import create_identity_network, create_inpainter
 
 TINY = [
     "data.size=32",
@@ -77,7 +80,7 @@ def changed(network: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
 
 
 def test_each_discriminator_takes_a_step_of_its_own(occlufix):
-    """Every network changes in its own step only, whatever order the steps come in."""
+    """Every network changes in its own step only."""
     part, critics = make_part(), occlufix.discriminators
     occlufix.step = occlufix.epoch_steps  # where both adversarial weights are above 0
     assert set(critics) == {"patch", "global"}
@@ -98,15 +101,20 @@ def test_each_discriminator_takes_a_step_of_its_own(occlufix):
 def test_an_adversarial_term_listens_to_its_own_discriminator(occlufix):
     """Silencing one discriminator changes its own term and no other."""
     part = make_part()
-    occlufix.generator.eval()
-    first = generator_step(occlufix, [part])[1]
+
+    @torch.no_grad()
+    def terms() -> dict[str, float]:
+        inputs = loss_inputs(occlufix, occlufix.discriminators, part.occluded, part)
+        return {name: float(value) for name, value in occlufix.loss(inputs, 1.0)[1].items()}
+
+    first = terms()
     with torch.no_grad():
         for parameter in occlufix.discriminators["global"].parameters():
             parameter.zero_()
-    second = generator_step(occlufix, [part])[1]
-    assert float(second["adversarial_global"]) == pytest.approx(0.6931, abs=1e-3)
-    assert float(first["adversarial_global"]) != pytest.approx(0.6931, abs=1e-3)
-    assert float(second["adversarial_patch"]) != pytest.approx(0.6931, abs=1e-3)
+    second = terms()
+    assert second.pop("adversarial_global") == pytest.approx(math.log(2))
+    assert first.pop("adversarial_global") != pytest.approx(math.log(2), abs=1e-3)
+    assert first == second
 
 
 @pytest.mark.parametrize(
@@ -120,6 +128,12 @@ def test_an_adversarial_term_listens_to_its_own_discriminator(occlufix):
         (["losses.style.weight.unit=years"], ["years", "share"]),
         (["losses.style.weight.begin=0.7"], ["beyond the end"]),
         (["init_from=7"], ["init_from"]),
+        (["init_from=''"], ["init_from"]),
+        (["discriminators.a/b={name: patch}"], ["a/b"]),
+        (["losses.a/b={weight: 1, term: l1}"], ["a/b"]),
+        (["losses.l1.weight=.nan"], ["nan", "finite"]),
+        (["losses.l1.weight=true"], ["True", "a number or a schedule"]),
+        (["losses.style.weight={start: 0, end: 1, units: share}"], ["units", "unit"]),
         (["loss_on=hole"], ["composed"]),
     ],
 )
@@ -143,6 +157,14 @@ def test_a_single_discriminator_may_be_written_as_before():
     assert set(config.discriminators) == {"discriminator"}
     again = type(config).model_validate(config.model_dump(mode="json"))
     assert again == config
+    for given in (["discriminator=null"], ["discriminators.discriminator=null"]):
+        assert not load_config(
+            "reconstruction", None, [*given, "losses.adversarial=null"]
+        ).discriminators
+    narrow = load_config("reconstruction", None, ["discriminators.discriminator.widths=[4, 8]"])
+    assert narrow.discriminators["discriminator"].options["widths"] == [4, 8]
+    with pytest.raises(ConfigError, match=r"discriminators: \{discriminator: null\}"):
+        load_config("reconstruction", None, ["losses.adversarial=null"])
     old = config.model_dump(mode="json")
     old["discriminator"] = old.pop("discriminators")["discriminator"]
     assert type(config).model_validate(old) == config
@@ -228,6 +250,7 @@ def test_init_from_takes_the_base_weights_by_name(base_run):
     assert new
     said = trainer.origins()["init_from"]
     assert f"{len(base.state_dict())} tensors by name" in said
+    assert "16 images, ended by epochs" in said
     assert f"{len(new)} missing there" in said
     for key, value in trainer.ema.module.state_dict().items():
         torch.testing.assert_close(value, mine[key], rtol=0, atol=0)
@@ -235,20 +258,45 @@ def test_init_from_takes_the_base_weights_by_name(base_run):
 
 def test_init_from_reports_what_does_not_fit(base_run):
     wider = ["model.width=8", "discriminators.dcgan.widths=[4, 8]", "training.epochs=1"]
-    with pytest.raises(ValueError, match="no tensor of"):
+    with pytest.raises(ValueError, match="no tensor has a name"):
         build_trainer(
             tiny("occlufix", *SMALL_UNET, *FEW_LAYERS, "init_from=facial_deocclusion"),
             start_runtime("no", "cpu", 0), 16, base_run,
         )  # fmt: skip
-    trainer = build_trainer(
-        tiny("facial_deocclusion_finetuned", *wider), start_runtime("no", "cpu", 0), 16, base_run
-    )
-    assert "of another shape" in trainer.origins()["init_from"]
-    with pytest.raises(FileNotFoundError, match="nobody"):
+    with pytest.raises(ValueError, match=r"bottleneck.bias \(128,\), not \(256,\)"):
         build_trainer(
-            tiny("facial_deocclusion_finetuned", *NARROW, "init_from=nobody"),
+            tiny("facial_deocclusion_finetuned", *wider),
             start_runtime("no", "cpu", 0), 16, base_run,
         )  # fmt: skip
+    for missing in ("nobody", "nobody.safetensors"):
+        gone = tiny("facial_deocclusion_finetuned", *NARROW, f"init_from={missing}")
+        with pytest.raises(FileNotFoundError, match="nobody"):
+            train(gone, None, base_run, device="cpu")
+        with pytest.raises(FileNotFoundError, match="nobody"):
+            dry_run(gone, None, base_run)
+    assert not (base_run / "facial_deocclusion_finetuned").exists()
+
+
+def test_a_start_from_an_unfinished_run_is_said(base_run, tmp_path, caplog):
+    shutil.copytree(base_run / "facial_deocclusion", tmp_path / "facial_deocclusion")
+    record = tmp_path / "facial_deocclusion" / "001" / "finished.json"
+    facts = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps(facts | {"reason": "max_minutes"}), encoding="utf-8")
+    config = tiny("facial_deocclusion_finetuned", *NARROW)
+    build_trainer(config, start_runtime("no", "cpu", 0), 16, tmp_path)
+    assert "was stopped (max_minutes) after 4 steps" in caplog.text
+
+
+def test_spectral_norm_does_not_iterate_in_validation():
+    """Its buffers belong to training: a resumed run must find them where it left them."""
+    from engines.datasets import open_sources
+
+    spectral = "discriminators.dcgan.spectral_norm=true"
+    trainer = make_trainer("facial_deocclusion", *NARROW, spectral)
+    before = snapshot(trainer.discriminators["dcgan"])
+    validate(trainer, open_sources(trainer.config.data, None).frozen("val"))
+    assert not changed(trainer.discriminators["dcgan"], before)
+    assert trainer.discriminators["dcgan"].training
 
 
 def test_a_start_from_weights_is_recorded_and_not_repeated(base_run):
@@ -300,15 +348,35 @@ def test_a_pipeline_without_the_features_network_is_refused():
         make_trainer("occlufix", *SMALL_UNET, *FEW_LAYERS, "features={weights: random}")
 
 
-def test_a_run_with_features_continues_with_the_same_ones(conditioned, tmp_path):
+@pytest.fixture
+def identity_file(tmp_path) -> Path:
+    """A weights file of an identity run."""
+    torch.manual_seed(3)
+    network = create_identity_network("efficientnet_b0", classes=3, pretrained=False)
+    model = {"name": "efficientnet_b0", "classes": 3}
+    folder = tmp_path / "EfficientNetB0" / "001"
+    folder.mkdir(parents=True)
+    metadata = {"config": {"task": "identity", "model": model}}
+    save_release(folder / "best.safetensors", network, metadata)
+    return folder / "best.safetensors"
+
+
+@pytest.mark.parametrize("fate", ["gone", "damaged"])
+def test_a_run_with_features_continues_without_the_file_they_came_from(
+    identity_file, tmp_path, fate
+):
     """The features network lies in the checkpoint; whoever trained it is no longer needed."""
-    folder = tmp_path / "attention_gan" / "001"
-    config = tiny("attention_gan", *SMALL_GAN, "features.weights=random", "features.classes=3")
-    stopped = train(config, None, tmp_path, device="cpu", max_minutes=1e-4)
-    assert stopped.steps < conditioned.steps
-    train(config, None, tmp_path, resume="latest", device="cpu")
-    mine, theirs = load_checkpoint(folder / "last")[0], load_checkpoint(conditioned.folder.last)[0]
+    config = tiny("attention_gan", *SMALL_GAN, f"features.weights={identity_file}")
+    whole = train(config, None, tmp_path / "whole", device="cpu")
+    stopped = train(config, None, tmp_path / "parts", device="cpu", max_minutes=1e-4)
+    assert stopped.steps < whole.steps
+    assert str(tmp_path) not in json.dumps(load_inpainter(whole.folder.best)[1])
+    if fate == "gone":
+        identity_file.unlink()
+    else:
+        identity_file.write_bytes(b"damaged")
+    ended = train(config, None, tmp_path / "parts", resume="latest", device="cpu")
+    mine, theirs = load_checkpoint(ended.folder.last)[0], load_checkpoint(whole.folder.last)[0]
     for network in ("features", "generator", "ema", "discriminator.patch"):
         for key, value in theirs[network].items():
             assert torch.equal(mine[network][key], value), f"{network} {key}"
-    shutil.rmtree(folder)

@@ -107,3 +107,14 @@ def test_impossible_options_are_named(options):
 def test_a_mask_of_another_size_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         ContextualAttention()(torch.rand(1, 4, 4, 4), torch.zeros(1, 1, 8, 8))
+
+
+def test_mixed_precision_leaves_the_weights_of_positions_in_float32():
+    """Cosines over 0.1 lie between -10 and 10: rounded to bfloat16, weights would be off by 4 %."""
+    features = torch.randn(1, 16, 8, 8)
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 2:6, 2:6] = 1
+    attention = ContextualAttention()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = attention(features, mask)
+    torch.testing.assert_close(mixed, attention(features, mask), rtol=0, atol=0)

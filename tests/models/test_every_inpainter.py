@@ -76,7 +76,7 @@ def test_forward_and_backward_reach_every_parameter(variant):
     silent = [
         name
         for name, p in model.named_parameters()
-        if p.requires_grad and (p.grad is None or not torch.isfinite(p.grad).all())
+        if p.requires_grad and (p.grad is None or not 0 < p.grad.abs().max() < torch.inf)
     ]
     assert silent == []
 
