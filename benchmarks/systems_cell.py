@@ -131,6 +131,7 @@ def _inference(
     """`engines.cost.model_cost` and images a second in batches, in the runtime's precision."""
     forward = _in_precision(deoccluder, runtime)
     size = deoccluder.size
+    clock, used = time.perf_counter(), time.process_time()
     cost = model_cost(deoccluder.inpainter, forward, size, runtime.device)
     occluded = torch.rand(batch, 3, size, size)
     mask = (torch.rand(batch, 1, size, size) > 0.7).float()
@@ -141,7 +142,11 @@ def _inference(
         forward(occluded, mask)
         synchronise(runtime.device)
         spent.append((batch, time.perf_counter() - start))
-    return cost | {"alone_per_second": 1000 / cost["median_ms"], "batch_per_second": rate(spent)}
+    return cost | {
+        "alone_per_second": 1000 / cost["median_ms"],
+        "batch_per_second": rate(spent),
+        "restoring_cores_used": (time.process_time() - used) / (time.perf_counter() - clock),
+    }
 
 
 def _in_precision(deoccluder: Deoccluder, runtime: Runtime) -> Callable[[Tensor, Tensor], Tensor]:

@@ -63,12 +63,14 @@ def inference_table(cells: Sequence[Record]) -> Table:
     """Size, latency and images a second of restoring, and the claim of real time."""
     columns = ["px", "run", "precision", "parameters (M)", "of features (M)", "MACs (G)"]
     columns += ["latency, batch 1 (ms)", "p95 (ms)", "images/s, batch 1", "images/s, in a batch"]
+    columns.append("cores used")
     rows, judged = [], []
     for cell in cells:
         row = [*_place(cell), _number(cell, "parameters", 2, 1e6)]
         row += [_number(cell, "features_parameters", 2, 1e6), _number(cell, "macs", 2, 1e9)]
         row += [_number(cell, "median_ms", 1), _number(cell, "p95_ms", 1)]
         row += [_number(cell, "alone_per_second", 2), _number(cell, "batch_per_second", 2)]
+        row.append(_number(cell, "restoring_cores_used", 2))
         rows.append([Cell(text) for text in row])
         if cell["size"] == REAL_TIME_SIZE and "alone_per_second" in cell:
             speed = cell["alone_per_second"]

@@ -21,6 +21,12 @@ DEFAULT = "EfficientNetB0"  # the run that `auto` means
 MAKE_ONE = f"`python train_identity.py {DEFAULT}` trains one"
 
 
+def newest_identity(runs: Path) -> Path | None:
+    """The latest finished run of `DEFAULT` below `runs`, which `auto` takes; None without one."""
+    found = [run for run in finished_runs(runs, task="identity") if run.parent.name == DEFAULT]
+    return found[-1] if found else None
+
+
 def settle_features(features: Features | None, runs: Path) -> Features | None:
     """The same with `weights` told, `random` or a weights file, and that network's options.
 
@@ -30,15 +36,15 @@ def settle_features(features: Features | None, runs: Path) -> Features | None:
     if features is None or features.weights == RANDOM:
         return features
     if features.weights == AUTO:
-        found = [run for run in finished_runs(runs, task="identity") if run.parent.name == DEFAULT]
-        if not found:
+        newest = newest_identity(runs)
+        if newest is None:
             logger.warning(
                 "features  no finished run of %s below %s: the embedding comes from a network "
                 "with random weights, " + NO_INFORMATION + "; %s",
                 DEFAULT, runs, MAKE_ONE,
             )  # fmt: skip
             return features.model_copy(update={"weights": RANDOM})
-        file = found[-1] / WEIGHTS
+        file = newest / WEIGHTS
     else:
         file = weights_file(features.weights, runs)
     _, metadata = load_release(file)

@@ -71,6 +71,7 @@ def test_a_cell_measures_training_and_restoring(capsys):
     assert cell["features_parameters"] == 0 < cell["discriminator_parameters"]
     assert cell["alone_per_second"] == pytest.approx(1000 / cell["median_ms"])
     assert min(cell["macs"], cell["batch_per_second"], cell["cores_used"]) > 0
+    assert cell["restoring_cores_used"] > 0
 
 
 def test_restoring_is_in_the_precision_of_the_cell(monkeypatch):

@@ -1,0 +1,210 @@
+"""What a run's folder says of it: its end, its minutes, and what it was trained with that is not
+as a suite asks now."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from data.faces import find_faces
+from data.identities import BEGINNING, find_identities, people_of
+from engines.checkpoint import STATE
+from engines.comparison import IDENTITY, WEIGHTS
+from engines.config import AnyRun, load_config
+from engines.datasets import recorded_data
+from engines.feature_network import AUTO, DEFAULT, RANDOM, newest_identity
+from engines.run_folder import RunFolder
+from engines.suite_request import Request
+
+# What changes nothing that is learned, or is told by the run itself once it starts.
+IGNORED = (
+    "name", "description", "profile", "data.template", "data.cache", "data.cache_gib",
+    "data.workers", "data.identities", "training.log_steps", "training.checkpoint_minutes",
+    "training.max_minutes", "features",
+)  # fmt: skip
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)  # a file cut short or edited
+DAMAGED = (*BROKEN, RuntimeError, EOFError, pickle.UnpicklingError)
+
+
+def read_config(folder: Path) -> AnyRun:
+    """A run's config.yaml. ValueError names one that is missing, damaged, or of other keys."""
+    try:
+        return RunFolder(folder).config()
+    except (*BROKEN, yaml.YAMLError) as error:
+        raise ValueError(f"{folder / 'config.yaml'}: cannot be read ({error})") from error
+
+
+def finished_facts(folder: Path) -> dict[str, Any] | None:
+    """finished.json of a run that has weights; None where there is none, or it was interrupted.
+
+    ValueError names a damaged one.
+    """
+    if not (folder / "finished.json").is_file() or not (folder / WEIGHTS).is_file():
+        return None
+    facts = _read_facts(folder)
+    return None if facts.get("reason") == "interrupted" else facts
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    mark = folder / "finished.json"
+    try:
+        facts = json.loads(mark.read_text(encoding="utf-8"))
+        return facts | {"minutes": float(facts["minutes"])}
+    except BROKEN as error:
+        raise ValueError(f"{mark}: damaged ({error!r}); {_remedy(folder)}") from error
+
+
+def _remedy(folder: Path) -> str:
+    return f"move {folder} away and it is trained anew"
+
+
+def minutes_of(folder: Path) -> float:
+    """Minutes trained: as finished.json says, else as far as the checkpoint goes. ValueError names
+    a damaged file."""
+    if (folder / "finished.json").is_file():
+        return _read_facts(folder)["minutes"]
+    for name in ("last", ".last.old"):
+        if not (path := folder / name / STATE).is_file():
+            continue
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            return float(state["progress"]["seconds"]) / 60
+        except DAMAGED as error:
+            short = str(error).partition("\n")[0]
+            raise ValueError(f"{path}: damaged ({short}); {_remedy(folder)}") from error
+    return 0.0
+
+
+def differences(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request) -> list[str]:
+    """Each setting of a run that is not as asked now: `training.epochs 8 (now 6)`."""
+    before, now = _flat(recorded.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
+    keys = [key for key in dict.fromkeys([*before, *now]) if not _ignored(key)]
+    changed = [key for key in keys if before.get(key) != now.get(key)]
+    found = [f"{key} {_show(before, key)} (now {_show(now, key)})" for key in changed]
+    if changed and recorded.profile != asked.profile:
+        found.insert(0, f"profile {recorded.profile} (now {asked.profile})")
+    return (
+        found
+        + _other_faces(recorded, asked, folder, request)
+        + _other_people(recorded, asked)
+        + _other_features(recorded, asked, request)
+    )
+
+
+def _ignored(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in IGNORED)
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value != {}:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _show(settings: dict[str, Any], key: str) -> str:
+    return json.dumps(settings[key]) if key in settings else "not set"
+
+
+def _other_faces(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request) -> list[str]:
+    """Whether the faces that a run was trained on are others than it would be given now."""
+    try:
+        used = recorded_data(folder, recorded.data).faces
+    except BROKEN as error:
+        record = folder / "environment.json"
+        raise ValueError(f"{record}: damaged ({error!r}); {_remedy(folder)}") from error
+    try:
+        given = _find_faces(asked, request)
+    except (OSError, ValueError):
+        return []  # `missing_data` says what is missing
+    now = "builtin" if given is None else str(given.resolve())
+    before = used if used in ("builtin", "auto") else str(Path(used).resolve())
+    return [] if before in (now, "auto") else [f"faces {before} (now {now})"]
+
+
+def _find_faces(config: AnyRun, request: Request) -> Path | None:
+    root = request.root_of(config.task)
+    if config.task == IDENTITY:
+        return find_identities(root, config.data.faces)
+    return find_faces(root, config.data.faces, config.data.size)
+
+
+def _other_people(recorded: AnyRun, asked: AnyRun) -> list[str]:
+    """A run tells its people when it starts; only those that are asked for by name can differ."""
+    before, now = (getattr(config.data, "identities", None) for config in (recorded, asked))
+    if now is None or before == now:
+        return []
+    return [f"data.identities of {len(before or ())} people (now {len(now)})"]
+
+
+def _other_features(recorded: AnyRun, asked: AnyRun, request: Request) -> list[str]:
+    """A run settles `auto` when it starts: random is a difference once there is a network, and so
+    is one that learned other people than would be given now."""
+    before, now = (getattr(config, "features", None) for config in (recorded, asked))
+    if before is None or now is None:
+        return [] if before is now else [f"features {before and before.name} (now {now})"]
+    random = before.weights == RANDOM
+    if now.weights == AUTO and random:
+        there = newest_identity(request.output) is not None
+        return ["features of random weights (an identity network is there now)"] * there
+    if now.weights == AUTO:
+        return [f"features learned from {text}" for text in _network_faces(before.weights, request)]
+    if random != (now.weights == RANDOM):
+        return [f"features.weights {before.weights} (now {now.weights})"]
+    return []
+
+
+def _network_faces(weights: str, request: Request) -> list[str]:
+    """As `_other_faces`, of the identity run whose weights file this is; nothing if it is gone."""
+    folder = Path(weights).parent
+    try:
+        recorded = read_config(folder)
+        if recorded.task != IDENTITY:
+            return []
+        asked = load_config(DEFAULT, request.profile, [], IDENTITY)
+        return _other_faces(recorded, asked, folder, request)
+    except ValueError:
+        return []
+
+
+def random_features(folder: Path, asked: AnyRun) -> bool:
+    """Whether a run whose features were to be a trained network's had none."""
+    wanted = getattr(asked, "features", None)
+    if wanted is None or wanted.weights == RANDOM:
+        return False
+    used = getattr(read_config(folder), "features", None)
+    return used is not None and used.weights == RANDOM
+
+
+def missing_data(config: AnyRun, request: Request) -> str:
+    """Why there are no faces for a new run, in a sentence; empty when there are."""
+    if getattr(config.data, "pairs", None) is not None:
+        return ""  # a set instead; whoever starts the run says what is missing
+    try:
+        folder = _find_faces(config, request)
+        if config.task == IDENTITY and folder is not None:
+            people_of(folder, config.data.identities)
+    except (OSError, ValueError) as error:
+        return f"{error}{_people_hint(config, request)}"
+    return ""
+
+
+def _people_hint(config: AnyRun, request: Request) -> str:
+    """Where an identity run's people may be: a folder beside the data folder, as occluders are."""
+    if config.task != IDENTITY:
+        return ""
+    root = request.root_of(IDENTITY)
+    for folder in sorted(root.resolve().parent.iterdir()) if root is not None else ():
+        if folder.is_dir() and folder.name.lower().startswith(BEGINNING):
+            try:
+                people_of(folder)
+            except OSError:
+                continue
+            return f"; there are some in {folder}: --identities {folder}"
+    return "; --identities DIR names a folder that holds some"

@@ -1,0 +1,69 @@
+"""What is asked of every run of a suite, and a run's place in the plan."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engines.comparison import IDENTITY
+from engines.config import AnyRun
+
+FINISHED, UNFINISHED, MISSING, IMPOSSIBLE = "finished", "unfinished", "missing", "impossible"
+
+
+@dataclass(frozen=True)
+class Request:
+    """How every run of a suite is to be trained. `root`: the data folder, None for built-in faces;
+    `data`: as it was named, if it was; `identities`: the data folder of identity runs instead."""
+
+    output: Path
+    profile: str
+    overrides: tuple[str, ...] = ()
+    root: Path | None = None
+    data: Path | None = None
+    max_minutes: float | None = None
+    device: str = "auto"
+    fresh: bool = False
+    identities: Path | None = None
+
+    def root_of(self, task: str) -> Path | None:
+        """The data folder of a task's runs."""
+        return (self.identities or self.root) if task == IDENTITY else self.root
+
+    def named_for(self, task: str) -> Path | None:
+        """The data folder as a task's runs are given it; None leaves it to them."""
+        return (self.identities or self.data) if task == IDENTITY else self.data
+
+
+@dataclass
+class Job:
+    """A run of the suite, or one that another needs.
+
+    `run` is as the suite names it, `name` as its folder is called. `overrides`: the `--set` of the
+    request that concern it. `folder` is the finished run, or the one to continue; `minutes`:
+    trained so far; `differences`: how a finished one was trained otherwise than asked now;
+    `remark`: what else must be known of its row; `reason`: why it is impossible; `needs`: the keys
+    of jobs that come before it.
+    """
+
+    run: str
+    name: str = ""
+    task: str = ""
+    config: AnyRun | None = None
+    overrides: tuple[str, ...] = ()
+    state: str = MISSING
+    folder: Path | None = None
+    minutes: float = 0.0
+    differences: list[str] = field(default_factory=list)
+    remark: str = ""
+    needs: list[str] = field(default_factory=list)
+    needed_only: bool = False
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """The same however the suite spells the run."""
+        return self.run.lower()
+
+    def budget(self, request: Request) -> float | None:
+        """Minutes that the whole run may take."""
+        own = self.config.training.max_minutes if self.config else None
+        return request.max_minutes if request.max_minutes is not None else own
