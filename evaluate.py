@@ -41,7 +41,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="names (Reconstruction, Reconstruction/002) or run folders; none: baselines only",
     )
     what.add_argument("--all-runs", action="store_true", help="every finished run, not the latest")
-    what.add_argument("--suite", type=Path, help="a YAML of ablations/suites/ that lists the rows")
+    what.add_argument("--suite", type=Path, help="a name in ablations/suites/, or a YAML, of rows")
     what.add_argument(
         "--checkpoint", type=Path, action="append", default=[], help="a weights file; repeatable"
     )
@@ -89,7 +89,7 @@ def parse_masks(command: str, argv: list[str]) -> argparse.Namespace:
         "--all-runs", action="store_true", help="every finished run, not the latest"
     )
     parser.add_argument(
-        "--suite", type=Path, help="a YAML of ablations/suites/ that lists the runs"
+        "--suite", type=Path, help="a name in ablations/suites/, or a YAML, that lists the runs"
     )
     parser.add_argument(
         "--checkpoint", type=Path, action="append", default=[], help="a weights file; repeatable"
@@ -142,10 +142,10 @@ def parse_losses(argv: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--runs", nargs="+", metavar="RUN", help="names or run folders; else the latest inpainters")
     add("--all-runs", action="store_true", help="every finished run, not the latest")
-    add("--suite", type=Path, help="a YAML of ablations/suites/ that lists the runs")
+    add("--suite", type=Path, help="a name in ablations/suites/, or a YAML, that lists the runs")
     shown = {"nargs": "+", "type": at_least(1), "default": [1, 5, 10], "metavar": "N"}
     add("--epochs", **shown, help="epochs shown beside the last one (1 5 10)")
-    add("--output", type=Path, help="else runs/evaluation/losses/")
+    add("--output", type=Path, help="else runs/evaluation/losses/<suite or runs>/")
     add("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
     arguments = parser.parse_args(argv)
     if arguments.suite is not None and arguments.runs is not None:

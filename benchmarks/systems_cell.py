@@ -55,7 +55,7 @@ def measure_cell(config: RunConfig, device: str, repetitions: int, warm_up: int)
     """
     load = psutil.getloadavg()[0]
     try:
-        runtime = _start(config.training.mixed_precision, device, config.training.seed)
+        runtime = start_runtime(config.training.mixed_precision, device, config.training.seed)
     except ValueError as error:
         return {"status": MISSING_PRECISION, "reason": str(error)}
     try:
@@ -69,19 +69,6 @@ def measure_cell(config: RunConfig, device: str, repetitions: int, warm_up: int)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return {"status": TOO_LARGE, "reason": str(error).splitlines()[0] if str(error) else ""}
     return {"status": MEASURED, "load": load, "device_type": runtime.device.type, **cell}
-
-
-def _start(precision: str, device: str, seed: int) -> Runtime:
-    """A runtime that really computes in this precision, or ValueError.
-
-    Accelerate takes fp16 on a CPU and then computes in float32.
-    """
-    runtime = start_runtime(precision, device, seed)
-    kind = runtime.device.type
-    with runtime.autocast():
-        if precision != "no" and not torch.is_autocast_enabled(kind):
-            raise ValueError(f"{precision} is not available on {kind}: it would be float32")
-    return runtime
 
 
 def _training(trainer: Trainer, repetitions: int, warm_up: int) -> dict[str, float]:

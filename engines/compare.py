@@ -13,7 +13,7 @@ from engines.evaluation import Row, baseline_row, model_row
 from engines.lpips import LpipsChoice, build_lpips
 from engines.report import Report, default_folder, report
 from engines.runtime import resolve_device
-from engines.suite_files import Suite, load_suite
+from engines.suite_files import Suite, finished_suite
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def compare(options: Options) -> list[Report]:
     A suite of several tables gives the reports of each. Raises ValueError or FileNotFoundError that
     says what is missing and which command makes it.
     """
-    suite = load_suite(options.suite) if options.suite is not None else None
+    suite = finished_suite(options.suite, options.runs_folder) if options.suite else None
     if suite is not None and suite.tables:
         chosen = [_table_options(options, suite, table) for table in suite.tables]
         return [each for part in chosen for each in compare(part)]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ from safetensors import SafetensorError, safe_open
 from data.faces import find_faces
 from data.folder_pairs import pair_folders
 from data.pairs import FrozenPairs
-from engines.config import Data, FaceData, IdentityData, SegmentationData
+from engines.config import (
+    SCRIPTS,
+    Data,
+    FaceData,
+    IdentityData,
+    SegmentationData,
+    available_runs,
+)
 from engines.datasets import data_root, open_sources, recorded_data
 
 logger = logging.getLogger(__name__)
@@ -70,29 +78,52 @@ def finished_runs(root: Path, every: bool = False, task: str | None = None) -> l
 def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Path]:
     """Run folders for names (`Reconstruction`, any case), numbers (`Reconstruction/002`) or paths.
 
-    A name stands for its latest finished run. FileNotFoundError lists the finished runs there are.
+    A name stands for its latest finished run. FileNotFoundError names all that are not there, what
+    makes them, and the finished runs there are.
     """
     finished = finished_runs(root, every=True)
-    chosen: list[Path] = []
-    for text in wanted:
-        named = [run for run in finished if run.parent.name.lower() == text.lower()]
-        exact = [run for run in finished if f"{run.parent.name}/{run.name}".lower() == text.lower()]
-        path = Path(text)
-        if exact or named:
-            chosen += exact or (named if every else named[-1:])
-        elif (path / WEIGHTS).is_file():
-            chosen.append(path)
-        elif path.is_dir() and (below := _runs_below(path)):
-            chosen += below if every else below[-1:]
-        else:
-            names = ", ".join(f"{run.parent.name}/{run.name}" for run in finished) or "none"
-            raise FileNotFoundError(
-                f"{text}: no finished run of that name below {root}, and no run folder; finished: "
-                f"{names}. `python train_inpainting.py {text}` makes one if {text} is in ablations/"
-                f", `python train_segmentation.py {text}` if it is in ablations/segmentation/, "
-                f"`python train_identity.py {text}` if it is in ablations/identity/"
-            )
-    return list(dict.fromkeys(chosen))
+    found = {text: _find_runs(text, finished, every) for text in wanted}
+    if missing := [text for text, runs in found.items() if not runs]:
+        one = len(missing) == 1
+        raise FileNotFoundError(
+            f"{', '.join(missing)}: no finished run{'' if one else 's'} of "
+            f"{'that name' if one else 'these names'} below {root}, and no run folder; "
+            f"finished: {finished_words(root)}; {'; '.join(map(_what_makes, missing))}"
+        )
+    return list(dict.fromkeys(run for runs in found.values() for run in runs))
+
+
+def unfinished(wanted: Iterable[str], root: Path) -> list[str]:
+    """Those of `wanted` for which `resolve_runs` finds nothing."""
+    finished = finished_runs(root, every=True)
+    return [text for text in wanted if not _find_runs(text, finished, False)]
+
+
+def finished_words(root: Path) -> str:
+    """Every finished run below `root`, for an error."""
+    runs = finished_runs(root, every=True)
+    return ", ".join(f"{run.parent.name}/{run.name}" for run in runs) or "none"
+
+
+def _find_runs(text: str, finished: list[Path], every: bool) -> list[Path]:
+    named = [run for run in finished if run.parent.name.lower() == text.lower()]
+    exact = [run for run in finished if f"{run.parent.name}/{run.name}".lower() == text.lower()]
+    if exact or named:
+        return exact or (named if every else named[-1:])
+    path = Path(text)
+    if (path / WEIGHTS).is_file():
+        return [path]
+    below = _runs_below(path) if path.is_dir() else []
+    return below if every else below[-1:]
+
+
+def _what_makes(text: str) -> str:
+    """The one command that trains a run of this name, of whatever task."""
+    name = text.partition("/")[0]
+    for task, script in SCRIPTS.items():
+        if name.lower() in available_runs(task):
+            return f"`python {script} {name}` makes one"
+    return f"{text} is no run of ablations/"
 
 
 def _trained_for(folder: Path, task: str | None) -> bool:

@@ -18,7 +18,7 @@ from engines import comparison
 from engines.checkpoint import load_identity_network
 from engines.comparison import IDENTITY, WEIGHTS, Trained
 from engines.datasets import data_root
-from engines.identity_report import identity_report
+from engines.identity_report import TITLE, identity_report
 from engines.identity_rows import network_row, pixel_rows
 from engines.identity_sources import IdentitySources, open_identity_sources
 from engines.report import Report, default_folder
@@ -31,8 +31,8 @@ MAKE_ONE = "`python train_identity.py EfficientNetB0` makes one"
 
 @dataclass(frozen=True)
 class IdentityOptions:
-    """What to measure, on what, and how: the command's options, and `share_values` as in
-    `engines.compare.Options`."""
+    """What to measure, on what, and how: the command's options, and `share_values`, `title` and
+    `remarks` as in `engines.compare.Options`."""
 
     runs: list[str] | None = None
     all_runs: bool = False
@@ -46,6 +46,8 @@ class IdentityOptions:
     device: str = "auto"
     export: Path | None = None
     share_values: bool = False
+    title: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -86,6 +88,8 @@ def compare_identities(options: IdentityOptions) -> list[Report]:
                 template=group.sources.data.template,
                 batch=options.batch,
                 values_folder=default if options.share_values else None,
+                title=options.title or TITLE,
+                remarks=options.remarks,
             )
         )
     if options.export is not None:

@@ -33,11 +33,14 @@ def identity_report(
     template: str = "ffhq",
     batch: int = 64,
     values_folder: Path | None = None,
+    title: str = TITLE,
+    remarks: Sequence[str] = (),
 ) -> Report:
     """Measure `rows` on `pairs` and write everything that compares them into `folder`.
 
     Files: `rows/*.csv` (a line a picture), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
-    `figures/kinds.png` (accuracy by kind). `values_folder` holds `rows/` instead of `folder`.
+    `figures/kinds.png` (accuracy by kind). `values_folder` holds `rows/` instead of `folder`;
+    `remarks` stand below the caption.
     """
     values_folder = values_folder or folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,8 +50,8 @@ def identity_report(
     summary = summarise_identities(results)
     swapped = [table] if (table := swap_table(results)) else []
     tables = [accuracy_table(summary), *swapped, kind_table(summary), cost_table(results)]
-    lines = caption(results)
-    files = save_tables(tables, lines, summary, folder, TITLE)
+    lines = [*caption(results), *remarks]
+    files = save_tables(tables, lines, summary, folder, title)
     files["pairs.json"] = folder / "pairs.json"
     pairs.save(files["pairs.json"])
     models = [result.name for result in results if result.info["kind"] == "model"]
@@ -56,7 +59,7 @@ def identity_report(
     files["kinds.png"] = figures.save(figure, folder / "figures" / "kinds.png")
     figures.show(figure)
     files["values of each image"] = values_folder / "rows"
-    return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:2])), files)
+    return Report(*(to_markdown(part, title, lines) for part in (tables, tables[:2])), files)
 
 
 def summarise_identities(results: Sequence[RowResult]) -> pd.DataFrame:

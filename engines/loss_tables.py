@@ -1,7 +1,9 @@
 """Loss terms as tables: of one run by epoch, and of several runs at their released epoch."""
 
+import hashlib
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from engines import comparison, figures
 from engines.comparison import INPAINTING, Trained
 from engines.loss_figures import weights_change, weights_figure
 from engines.report import Report
-from engines.suite_files import load_suite
+from engines.suite_files import Suite, finished_suite
 from engines.table_writers import save_tables, to_markdown
 from engines.tables import MISSING, Cell, Table, mark_best
 
@@ -70,25 +72,33 @@ def shown_rows(frame: pd.DataFrame, epochs: Sequence[int] = EPOCHS) -> pd.DataFr
 
 
 def epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> tuple[Table, pd.DataFrame]:
-    """Training and validation value of each term at some epochs, and the numbers behind it."""
+    """A row a term: its training and its validation value at some epochs.
+
+    Returns the table and the numbers behind it, a line an epoch: epoch, train/..., val/loss/...
+    """
     history = read_history(run)
-    rows = shown_rows(history, epochs)
     terms = term_names(history)
-    columns = {f"train {term}": f"{TRAIN}{term}" for term in terms}
-    columns |= {f"validation {term}": f"{VALIDATION}{term}" for term in terms}
-    columns = {label: column for label, column in columns.items() if column in history}
+    kinds = {"train": TRAIN, "validation": VALIDATION}
+    columns = [f"{prefix}{term}" for prefix in kinds.values() for term in terms]
+    columns = [column for column in columns if column in history]
     if not columns:
         raise ValueError(f"{run / 'metrics.csv'}: has no column {TRAIN}... or {VALIDATION}...")
-    numbers = rows[["epoch", *columns.values()]]
+    kinds = {k: p for k, p in kinds.items() if any(c.startswith(p) for c in columns)}
+    numbers = shown_rows(history, epochs)[["epoch", *columns]]
+    lines = [line for _, line in numbers.iterrows()]
+    labels = [f"{kind}, epoch {line['epoch']:g}" for line in lines for kind in kinds]
     cells = [
-        [Cell(f"{line['epoch']:g}"), *(Cell(_number(line[c])) for c in columns.values())]
-        for _, line in numbers.iterrows()
+        [
+            Cell(term),
+            *(Cell(_number(line.get(f"{p}{term}"))) for line in lines for p in kinds.values()),
+        ]
+        for term in terms
     ]
     released = released_row(history, run)
     notes = [] if released is None else [f"Released: epoch {released['epoch']:g}."]
-    if numbers.isna().any(axis=None):
+    if any(cell.text == MISSING for row in cells for cell in row):
         notes.append(f"{MISSING}: not measured.")
-    return Table(f"Losses of {name}", ["epoch", *columns], cells, notes), numbers
+    return Table(f"Losses of {name}", ["", *labels], cells, notes), numbers
 
 
 def write_epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> list[Path]:
@@ -133,19 +143,31 @@ def compare_losses(options: LossOptions) -> list[Report]:
 
     Raises ValueError or FileNotFoundError that says which run or file is missing.
     """
-    members = _members(options)
+    suite = finished_suite(options.suite, options.runs_folder) if options.suite else None
+    members = _members(options, suite)
     table, numbers = released_table(members)
     tables = [table]
     for member in members:
         tables.append(epoch_table(member.checkpoint.parent, member.name, options.epochs)[0])
-    folder = options.output or options.runs_folder / "evaluation" / "losses"
+    named = suite.folder if suite else _folder_name(members)
+    folder = options.output or options.runs_folder / "evaluation" / "losses" / named
     files = save_tables(tables, [EXPLANATION], numbers, folder, "Losses")
     texts = [to_markdown(part, "Losses", [EXPLANATION]) for part in (tables, tables[:1])]
     return [Report(*texts, files)]
 
 
-def _members(options: LossOptions) -> list[Trained]:
-    wanted = options.runs if options.suite is None else list(load_suite(options.suite).runs)
+def _folder_name(members: Sequence[Trained], longest: int = 80) -> str:
+    """A name for the folder of a comparison: the runs, by a hash where they are many."""
+    folders = [member.checkpoint.parent for member in members]
+    runs = [re.sub(r"[^\w.-]+", "-", f"{each.parent.name}-{each.name}") for each in folders]
+    name = "+".join(runs)
+    if len(name) <= longest:
+        return name
+    return f"{runs[0]}+{len(runs) - 1}-more-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _members(options: LossOptions, suite: Suite | None = None) -> list[Trained]:
+    wanted = options.runs if suite is None else list(suite.runs)
     if wanted:
         folders = comparison.resolve_runs(wanted, options.runs_folder, options.all_runs)
     else:

@@ -19,7 +19,7 @@ from engines.mask_rows import constant_rows, segmenter_row
 from engines.report import Report, default_folder
 from engines.runtime import resolve_device
 from engines.segmentation_report import segmentation_report
-from engines.suite_files import Suite, load_suite
+from engines.suite_files import Suite, finished_suite
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def compare_end_to_end(options: MaskOptions) -> list[Report]:
 
 
 def _suite(options: MaskOptions) -> Suite | None:
-    return load_suite(options.suite) if options.suite is not None else None
+    return finished_suite(options.suite, options.runs_folder) if options.suite else None
 
 
 def _table_options(options: MaskOptions, suite: Suite, table: Suite) -> MaskOptions:

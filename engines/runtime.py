@@ -137,6 +137,11 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
         )
     except ValueError as error:
         raise ValueError(f"training.mixed_precision {mixed_precision!r}: {error}") from error
+    if mixed_precision != "no" and not accelerator.native_amp:  # it would compute in float32
+        raise ValueError(
+            f"training.mixed_precision {mixed_precision!r}: the device {accelerator.device} has "
+            "none; valid here are no, bf16"
+        )
     set_seed(seed)
     return Runtime(accelerator)
 

@@ -7,6 +7,7 @@ again. A run that fails leaves the others. Everything it says is kept in runs/su
 
 import argparse
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -14,25 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.whole_files import write_text
-from engines.config import ABLATIONS
+from engines.comparison import IDENTITY
 from engines.datasets import choose_profile, data_root
+from engines.feature_network import AUTO
 from engines.run_folder import RunFolder
 from engines.runtime import say_progress
 from engines.suite_files import Suite, load_suite
 from engines.suite_jobs import Record, Stopper, command, run_command, why
-from engines.suite_plan import (
-    FINISHED,
-    IMPOSSIBLE,
-    MISSING,
-    UNFINISHED,
-    Job,
-    Request,
-    finished_facts,
-    look_up,
-    plan_jobs,
-)
+from engines.suite_plan import finished_folders, look_up, plan_jobs
+from engines.suite_records import finished_facts
+from engines.suite_request import FINISHED, IMPOSSIBLE, MISSING, UNFINISHED, Job, Request
 from engines.suite_tables import make_tables
 
+EARLIER_FEATURES = "its features come from an earlier network"
 REASONS = {
     "epochs": "all epochs",
     "max_minutes": "its time budget",
@@ -66,6 +61,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("suite", type=Path, help="a YAML that lists runs, or the name of one in ablations/suites/")
     add("--max-minutes", type=float, metavar="M", help="train each run for at most M minutes")
     add("--data", type=Path, metavar="DIR", help="data folder; else as for the training scripts")
+    add(
+        "--identities",
+        type=Path,
+        metavar="DIR",
+        help="data folder of identity runs, a sub-folder a person (default: that of all runs)",
+    )
     add("--profile", default="auto", help="auto, quick, small, full (default: auto)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="for every run")
     add("--output", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
@@ -88,15 +89,11 @@ def tell(text: str) -> None:
         print(text, flush=True)
 
 
-def open_suite(named: Path) -> Suite:
-    """A suite by its file or by its name in ablations/suites/."""
-    known = ABLATIONS / "suites" / f"{str(named).lower()}.yaml"
-    return load_suite(known if known.is_file() and not named.is_file() else named)
-
-
 def to_request(arguments: argparse.Namespace) -> Request:
     """What the command line asks of every run. FileNotFoundError for a data folder not there."""
-    root = data_root(arguments.data)
+    root, identities = data_root(arguments.data), arguments.identities
+    if identities is not None and not identities.is_dir():
+        raise FileNotFoundError(f"--identities {str(identities)!r}: no such folder")
     profile = arguments.profile
     if profile == "auto":
         profile, reason = choose_profile(root, arguments.device)
@@ -110,6 +107,7 @@ def to_request(arguments: argparse.Namespace) -> Request:
         arguments.max_minutes,
         arguments.device,
         arguments.fresh,
+        identities,
     )
 
 
@@ -126,6 +124,7 @@ def describe_plan(jobs: list[Job], request: Request) -> list[str]:
         if job.needed_only:
             what += " (no row itself; another run needs it)"
         lines.append(f"  {job.name:<32} {what}")
+        lines += [f"  {'':<32} {job.remark}"] if job.remark else []
         lines += _otherwise(job)
     left = [job.budget(request) for job in jobs if job.state in (MISSING, UNFINISHED)]
     if left and None not in left:
@@ -159,7 +158,7 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
             for job in jobs:
                 if stopper.asked:
                     break
-                results[job.name] = train_job(job, request, results, stopper, folder, record)
+                results[job.key] = train_job(job, request, results, stopper, folder, record)
         stopped = bool(stopper.asked)
         files, problems = {}, []
         if not stopped:
@@ -190,10 +189,13 @@ def train_job(
     if job.state == IMPOSSIBLE:
         record.add("impossible", run=job.name, reason=job.reason)
         return Result(job, problem=job.reason)
-    lost = [results[name] for name in job.needs if results[name].problem]
-    if source := next((other.job.name for other in lost if other.job.task == job.task), None):
-        record.add("skipped", run=job.name, needs=source)
-        return Result(job, problem=f"starts from {source}, which there is not")
+    needed = [results[key] for key in job.needs]
+    lost = [other.job.name for other in needed if other.problem]
+    if source := next((r.job for r in needed if r.problem and r.job.task == job.task), None):
+        record.add("skipped", run=job.name, needs=source.name)
+        return Result(job, problem=f"starts from {source.name}, which there is not")
+    use_features(job, needed)
+    before = finished_folders(job, request) - {job.folder}
     line, log = command(job, request), folder / "logs" / f"{job.name}.log"
     what = "continuing" if job.state == UNFINISHED else "training"
     tell(f"\n{time.strftime('%H:%M')} {what} {job.name}, log {log}")
@@ -201,13 +203,13 @@ def train_job(
     status, text = run_command(line, log, stopper, tell)
     look_up(job, request)
     result = Result(job, now=True)
-    if job.state != FINISHED or job.differences:
-        result.problem = why(status, text) if status else "it stopped before it was done"
+    if job.state != FINISHED or job.folder in before:
+        ended = job.reason or "it stopped before it was done"
+        result.problem = why(status, text) if status else ended
     elif status:
         result.note = f"trained, but not evaluated by itself: {why(status, text)}"
-    if not result.problem and lost:
-        names = ", ".join(other.job.name for other in lost)
-        result.note += f" without {names}, which failed: its features are of random weights"
+    if lost:
+        job.remark = f"{job.remark or EARLIER_FEATURES}: {', '.join(lost)} failed"
     record.add(
         "finished" if result.finished else "stopped" if stopper.asked else "failed",
         run=job.name, status=status, folder=str(job.folder or ""), problem=result.problem,
@@ -217,10 +219,22 @@ def train_job(
     return result
 
 
+def use_features(job: Job, needed: list[Result]) -> None:
+    """Have a run whose features are `auto` take the network that the suite found or trained,
+    whichever else was trained last."""
+    features = getattr(job.config, "features", None)
+    if features is None or features.weights != AUTO or job.state == UNFINISHED:
+        return
+    for other in needed:
+        if other.finished and other.job.task == IDENTITY:
+            folder = json.dumps(str(other.job.folder.resolve()))
+            job.overrides = (*job.overrides, f"features.weights={folder}")
+
+
 def _rows(jobs: list[Job], results: Mapping[str, Result]) -> dict[str, tuple[Job, str]]:
-    """Each run of the suite as it is listed there -> its job, and why it is missing, if it is."""
+    """Each run of the suite by its key -> its job, and why it is missing, if it is."""
     return {
-        job.run: (job, "" if results[job.name].finished else results[job.name].problem)
+        job.key: (job, "" if results[job.key].finished else results[job.key].problem)
         for job in jobs
         if not job.needed_only
     }
@@ -239,7 +253,7 @@ def describe_end(
     done = sum(result.finished for result in results.values())
     lines = [f"suite {suite.name}: {done} of {len(jobs)} runs are finished"]
     for job in jobs:
-        result = results.get(job.name)
+        result = results.get(job.key)
         if result is None or (stopped and result.now and result.problem):
             at = f" after {job.minutes:.1f} min" if job.minutes else ""
             lines.append(f"  {job.name:<32} {'stopped' if result else 'not begun'}{at}")
@@ -249,15 +263,30 @@ def describe_end(
                 lines.append(f"  {'':<32} log {folder / 'logs' / f'{job.name}.log'}")
         else:
             lines.append(f"  {job.name:<32} {_facts(result)}")
-            lines += [f"  {'':<32} {result.note.strip()}"] if result.note else []
-            lines += _otherwise(job)
+            notes = [note for note in (result.note, job.remark) if note]
+            lines += [f"  {'':<32} {note}" for note in notes] + _otherwise(job)
     lines += [f"  {name:<32} {path}" for name, path in files.items()]
     lines += [f"  problem: {problem}" for problem in problems]
+    lines += _warning(jobs, results)
     if stopped:
         lines.append("the same command goes on from here")
     elif problems or done < len(jobs):
         lines.append("the same command tries again what is missing")
     return lines
+
+
+def _warning(jobs: list[Job], results: Mapping[str, Result]) -> list[str]:
+    """One line on rows that are not what was asked for."""
+    rows = [job for job in jobs if not job.needed_only]
+    done = [job for job in rows if job.key in results and results[job.key].finished]
+    other = [job.name for job in done if job.differences]
+    if not other:
+        return []
+    were, them = ("was", "it") if len(other) == 1 else ("were", "them")
+    return [
+        f"WARNING: {len(other)} of {len(rows)} rows {were} trained otherwise than asked now "
+        f"({', '.join(other)}); --fresh trains {them} anew"
+    ]
 
 
 def _facts(result: Result) -> str:
@@ -277,7 +306,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     say_progress()
     try:
-        return run_suite(open_suite(arguments.suite), to_request(arguments), arguments.dry_run)
+        return run_suite(load_suite(arguments.suite), to_request(arguments), arguments.dry_run)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """Suites: YAML files in `ablations/suites/` that say which runs belong in which tables."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import yaml
 
 from engines.baselines import BASELINES, parse_baselines
+from engines.comparison import finished_words, unfinished
+from engines.config import ABLATIONS
 
 TABLE_KEYS = ("name", "description", "runs", "baselines", "reference")
 SUITE_KEYS = (*TABLE_KEYS, "tables")
@@ -37,10 +40,33 @@ class Suite:
         return self.tables or (self,)
 
 
-def load_suite(path: Path) -> Suite:
-    """A suite from its YAML. ValueError names the key that is unknown, missing or ill-typed."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such suite; ablations/suites/ holds those that exist")
+def find_suite(named: Path) -> Path:
+    """The YAML of a path, or of a name (any case) in ablations/suites/. FileNotFoundError lists
+    those that there are."""
+    known = {path.stem.lower(): path for path in sorted((ABLATIONS / "suites").glob("*.yaml"))}
+    if named.is_file():
+        return named
+    if (path := known.get(str(named).lower())) is not None:
+        return path
+    raise FileNotFoundError(f"{named}: no such suite; valid are {', '.join(known)}, or a YAML path")
+
+
+def finished_suite(named: Path, runs_folder: Path) -> Suite:
+    """As `load_suite`; FileNotFoundError names every run of it that is not finished."""
+    suite = load_suite(named)
+    if missing := unfinished(suite.runs, runs_folder):
+        raise FileNotFoundError(
+            f"suite {suite.name}: {len(missing)} of its {len(suite.runs)} runs are not finished "
+            f"below {runs_folder}: {', '.join(missing)}; `python -m engines.suite {named}` trains "
+            f"what is missing; finished: {finished_words(runs_folder)}"
+        )
+    return suite
+
+
+def load_suite(named: Path) -> Suite:
+    """A suite from its YAML, or by its name in ablations/suites/. ValueError names the key that is
+    unknown, missing or ill-typed."""
+    path = find_suite(named)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -68,7 +94,7 @@ def load_suite(path: Path) -> Suite:
     names = [table.name for table in tables]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{path}: two tables are called {', '.join(twice)}")
-    runs = tuple(dict.fromkeys(run for table in tables for run in table.runs))
+    runs = _once(run for table in tables for run in table.runs)
     return Suite(str(content["name"]), runs, _baselines(given, str(path)), None, tuple(tables))
 
 
@@ -86,7 +112,15 @@ def _table(content: dict[str, Any], baselines: Any, where: str) -> Suite:
         raise ValueError(f"{where}: runs must be a list of names or run folders, found {runs!r}")
     chosen = _baselines(content.get("baselines", baselines), where)
     reference = content.get("reference")
-    return Suite(str(content["name"]), tuple(dict.fromkeys(runs)), chosen, reference)
+    return Suite(str(content["name"]), _once(runs), chosen, reference)
+
+
+def _once(runs: Iterable[str]) -> tuple[str, ...]:
+    """Each run in its first spelling: upper and lower case name the same."""
+    spelled: dict[str, str] = {}
+    for run in runs:
+        spelled.setdefault(run.lower(), run)
+    return tuple(spelled.values())
 
 
 def _baselines(given: Any, where: str) -> tuple[str, ...]:

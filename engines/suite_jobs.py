@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import ABLATIONS, SCRIPTS
-from engines.suite_plan import UNFINISHED, Job, Request
+from engines.suite_request import UNFINISHED, Job, Request
 
-SHOWN = re.compile(r"(epoch \d|profile |warning|stopping at a checkpoint)")  # of a run's own lines
+SHOWN = re.compile(  # of a run's own lines
+    r"epoch \d|profile |warning|features  no finished run|init_from \S+: that run was stopped"
+    r"|stopping at a checkpoint"
+)
 LEAST = 0.05  # minutes: a run whose budget is used up still validates and closes its folder
 
 
@@ -34,8 +37,8 @@ def command(job: Job, request: Request) -> list[str]:
         budget = request.max_minutes  # a run's own counts without being named
     if budget is not None:
         line += ["--max-minutes", f"{budget:g}"]
-    if request.data is not None:
-        line += ["--data", str(request.data)]
+    if (data := request.named_for(job.task)) is not None:
+        line += ["--data", str(data)]
     return [*line, "--output", str(request.output), "--device", request.device]
 
 

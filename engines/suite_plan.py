@@ -1,90 +1,69 @@
 """What a suite still has to train: each run's state on disk, and what it needs before it."""
 
 import difflib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from data.faces import find_faces
-from engines.checkpoint import STATE
-from engines.comparison import WEIGHTS, finished_runs, resolve_runs
+from engines.comparison import resolve_runs
 from engines.config import (
     TASKS,
-    AnyRun,
     ConfigError,
     available_runs,
     load_config,
     read_yaml,
 )
-from engines.datasets import recorded_data
+from engines.feature_network import AUTO, DEFAULT, RANDOM
 from engines.run_folder import RunFolder
+from engines.suite_records import (
+    differences,
+    finished_facts,
+    minutes_of,
+    missing_data,
+    random_features,
+    read_config,
+)
+from engines.suite_request import FINISHED, IMPOSSIBLE, MISSING, UNFINISHED, Job, Request
 
-FINISHED, UNFINISHED, MISSING, IMPOSSIBLE = "finished", "unfinished", "missing", "impossible"
-IDENTITY_RUN = "EfficientNetB0"  # trained when features are wanted and no identity run is there
 TOLERANCE = 0.05  # minutes: a budget is used up when less than this is left
-# What changes nothing that is learned, or is told by the run itself once it starts.
-IGNORED = (
-    "name", "description", "profile", "data.template", "data.cache", "data.cache_gib",
-    "data.workers", "data.identities", "training.log_steps", "training.checkpoint_minutes",
-    "training.max_minutes", "features",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Request:
-    """How every run of a suite is to be trained. `root`: the data folder, None for built-in faces;
-    `data`: as it was named, if it was."""
-
-    output: Path
-    profile: str
-    overrides: tuple[str, ...] = ()
-    root: Path | None = None
-    data: Path | None = None
-    max_minutes: float | None = None
-    device: str = "auto"
-    fresh: bool = False
-
-
-@dataclass
-class Job:
-    """A run of the suite, or one that another needs.
-
-    `run` is as the suite names it, `name` as its folder is called. `overrides`: the `--set` of the
-    request that concern it. `folder` is the finished run, or the one to continue; `minutes`:
-    trained so far; `differences`: how a finished one was trained otherwise than asked now;
-    `reason`: why it is impossible.
-    """
-
-    run: str
-    name: str = ""
-    task: str = ""
-    config: AnyRun | None = None
-    overrides: tuple[str, ...] = ()
-    state: str = MISSING
-    folder: Path | None = None
-    minutes: float = 0.0
-    differences: list[str] = field(default_factory=list)
-    needs: list[str] = field(default_factory=list)
-    needed_only: bool = False
-    reason: str = ""
-
-    def budget(self, request: Request) -> float | None:
-        """Minutes that the whole run may take."""
-        own = self.config.training.max_minutes if self.config else None
-        return request.max_minutes if request.max_minutes is not None else own
+# Of `--set data.*`, what holds for runs of any task: the rest says which data one task has.
+SHARED_DATA = ("size", "occluders", "cache", "cache_gib", "workers")
+NO_FEATURES = "its features come from a network with random weights"
 
 
 def plan_jobs(runs: tuple[str, ...], request: Request) -> list[Job]:
-    """A job for each run and for what it needs, in an order in which they can be trained."""
+    """A job for each run and for what it needs, in an order in which they can be trained.
+
+    ConfigError for a profile or a `--set` that suits none of the runs.
+    """
+    _check_request(runs, request)
     jobs: dict[str, Job] = {}
     tasks = {task for run in runs if (task := _task_of(run))}
     for run in runs:
         _add(run, request, jobs, tasks, needed_only=False)
     return list(jobs.values())
+
+
+def _check_request(runs: tuple[str, ...], request: Request) -> None:
+    """Raise once what would be wrong with every run in the same way."""
+    known = [(run, task) for run in runs if (task := _task_of(run))]
+    wrong: ConfigError | None = None
+    for run, task in known:
+        try:
+            load_config(run, request.profile, list(request.overrides), task)
+            return
+        except ConfigError as error:
+            wrong = wrong or error
+    if wrong is not None and any(_loads(run, None, [], task) for run, task in known):
+        raise wrong
+
+
+def _loads(run: str, profile: str | None, overrides: list[str], task: str) -> bool:
+    try:
+        load_config(run, profile, overrides, task)
+    except ConfigError:
+        return False
+    return True
 
 
 def _add(
@@ -101,13 +80,14 @@ def _add(
         return job
     job = _job(run, request, tasks)
     job.needed_only = needed_only
-    if job.state in (MISSING, UNFINISHED):
-        for other in _needs(job.config, request):
-            if other.lower() in (*above, run.lower()):
+    if job.state == MISSING:  # one to continue has taken over what it needs
+        for other in _needs(job.config):
+            if other.lower() in (*above, job.key):
                 job.state, job.reason = IMPOSSIBLE, f"needs itself, by way of {other}"
+                job.config = None  # so that nothing looks for it again
                 break
-            job.needs.append(_add(other, request, jobs, tasks, True, (*above, run.lower())).name)
-    jobs[run.lower()] = job  # after what it needs
+            job.needs.append(_add(other, request, jobs, tasks, True, (*above, job.key)).key)
+    jobs[job.key] = job  # after what it needs
     return job
 
 
@@ -124,9 +104,10 @@ def _job(run: str, request: Request, tasks: set[str]) -> Job:
         job.task = task
         job.config = load_config(run, request.profile, list(job.overrides), task)
         job.name = job.config.name
-        look_up(job, request)
     except (ValueError, OSError) as error:
         job.state, job.reason = IMPOSSIBLE, str(error)
+        return job
+    look_up(job, request)
     return job
 
 
@@ -148,21 +129,21 @@ def _finished_job(run: str, output: Path) -> Job:
         raise ConfigError(
             f"{run!r} is no run of ablations/, no YAML file, no finished run below {output}{hint}"
         ) from None
-    config = RunFolder(folder).config()
+    config = read_config(folder)
     job = Job(run, config.name, config.task, config)
     job.state, job.folder, job.minutes = FINISHED, folder, minutes_of(folder)
     return job
 
 
 def _fits(run: str, override: str, profile: str, task: str) -> bool:
-    try:
-        load_config(run, profile, [override], task)
-    except ConfigError:
+    """Whether a setting given for runs of one task is one of another task's run as well."""
+    first, _, rest = override.partition("=")[0].strip().partition(".")
+    if first == "data" and rest.partition(".")[0] not in SHARED_DATA:
         return False
-    return True
+    return _loads(run, profile, [override], task)
 
 
-def _needs(config: AnyRun, request: Request) -> Iterator[str]:
+def _needs(config: Any) -> Iterator[str]:
     """Names of runs that must be finished before this one starts."""
     source = getattr(config, "init_from", None)
     if source is not None and _task_of(source):
@@ -170,26 +151,37 @@ def _needs(config: AnyRun, request: Request) -> Iterator[str]:
     features = getattr(config, "features", None)
     if features is None:
         return
-    if features.weights == "auto":
-        if not finished_runs(request.output, task="identity"):
-            yield IDENTITY_RUN
-    elif features.weights != "random" and _task_of(features.weights):
+    if features.weights == AUTO:
+        yield DEFAULT
+    elif features.weights != RANDOM and _task_of(features.weights):
         yield features.weights
 
 
 def look_up(job: Job, request: Request) -> None:
-    """Fill in state, folder, minutes and differences of a job from what lies on the disk.
+    """Fill in what a job's state is from what lies on the disk.
 
     A finished run that was trained as asked counts first, then one to continue, then, unless
-    `fresh`, a finished one that was trained otherwise.
+    `fresh`, a finished one that was trained otherwise. A damaged one makes the job impossible.
     """
-    job.state, job.folder, job.minutes, job.differences, job.reason = MISSING, None, 0.0, [], ""
+    job.state, job.folder, job.minutes, job.differences = MISSING, None, 0.0, []
+    job.reason = job.remark = ""
+    try:
+        _look_up(job, request)
+        if job.state == FINISHED and random_features(job.folder, job.config):
+            job.remark = NO_FEATURES
+        if job.state == MISSING and (reason := missing_data(job.config, request)):
+            job.state, job.reason = IMPOSSIBLE, reason
+    except (ValueError, OSError) as error:
+        job.state, job.folder, job.reason = IMPOSSIBLE, None, str(error)
+
+
+def _look_up(job: Job, request: Request) -> None:
     otherwise: tuple[Path, list[str]] | None = None
     unfinished: Path | None = None
     for folder in sorted((request.output / job.name).glob("[0-9]*"), reverse=True):
         try:
-            recorded = RunFolder(folder).config()
-        except (ValueError, OSError):  # not whole, or of a version that had other keys
+            recorded = read_config(folder)
+        except ValueError:  # not whole, or of a version that had other keys
             continue
         found = differences(recorded, job.config, folder, request)
         facts = finished_facts(folder)
@@ -208,15 +200,6 @@ def look_up(job: Job, request: Request) -> None:
     elif otherwise is not None and not request.fresh:
         job.state, (job.folder, job.differences) = FINISHED, otherwise
         job.minutes = minutes_of(job.folder)
-
-
-def finished_facts(folder: Path) -> dict[str, Any] | None:
-    """finished.json of a run that has weights; None where there is none, or it was interrupted."""
-    mark = folder / "finished.json"
-    if not mark.is_file() or not (folder / WEIGHTS).is_file():
-        return None
-    facts = json.loads(mark.read_text(encoding="utf-8"))
-    return None if facts.get("reason") == "interrupted" else facts
 
 
 def _can_continue(folder: Path) -> bool:
@@ -239,76 +222,6 @@ def _over_budget(facts: dict[str, Any], budget: float | None) -> list[str]:
     return [f"{facts['minutes']:.1f} minutes (now at most {budget:g})"]
 
 
-def minutes_of(folder: Path) -> float:
-    """Minutes trained: as finished.json says, else as far as the checkpoint goes."""
-    mark = folder / "finished.json"
-    if mark.is_file():
-        return float(json.loads(mark.read_text(encoding="utf-8"))["minutes"])
-    for name in ("last", ".last.old"):
-        if (path := folder / name / STATE).is_file():
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            return state["progress"]["seconds"] / 60
-    return 0.0
-
-
-def differences(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request) -> list[str]:
-    """Each setting of a run that is not as asked now: `training.epochs 8 (now 6)`."""
-    before, now = _flat(recorded.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
-    keys = [key for key in dict.fromkeys([*before, *now]) if not _ignored(key)]
-    changed = [key for key in keys if before.get(key) != now.get(key)]
-    found = [f"{key} {_show(before, key)} (now {_show(now, key)})" for key in changed]
-    if changed and recorded.profile != asked.profile:
-        found.insert(0, f"profile {recorded.profile} (now {asked.profile})")
-    return (
-        found
-        + _other_faces(recorded, asked, folder, request)
-        + _other_features(recorded, asked, request)
-    )
-
-
-def _ignored(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in IGNORED)
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in content.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif value != {}:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _show(settings: dict[str, Any], key: str) -> str:
-    return json.dumps(settings[key]) if key in settings else "not set"
-
-
-def _other_faces(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request) -> list[str]:
-    """Whether the faces that a run was trained on are others than it would be given now."""
-    if asked.task == "identity":
-        return []
-    used = recorded_data(folder, recorded.data).faces
-    try:
-        given = find_faces(request.root, asked.data.faces, asked.data.size)
-    except (FileNotFoundError, ValueError):
-        return []  # whoever starts the run says what is missing
-    now = "builtin" if given is None else str(given.resolve())
-    before = used if used in ("builtin", "auto") else str(Path(used).resolve())
-    return [] if before in (now, "auto") else [f"faces {before} (now {now})"]
-
-
-def _other_features(recorded: AnyRun, asked: AnyRun, request: Request) -> list[str]:
-    """A run settles `auto` when it starts: random is a difference once there is a network."""
-    before, now = (getattr(config, "features", None) for config in (recorded, asked))
-    if before is None or now is None:
-        return [] if before is now else [f"features {before and before.name} (now {now})"]
-    random = before.weights == "random"
-    if now.weights == "auto":
-        trained = finished_runs(request.output, task="identity")
-        return ["features of random weights (an identity network is there now)"] * bool(
-            random and trained
-        )
-    if random != (now.weights == "random"):
-        return [f"features.weights {before.weights} (now {now.weights})"]
-    return []
+def finished_folders(job: Job, request: Request) -> set[Path]:
+    """Every folder of a job's run that is marked as finished, however it was trained."""
+    return {mark.parent for mark in (request.output / job.name).glob("[0-9]*/finished.json")}

@@ -1,6 +1,5 @@
 """The tables of a suite from the runs that are finished; what is missing or other is said there."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +10,7 @@ from engines.loss_tables import LossOptions, compare_losses
 from engines.mask_comparison import MaskOptions, compare_segmenters
 from engines.report import Report
 from engines.suite_files import Suite
-from engines.suite_plan import Job, Request
-
-logger = logging.getLogger(__name__)
+from engines.suite_request import Job, Request
 
 
 def make_tables(
@@ -21,14 +18,15 @@ def make_tables(
 ) -> tuple[dict[str, Path], list[str]]:
     """Write each table of a suite below `folder`.
 
-    `rows`: run as the suite lists it -> (job, why it is missing, if it is). Returns the files by
+    `rows`: a job's key -> (job, why it is missing, if it is). Returns the files by
     what they are, and a sentence for each table that could not be made. A table that fails leaves
     the others.
     """
     files: dict[str, Path] = {}
     problems: list[str] = []
     for table in suite.parts():
-        there = [rows[run][0] for run in table.runs if not rows[run][1]]
+        jobs = [rows[run.lower()] for run in table.runs]
+        there = [job for job, missing in jobs if not missing]
         if not there:
             problems.append(f"table {table.name}: none of its runs is finished")
             continue
@@ -46,26 +44,30 @@ def make_tables(
             for number, report in enumerate(reports, 1):
                 label = named if len(reports) == 1 else f"{named} {number}"
                 files[f"table {label}"] = report.files["table.md"]
+        chosen = [str(job.folder) for job in there if job.task == INPAINTING]
+        if not chosen:  # others have no validation losses
+            continue
         try:
-            chosen = [str(job.folder) for job in there]
             (losses,) = compare_losses(
                 LossOptions(chosen, output=where / "losses", runs_folder=request.output)
             )
             files[f"losses {table.name}"] = losses.files["table.md"]
         except (ValueError, OSError) as error:
-            logger.info("no table of losses for %s: %s", table.name, error)
+            problems.append(f"losses {table.name}: {error}")
     return files, problems
 
 
 def remarks(table: Suite, rows: Mapping[str, tuple[Job, str]]) -> tuple[str, ...]:
     """What a reader of a table must know of its rows: trained otherwise than asked, or missing."""
     said = []
-    for job, missing in (rows[run] for run in table.runs):
+    for job, missing in (rows[run.lower()] for run in table.runs):
         if missing:
             said.append(f"{job.name} is missing: {missing.splitlines()[0]}")
         elif job.differences:
             listed = "; ".join(job.differences)
             said.append(f"{job.name} was trained otherwise than this suite asks: {listed}.")
+        if job.remark and not missing:
+            said.append(f"{job.name}: {job.remark}.")
     return tuple(said)
 
 
@@ -82,16 +84,11 @@ def _compare(
         "device": request.device,
         "share_values": True,
     }
+    title = f"Suite: {table.name}"
     if task == INPAINTING:
-        return compare(
-            Options(
-                **common,
-                baselines=",".join(table.baselines) or "none",
-                reference=reference,
-                title=f"Suite: {table.name}",
-                remarks=said,
-            )
-        )
+        baselines = ",".join(table.baselines) or "none"
+        told = {"title": title, "remarks": said}
+        return compare(Options(**common, baselines=baselines, reference=reference, **told))
     if task == SEGMENTATION:
         return compare_segmenters(MaskOptions(**common, reference=reference, remarks=said))
-    return compare_identities(IdentityOptions(**common))
+    return compare_identities(IdentityOptions(**common, title=title, remarks=said))

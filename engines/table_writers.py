@@ -8,6 +8,7 @@ import pandas as pd
 from data.whole_files import write_text
 from engines.tables import Table
 
+NARROWEST = 3  # of a Markdown column: a shorter rule is none to some readers
 LATEX = {
     "\\": r"\textbackslash{}",
     "_": r"\_",
@@ -47,7 +48,7 @@ def to_markdown(tables: Sequence[Table], title: str, lines: Sequence[str]) -> st
         grid = [[_pipe(column) for column in table.columns]] + [
             [f"**{_pipe(c.text)}**" if c.best else _pipe(c.text) for c in row] for row in table.rows
         ]
-        widths = [max(len(row[i]) for row in grid) for i in range(len(table.columns))]
+        widths = [max(NARROWEST, *(len(row[i]) for row in grid)) for i in range(len(grid[0]))]
         texts = ["| " + " | ".join(_pad(row, widths)) + " |" for row in grid]
         rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
         texts.insert(1, "| " + " | ".join(rule) + " |")

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 
 from engines.config import load_config
 from engines.run_folder import dump_config
-from engines.suite_plan import Request, plan_jobs
+from engines.suite_plan import plan_jobs
+from engines.suite_request import Request
 
 QUICK = ["training.max_minutes=null"]
 

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 from suite_stubs import QUICK, write_run
 
-from engines import suite, suite_jobs, suite_plan, suite_tables
+from engines import suite, suite_jobs, suite_tables
 from engines.config import available_runs
 from engines.run_folder import RunFolder
 from engines.suite_files import load_suite
-from engines.suite_plan import Request
+from engines.suite_request import Job, Request
 
 
 @pytest.fixture
@@ -203,9 +203,7 @@ def test_ctrl_c_is_handed_on_once_and_waited_for(tmp_path):
 
 
 def job(name, folder="f", differences=(), task="inpainting"):
-    return suite_plan.Job(
-        name, name, task, state="finished", folder=folder, differences=list(differences)
-    )
+    return Job(name, name, task, state="finished", folder=folder, differences=list(differences))
 
 
 def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
