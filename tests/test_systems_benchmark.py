@@ -141,7 +141,7 @@ def test_a_cell_without_memory_does_not_stop_the_others(tmp_path, capsys, monkey
     assert systems.main(command) == 1
     printed = capsys.readouterr().out
     assert "32 px, no: out of memory (killed by the system)" in printed
-    assert " 32 | facial_deocclusion |      bf16 |" in printed
+    assert "| 32  | facial_deocclusion |      bf16 |" in printed
     assert len(list(Path(tmp_path, "rows").iterdir())) == 1  # failures are not kept
 
 

@@ -16,6 +16,8 @@ from engines.config import Data
 from engines.lpips import LpipsChoice
 from engines.run_folder import RunFolder
 from engines.suite_files import load_suite
+from engines.table_writers import to_markdown
+from engines.tables import Cell, Table
 from engines.training import Outcome
 
 SIZE = 32
@@ -139,7 +141,13 @@ def test_own_images_and_one_mask(runs, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--runs", "Delta"], "finished: Alpha/001, Alpha/002, Beta/001"),
-        (["--suite", "none.yaml"], "none.yaml: no such suite"),
+        (["--runs", "Delta", "soclnet"], "`python train_segmentation.py soclnet` makes one"),
+        (["--runs", "Delta", "soclnet"], "Delta, soclnet: no finished runs of these names"),
+        (["--runs", "efficientnetb0"], "Beta/001; `python train_identity.py efficientnetb0`"),
+        (["--runs", "Delta"], "; Delta is no run of ablations/"),
+        (["--suite", "none.yaml"], "none.yaml: no such suite; valid are ablations, reconstruction"),
+        (["--suite", "Reconstruction"], "Reconstruction, ablationv1, ablationv2, ablationv3; `p"),
+        (["--suite", "Reconstruction"], "`python -m engines.suite Reconstruction` trains what is"),
         (["--checkpoint", "gone.safetensors"], "gone.safetensors: no such weights file"),
         (["--baselines", "fast"], "unknown baseline 'fast'"),
         (["--runs", "none", "--baselines", "none"], "nothing to compare"),
@@ -295,3 +303,11 @@ def test_suite_of_the_project_is_valid_and_a_wrong_key_is_named(tmp_path):
     wrong.write_text("runs: [a]\nrows: 3\n")
     with pytest.raises(ValueError, match="unknown key 'rows'; valid: name, description, runs"):
         load_suite(wrong)
+
+
+def test_a_column_of_narrow_numbers_is_a_column_to_every_reader():
+    table = Table("Few", ["", "n"], [[Cell("a"), Cell("1")]])
+    lines = to_markdown([table], "Title", []).splitlines()
+    assert [line for line in lines if line.startswith("|")] == [
+        "|     |   n |", "| --- | --: |", "| a   |   1 |",
+    ]  # fmt: skip

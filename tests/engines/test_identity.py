@@ -207,6 +207,16 @@ def test_the_tables_have_clean_occluded_and_every_kind(whole, runs):
     assert all(Path(path).exists() for path in report.files.values())
 
 
+def test_title_and_remarks_of_a_suite_stand_above_the_tables(whole, runs, tmp_path):
+    options = IdentityOptions(
+        runs_folder=runs, device="cpu", output=tmp_path, title="Suite: x", remarks=("It is small.",)
+    )
+    (report,) = compare_identities(options)
+    text = report.files["table.md"].read_text()
+    assert text.startswith("# Suite: x\n")
+    assert "- It is small.\n\n## Pictures" in text
+
+
 @pytest.mark.parametrize(("place", "face", "surroundings"), [(20, 1, 0), (0, 0, 1)])
 def test_who_is_named_by_the_face_and_who_by_the_place(place, face, surroundings):
     """A namer that looks at one pixel, in the face or in the corner, on flat grey people."""

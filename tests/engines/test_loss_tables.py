@@ -40,29 +40,26 @@ def rows_of(table):
     return [[cell.text for cell in row] for row in table.rows]
 
 
-def test_rows_are_the_asked_epochs_and_the_last(tmp_path):
+def test_columns_are_the_asked_epochs_and_the_last(tmp_path):
     run = release(write_history(tmp_path), 110)
     table, numbers = loss_tables.epoch_table(run, "occlufix")
-    assert table.columns == [
-        "epoch", "train l1", f"train {ADVERSARIAL}", "train total",
-        "validation l1", f"validation {ADVERSARIAL}", "validation total",
-    ]  # fmt: skip
+    kinds = ("train", "validation")
+    assert table.columns == ["", *(f"{k}, epoch {e}" for e in (1, 5, 10, 12) for k in kinds)]
     assert rows_of(table) == [
-        ["1", "1", "2", "3", "0.5", "1", "1.5"],
-        ["5", "5", "6", "7", "2.5", "3", "3.5"],
-        ["10", "10", "11", "12", "5", "5.5", "6"],
-        ["12", "12", "13", "14", "6", "6.5", "7"],
+        ["l1", "1", "0.5", "5", "2.5", "10", "5", "12", "6"],
+        [ADVERSARIAL, "2", "1", "6", "3", "11", "5.5", "13", "6.5"],
+        ["total", "3", "1.5", "7", "3.5", "12", "6", "14", "7"],
     ]
     assert table.notes == ["Released: epoch 11."]
     assert numbers["val/loss/total"].tolist() == [1.5, 3.5, 6, 7]
     table, _ = loss_tables.epoch_table(run, "occlufix", (2, 99))
-    assert [row[0] for row in rows_of(table)] == ["2", "12"]
+    assert table.columns[1::2] == ["train, epoch 2", "train, epoch 12"]
 
 
 def test_a_run_of_one_epoch_without_validation_losses_has_a_table(tmp_path):
     table, _ = loss_tables.epoch_table(write_history(tmp_path, 1, ("bce",), False), "UNet")
-    assert table.columns == ["epoch", "train bce", "train total"]
-    assert rows_of(table) == [["1", "1", "2"]]
+    assert table.columns == ["", "train, epoch 1"]
+    assert rows_of(table) == [["bce", "1"], ["total", "2"]]
     assert table.notes == []
 
 
@@ -72,7 +69,7 @@ def test_what_was_not_measured_is_a_dash(tmp_path):
     frame.loc[0, "val/loss/l1"] = np.nan
     frame.to_csv(run / "metrics.csv", index=False)
     table, _ = loss_tables.epoch_table(run, "x")
-    assert rows_of(table)[0][4] == "–"
+    assert rows_of(table)[0] == ["l1", "1", "–", "2", "1"]
     assert table.notes == ["–: not measured."]
 
 
@@ -155,10 +152,30 @@ def test_released_epochs_side_by_side(three, tmp_path, capsys):
     assert rows[3] == ["attention", "2", "**5.64**", "**5.64**", "5.64", "**5.64**"]
     assert "no merit when low: adversarial." in text
     assert "The total holds an adversarial term" in text
+    where = tmp_path / "evaluation" / "losses"
     for name in ("table.md", "table.tex", "summary.csv"):
-        assert (tmp_path / "evaluation" / "losses" / name).is_file()
-    saved = pd.read_csv(tmp_path / "evaluation" / "losses" / "summary.csv")
+        assert (where / "base-001+attention-001" / name).is_file()
+    saved = pd.read_csv(where / "base-001+attention-001" / "summary.csv")
     assert saved["val/loss/total"].tolist() == [6.55, 5.64]
+
+
+def test_each_question_keeps_its_answer(three, tmp_path):
+    where = tmp_path / "evaluation" / "losses"
+    (tmp_path / "s.yaml").write_text("name: two of them\nruns: [base, attention]")
+    folder = ["--runs-folder", str(tmp_path)]
+    for asked in (["--runs", "base"], ["--runs", "base", "pixels"]):
+        assert evaluate.main(["losses", *asked, *folder]) == 0
+    assert evaluate.main(["losses", "--suite", str(tmp_path / "s.yaml"), *folder]) == 0
+    assert {path.name for path in where.iterdir()} == {
+        "base-001", "base-001+pixels-001", "two-of-them",
+    }  # fmt: skip
+    assert "pixels" not in (where / "base-001" / "table.md").read_text()
+    for letter in "ab":
+        three(letter * 90, 1.0, "one")
+        assert evaluate.main(["losses", "--runs", "base", letter * 90, *folder]) == 0
+    long = [path.name for path in where.iterdir() if "more" in path.name]
+    assert len(long) == 2
+    assert all(len(name) < 40 for name in long)
 
 
 def test_only_what_is_defined_alike_is_compared(three, tmp_path):

@@ -22,16 +22,20 @@ def night(tmp_path, monkeypatch, capsys):
     """Run the command with trainings that end as told; returns (exit code, output, trained)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DEOCCLUDE_DATA", raising=False)
-    ends, trained = {}, []
+    ends, trained, commands = {}, [], {}
 
     def run_command(line, log, stopper, say):
         name = next(n for n in line if n.lower() in (*available_runs(), "efficientnetb0"))
+        commands[name] = line
+        features = [text for text in line if text.startswith("features.")]
+        if name.startswith("attention_gan"):  # as a run without a network settles `auto`
+            features = features or ["features.weights=random"]
         trained.append(name)
         end = ends.get(name, "ok")
         task = "identity" if name == "EfficientNetB0" else "inpainting"
         number = "001"
         if end in ("ok", "no evaluation"):
-            write_run(tmp_path / "runs", name, task=task, number=number)
+            write_run(tmp_path / "runs", name, *features, task=task, number=number)
         if end == "stop":
             write_run(tmp_path / "runs", name, reason="interrupted", minutes=1, task=task)
             stopper.asked = 1
@@ -41,10 +45,11 @@ def night(tmp_path, monkeypatch, capsys):
         )
 
     monkeypatch.setattr(suite, "run_command", run_command)
-    made = []
+    made, said = [], []
 
     def make_tables(chosen, rows, asked, folder):
         made.append({run: problem for run, (_, problem) in rows.items()})
+        said.append(suite_tables.remarks(chosen, rows))
         return {"table x": folder / "table.md"}, []
 
     monkeypatch.setattr(suite, "make_tables", make_tables)
@@ -59,6 +64,7 @@ def night(tmp_path, monkeypatch, capsys):
         captured = capsys.readouterr()
         return code, captured.out + captured.err, list(trained), made[-1] if made else None
 
+    call.commands, call.remarks = commands, said
     return call
 
 
@@ -105,7 +111,10 @@ def test_what_starts_from_a_failed_run_is_not_trained(night):
     assert code == 1
     assert trained == ["facial_deocclusion", "EfficientNetB0", "attention_gan"]
     assert "starts from facial_deocclusion, which there is not" in text
-    assert "without EfficientNetB0, which failed: its features are of random weights" in text
+    said = "its features come from a network with random weights"
+    assert f"{said}: EfficientNetB0 failed" in text
+    assert f"attention_gan: {said}: EfficientNetB0 failed." in night.remarks[-1]
+    (identity,) = (tmp_path / "runs").glob("EfficientNetB0*") or [None]
 
 
 def test_trained_but_not_evaluated_is_a_note(night):
