@@ -129,10 +129,14 @@ def _other_faces(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request
 
 
 def _find_faces(config: AnyRun, request: Request) -> Path | None:
+    """The folder that a run would read faces, or people, from; errors as of its start."""
     root = request.root_of(config.task)
-    if config.task == IDENTITY:
-        return find_identities(root, config.data.faces)
-    return find_faces(root, config.data.faces, config.data.size)
+    if config.task != IDENTITY:
+        return find_faces(root, config.data.faces, config.data.size)
+    folder = find_identities(root, config.data.faces)
+    if folder is not None:
+        people_of(folder, config.data.identities)
+    return folder
 
 
 def _other_people(recorded: AnyRun, asked: AnyRun) -> list[str]:
@@ -187,9 +191,7 @@ def missing_data(config: AnyRun, request: Request) -> str:
     if getattr(config.data, "pairs", None) is not None:
         return ""  # a set instead; whoever starts the run says what is missing
     try:
-        folder = _find_faces(config, request)
-        if config.task == IDENTITY and folder is not None:
-            people_of(folder, config.data.identities)
+        _find_faces(config, request)
     except (OSError, ValueError) as error:
         return f"{error}{_people_hint(config, request)}"
     return ""

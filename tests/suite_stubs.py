@@ -13,9 +13,11 @@ from engines.suite_request import Request
 QUICK = ["training.max_minutes=null"]
 
 
-def write_run(root, name, *overrides, reason="epochs", minutes=5.0, number="001", task=None):
+def write_run(
+    root, name, *overrides, reason="epochs", minutes=5.0, number="001", task=None, profile="quick"
+):
     """A run's folder as training leaves it; `reason` None: killed after its first checkpoint."""
-    config = load_config(name, "quick", [*QUICK, *overrides], task or "inpainting")
+    config = load_config(name, profile, [*QUICK, *overrides], task or "inpainting")
     folder = root / config.name / number
     (folder / "last").mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(dump_config(config))

@@ -1,20 +1,19 @@
 """`python -m engines.suite`: what survives a bad night, and what is said of it."""
 
 import json
+import shutil
 import signal
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 from suite_stubs import QUICK, write_run
 
 from engines import suite, suite_jobs, suite_tables
-from engines.config import available_runs
+from engines.config import available_runs, load_config
+from engines.feature_network import newest_identity, settle_features
 from engines.run_folder import RunFolder
-from engines.suite_files import load_suite
-from engines.suite_request import Job, Request
 
 
 @pytest.fixture
@@ -36,11 +35,13 @@ def night(tmp_path, monkeypatch, capsys):
         number = "001"
         if end in ("ok", "no evaluation"):
             write_run(tmp_path / "runs", name, *features, task=task, number=number)
+        if end == "lost":  # with its checkpoint
+            shutil.rmtree(tmp_path / "runs" / name / "002" / "last")
         if end == "stop":
             write_run(tmp_path / "runs", name, reason="interrupted", minutes=1, task=task)
             stopper.asked = 1
         output = {"crash": "Traceback\n  ...\nRuntimeError: broke", "stop": "", "ok": ""}
-        return {"crash": 1, "killed": -9, "no evaluation": 1}.get(end, 0), output.get(
+        return {"crash": 1, "killed": -9, "no evaluation": 1, "lost": 1}.get(end, 0), output.get(
             end, "epoch 1"
         )
 
@@ -114,7 +115,92 @@ def test_what_starts_from_a_failed_run_is_not_trained(night):
     said = "its features come from a network with random weights"
     assert f"{said}: EfficientNetB0 failed" in text
     assert f"attention_gan: {said}: EfficientNetB0 failed." in night.remarks[-1]
-    (identity,) = (tmp_path / "runs").glob("EfficientNetB0*") or [None]
+    code, text, trained, _ = night(["attention_gan"])
+    assert (code, trained) == (0, [])
+    assert said in text
+    assert night.remarks[-1] == (f"attention_gan: {said}.",)
+
+
+def test_features_are_of_the_network_that_the_suite_asks_for(night, tmp_path):
+    fits = write_run(tmp_path / "runs", "EfficientNetB0", task="identity")
+    write_run(tmp_path / "runs", "EfficientNetB0", "data.size=32", task="identity", number="002")
+    code, text, trained, _ = night(["attention_gan"])
+    assert (code, trained) == (0, ["attention_gan"])
+    assert f'features.weights="{fits}"' in night.commands["attention_gan"]
+    assert "random" not in text
+
+
+def test_rows_that_are_not_as_asked_are_counted_at_the_end(night, tmp_path):
+    for name in ("ablationv1", "ablationv3"):
+        write_run(tmp_path / "runs", name, "data.size=48")
+    code, text, trained, _ = night(["ablationv1", "ablationv2", "ablationv3"])
+    assert (code, trained) == (0, ["ablationv2"])
+    assert (
+        "WARNING: 2 of 3 rows were trained otherwise than asked now (ablationv1, ablationv3); "
+        "--fresh trains them anew"
+    ) in text
+    _, text, trained, _ = night(["ablationv1", "ablationv2", "ablationv3"], "--fresh")
+    assert "WARNING" not in text
+
+
+def test_an_old_run_does_not_pass_for_one_that_failed(night, tmp_path):
+    write_run(tmp_path / "runs", "ablationv1", "data.size=48")
+    write_run(tmp_path / "runs", "ablationv1", reason=None, number="002")
+    code, text, trained, _ = night(["ablationv1"], ablationv1="lost")
+    assert (code, trained) == (1, ["ablationv1"])
+    assert "FAILED: exit code 1: epoch 1" in text
+
+
+def test_a_run_that_took_longer_than_asked_is_finished_and_said(night):
+    code, text, _, _ = night(["ablationv1", "ablationv2"], "--max-minutes", "3")
+    assert code == 0
+    assert "5.0 minutes (now at most 3)" in text
+    assert "WARNING: 2 of 2 rows" in text
+
+
+def test_two_spellings_are_one_run(night, tmp_path):
+    code, _, trained, rows = night(["AblationV1", "ablationv1", "ABLATIONV2"])
+    assert (code, trained) == (0, ["AblationV1", "ABLATIONV2"])
+    assert rows == {"ablationv1": "", "ablationv2": ""}
+
+
+def test_one_damaged_run_leaves_the_others(night, tmp_path):
+    broken = write_run(tmp_path / "runs", "ablationv1", reason=None)
+    (broken / "last" / "state.pt").write_bytes(b"PK\x03\x04 cut short")
+    cut = write_run(tmp_path / "runs", "ablationv2")
+    (cut / "finished.json").write_text('{"reason": "epo')
+    code, text, trained, rows = night(["ablationv1", "ablationv2", "ablationv3"])
+    assert (code, trained) == (1, ["ablationv3"])
+    assert "state.pt: damaged" in rows["ablationv1"]
+    assert "finished.json: damaged" in rows["ablationv2"]
+    assert f"move {cut.relative_to(tmp_path)} away and it is trained anew" in text
+
+
+def test_what_needs_itself_is_not_trained(night, tmp_path):
+    (tmp_path / "loop.yaml").write_text("extends: occlufix\ninit_from: loop.yaml")
+    code, text, trained, _ = night(["loop.yaml"])
+    assert (code, trained) == (1, [])
+    assert "needs itself, by way of loop.yaml" in text
+
+
+@pytest.mark.parametrize("options", [["--profile", "fast"], ["--set", "data.sise=3"]])
+def test_a_wrong_option_is_one_error(night, options):
+    code, text, trained, _ = night(["ablationv1", "occlufix", "attention_gan"], *options)
+    assert (code, trained) == (1, [])
+    assert text.count("error: ") == 1
+    assert text.count(options[1].partition("=")[0]) <= 2
+    assert "cannot be trained" not in text
+
+
+def test_the_warning_of_a_run_without_its_network_is_shown(tmp_path, caplog):
+    features = load_config("attention_gan", "quick").features
+    write_run(tmp_path, "EfficientNetB0-other-places", task="identity")
+    assert settle_features(features, tmp_path).weights == "random"
+    (warned,) = caplog.messages
+    assert suite_jobs.SHOWN.match(warned)
+    assert newest_identity(tmp_path) is None
+    run = write_run(tmp_path, "EfficientNetB0", task="identity")
+    assert newest_identity(tmp_path) == run
 
 
 def test_trained_but_not_evaluated_is_a_note(night):
@@ -209,58 +295,6 @@ def test_ctrl_c_is_handed_on_once_and_waited_for(tmp_path):
     assert (status, stopper.asked) == (0, 1)
     assert "asked 1" in output
     assert signal.getsignal(signal.SIGINT) is before
-
-
-def job(name, folder="f", differences=(), task="inpainting"):
-    return Job(name, name, task, state="finished", folder=folder, differences=list(differences))
-
-
-def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
-    seen = []
-
-    def compare(options):
-        seen.append(options)
-        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
-
-    monkeypatch.setattr(suite_tables, "compare", compare)
-    (tmp_path / "s.yaml").write_text(
-        "baselines: [telea]\n"
-        "tables:\n"
-        "  - {name: one, runs: [a, b], reference: a}\n"
-        "  - {name: two, runs: [c], baselines: none, reference: c}\n"
-        "  - {name: three, runs: [a]}\n"
-    )
-    rows = {
-        "a": (job("a"), "out of memory\nlong story"),
-        "b": (job("b", differences=["data.size 48 (now 64)"]), ""),
-        "c": (job("c"), ""),
-    }
-    chosen = load_suite(tmp_path / "s.yaml")
-    files, problems = suite_tables.make_tables(chosen, rows, Request(tmp_path, "quick"), tmp_path)
-    assert files == {f"table {n}": tmp_path / n / "table.md" for n in ("one", "two")}
-    assert problems == ["table three: none of its runs is finished"]
-    assert seen[0].remarks == (
-        "a is missing: out of memory",
-        "b was trained otherwise than this suite asks: data.size 48 (now 64).",
-        "The reference a is not among the rows.",
-    )
-    assert (seen[0].reference, seen[0].baselines) == (None, "telea")
-    assert (seen[1].reference, seen[1].baselines) == ("c", "none")
-
-
-def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
-    def compare(options):
-        if options.title == "Suite: one":
-            raise ValueError("faces are gone")
-        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
-
-    monkeypatch.setattr(suite_tables, "compare", compare)
-    (tmp_path / "s.yaml").write_text("tables: [{name: one, runs: [a]}, {name: two, runs: [a]}]")
-    files, problems = suite_tables.make_tables(
-        load_suite(tmp_path / "s.yaml"), {"a": (job("a"), "")}, Request(tmp_path, "quick"), tmp_path
-    )
-    assert list(files) == ["table two"]
-    assert problems == ["table one: faces are gone"]
 
 
 @pytest.mark.slow

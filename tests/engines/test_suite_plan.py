@@ -1,6 +1,9 @@
 """What a suite has to train: states, order, budgets, differences; and the suites' own files."""
 
+import json
+
 import pytest
+from PIL import Image
 from suite_stubs import QUICK, plan, request, write_run
 
 from engines import suite, suite_jobs
@@ -8,6 +11,7 @@ from engines.config import ABLATIONS, available_runs
 from engines.run_folder import RunFolder
 from engines.suite_files import load_suite
 from engines.suite_plan import plan_jobs
+from engines.suite_request import Request
 
 
 def test_what_there_is_decides_what_is_done(tmp_path):
@@ -39,7 +43,10 @@ def test_what_is_needed_comes_first_and_is_no_row(tmp_path):
     assert jobs["facial_deocclusion_finetuned"].needs == ["facial_deocclusion"]
     write_run(tmp_path, "EfficientNetB0", task="identity")
     write_run(tmp_path, "facial_deocclusion")
-    assert list(plan(tmp_path, "attention_gan")) == ["attention_gan"]
+    jobs = plan(tmp_path, "attention_gan")
+    assert {name: job.state for name, job in jobs.items()} == {
+        "EfficientNetB0": "finished", "attention_gan": "missing"
+    }  # fmt: skip
     jobs = plan(tmp_path, "facial_deocclusion_finetuned", "facial_deocclusion")
     assert jobs["facial_deocclusion"].state == "finished"
     assert not jobs["facial_deocclusion"].needed_only
@@ -47,6 +54,8 @@ def test_what_is_needed_comes_first_and_is_no_row(tmp_path):
 
 def test_settings_of_the_suite_that_another_task_lacks_stay_out_of_it(tmp_path):
     overrides = ("losses.hole_l1.weight=2", "data.size=32")
+    faces = ("data.faces=builtin", "data.masks=builtin", "data.preset=mixed", "data.template=ffhq")
+    overrides = (*overrides, *faces)
     jobs = plan_jobs(("attention_gan",), request(tmp_path, *overrides))
     assert jobs[0].overrides == (*QUICK, "data.size=32")
     assert jobs[1].overrides == (*QUICK, *overrides)
@@ -94,6 +103,83 @@ def test_random_features_are_a_difference_once_there_is_a_network(tmp_path):
     write_run(tmp_path, "EfficientNetB0", task="identity")
     (difference,) = plan(tmp_path, "attention_gan")["attention_gan"].differences
     assert "random" in difference
+
+
+def test_an_identity_network_of_another_name_is_none(tmp_path):
+    write_run(tmp_path, "attention_gan", "features.weights=random")
+    write_run(tmp_path, "EfficientNetB0-other-places", task="identity")
+    assert plan(tmp_path, "attention_gan")["attention_gan"].differences == []
+    assert "EfficientNetB0" in plan(tmp_path, "attention_gan_no_edge")
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A folder with faces, and one of people beside it."""
+    for name in ("faces", "identities", "others"):
+        for person in "ab":
+            (tmp_path / name / person).mkdir(parents=True)
+            for picture in range(4):
+                Image.new("RGB", (64, 64)).save(tmp_path / name / person / f"{picture}.png")
+    (tmp_path / "faces" / "a").rename(tmp_path / "faces" / "train")
+    (tmp_path / "faces" / "b").rename(tmp_path / "faces" / "val")
+    return tmp_path
+
+
+def identity_of(world, *runs, root="faces", **options):
+    asked = Request(world / "runs", "small", tuple(QUICK), world / root, **options)
+    return plan_jobs(runs or ("attention_gan",), asked)[0]
+
+
+def test_a_network_of_drawn_people_is_not_what_real_data_ask_for(world):
+    run = write_run(world / "runs", "EfficientNetB0", task="identity")
+    job = identity_of(world, identities=world / "identities")
+    assert (job.name, job.state) == ("EfficientNetB0", "finished")
+    assert "profile quick (now small)" in job.differences
+    assert f"faces builtin (now {world / 'identities'})" in job.differences
+    job = identity_of(world, identities=world / "identities", fresh=True)
+    assert job.state == "missing"
+    weights = f"features.weights={run / 'best.safetensors'}"
+    write_run(world / "runs", "attention_gan", weights)
+    job = identity_of(world, "attention_gan", identities=world / "identities")
+    assert f"features learned from faces builtin (now {world / 'identities'})" in job.differences
+
+
+def test_the_folder_of_people_that_a_network_learned_counts(world):
+    run = write_run(world / "runs", "EfficientNetB0", task="identity", profile="small")
+    record = [{"data": {"faces": str(world / "identities")}}]
+    (run / "environment.json").write_text(json.dumps(record))
+    assert identity_of(world, identities=world / "identities").differences == []
+    (difference,) = identity_of(world, identities=world / "others").differences
+    assert difference == f"faces {world / 'identities'} (now {world / 'others'})"
+    job = identity_of(world)  # a data folder without people asks for no others
+    assert (job.state, job.differences) == ("finished", [])
+
+
+def test_a_data_folder_without_people_is_said_before_anything_is_trained(world, capsys):
+    job = identity_of(world)
+    assert (job.name, job.state) == ("EfficientNetB0", "impossible")
+    assert "holds no known people" in job.reason
+    assert f"--identities {world / 'identities'}" in job.reason
+    job = identity_of(world, identities=world / "identities", data=world / "faces")
+    assert job.state == "missing"
+    asked = Request(world / "runs", "small", data=world / "faces", identities=world / "identities")
+    line = suite_jobs.command(job, asked)
+    assert line[line.index("--data") + 1] == str(world / "identities")
+    (world / "s.yaml").write_text("runs: [attention_gan]")
+    options = ["--data", str(world / "faces"), "--output", str(world / "runs"), "--dry-run"]
+    assert suite.main([str(world / "s.yaml"), *options, "--profile", "small"]) == 1
+    assert "cannot be trained" in capsys.readouterr().out
+    options += ["--identities", str(world / "identities")]
+    assert suite.main([str(world / "s.yaml"), *options, "--profile", "small"]) == 0
+    assert suite.main([str(world / "s.yaml"), *options, "--identities", "gone"]) == 1
+    assert "--identities 'gone': no such folder" in capsys.readouterr().err
+
+
+def test_faces_that_are_not_there_are_said_before_anything_is_trained(tmp_path):
+    asked = Request(tmp_path, "small", ("data.faces=gone",), tmp_path)
+    (job,) = plan_jobs(("occlufix",), asked)
+    assert job.state == "impossible"
+    assert "data.faces 'gone': no such folder" in job.reason
 
 
 def test_a_run_in_use_is_left_alone(tmp_path):

@@ -1,0 +1,98 @@
+"""The tables of a suite: what they say of their rows, and what becomes of one that fails."""
+
+from types import SimpleNamespace
+
+from engines import suite_tables
+from engines.suite_files import load_suite
+from engines.suite_request import Job, Request
+
+
+def no_losses(options):
+    raise ValueError("no history")
+
+
+def job(name, folder="f", differences=(), task="inpainting"):
+    return Job(name, name, task, state="finished", folder=folder, differences=list(differences))
+
+
+def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
+    seen = []
+
+    def compare(options):
+        seen.append(options)
+        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+
+    monkeypatch.setattr(suite_tables, "compare", compare)
+    monkeypatch.setattr(suite_tables, "compare_losses", no_losses)
+    (tmp_path / "s.yaml").write_text(
+        "baselines: [telea]\n"
+        "tables:\n"
+        "  - {name: one, runs: [a, b], reference: a}\n"
+        "  - {name: two, runs: [c], baselines: none, reference: c}\n"
+        "  - {name: three, runs: [a]}\n"
+    )
+    rows = {
+        "a": (job("a"), "out of memory\nlong story"),
+        "b": (job("b", differences=["data.size 48 (now 64)"]), ""),
+        "c": (job("c"), ""),
+    }
+    chosen = load_suite(tmp_path / "s.yaml")
+    files, problems = suite_tables.make_tables(chosen, rows, Request(tmp_path, "quick"), tmp_path)
+    assert files == {f"table {n}": tmp_path / n / "table.md" for n in ("one", "two")}
+    assert problems == [
+        "losses one: no history", "losses two: no history",
+        "table three: none of its runs is finished",
+    ]  # fmt: skip
+    assert seen[0].remarks == (
+        "a is missing: out of memory",
+        "b was trained otherwise than this suite asks: data.size 48 (now 64).",
+        "The reference a is not among the rows.",
+    )
+    assert (seen[0].reference, seen[0].baselines) == (None, "telea")
+    assert (seen[1].reference, seen[1].baselines) == ("c", "none")
+
+
+def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
+    def compare(options):
+        if options.title == "Suite: one":
+            raise ValueError("faces are gone")
+        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+
+    monkeypatch.setattr(suite_tables, "compare", compare)
+    monkeypatch.setattr(suite_tables, "compare_losses", no_losses)
+    (tmp_path / "s.yaml").write_text("tables: [{name: one, runs: [a]}, {name: two, runs: [a]}]")
+    files, problems = suite_tables.make_tables(
+        load_suite(tmp_path / "s.yaml"), {"a": (job("a"), "")}, Request(tmp_path, "quick"), tmp_path
+    )
+    assert list(files) == ["table two"]
+    assert problems == [
+        "table one: faces are gone", "losses one: no history", "losses two: no history",
+    ]  # fmt: skip
+
+
+def test_tables_of_identity_networks_say_the_same_and_have_no_losses(tmp_path, monkeypatch):
+    seen = []
+
+    def compare_identities(options):
+        seen.append(options)
+        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+
+    monkeypatch.setattr(suite_tables, "compare_identities", compare_identities)
+    (tmp_path / "s.yaml").write_text("name: people\nruns: [a]")
+    row = job("a", differences=["data.size 48 (now 64)"], task="identity")
+    _, problems = suite_tables.make_tables(
+        load_suite(tmp_path / "s.yaml"), {"a": (row, "")}, Request(tmp_path, "quick"), tmp_path
+    )
+    assert problems == []
+    assert seen[0].title == "Suite: people"
+    assert "data.size 48 (now 64)" in seen[0].remarks[0]
+
+
+def test_tables_may_spell_a_run_in_two_ways(tmp_path):
+    (tmp_path / "s.yaml").write_text("tables: [{name: a, runs: [X]}, {name: b, runs: [x, X]}]")
+    chosen = load_suite(tmp_path / "s.yaml")
+    assert chosen.runs == ("X",)
+    rows = {"x": (job("x"), "broke")}
+    _, problems = suite_tables.make_tables(chosen, rows, Request(tmp_path, "quick"), tmp_path)
+    assert problems == [f"table {name}: none of its runs is finished" for name in "ab"]
+    assert suite_tables.remarks(chosen.tables[1], rows) == ("x is missing: broke",)
