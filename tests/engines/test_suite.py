@@ -269,14 +269,23 @@ def test_output_goes_to_the_log_and_progress_to_the_console(tmp_path):
     assert log.read_text().count("$ ") == 2
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard, as in a terminal; a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_ctrl_c_is_handed_on_once_and_waited_for(tmp_path):
+def test_ctrl_c_is_handed_on_once_and_waited_for(tmp_path, heard):
     child = (
         "import signal, time\n"
         "asked = []\n"
         "signal.signal(signal.SIGINT, lambda *_: asked.append(1))\n"
         "print('epoch 0', flush=True)\n"
-        "while not asked: time.sleep(0.01)\n"
+        "end = time.time() + 30\n"
+        "while not asked and time.time() < end: time.sleep(0.01)\n"
         "time.sleep(0.3); print('asked', len(asked))\n"
     )
     said = []
