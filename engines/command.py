@@ -68,9 +68,10 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
 
 def list_runs(task: str) -> str:
     """Every run of a task in ablations/ with its one line."""
+    runs = available_runs(task)
+    width = max(map(len, runs))
     return "\n".join(
-        f"{name:30} {read_yaml(path).get('description', '')}"
-        for name, path in available_runs(task).items()
+        f"{name:{width}} {read_yaml(path).get('description', '')}" for name, path in runs.items()
     )
 
 
