@@ -25,6 +25,12 @@ class Split(NamedTuple):
     rule: str
 
 
+def named_folder(root: Path | None, name: str) -> Path | None:
+    """The folder `name` below the data folder `root`, else as it stands; None without either."""
+    candidates = ([root / name] if root is not None else []) + [Path(name)]
+    return next((candidate for candidate in candidates if candidate.is_dir()), None)
+
+
 def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
     """The folder of faces that `faces` means below the data folder `root`; None for the built-in
     ones.
@@ -36,9 +42,8 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
     if faces == "builtin" or (faces == "auto" and root is None):
         return None
     if faces != "auto":
-        for candidate in ([root / faces] if root else []) + [Path(faces)]:
-            if candidate.is_dir():
-                return candidate
+        if named := named_folder(root, faces):
+            return named
         where = f" below {root}" if root else ""
         hint = (
             f"; `python -m data.download {faces}` makes it in datasets/, or name another folder "

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data.builtin_faces import landmarks_of, person_traits, render_person
-from data.faces import OTHER_FOLDERS, SPLITS, Faces, Split
+from data.faces import OTHER_FOLDERS, SPLITS, Faces, Split, named_folder
 from data.seeding import keyed_rng
 from data.transforms import list_images
 
@@ -33,15 +33,14 @@ def find_identities(root: Path | None, faces: str) -> Path | None:
     if faces == "builtin" or (faces == "auto" and root is None):
         return None
     if faces != "auto":
-        for candidate in ([root / faces] if root else []) + [Path(faces)]:
-            if candidate.is_dir():
-                return candidate
+        if named := named_folder(root, faces):
+            return named
         below = f" below {root}" if root else ""
         raise FileNotFoundError(f"data.faces {faces!r}: no such folder{below}; needed: {LAYOUT}")
     if not root.is_dir():
         raise FileNotFoundError(f"data folder {str(root)!r}: no such folder")
-    named = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.lower()[:7] == BEGINNING]
-    return named[0] if named else root
+    found = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.lower()[:7] == BEGINNING]
+    return found[0] if found else root
 
 
 def people_of(folder: Path, identities: Sequence[str] | None = None) -> dict[str, list[Path]]:

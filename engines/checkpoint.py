@@ -121,14 +121,16 @@ def save_release(
         temporary.unlink(missing_ok=True)
 
 
-def load_release(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State dict and metadata of a weights file. CheckpointError when it is missing or damaged."""
+def load_release(path: str | Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State dict and metadata of a weights file, of its main network or of a named `part`; the
+    others' tensors are not read. CheckpointError when it is missing or damaged."""
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such weights file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            named = [(*key.rpartition("/")[::2], key) for key in file.keys()]  # noqa: SIM118
+            state = {own: file.get_tensor(key) for owner, own, key in named if owner == part}
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(
             f"{path}: is truncated or is no safetensors file of this project ({error})"
@@ -173,8 +175,7 @@ def _load_network(path: str | Path, device: str | torch.device, task: str, creat
     if takes_option(task, model["name"], "pretrained"):
         model["pretrained"] = False  # the file has every weight
     network = create(**model)
-    own = {key: tensor for key, tensor in state.items() if "/" not in key}  # others: its parts
-    load_strictly(network, own, str(path))
+    load_strictly(network, state, str(path))
     return network.requires_grad_(False).eval().to(device), metadata
 
 

@@ -51,7 +51,7 @@ class Trained:
 
     @property
     def task(self) -> str:
-        return _task(self.config)
+        return task_of(self.config)
 
 
 @dataclass
@@ -130,12 +130,12 @@ def _trained_for(folder: Path, task: str | None) -> bool:
     if task is None:
         return True
     try:
-        return _task(_read_metadata(folder / WEIGHTS)[0]) == task
+        return task_of(read_metadata(folder / WEIGHTS)[0]) == task
     except ValueError:
         return True
 
 
-def _task(config: dict[str, Any]) -> str:
+def task_of(config: dict[str, Any]) -> str:
     return config.get("task", INPAINTING)
 
 
@@ -171,19 +171,19 @@ def read_trained(checkpoint: Path) -> Trained:
     """What a weights file says of itself, and its run folder of its data. Reads no weights."""
     if not checkpoint.is_file():
         raise FileNotFoundError(f"{checkpoint}: no such weights file")
-    config, training = _read_metadata(checkpoint)
-    if _task(config) not in DATA:
+    config, training = read_metadata(checkpoint)
+    if task_of(config) not in DATA:
         raise ValueError(
-            f"{checkpoint}: task {_task(config)!r} is unknown; valid: {', '.join(DATA)}"
+            f"{checkpoint}: task {task_of(config)!r} is unknown; valid: {', '.join(DATA)}"
         )
     folder = checkpoint.parent
     if (folder / "finished.json").is_file():
         training = json.loads((folder / "finished.json").read_text(encoding="utf-8"))
-    data = recorded_data(folder, DATA[_task(config)](**config["data"]))
+    data = recorded_data(folder, DATA[task_of(config)](**config["data"]))
     return Trained(config["name"], checkpoint, config, training, data)
 
 
-def _read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Configuration and training facts in a weights file. ValueError when it has none."""
     try:
         with safe_open(checkpoint, framework="pt") as file:

@@ -20,6 +20,7 @@ from data.faces import (
     find_faces,
     folder_faces,
     load_split,
+    named_folder,
     save_split,
     split_faces,
 )
@@ -280,8 +281,7 @@ def _open_masks(data: Data, root: Path | None) -> MaskGenerator | MaskFolder:
         return MaskFolder(default, data.size, data.invert_mask, SPLIT_SEED)
     if data.masks == "builtin":
         return MaskGenerator(data.size, SPLIT_SEED)
-    below = root / data.masks if root else Path(data.masks)
-    folder = below if below.is_dir() else Path(data.masks)
+    folder = named_folder(root, data.masks) or Path(data.masks)
     return MaskFolder(folder, data.size, data.invert_mask, SPLIT_SEED)
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 import models
 from data.whole_files import sha256
-from engines.checkpoint import CheckpointError, load_release, load_strictly, release_task
-from engines.comparison import WEIGHTS, finished_runs, resolve_runs
+from engines.checkpoint import CheckpointError, load_release, load_strictly
+from engines.comparison import WEIGHTS, finished_runs, read_metadata, resolve_runs, task_of
 from engines.settings import Features
 
 logger = logging.getLogger(__name__)
@@ -47,13 +47,13 @@ def settle_features(features: Features | None, runs: Path) -> Features | None:
         file = newest / WEIGHTS
     else:
         file = weights_file(features.weights, runs)
-    _, metadata = load_release(file)
-    if release_task(metadata) != "identity":
+    config, _ = read_metadata(file)
+    if task_of(config) != "identity":
         raise ValueError(
-            f"features.weights: {file} was trained for {release_task(metadata)}, "
+            f"features.weights: {file} was trained for {task_of(config)}, "
             f"an identity network is needed; {MAKE_ONE}"
         )
-    return Features(weights=str(file.resolve()), **metadata["config"]["model"])
+    return Features(weights=str(file.resolve()), **config["model"])
 
 
 def weights_file(named: str, runs: Path) -> Path:
@@ -128,14 +128,13 @@ def features_for(
 
 def load_features(path: str | Path) -> nn.Module | None:
     """The network inside an inpainter's weights file; None when the inpainter takes no features."""
-    state, metadata = load_release(path)
+    state, metadata = load_release(path, "features")
     known = metadata.get("config", {}).get("features")
     if known is None:
         return None
-    own = {k.removeprefix("features/"): t for k, t in state.items() if k.startswith("features/")}
-    if not own:
+    if not state:
         raise CheckpointError(f"{path}: its inpainter takes features, their network is missing")
     options = {k: v for k, v in known.items() if k not in ("name", "weights")}
     network = create_features(known["name"], options)
-    load_strictly(network, own, f"{path} (features)")
+    load_strictly(network, state, f"{path} (features)")
     return network

@@ -56,7 +56,6 @@ def start_from(network: nn.Module, named: str, runs: Path) -> LoadedByName:
     state, metadata = load_release(file)
     if release_task(metadata) != "inpainting":
         raise ValueError(f"init_from: {file} was trained for {release_task(metadata)}")
-    state = {key: tensor for key, tensor in state.items() if "/" not in key}  # others: its parts
     own = network.state_dict()
     shared = sorted(own.keys() & state.keys())
     reshaped = [

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data.cutouts import open_cutouts
+from data.faces import named_folder
 from data.occluders import Occluders
 from engines.settings import Data, SegmentationData
 
@@ -19,10 +20,8 @@ def find_occluders(occluders: str, root: Path | None) -> Path | None:
         default = root / "occluders" if root is not None else None
         beside = root.parent / "occluders" if root is not None else None
         return next((p for p in (default, beside) if p is not None and p.is_dir()), None)
-    candidates = ([root / occluders] if root is not None else []) + [Path(occluders)]
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
+    if named := named_folder(root, occluders):
+        return named
     raise FileNotFoundError(
         f"data.occluders {occluders!r}: no such folder; valid are auto, drawn, or a folder"
     )

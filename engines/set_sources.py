@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data.augment import Augmentation
-from data.faces import Split, load_split, save_split
+from data.faces import Split, load_split, named_folder, save_split
 from data.loaders import SetPairs
 from data.occluded_pairs import FrozenOccluded, freeze_set
 from data.occluder_set_files import SETTINGS
@@ -91,8 +91,7 @@ def open_set_sources(
 
     FileNotFoundError says what is missing, as when a split's pictures are gone.
     """
-    below = root / data.pairs if root is not None else Path(data.pairs)
-    pairs = open_set(below if below.is_dir() else data.pairs, data.invert_mask)
+    pairs = open_set(named_folder(root, data.pairs) or data.pairs, data.invert_mask)
     known = split_file is not None and split_file.is_file()
     split = load_split(split_file, pairs.folder) if known else pairs.split(seed)
     if data.template == "auto":

@@ -92,6 +92,18 @@ class ImageNetNormalise(nn.Module):
         return (image - self.mean) / self.std
 
 
+def residual_layers(before: int, after: int) -> nn.Sequential:
+    """What a residual block adds: two 3 x 3 convolutions with BatchNorm, a ReLU between (He et al.,
+    CVPR 2016). (N, before, H, W) -> (N, after, H, W)."""
+    return nn.Sequential(
+        nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(after, after, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+    )
+
+
 class MultiDilationBlock(nn.Module):
     """Separable convolutions of several dilations side by side, concatenated.
 

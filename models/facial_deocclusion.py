@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import initialise, pad_to_multiple
+from models.blocks import initialise, pad_to_multiple, residual_layers
 
 SCALES = 5
 ATTENDED = 2  # scale of the attention module: 4 * width channels at stride 4
@@ -26,13 +26,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(after),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(after, after, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(after),
-        )
+        self.layers = residual_layers(before, after)
         self.shortcut = nn.Sequential(
             nn.Conv2d(before, after, kernel_size=1, bias=False), nn.BatchNorm2d(after)
         )

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import initialise, pad_to_multiple
+from models.blocks import initialise, pad_to_multiple, residual_layers
 
 STRIDE = 8
 CALM = 0.1  # gain of the layer before tanh, so that no pixel starts saturated
@@ -26,13 +26,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
+        self.layers = residual_layers(channels, channels)
         nn.init.constant_(self.layers[-1].weight, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
