@@ -45,7 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--mask", type=Path, help="your own: white = redraw; a file, or a folder paired by stem")
     add("--invert-mask", action="store_true", help="the mask is black where to redraw")
     newest = "(default: the newest finished run in runs/)"
-    add("--checkpoint", type=Path, metavar="FILE", help=f"weights of the inpainter\n{newest}")
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help=f"weights of the inpainter, or an ensemble's YAML\n{newest}",
+    )
     add("--segmenter", type=Path, metavar="FILE", help=f"weights of the segmenter\n{newest}")
     add("--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task")
     add("--save", type=_extras, default=(), metavar="LIST", help=f"also: {','.join(EXTRAS)}")
@@ -71,6 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="faces of one picture that the networks see at once (default: 8; fewer need less\n"
         "memory); the frames of a video go one by one, each smoothed by those before it",
+    )
+    add(
+        "--flip",
+        action="store_true",
+        help="restore each face mirrored too and take the mean: a little better, twice the time",
     )
     add("--overwrite", action="store_true", help="replace results that exist already")
     add(
@@ -158,7 +168,11 @@ def load(options: argparse.Namespace) -> Deoccluder:
             "\n".join([f"no trained weights under {RUNS}/; train some{without}:", *missing])
         )
     deoccluder = load_deoccluder(
-        files["inpainting"], options.device, files.get("segmentation"), batch=options.batch
+        files["inpainting"],
+        options.device,
+        files.get("segmentation"),
+        batch=options.batch,
+        flip=options.flip,
     )
     deoccluder.detector = FaceDetector(
         options.landmarker,

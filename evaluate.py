@@ -5,7 +5,8 @@ baselines, and the frozen test pairs of the data the runs were trained on.
 
 `python evaluate.py segmentation` compares the segmenters, `python evaluate.py end-to-end` every
 inpainter with the true mask, with each segmenter's, and blind, `python evaluate.py identity` the
-identity networks, `python evaluate.py losses` the loss terms of runs; each has a --help of its own.
+identity networks, `python evaluate.py losses` the loss terms of runs; `python evaluate.py analyse`
+looks into networks: features, time, errors, doubt. Each has a --help of its own.
 """
 
 import argparse
@@ -13,17 +14,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-
-def at_least(low: int):
-    """A parser of whole numbers that refuses those below `low`."""
-
-    def whole_number(text: str) -> int:
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"must be at least {low}, found {value}")
-        return value
-
-    return whole_number
+from engines.arguments import at_least
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -41,9 +32,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="names (Reconstruction, Reconstruction/002) or run folders; none: baselines only",
     )
     what.add_argument("--all-runs", action="store_true", help="every finished run, not the latest")
+    what.add_argument(
+        "--fold-seeds",
+        action="store_true",
+        help="every finished run of each name; those that differ in the seed alone are one row",
+    )
     what.add_argument("--suite", type=Path, help="a name in ablations/suites/, or a YAML, of rows")
     what.add_argument(
-        "--checkpoint", type=Path, action="append", default=[], help="a weights file; repeatable"
+        "--checkpoint",
+        type=Path,
+        action="append",
+        default=[],
+        help="a weights file, or an ensemble's YAML; repeatable",
     )
     what.add_argument("--baselines", help=f"all (default), none, or some of {','.join(BASELINES)}")
     what.add_argument("--reference", help="the row that differences are taken to; else the first")
@@ -64,9 +64,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     how.add_argument("--batch", type=at_least(1), default=64, help="images at once (64)")
     how.add_argument("--workers", type=at_least(0), help="processes for slow baselines (cores)")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    how.add_argument("--lpips", default="auto", choices=("auto", "alex", "vgg", "off"))
+    _add_measures(parser)
     how.add_argument(
-        "--legacy-metrics", action="store_true", help="also the metrics as they were published"
+        "--flip", action="store_true", help="a second row of each model: mean with mirrored input"
     )
     arguments = parser.parse_args(argv)
     if (arguments.images is None) != (arguments.masks is None):
@@ -74,6 +74,27 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if arguments.suite is not None and arguments.runs is not None:
         parser.error("--suite lists the runs: give --suite or --runs, not both")
     return arguments
+
+
+def _add_measures(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what is measured beside L1, PSNR and SSIM").add_argument
+    add("--lpips", default="auto", help="alex (default), vgg, alex,vgg, or off")
+    add(
+        "--lpips-weights",
+        action="append",
+        default=[],
+        metavar="NET=FILE",
+        help="torchvision's AlexNet or VGG-16 weights in a file, alex=FILE or vgg=FILE",
+    )
+    add(
+        "--identity",
+        default="auto",
+        help="the network of identity similarity: a run, a weights file, off; auto: the latest "
+        "finished EfficientNetB0",
+    )
+    add("--fid", default="auto", choices=("auto", "off"), help="FID, where its weights can be had")
+    add("--inception-weights", type=Path, metavar="FILE", help="FID's Inception in a file")
+    add("--legacy-metrics", action="store_true", help="also the metrics as they were published")
 
 
 def parse_masks(command: str, argv: list[str]) -> argparse.Namespace:
@@ -155,6 +176,10 @@ def parse_losses(argv: list[str]) -> argparse.Namespace:
 
 def plan(argv: list[str]):
     """What the command line asks for, to be called: it gives the reports."""
+    if argv[:1] == ["analyse"]:
+        from engines.analyse import plan_analysis
+
+        return plan_analysis(argv[1:])
     if argv[:1] == ["identity"]:
         from engines.identity_comparison import IdentityOptions, compare_identities
 

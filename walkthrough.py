@@ -34,12 +34,14 @@ from engines.evaluation import baseline_row, evaluate_rows, model_row
 from engines.fit import CONTRACT
 from engines.inference import load_deoccluder
 from engines.inpainting import build_trainer, load_pairs, loss_inputs, train_step
+from engines.metric_tables import build_tables
 from engines.pair_tensors import load_occluded
 from engines.picture_grid import picture_grid
 from engines.runtime import device_name, start_runtime
 from engines.segmentation import build_segmentation_trainer
+from engines.summaries import summarise
 from engines.table_writers import to_markdown
-from engines.tables import build_tables, caption, summarise
+from engines.tables import caption
 from models import create_discriminator, create_inpainter
 from models.blocks import count_parameters
 

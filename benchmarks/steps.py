@@ -1,16 +1,11 @@
 """Timing one variant at one size: the project's own step, beside the public loop's order."""
 
 import contextlib
-import ctypes
-import gc
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
-import psutil
 import torch
 
 from benchmarks.public_loop import PublicLoop, gradient_difference, weight_difference
@@ -20,6 +15,7 @@ from engines.config import RunConfig
 from engines.cost import synchronise
 from engines.datasets import Sources, worker_count
 from engines.inpainting import Part, Trainer, build_trainer, train_step
+from engines.memory import free, held_mib
 from engines.runtime import Runtime
 
 PARTS = ("data", "generator forward", "losses", "backward + update", "discriminator", "EMA")
@@ -229,23 +225,3 @@ def random_part(trainer: Trainer) -> Part:
     image = torch.randint(0, 256, (batch, 3, size, size), generator=random, dtype=torch.uint8)
     mask = (torch.rand(batch, 1, size, size, generator=random) > 0.7).to(torch.uint8)
     return trainer.to_part(Batch(image, mask, [str(i) for i in range(batch)]))
-
-
-def held_mib(device: torch.device) -> float:
-    """MiB in use now: allocated on a GPU, else resident in this process."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device) / 2**20
-    return psutil.Process().memory_info().rss / 2**20
-
-
-def free(device: torch.device) -> None:
-    """Give back what is not used any more, and forget the peak so far where that is possible."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    elif sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # only glibc has it
-            ctypes.CDLL(None).malloc_trim(0)
-        # proc(5): 5 resets the resident set's high-water mark
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -10,8 +10,6 @@ process of its own, so that one that runs out of memory does not stop the others
 
 import argparse
 import json
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.systems_cell import MEASURED, MISSING_PRECISION, TOO_LARGE, cell_config
+from benchmarks.systems_cell import MISSING_PRECISION, cell_config
 from benchmarks.systems_cell import measure_cell as measure
 from benchmarks.systems_tables import inference_table, memory_table, training_table
 from benchmarks.training import LARGE, positive, say
+from engines.apart import MEASURED, measured_apart
 from engines.config import RunConfig
 from engines.row_files import row_file
 from engines.run_folder import write_text
@@ -33,7 +32,6 @@ from engines.table_writers import to_markdown
 
 SYSTEMS = ("Reconstruction", "occlufix", "vgg19_generator", "attention_gan", "facial_deocclusion")
 PRECISIONS = ("no", "bf16", "fp16")
-FAILED = "failed"
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -95,12 +93,8 @@ def key_of(config: RunConfig, arguments: argparse.Namespace, device: str) -> dic
     }
 
 
-def measured_apart(config: RunConfig, run: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """`measure_cell` in a fresh process of this script; what went wrong there becomes `status`.
-
-    On Linux a process starts with the peak of the one that started it, so nothing large is done
-    here.
-    """
+def cell_apart(config: RunConfig, run: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """`measure_cell` in a fresh process of this script."""
     training = config.training
     command = [sys.executable, str(Path(__file__).resolve()), "--cell", "--runs", run]
     command += ["--size", str(config.data.size), "--batch", str(training.batch_size)]
@@ -111,19 +105,7 @@ def measured_apart(config: RunConfig, run: str, arguments: argparse.Namespace) -
             command += [f"--{option}", str(getattr(arguments, option))]
     for assignment in arguments.set:
         command += ["--set", assignment]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return failure(done.returncode, done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def failure(code: int, errors: str) -> dict[str, str]:
-    """The record of a process that ended with this code; the kernel kills where memory ends."""
-    last = (errors.strip().splitlines() or ["no message"])[-1]
-    killed = hasattr(signal, "SIGKILL") and code == -signal.SIGKILL
-    if killed or "can't allocate memory" in errors:
-        return {"status": TOO_LARGE, "reason": "killed by the system" if killed else last}
-    return {"status": FAILED, "reason": f"exit code {code}: {last[-300:]}"}
+    return measured_apart(command)
 
 
 def collect(arguments: argparse.Namespace, device: str) -> list[dict[str, Any]]:
@@ -141,7 +123,7 @@ def collect(arguments: argparse.Namespace, device: str) -> list[dict[str, Any]]:
             cells.append(label | json.loads(file.read_text(encoding="utf-8"))["cell"])
             say(f"{head} measured before")
             continue
-        cell = measured_apart(config, run, arguments)
+        cell = cell_apart(config, run, arguments)
         if cell["status"] == MEASURED:
             write_text(file, json.dumps({"key": key, "cell": cell}, indent=1))
             say(f"{head} {cell['images_per_second']:.2f} images/s in training")

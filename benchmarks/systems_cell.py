@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 import models
-from benchmarks.steps import OURS, Case, free, held_mib, random_part
+from benchmarks.steps import OURS, Case, random_part
+from engines.apart import MEASURED, TOO_LARGE
 from engines.config import RunConfig, load_config
 from engines.cost import model_cost, rate, synchronise
 from engines.inference import Deoccluder
 from engines.inpainting import Trainer, build_trainer, released, train_step
+from engines.memory import free, held_mib
 from engines.runtime import Runtime, start_runtime
 
-MEASURED, MISSING_PRECISION, TOO_LARGE = "measured", "not on this device", "out of memory"
+MISSING_PRECISION = "not on this device"
 
 
 def cell_config(

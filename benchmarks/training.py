@@ -99,11 +99,7 @@ def configure(arguments: argparse.Namespace, run: str, size: int) -> RunConfig:
 
 
 def measure_memory(arguments: argparse.Namespace, run: str, size: int, loop: str) -> dict:
-    """`memory_of` in a fresh process of this script.
-
-    On Linux a process starts with the peak of the one that started it, so this comes before
-    anything large is done here.
-    """
+    """`memory_of` in a fresh process of this script."""
     command = [sys.executable, str(Path(__file__).resolve()), "--memory-of", loop]
     command += ["--runs", run, "--sizes", str(size), "--precision", arguments.precision]
     command += ["--device", arguments.device]

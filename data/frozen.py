@@ -65,13 +65,17 @@ class FrozenList(abc.ABC):
             cells.setdefault(cell, []).append(index)
         ranked = sorted((rank, index) for kept in cells.values() for rank, index in enumerate(kept))
         chosen = sorted(index for _, index in ranked[:count])
+        return self.chosen(chosen, f"{count} of {len(self)}")
+
+    def chosen(self: Frozen, indices: Sequence[int], words: str) -> Frozen:
+        """The samples of these indices, in their order; `words` are added to the description."""
         less = copy.copy(self)
         FrozenList.__init__(
             less,
-            [self.pairs[index] for index in chosen],
-            lambda index: self.load(chosen[index]),
+            [self.pairs[index] for index in indices],
+            lambda index: self.load(indices[index]),
             self.size,
-            f"{self.description}, {count} of {len(self)}",
+            f"{self.description}, {words}",
         )
         return less
 

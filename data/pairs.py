@@ -36,6 +36,22 @@ class FrozenPairs(FrozenList):
     ENTRY = Pair
     CELL = ("bin", "border")
 
+    def one_an_image(self) -> "FrozenPairs":
+        """One pair of each image, the cells in turn: for what needs independent samples."""
+        used: dict[tuple, int] = {}
+        images: dict[str, list[int]] = {}
+        for index, pair in enumerate(self.pairs):
+            images.setdefault(pair.image_sha256, []).append(index)
+        kept = []
+        for indices in images.values():
+            cells = [(self.pairs[index].bin, self.pairs[index].border) for index in indices]
+            cell, index = min(
+                zip(cells, indices, strict=True), key=lambda each: (used.get(each[0], 0), each[1])
+            )
+            used[cell] = used.get(cell, 0) + 1
+            kept.append(index)
+        return self.chosen(sorted(kept), "one pair an image")
+
     def content(self) -> list:
         listed = [[p.image_sha256, p.mask_sha256, p.bin, p.border] for p in self.pairs]
         return [PROTOCOL, self.size, listed]

@@ -5,6 +5,8 @@ import os
 import random
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,18 +126,33 @@ def save_release(
 def load_release(path: str | Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State dict and metadata of a weights file, of its main network or of a named `part`; the
     others' tensors are not read. CheckpointError when it is missing or damaged."""
+    with _opened(path) as file:
+        named = [(*key.rpartition("/")[::2], key) for key in file.keys()]  # noqa: SIM118
+        state = {own: file.get_tensor(key) for owner, own, key in named if owner == part}
+        return state, _metadata(file)
+
+
+def release_metadata(path: str | Path) -> dict[str, Any]:
+    """What a weights file says of itself, no tensors. CheckpointError as for `load_release`."""
+    with _opened(path) as file:
+        return _metadata(file)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[safe_open]:
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such weights file")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
-            named = [(*key.rpartition("/")[::2], key) for key in file.keys()]  # noqa: SIM118
-            state = {own: file.get_tensor(key) for owner, own, key in named if owner == part}
+            yield file
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(
             f"{path}: is truncated or is no safetensors file of this project ({error})"
         ) from error
-    return state, metadata
+
+
+def _metadata(file: safe_open) -> dict[str, Any]:
+    return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
 
 
 def load_inpainter(path: str | Path, device: str | torch.device = "cpu"):
@@ -171,12 +188,25 @@ def _load_network(path: str | Path, device: str | torch.device, task: str, creat
         raise CheckpointError(
             f"{path}: holds a network for {release_task(metadata)}, one for {task} is needed here"
         )
-    model = dict(metadata["config"]["model"])
+    network = _with_weights(metadata["config"], state, task, create, str(path))
+    return network.to(device), metadata
+
+
+def inpainter_of(config: dict[str, Any], state: dict[str, Tensor], source: str) -> nn.Module:
+    """The inpainter that a run's `config` describes with these weights, frozen, in evaluation mode.
+
+    CheckpointError, naming `source`, when they are another architecture's.
+    """
+    return _with_weights(config, state, "inpainting", create_inpainter, source)
+
+
+def _with_weights(config: dict[str, Any], state: dict, task: str, create, source: str) -> nn.Module:
+    model = dict(config["model"])
     if takes_option(task, model["name"], "pretrained"):
         model["pretrained"] = False  # the file has every weight
     network = create(**model)
-    load_strictly(network, state, str(path))
-    return network.requires_grad_(False).eval().to(device), metadata
+    load_strictly(network, state, source)
+    return network.requires_grad_(False).eval()
 
 
 def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -25,6 +25,8 @@ def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
     add("--data", metavar="DIR", help="data folder (default: $DEOCCLUDE_DATA, else datasets/)")
     if task == "inpainting":
         add("--masks", metavar="DIR", help="a folder of masks, white = hole (see README, Data)")
+        add("--members", nargs="+", metavar="RUN", help="of an ensemble: runs or weights files")
+        add("--teacher", metavar="RUN", help="of a student: a run, weights file or ensemble YAML")
     else:
         add("--occluders", metavar="DIR", help="a folder of cut-outs, or drawn (see README, Data)")
     if task == "segmentation":
@@ -49,7 +51,7 @@ def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
     if arguments.resume is not None and (overrides(arguments) or arguments.profile != "auto"):
         parser.error(
             "--resume continues a run as its config.yaml says: leave out --set, --profile "
-            "and the options that name data, or start a new run"
+            "and the options that name data, members or a teacher, or start a new run"
         )
     arguments.run = arguments.run or arguments.model or default
     return arguments
@@ -63,6 +65,11 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
         if (value := getattr(arguments, name, None))
     ]
     given += ["data.invert_mask=true"] if getattr(arguments, "invert_mask", False) else []
+    given += [
+        f"{key}={json.dumps(value)}"
+        for key, name in (("model.members", "members"), ("teacher", "teacher"))
+        if (value := getattr(arguments, name, None))
+    ]
     return given + arguments.set
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from engines import comparison
 from engines.baselines import BaselinePool, parse_baselines
+from engines.chosen_measures import choose_measures
 from engines.comparison import Group, Trained
 from engines.config import Data
 from engines.datasets import data_root, open_sources
-from engines.evaluation import Row, baseline_row, model_row
-from engines.lpips import LpipsChoice, build_lpips
+from engines.evaluation import Row, baseline_row
+from engines.measures import Measure
 from engines.report import Report, default_folder, report
 from engines.runtime import resolve_device
+from engines.seeds import fold_seeds, recipe_row, reference_among, single
 from engines.suite_files import Suite, finished_suite
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ class Options:
 
     runs: list[str] | None = None
     all_runs: bool = False
+    fold_seeds: bool = False
     suite: Path | None = None
     checkpoint: list[Path] = field(default_factory=list)
     baselines: str | None = None
@@ -47,7 +50,12 @@ class Options:
     workers: int | None = None
     device: str = "auto"
     lpips: str = "auto"
+    lpips_weights: list[str] = field(default_factory=list)
+    identity: str = "auto"
+    fid: str = "auto"
+    inception_weights: Path | None = None
     legacy_metrics: bool = False
+    flip: bool = False
     share_values: bool = False
     title: str | None = None
     remarks: tuple[str, ...] = ()
@@ -69,16 +77,23 @@ def compare(options: Options) -> list[Report]:
         raise ValueError("nothing to compare: neither runs nor baselines were chosen")
     groups = _groups(options, members)
     device = resolve_device(options.device)
-    lpips = build_lpips(options.lpips, device)
-    if lpips.network is None:
-        logger.info("LPIPS columns stay empty: %s", lpips.reason)
+    measures = choose_measures(
+        options.lpips,
+        options.lpips_weights,
+        options.identity,
+        options.fid,
+        options.inception_weights,
+        options.legacy_metrics,
+        options.runs_folder,
+        device,
+    )
     if len(groups) > 1:
         logger.info("the runs have %d different sets of test pairs: a table each", len(groups))
     reports = []
     with BaselinePool(options.workers) as pool:
         for group in groups:
             reports.append(
-                _report(options, suite, group, names, pool, device, lpips, len(groups) > 1)
+                _report(options, suite, group, names, pool, device, measures, len(groups) > 1)
             )
     return reports
 
@@ -101,16 +116,17 @@ def _table_options(options: Options, suite: Suite, table: Suite) -> Options:
 def _members(options: Options, suite: Suite | None) -> list[Trained]:
     wanted = list(suite.runs) if suite else options.runs
     folders: list[Path] = []
+    every = options.all_runs or options.fold_seeds
     if wanted is None and not options.checkpoint:
         task = comparison.INPAINTING
-        folders = comparison.finished_runs(options.runs_folder, options.all_runs, task)
+        folders = comparison.finished_runs(options.runs_folder, every, task)
         if not folders:
             raise FileNotFoundError(
                 f"no finished run below {options.runs_folder}: {comparison.MAKE_ONE}; "
                 "`--runs none` compares the baselines alone, --checkpoint names a weights file"
             )
     elif wanted is not None and wanted != ["none"]:
-        folders = comparison.resolve_runs(wanted, options.runs_folder, options.all_runs)
+        folders = comparison.resolve_runs(wanted, options.runs_folder, every)
     files = [folder / comparison.WEIGHTS for folder in folders] + options.checkpoint
     members = [comparison.read_trained(file) for file in files]
     return comparison.name_apart(comparison.check_task(members, comparison.INPAINTING))
@@ -157,13 +173,17 @@ def _report(
     names: tuple[str, ...],
     pool: BaselinePool,
     device,
-    lpips: LpipsChoice,
+    measures: list[Measure],
     several: bool,
 ) -> Report:
     pairs = group.pairs
+    recipes, remarks = [single(member) for member in group.members], []
+    if options.fold_seeds:
+        recipes, remarks = fold_seeds(group.members)
     rows: list[Row] = [
-        model_row(member.name, member.checkpoint, device, member.training)
-        for member in group.members
+        recipe_row(recipe, device, flip)
+        for recipe in recipes
+        for flip in ([False, True] if options.flip else [False])
     ]
     rows += [baseline_row(name, pool) for name in names]
     folder = options.output or default_folder(pairs, options.runs_folder)
@@ -179,6 +199,7 @@ def _report(
             ",".join(name for name in names if name != "biharmonic") or "none",
         )
     reference = options.reference or (suite.reference if suite else None)
+    reference = reference_among(reference, recipes)
     hint = "it is shown the same holes as the others here, end to end what it was trained for"
     return report(
         rows,
@@ -187,9 +208,8 @@ def _report(
         reference=reference,
         batch=options.batch,
         device=device,
-        lpips=lpips,
-        as_published=options.legacy_metrics,
+        measures=measures,
         title=options.title or (f"Evaluation: {suite.name}" if suite else "Evaluation"),
-        remarks=[*options.remarks, *comparison.under_occluders(group.members, hint)],
+        remarks=[*options.remarks, *remarks, *comparison.under_occluders(group.members, hint)],
         values_folder=default_folder(pairs, options.runs_folder) if options.share_values else None,
     )

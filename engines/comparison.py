@@ -21,6 +21,7 @@ from engines.config import (
     available_runs,
 )
 from engines.datasets import data_root, open_sources, recorded_data
+from engines.ensemble_files import home_of, is_recipe, recipe_config
 
 logger = logging.getLogger(__name__)
 
@@ -176,15 +177,18 @@ def read_trained(checkpoint: Path) -> Trained:
         raise ValueError(
             f"{checkpoint}: task {task_of(config)!r} is unknown; valid: {', '.join(DATA)}"
         )
-    folder = checkpoint.parent
-    if (folder / "finished.json").is_file():
-        training = json.loads((folder / "finished.json").read_text(encoding="utf-8"))
-    data = recorded_data(folder, DATA[task_of(config)](**config["data"]))
+    finished = checkpoint.parent / "finished.json"
+    if finished.is_file() and not is_recipe(checkpoint):
+        training = json.loads(finished.read_text(encoding="utf-8"))
+    data = recorded_data(home_of(checkpoint), DATA[task_of(config)](**config["data"]))
     return Trained(config["name"], checkpoint, config, training, data)
 
 
 def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Configuration and training facts in a weights file. ValueError when it has none."""
+    """Configuration and training facts in a weights file, or of an ensemble's YAML. ValueError
+    when it has none."""
+    if is_recipe(checkpoint):
+        return recipe_config(checkpoint), None
     try:
         with safe_open(checkpoint, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -233,13 +237,7 @@ def group_by_pairs(
         given = {"size": size, "test_per_bin": per_bin, "invert_mask": invert_mask or None}
         update = {name: value for name, value in given.items() if value is not None}
         update["hidden_by"] = "masks"  # whatever it trained on: test pairs have holes
-        if data_folder is not None:
-            update |= below(Path(data_folder), member)
-        data = Data(**member.data.model_dump() | update)
-        # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-        open_ended = data_folder is not None or data.faces == "auto"
-        root = data_root(data_folder) if open_ended else None
-        split = own_split(member, data, root)
+        data, root, split = settle_data(member, data_folder, update)
         fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
@@ -247,6 +245,20 @@ def group_by_pairs(
         pairs = frozen[key]
         groups.setdefault(pairs.hash, Group(pairs, [])).members.append(member)
     return list(groups.values())
+
+
+def settle_data(
+    member: Trained, data_folder: str | Path | None, update: dict[str, Any]
+) -> tuple[Data, Path | None, Path | None]:
+    """A run's data with some fields replaced, for `open_sources`: the data, the data folder where
+    one counts, and the split that the run wrote down if it fits."""
+    if data_folder is not None:
+        update = update | below(Path(data_folder), member)
+    data = Data(**member.data.model_dump() | update)
+    # Recorded folders are absolute: a data folder set elsewhere must not replace them.
+    open_ended = data_folder is not None or data.faces == "auto"
+    root = data_root(data_folder) if open_ended else None
+    return data, root, own_split(member, data, root)
 
 
 def below(root: Path, member: Trained) -> dict[str, Any]:
@@ -276,7 +288,7 @@ def same_folder(member: Trained, faces: Path | None) -> bool:
 
 def own_split(member: Trained, data: FaceData, root: Path | None) -> Path | None:
     """The split that a run wrote down, if `data` means the very folder of faces it was made for."""
-    split = member.checkpoint.parent / "split.json"
+    split = home_of(member.checkpoint) / "split.json"
     if not split.is_file():
         return None
     if getattr(data, "pairs", None) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def _one_discriminator(content: dict) -> dict:
     return content | {"discriminators": {**(content.get("discriminators") or {}), **single}}
 
 
-def _overrides(assignments: list[str]) -> dict:
+def nested(assignments: Sequence[str]) -> dict[str, Any]:
     """["training.epochs=3"] to nested dicts; values are read as YAML."""
     result: dict = {}
     for assignment in assignments:
@@ -191,7 +192,7 @@ def load_config(
         overlay = _one_discriminator(read_yaml(folder / f"{profile}.yaml"))
         content = merge(content, {**overlay, "profile": profile}, f"{profile}.yaml", origins)
         content = merge(content, _own_profile(own, profile, valid, path), path.name, origins)
-    given = _one_discriminator(_overrides(overrides or []))
+    given = _one_discriminator(nested(overrides or []))
     content = merge(content, given, "--set", origins)
     return validate(content, path.name, origins)
 

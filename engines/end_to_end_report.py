@@ -26,6 +26,7 @@ from engines.end_to_end import (
 from engines.end_to_end_tables import end_to_end_tables, summarise_cases
 from engines.evaluation import Row, baseline_row
 from engines.hole_mask import DILATION
+from engines.html_report import pair_facts, save_html
 from engines.mask_figures import ranked
 from engines.mask_rows import UNOCCLUDED, evaluate_segmenters
 from engines.mask_tables import ALL, OCCLUDED, REAL, faces_only, groups_of
@@ -77,10 +78,17 @@ def end_to_end_report(
     files = save_tables(tables, lines, summary, folder, TITLE)
     files["pairs.json"] = folder / "pairs.json"
     pairs.save(files["pairs.json"])
-    figure = example_figure(shown, best, results, pairs)
+    figure, drawn = example_figure(shown, best, results, pairs), {}
     if figure is not None:
         files["end_to_end.png"] = figures.save(figure, folder / "figures" / "end_to_end.png")
         figures.show(figure)
+        drawn = {
+            f"{shown.name} with the true mask, {best.name}'s, and none": files["end_to_end.png"]
+        }
+    files["report.html"] = save_html(
+        folder / "report.html", TITLE, lines, tables, facts=pair_facts(results),
+        figures=drawn, headline=HEADLINE,
+    )  # fmt: skip
     files["values of each image"] = values_folder / "rows"
     return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:HEADLINE])), files)
 

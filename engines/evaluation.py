@@ -2,37 +2,34 @@
 
 A row is a trained model or a baseline. Its CSV is written batch by batch (`engines.row_files`) and
 named by a key of the pairs' hash, the row's identity (SHA-256 of its weights, or a baseline's
-settings) and PROTOCOL, so that a row is never computed twice and never mistaken for another.
+settings) and PROTOCOL, so that a row is never computed twice and never mistaken for another. Each
+further measure (`engines.measures`) has a file of its own beside it.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.contract import check_pair, hide
+from data.contract import hide
 from data.pairs import FrozenPairs
-from data.transforms import to_tensor
-from data.whole_files import sha256
 from engines import baselines, cost
-from engines.lpips import LpipsChoice
+from engines.ensembles import weights_identity
+from engines.measures import PIXELS, PUBLISHED, PUBLISHED_BATCH, Measure, batches, pixels
 from engines.row_files import RowResult, RowWriter, find_row, row_file
 from engines.runtime import device_name
-from metrics.as_published import AsPublishedMetrics
-from metrics.image import ImageMetrics
 
 logger = logging.getLogger(__name__)
 
 PROTOCOL = 1  # raised whenever a number in the CSVs would come out differently
-PUBLISHED_BATCH = 8  # images a batch in the public code, which its PSNR depends on
 PAIR_COLUMNS = ("index", "image", "mask", "bin", "border", "hole_ratio")
 
 
@@ -106,6 +103,7 @@ class Row:
     identity: str
     open: Callable[[], Restorer]
     training: dict[str, Any] | None = None  # what it was trained for, for the cost table
+    seeds: tuple["Row", ...] = ()  # the rows of which this one is the mean
 
 
 def baseline_row(name: str, pool: baselines.BaselinePool) -> Row:
@@ -124,16 +122,24 @@ def model_row(
     checkpoint: Path,
     device: str | torch.device = "auto",
     training: dict[str, Any] | None = None,
+    flip: bool = False,
 ) -> Row:
-    """The row of a `best.safetensors`. The file is hashed now and read when the row is opened."""
-    opener = partial(_open_model, checkpoint, device)
-    return Row(name, "model", sha256(checkpoint), opener, training)
+    """The row of a `best.safetensors` or an ensemble's file, which is hashed now, with its members,
+    and read when the row is opened.
+
+    With `flip` it is the row "<name> + flip": its predictions are means with the mirrored input's.
+    """
+    opener = partial(_open_model, checkpoint, device, flip)
+    identity = weights_identity(checkpoint)
+    if flip:
+        name, identity = f"{name} + flip", f"{identity} + flip"
+    return Row(name, "model", identity, opener, training)
 
 
-def _open_model(checkpoint: Path, device: str | torch.device) -> ModelRestorer:
+def _open_model(checkpoint: Path, device: str | torch.device, flip: bool) -> ModelRestorer:
     from engines.inference import load_deoccluder
 
-    return ModelRestorer(load_deoccluder(checkpoint, device))
+    return ModelRestorer(load_deoccluder(checkpoint, device, flip=flip))
 
 
 def evaluate_rows(
@@ -143,8 +149,7 @@ def evaluate_rows(
     *,
     batch: int = 64,
     device: str | torch.device = "cpu",
-    lpips: LpipsChoice | None = None,
-    as_published: bool = False,
+    measures: Sequence[Measure] = (),
 ) -> list[RowResult]:
     """Measure each row on every pair, or take the values found in `folder`.
 
@@ -154,8 +159,8 @@ def evaluate_rows(
         folder: where `rows/` with the CSVs lies.
         batch: images restored and measured at once; changes no value beyond rounding.
         device: where the metrics are computed.
-        lpips: from `engines.lpips.build_lpips`; None leaves LPIPS out.
-        as_published: also compute the published definitions, in batches of 8.
+        measures: what is measured beside L1, MSE, PSNR and SSIM, from `engines.measures`; those
+            that cannot be had leave their reason.
     """
     if not len(pairs):
         raise ValueError("there are no pairs to evaluate on")
@@ -163,84 +168,111 @@ def evaluate_rows(
         raise ValueError(f"batch must be at least 1, found {batch}")
     if len({row.name for row in rows}) < len(rows):
         raise ValueError(f"rows must have names of their own: {', '.join(r.name for r in rows)}")
-    lpips = lpips or LpipsChoice("off", None, "LPIPS was not asked for")
-    results = []
-    for row in rows:
-        key = _key(row, pairs, lpips, as_published)
-        target = row_file(folder, row.name, key)
-        result = find_row(target, key)
-        if result is None:
-            result = _measure_row(row, pairs, target, key, batch, device, lpips, as_published)
-        else:
-            logger.info("%s: already evaluated on these pairs, %s", row.name, result.path)
-            # The values are those of then; what is said about them is what holds now.
-            result = RowResult(result.path, result.info | _facts(row, pairs, lpips))
-        results.append(result)
-    return results
+    measures = [pixels(), *measures]
+    device = torch.device(device)
+    return [_evaluate_row(row, pairs, folder, batch, device, measures) for row in rows]
 
 
-def _key(row: Row, pairs: FrozenPairs, lpips: LpipsChoice, as_published: bool) -> dict[str, Any]:
+def _evaluate_row(
+    row: Row, pairs: FrozenPairs, folder: Path, batch: int, device: torch.device, measures: list
+) -> RowResult:
+    if row.seeds:
+        seeds = [_evaluate_row(s, pairs, folder, batch, device, measures) for s in row.seeds]
+        return _folded(row, pairs, seeds)
+    had = [measure for measure in measures if measure.reason is None]
+    keys = {measure.name: _key(row, pairs, measure) for measure in had}
+    files = {name: row_file(folder, _file_name(row, name), key) for name, key in keys.items()}
+    found = {name: find_row(files[name], key) for name, key in keys.items()}
+    if lacking := [measure for measure in had if found[measure.name] is None]:
+        found |= _measure_row(row, pairs, files, keys, lacking, batch, device)
+    else:
+        logger.info("%s: already evaluated on these pairs, %s", row.name, found[PIXELS].path)
+    base = found.pop(PIXELS)
+    values = {name: result.info["set"] for name, result in found.items()}
+    # The values are those of then; what is said about them is what holds now.
+    info = base.info | _facts(row, pairs) | {"measures": _told(measures, values)}
+    parts = [result for result in found.values() if result.info["by_image"]]
+    return RowResult(base.path, info, tuple(parts))
+
+
+def _told(measures: Sequence[Measure], values: dict[str, dict]) -> dict[str, dict[str, Any]]:
+    """What is known of each measure but the first: its note or reason, its values of the set."""
     return {
-        "protocol": PROTOCOL,
-        "pairs": pairs.hash,
-        "size": pairs.size,
-        "row": row.identity,
-        "lpips": lpips.name if lpips.network is not None else None,
-        "as_published": as_published,
+        measure.name: {"note": measure.note, "reason": measure.reason}
+        | values.get(measure.name, {})
+        for measure in measures[1:]
     }
+
+
+def _folded(row: Row, pairs: FrozenPairs, seeds: list[RowResult]) -> RowResult:
+    """The row of several seeds: the mean of their values, of each image and of the set."""
+    infos = [result.info for result in seeds]
+    measures = {name: dict(told) for name, told in infos[0]["measures"].items()}
+    for name, told in measures.items():
+        for key, value in told.items():
+            if isinstance(value, float):
+                told[key] = sum(info["measures"][name][key] for info in infos) / len(infos)
+    info = infos[0] | _facts(row, pairs) | {"measures": measures}
+    return RowResult(seeds[0].path, info, seeds=tuple(seeds))
+
+
+def _file_name(row: Row, measure: str) -> str:
+    return row.name if measure == PIXELS else f"{row.name} {measure}"
+
+
+def _key(row: Row, pairs: FrozenPairs, measure: Measure) -> dict[str, Any]:
+    key = {"protocol": PROTOCOL, "pairs": pairs.hash, "size": pairs.size, "row": row.identity}
+    if measure.name == PIXELS:  # two entries from when one file held everything: it stays valid
+        return key | {"lpips": None, "as_published": False}
+    return key | {"measure": {"name": measure.name, **measure.key}}
 
 
 def _measure_row(
-    row: Row, pairs, path: Path, key: dict, batch: int, device, lpips: LpipsChoice, published: bool
-) -> RowResult:
+    row: Row, pairs, files: dict, keys: dict, measures: list[Measure], batch: int, device
+) -> dict[str, RowResult]:
+    """The results of `measures`, all from one pass over the pairs."""
     start = time.perf_counter()
+    recorders = {measure.name: measure.start(pairs, device) for measure in measures}
     restorer = row.open()
-    metrics = ImageMetrics(lpips=lpips.network)
-    legacy = AsPublishedMetrics() if published else None
-    if published:
+    if PUBLISHED in recorders:
         batch = -(-batch // PUBLISHED_BATCH) * PUBLISHED_BATCH  # their batches stay whole
     spent = []
-    with RowWriter(path, [*PAIR_COLUMNS, *metrics.columns]) as writer:
-        bar = tqdm(total=len(pairs), desc=row.name, unit="image", disable=None)
-        for indices, target, mask in _batches(pairs, batch):
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(RowWriter(files[name], _columns(name, recorder.columns)))
+            for name, recorder in recorders.items()
+        }
+        bar = stack.enter_context(tqdm(total=len(pairs), desc=row.name, unit="image", disable=None))
+        for indices, target, mask in batches(pairs, batch):
             prediction, seconds = _restore(restorer, target, mask)
             spent.append((len(indices), seconds))
             target, mask = target.to(device), mask.to(device)
-            prediction = prediction.to(device)
-            writer.write(_lines(metrics, pairs, indices, prediction, target, mask))
-            if legacy is not None:
-                _update_legacy(legacy, prediction, target)
+            names = [pairs.pairs[index].image for index in indices]
+            for name, recorder in recorders.items():
+                values = recorder.add(prediction.to(device), target, mask, names)
+                if values:
+                    writers[name].write(_lines(pairs, indices, values, name == PIXELS))
             bar.update(len(indices))
-        bar.close()
-        info = {
-            **_facts(row, pairs, lpips),
-            "key": key,
-            "count": len(pairs),
-            "cost": {**restorer.cost(pairs.size), "images_per_second": cost.rate(spent)},
-            "as_published": legacy.compute() if legacy is not None else None,
-            "seconds": round(time.perf_counter() - start, 2),
-        }
-        return writer.finish(info)
+        common = {**_facts(row, pairs), "count": len(pairs)}
+        common["seconds"] = round(time.perf_counter() - start, 2)
+        results = {}
+        for name, recorder in recorders.items():
+            info = {**common, "key": keys[name], "set": recorder.finish()}
+            if name == PIXELS:
+                rate = {"images_per_second": cost.rate(spent)}
+                info["cost"] = {**restorer.cost(pairs.size), **rate}
+            results[name] = writers[name].finish(info)
+        return results
 
 
-def _facts(row: Row, pairs: FrozenPairs, lpips: LpipsChoice) -> dict[str, Any]:
+def _columns(measure: str, columns: Sequence[str]) -> list[str]:
+    return [*(PAIR_COLUMNS if measure == PIXELS else ["index"]), *columns] if columns else []
+
+
+def _facts(row: Row, pairs: FrozenPairs) -> dict[str, Any]:
     """What may change while the values stay, such as the name a row goes by in this table."""
-    return {
-        "name": row.name,
-        "kind": row.kind,
-        "pairs": pairs.description,
-        "lpips": {"network": lpips.name, "reason": lpips.reason},
-        "training": row.training,
-    }
-
-
-def _batches(pairs: FrozenPairs, batch: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    for start in range(0, len(pairs), batch):
-        indices = list(range(start, min(start + batch, len(pairs))))
-        images, masks = zip(*(pairs.load(index) for index in indices), strict=True)
-        target, mask = to_tensor(np.stack(images)), to_tensor(np.stack(masks))
-        check_pair(target, mask)
-        yield indices, target, mask
+    facts = {"name": row.name, "kind": row.kind, "pairs": pairs.description}
+    return facts | {"training": row.training}
 
 
 def _restore(restorer: Restorer, target: Tensor, mask: Tensor) -> tuple[Tensor, float]:
@@ -252,17 +284,10 @@ def _restore(restorer: Restorer, target: Tensor, mask: Tensor) -> tuple[Tensor, 
     return prediction, time.perf_counter() - start
 
 
-def _lines(metrics: ImageMetrics, pairs, indices, prediction, target, mask) -> Iterator[list]:
-    metrics.reset()
-    metrics.update(prediction, target, mask, [pairs.pairs[index].image for index in indices])
-    columns = list(metrics.values().values())[1:]
+def _lines(
+    pairs: FrozenPairs, indices: list[int], columns: list[list[float]], described: bool
+) -> Iterator[list]:
     for index, *values in zip(indices, *columns, strict=True):
         pair = pairs.pairs[index]
         known = [pair.image, pair.mask, pair.bin, int(pair.border), f"{pair.hole_ratio:.6f}"]
-        yield [index, *known, *values]
-
-
-def _update_legacy(legacy: AsPublishedMetrics, prediction: Tensor, target: Tensor) -> None:
-    for start in range(0, len(target), PUBLISHED_BATCH):
-        part = slice(start, start + PUBLISHED_BATCH)
-        legacy.update(prediction[part], target[part])
+        yield [index, *(known if described else []), *values]

@@ -259,9 +259,9 @@ def redraw(
 
 
 def _predict(
-    deoccluder: Deoccluder, crops: list, views: list, mirror: bool
+    deoccluder: Deoccluder, crops: list, views: list, doubting: bool
 ) -> tuple[torch.Tensor, np.ndarray]:
-    """Predictions (N, 3, S, S) of the crops with a hole, and how far the mirrored ones differ.
+    """Predictions (N, 3, S, S) of the crops with a hole, and with `doubting` how unsure they are.
 
     `views`: the same squares as they are, for an inpainter that is shown what covers a face.
     """
@@ -272,19 +272,26 @@ def _predict(
     if todo.any():
         picture = known if deoccluder.hides else to_tensor(np.stack(views))
         occluded, hole = deoccluder.show(picture, holes)[todo], holes[todo]
-        predictions[todo] = predict(deoccluder, occluded, hole)
-        if mirror:
-            mirrored = predict(deoccluder, occluded.flip(-1), hole.flip(-1)).flip(-1)
-            doubts[todo] = (predictions[todo] - mirrored).abs().mean(1)
+        predictions[todo], found = predict(deoccluder, occluded, hole, doubting)
+        if doubting:
+            doubts[todo] = found
     return predictions, doubts.numpy()
 
 
-def predict(deoccluder: Deoccluder, occluded: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-    """The prediction on the CPU in [0, 1]. ValueError when it is not finite."""
-    prediction = deoccluder.restore_batch(occluded, hole).cpu()
-    if not prediction.isfinite().all():
+def predict(
+    deoccluder: Deoccluder, occluded: torch.Tensor, hole: torch.Tensor, doubting: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """On the CPU in [0, 1]: the prediction (N, 3, S, S), and how unsure it is, (N, S, S).
+
+    None for that without `doubting`. ValueError when anything is not finite.
+    """
+    if doubting:
+        prediction, doubt = deoccluder.restore_with_doubt(occluded, hole)
+    else:
+        prediction, doubt = deoccluder.restore_batch(occluded, hole), None
+    if not all(part.isfinite().all() for part in (prediction, doubt) if part is not None):
         raise ValueError("the inpainter's prediction holds values that are not finite")
-    return prediction.clamp(0, 1)
+    return prediction.cpu().clamp(0, 1), doubt if doubt is None else doubt[:, 0].cpu().clamp(0, 1)
 
 
 def _put_back(

@@ -129,12 +129,20 @@ def features_for(
 def load_features(path: str | Path) -> nn.Module | None:
     """The network inside an inpainter's weights file; None when the inpainter takes no features."""
     state, metadata = load_release(path, "features")
-    known = metadata.get("config", {}).get("features")
+    return features_of(metadata.get("config", {}), state, str(path))
+
+
+def features_of(config: Mapping[str, Any], state: dict, source: str) -> nn.Module | None:
+    """The features that a run's `config` names, with these weights; None when it names none.
+
+    CheckpointError, naming `source`, when the weights are missing or another architecture's.
+    """
+    known = config.get("features")
     if known is None:
         return None
     if not state:
-        raise CheckpointError(f"{path}: its inpainter takes features, their network is missing")
+        raise CheckpointError(f"{source}: its inpainter takes features, their network is missing")
     options = {k: v for k, v in known.items() if k not in ("name", "weights")}
     network = create_features(known["name"], options)
-    load_strictly(network, state, f"{path} (features)")
+    load_strictly(network, state, f"{source} (features)")
     return network

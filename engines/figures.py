@@ -17,7 +17,7 @@ from torch import Tensor
 
 from data.transforms import save_image, to_uint8
 from engines.picture_grid import picture_grid
-from engines.tables import BIN_LABELS, HEADINGS, MEAN, OUTSIDE
+from engines.tables import BIN_LABELS, HEADINGS, MEAN, METRICS, OUTSIDE
 from metrics.image import HIGHER_IS_BETTER, psnr
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
@@ -26,6 +26,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREYS = ("#B0B0B0", "#8C8C8C", "#686868", "#9A8F80", "#4A4A4A")
 DASHES = ((0, (1, 1.5)), (0, (3, 1.5)), (0, (5, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (7, 2)))
 INK, DPI = "#222222", 100
+LEGIBLE = 12  # rows at most in one panel
 
 
 def save(figure: Figure, path: Path, dpi: int | None = None) -> Path:
@@ -87,15 +88,20 @@ def show(figure: Figure) -> bool:
 def ratio_figure(
     summary: pd.DataFrame,
     kinds: dict[str, str],
-    metrics: Sequence[str] = ("psnr", "ssim", "l1", "lpips"),
+    metrics: Sequence[str] = METRICS,
     view: str = "composed",
+    reference: str | None = None,
 ) -> Figure:
     """Each metric against hole ratio, a line a row, with 95 % bootstrap intervals of the mean.
 
-    `summary` comes from `engines.tables.summarise`; `kinds` maps each row to `model`, drawn in
-    colour, or `baseline`, drawn grey and dashed. A metric without values has no panel.
+    `summary` comes from `engines.summaries.summarise`; `kinds` maps each row to `model`, drawn in
+    colour, or `baseline`, drawn grey and dashed. A metric without values has no panel. Of more than
+    12 rows the figure has the `reference` and the best by the first metric, and says so.
     """
-    part = summary[summary["view"].eq(view) & ~summary["bin"].isin((MEAN, OUTSIDE))]
+    part = summary[summary["view"].eq(view) & summary["metric"].isin(metrics)]
+    drawn = _legible(part, list(kinds), metrics[0], reference)
+    left_out, kinds = len(kinds) - len(drawn), {name: kinds[name] for name in drawn}
+    part = part[part["row"].isin(drawn) & ~part["bin"].isin((MEAN, OUTSIDE))]
     finite = part[np.isfinite(part["mean"])]
     panels = [name for name in metrics if finite["metric"].eq(name).any()]
     if not panels:
@@ -127,8 +133,25 @@ def ratio_figure(
         handlelength=2.6,
         columnspacing=1.4,
     )
-    figure.tight_layout(rect=(0, (0.05 + 0.19 * legend_lines) / height, 1, 1), w_pad=1.5)
+    top = 1.0
+    if left_out:
+        first = HEADINGS[metrics[0]].partition(" (")[0]
+        words = f"{len(drawn)} of {len(drawn) + left_out} rows: the best by {first}"
+        words += f", and {reference}" if reference else ""
+        figure.text(0.01, 0.995, words, va="top", fontsize=8.5, color=INK)
+        top -= 0.22 / height
+    figure.tight_layout(rect=(0, (0.05 + 0.19 * legend_lines) / height, 1, top), w_pad=1.5)
     return figure
+
+
+def _legible(part: pd.DataFrame, names: list[str], metric: str, reference: str | None) -> list[str]:
+    """All rows, or as many as can be told apart: the reference and the best by `metric`."""
+    if len(names) <= LEGIBLE:
+        return names
+    means = part[part["metric"].eq(metric) & part["bin"].eq(MEAN)].set_index("row")["mean"]
+    order = means.reindex(names).sort_values(ascending=not HIGHER_IS_BETTER[metric]).index
+    kept = [name for name in order if name != reference][: LEGIBLE - (reference in names)]
+    return [name for name in names if name == reference or name in kept]
 
 
 def _draw_panel(axis, part: pd.DataFrame, bins: list[str], kinds: dict[str, str]) -> None:

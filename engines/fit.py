@@ -71,10 +71,11 @@ class Fit:
     validation: FrozenList
     draw: Callable[[BaseTrainer, FrozenList, int], None] | None = None  # pictures of an epoch
     max_minutes: float | None = None
+    prune: Callable[[RunFolder], bool] | None = None  # after an epoch's metrics: give the run up?
     progress: Progress | None = None
 
     def run(self) -> str:
-        """Train to the end or to a stop; the reason: epochs, max_minutes, early_stop or
+        """Train to the end or to a stop; the reason: epochs, max_minutes, early_stop, pruned or
         interrupted.
         """
         self.progress = self.progress or Progress()
@@ -100,7 +101,17 @@ class Fit:
                 if trainer.step < trainer.total_steps and (asked := self._stop_reason()):
                     reason = asked
                     break
+                if trainer.step < trainer.total_steps and self._given_up():
+                    reason = "pruned"
+                    break
         return reason
+
+    def _given_up(self) -> bool:
+        """Whether the main process was told so."""
+        runtime = self.trainer.runtime
+        if self.prune is None:
+            return False
+        return runtime.any(runtime.is_main and self.prune(self.folder))
 
     def _end_inside_epoch(self) -> None:
         """Save, so that continuing changes nothing; weights for use only where there are none."""
@@ -232,6 +243,7 @@ class Fit:
             "metrics": {k: round(v, 6) for k, v in scores.items() if math.isfinite(v)},
             "training": self._record() | {"validation_pairs": self.validation.hash},
         }
+        metadata |= trainer.released_metadata(self.folder.path)
         parts = trainer.released_parts()
         checkpoint.save_release(self.folder.best, trainer.ema.module, metadata, parts)
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from data.occluded_pairs import FrozenOccluded
 from data.occluders import NONE
 from engines import figures
+from engines.html_report import pair_facts, save_html
 from engines.identity_rows import IdentityRow, evaluate_identities
 from engines.mask_tables import DRAWN, REAL, group_of
 from engines.report import Report
@@ -39,8 +40,8 @@ def identity_report(
     """Measure `rows` on `pairs` and write everything that compares them into `folder`.
 
     Files: `rows/*.csv` (a line a picture), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
-    `figures/kinds.png` (accuracy by kind). `values_folder` holds `rows/` instead of `folder`;
-    `remarks` stand below the caption.
+    `figures/kinds.png` (accuracy by kind), `report.html` (all of it). `values_folder` holds
+    `rows/` instead of `folder`; `remarks` stand below the caption.
     """
     values_folder = values_folder or folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,11 @@ def identity_report(
     figure = kind_figure(summary, models)
     files["kinds.png"] = figures.save(figure, folder / "figures" / "kinds.png")
     figures.show(figure)
+    files["report.html"] = save_html(
+        folder / "report.html", title, lines, tables, facts=pair_facts(results),
+        kinds={result.name: result.info["kind"] for result in results},
+        figures={"Accuracy by kind of occluder": files["kinds.png"]},
+    )  # fmt: skip
     files["values of each image"] = values_folder / "rows"
     return Report(*(to_markdown(part, title, lines) for part in (tables, tables[:2])), files)
 

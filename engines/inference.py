@@ -1,12 +1,10 @@
 """A picture and its mask in, the restored picture out: the one forward path of the project.
 
-Validation, `evaluate.py` and `deocclude.py` all go through `Deoccluder.restore_batch` and
-`Deoccluder.find_mask`; photos go through `Deoccluder.restore`, which wraps both, or, without a
-face in them, through `Deoccluder.restore_photo`.
+Validation, `evaluate.py` and `deocclude.py` all go through `Deoccluder.restore_batch` (or
+`restore_with_doubt`) and `Deoccluder.find_mask`; photos go through `Deoccluder.restore`, which
+wraps both, or, without a face in them, through `Deoccluder.restore_photo`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +21,14 @@ from engines.detection import NO_FACE, FaceDetector
 from engines.face import Face
 from engines.face_restoring import Settings, find_masks, predict, redraw, settle_found, settle_given
 from engines.face_tracker import FaceTracker
+from engines.forward_pass import evaluating, predict_batch, predict_with_doubt
 from engines.hole_mask import dilate as dilate_mask
 from engines.photo_window import (
     check_image,
     check_photo,
     choose_window,
     paste_enlarged,
+    put_enlarged,
     shrink_to_square,
 )
 from engines.restoration import UNCHANGED, Restoration
@@ -57,6 +57,7 @@ class Deoccluder:
     features : `features.embed(occluded) -> (N, D)`, for an inpainter that takes them.
     hides : whether the hole is hidden by `fill`; False for an inpainter that was trained on faces
         under occluders: it is shown the picture as it is.
+    flip : whether a prediction is the mean with the mirrored input's, mirrored back.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Deoccluder:
         batch: int = 8,
         features: nn.Module | None = None,
         hides: bool = True,
+        flip: bool = False,
     ):
         for name, side in (("size", size), ("segmenter_size", segmenter_size or size)):
             if side < 1:
@@ -95,6 +97,7 @@ class Deoccluder:
             template_points(name, 1)  # an unknown name is an error now, not at the first photo
         self.fill, self.hides, self.dilate = fill, hides, dilate
         self.detector, self.alignment, self.batch = detector, alignment, batch
+        self.flip = flip
 
     @torch.inference_mode()
     def restore_batch(self, occluded: Tensor, mask: Tensor) -> Tensor:
@@ -105,18 +108,21 @@ class Deoccluder:
         training or evaluation mode is the same after the call as before it.
         """
         occluded, mask = occluded.to(self.device), mask.to(self.device)
-        given = ()
-        if getattr(self.inpainter, "uses_features", False):
-            with evaluating(self.features):
-                given = (self.features.embed(occluded),)
-        with evaluating(self.inpainter):
-            prediction = self.inpainter(occluded, mask, *given)
-        if prediction.shape != occluded.shape:
-            raise ValueError(
-                f"the inpainter answered with shape {tuple(prediction.shape)} "
-                f"for an input of {tuple(occluded.shape)}; both must be equal"
-            )
-        return prediction.float()
+        return predict_batch(self.inpainter, self.features, occluded, mask, self.flip)
+
+    @torch.inference_mode()
+    def restore_with_doubt(
+        self, occluded: Tensor, mask: Tensor, doubt: str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `restore_batch`, and how unsure each pixel is: (N, 1, S, S) float32, 0 or more.
+
+        The disagreement of an ensemble's members; of another inpainter, or of any with `doubt` =
+        MIRRORED, the difference from the mirrored prediction. One pass gives both; see
+        `engines.forward_pass.predict_with_doubt`.
+        """
+        occluded, mask = occluded.to(self.device), mask.to(self.device)
+        networks = self.inpainter, self.features
+        return predict_with_doubt(*networks, occluded, mask, self.flip, doubt)
 
     def show(self, picture: Tensor, mask: Tensor) -> Tensor:
         """What the inpainter is shown of a picture. Shapes as in `restore_batch`."""
@@ -172,7 +178,7 @@ class Deoccluder:
         Without `mask` the segmenter finds one in each face's square; it is dilated by `dilate`
         photo pixels. A given mask is redrawn as it is, dilated only if `dilate` is given: each
         face takes the part in its square, what no face takes is redrawn by `restore_photo`
-        (without `blend` and uncertainty), and a notice says so. Where squares overlap the larger
+        (without `blend`), and a notice says so. Where squares overlap the larger
         face counts. `faces` skips detection; `previous` smooths landmarks and masks from frame to
         frame. `blend`: "feather" ramps over the outer half of the dilation, inside the mask;
         "poisson" takes the colours around the mask; "none".
@@ -243,14 +249,17 @@ class Deoccluder:
                 "it is redrawn from the photo as it is, not aligned"
             )
         with result.timing("inpaint"):
-            result.restored = self.restore_photo(result.restored, rest)
+            result.restored = self.restore_photo(result.restored, rest, result.uncertainty)
             result.mask |= rest
 
-    def restore_photo(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def restore_photo(
+        self, image: np.ndarray, mask: np.ndarray, uncertainty: np.ndarray | None = None
+    ) -> np.ndarray:
         """Redraw the hole of a photo of any size and aspect, without looking for a face.
 
         Shape: image uint8 (H, W, 3), mask uint8 (H, W) of {0, 1}, 1 = hole -> uint8 (H, W, 3).
-        Outside the mask the result equals `image` bit for bit.
+        Outside the mask the result equals `image` bit for bit. Into `uncertainty`, float32 (H, W),
+        how unsure the inpainter is of the hole is written in place.
 
         The inpainters are trained on centre-cropped, aligned faces, so scale and position matter
         more than seeing every pixel. The part shown to the inpainter is the centred square,
@@ -270,23 +279,14 @@ class Deoccluder:
         small, hole, inner = shrink_to_square(image[window], mask[window], self.size)
         seen = small if self.hides else shrink_to_square(image[window], None, self.size)[0]
         known, hole, seen = (to_tensor(array)[None] for array in (small, hole, seen))
-        prediction = predict(self, self.show(seen, hole), hole)
+        doubting = uncertainty is not None
+        prediction, doubt = predict(self, self.show(seen, hole), hole, doubting)
         composed = compose(prediction, known, hole)[0, :, inner[0], inner[1]].numpy()
         restored = image.copy()
         paste_enlarged(restored[window], composed, mask[window])
+        if doubting:
+            put_enlarged(uncertainty[window], doubt[0, inner[0], inner[1]].numpy(), mask[window])
         return restored
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards every module has its own mode back."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:  # one by one: a frozen BatchNorm must stay in evaluation mode
-            module.training = True
 
 
 def load_deoccluder(
@@ -295,16 +295,17 @@ def load_deoccluder(
     segmenter: str | Path | None = None,
     **options,
 ) -> Deoccluder:
-    """A Deoccluder from a run's `best.safetensors`, at the size, fill and template of its training.
+    """A Deoccluder from a run's `best.safetensors` or the YAML or weights file of an ensemble, at
+    the size, fill and template of its training, or its members'.
 
     `segmenter`: the weights file of a segmentation run. `options` go to `Deoccluder`: dilate,
-    detector, alignment, batch.
+    detector, alignment, batch, flip.
     """
-    from engines.checkpoint import load_inpainter
+    from engines.ensembles import open_inpainter
     from engines.feature_network import load_features
 
     device = resolve_device(device)
-    inpainter, metadata = load_inpainter(Path(checkpoint), device)
+    inpainter, metadata = open_inpainter(checkpoint, device)
     if getattr(inpainter, "uses_features", False):
         options["features"] = load_features(Path(checkpoint))
     data = metadata["config"]["data"]

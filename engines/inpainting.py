@@ -15,13 +15,17 @@ from data.contract import check_pair, compose, hide
 from data.frozen import FrozenList
 from data.loaders import Batch
 from engines.config import RunConfig
+from engines.critic_steps import discriminator_step, role
+from engines.ensemble_files import MemberFile, pointer_records
+from engines.ensemble_training import members_for, released_weights
 from engines.feature_network import features_for, released_as
 from engines.inference import Deoccluder, evaluating
 from engines.initial_weights import start_from
 from engines.pair_tensors import load_pairs
 from engines.runtime import Runtime
+from engines.teacher import Teacher, open_teacher
 from engines.trainer import BaseTrainer, create_ema, create_optimizer
-from losses import LossInputs, discriminator_loss
+from losses import LossInputs
 from metrics.image import ImageMetrics
 from models.features import VGGFeatures
 
@@ -36,6 +40,7 @@ class Part(NamedTuple):
     occluded: Tensor
     names: list[str]
     features: Tensor | None = None  # (N, D), of the occluded image
+    teacher: Tensor | None = None  # (N, 3, H, W), the teacher's answer
 
 
 @dataclass(kw_only=True)
@@ -50,6 +55,8 @@ class Trainer(BaseTrainer):
     discriminators: dict[str, nn.Module] = field(default_factory=dict)
     discriminator_optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     features: nn.Module | None = None  # frozen, not wrapped
+    teacher: Teacher | None = None  # frozen, in no checkpoint
+    members: tuple[MemberFile, ...] = ()  # of an ensemble whose gate trains
     sources: dict[str, str] = field(default_factory=dict)  # of initial weights, for the record
 
     @property
@@ -94,7 +101,10 @@ class Trainer(BaseTrainer):
         config, features = super().released_config(), self.config.features
         if features is not None:
             config["features"] |= {"weights": released_as(features)}
-        return config
+        return config | released_weights(self.config)
+
+    def released_metadata(self, folder: Path) -> dict[str, Any]:
+        return {"members": pointer_records(self.members, folder)} if self.members else {}
 
     def embed(self, occluded: Tensor) -> Tensor | None:
         """(N, 3, H, W) -> (N, D), the features that the generator is given; None if it takes
@@ -103,6 +113,13 @@ class Trainer(BaseTrainer):
             return None
         with torch.no_grad(), self.runtime.autocast():
             return self.features.embed(occluded).float()
+
+    def teach(self, occluded: Tensor, mask: Tensor) -> Tensor | None:
+        """(N, 3, H, W), (N, 1, H, W) -> (N, 3, H, W), the teacher's answer; None without one."""
+        if self.teacher is None:
+            return None
+        with self.runtime.autocast():
+            return self.teacher(occluded, mask)
 
     def to_part(self, batch: Batch) -> Part:
         """uint8 of the loader to the contract's tensors on the device."""
@@ -120,12 +137,8 @@ class Trainer(BaseTrainer):
             self.checked = True
         given = batch.occluded
         occluded = hide(target, mask, data.fill) if given is None else picture(given)
-        return Part(target, mask, occluded, batch.names, self.embed(occluded))
-
-
-def role(discriminator: str) -> str:
-    """The name of a discriminator among a run's networks, optimizers and logged losses."""
-    return discriminator if discriminator == "discriminator" else f"discriminator.{discriminator}"
+        taught = self.teach(occluded, mask)
+        return Part(target, mask, occluded, batch.names, self.embed(occluded), taught)
 
 
 def build_trainer(
@@ -145,6 +158,9 @@ def build_trainer(
             for network, layers in loss.layers().items()
         }
     features, sources = features_for(generator, config.features, continued=runs is None)
+    members, origins = members_for(generator, config, runtime.device)
+    teacher = open_teacher(config, runtime.device)
+    sources |= origins if teacher is None else origins | {"teacher": teacher.origin}
     if config.init_from is not None and runs is not None:
         sources["init_from"] = start_from(generator, config.init_from, runs).words()
     critics = {
@@ -175,6 +191,8 @@ def build_trainer(
         discriminators=critics,
         discriminator_optimizers=critic_optimizers,
         features=features if features is None else features.to(runtime.device),
+        teacher=teacher,
+        members=members,
         sources=sources,
     )
 
@@ -244,44 +262,8 @@ def loss_inputs(
         fake_logits={name: critic(prediction, part.mask) for name, critic in critics.items()},
         features={name: net(prediction) for name, net in trainer.extractors.items()},
         target_features=wanted,
+        teacher=part.teacher,
     )
-
-
-def discriminator_step(
-    trainer: Trainer, parts: Sequence[Part], predictions: Sequence[Tensor]
-) -> dict[str, Tensor]:
-    """One update of each discriminator on what the generator step judged; clears its own
-    gradients.
-
-    With `as_published` they are not cleared, so that the generator's adversarial gradient stays in.
-    """
-    kinds = trainer.loss.adversarial_kinds(trainer.discriminators)
-    return {
-        role(name): _update_discriminator(trainer, name, kinds[name], parts, predictions)
-        for name in trainer.discriminators
-    }
-
-
-def _update_discriminator(
-    trainer: Trainer, name: str, kind: str, parts: Sequence[Part], predictions: Sequence[Tensor]
-) -> Tensor:
-    runtime, critic = trainer.runtime, trainer.discriminators[name]
-    optimizer = trainer.discriminator_optimizers[name]
-    if not trainer.config.as_published:
-        optimizer.zero_grad(set_to_none=True)
-    mean = 0.0
-    for index, (part, prediction) in enumerate(zip(parts, predictions, strict=True)):
-        with runtime.synchronised(critic, last=index == len(parts) - 1):
-            # one pass over real and fake; the discriminators have no batch statistics
-            pictures = torch.cat([part.target, prediction.to(part.target.dtype)])
-            real, fake = critic(pictures, part.mask.repeat(2, 1, 1, 1)).chunk(2)
-            total = discriminator_loss(kind, real, fake)
-            trainer.check_finite(total, part.names, {role(name): total})
-            runtime.backward(total / len(parts))
-        mean = mean + total.detach() / len(parts)
-    runtime.clip(critic, optimizer, trainer.config.training.clip_gradients)
-    optimizer.step()
-    return mean
 
 
 def train_step(trainer: Trainer, parts: Sequence[Part]) -> dict[str, Tensor]:
@@ -309,7 +291,8 @@ def validate(trainer: Trainer, pairs: FrozenList) -> dict[str, float]:
         target, mask, occluded = load_pairs(pairs, indices, trainer.config.data.fill)
         prediction = deoccluder.restore_batch(occluded, mask)
         metrics.update(prediction.cpu(), target, mask, list(indices))
-        part = Part(target.to(device), mask.to(device), occluded.to(device), [])
+        shown = (target.to(device), mask.to(device), occluded.to(device))
+        part = Part(*shown, [], teacher=trainer.teach(shown[2], shown[1]))
         with ExitStack() as stack:  # spectral norm must not iterate here
             for critic in critics.values():
                 stack.enter_context(evaluating(critic))

@@ -1,90 +1,99 @@
-"""The LPIPS network, or the reason why there is none. Never a stand-in."""
+"""The LPIPS networks. Never a stand-in: without published weights there is none."""
 
-import socket
-import urllib.error
-import urllib.request
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torchvision.models
 from torch import Tensor, nn
+from torchvision.models import WeightsEnum
+
+from engines.hub_weights import AbsentWeights, fetch_weights
+from metrics.once_per_target import OncePerTarget
+from models.pretrained import load_fitting, resolve_weights
 
 BACKBONES = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights"}
-TIMEOUT = 10.0  # seconds without an answer after which a download is given up
+LABELS = {"alex": "AlexNet", "vgg": "VGG-16"}
 
 
 class Lpips(nn.Module):
-    """LPIPS (Zhang et al. 2018), version 0.1, on images (N, 3, H, W) in [0, 1], to (N,)."""
+    """LPIPS (Zhang et al. 2018), version 0.1, on images (N, 3, H, W) in [0, 1], to (N,).
+
+    `network` is torchmetrics'; this is its forward pass with the target's features computed once.
+    """
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
+        self._of_target = OncePerTarget(self._features)
 
+    @torch.inference_mode()
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return self.network(prediction, target, normalize=True).reshape(-1)
+        features = self._features(prediction), self._of_target(target)
+        layers = zip(self.network.lins, *features, strict=True)
+        return sum(lin((a - b).square()).mean((1, 2, 3)) for lin, a, b in layers)
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        """Each layer's channels scaled to length 1 at every place."""
+        found = self.network.net(self.network.scaling_layer(2 * images - 1))
+        return [f / (f.square().sum(1, keepdim=True) + 1e-8).sqrt() for f in found]
 
 
 class LpipsChoice(NamedTuple):
-    """`network` is None when LPIPS cannot be computed; then `reason` says why."""
+    """`network` is None when LPIPS cannot be computed; then `reason` says why. `file` has the
+    backbone's weights."""
 
     name: str
     network: nn.Module | None
     reason: str | None
+    file: Path | None = None
 
 
-def build_lpips(net: str = "alex", device: str | torch.device = "cpu") -> LpipsChoice:
+def parse_networks(text: str) -> list[str]:
+    """`alex,vgg` to its networks, `auto` to AlexNet (EVALUATION's), `off` to none. ValueError lists
+    what is valid."""
+    names = ["alex" if name.strip() == "auto" else name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in BACKBONES and names != ["off"]:
+            raise ValueError(f"unknown LPIPS network {name!r}; valid: auto, alex, vgg, off")
+    return [] if names == ["off"] else list(dict.fromkeys(names))
+
+
+def build_lpips(
+    net: str = "alex", device: str | torch.device = "cpu", file: Path | None = None
+) -> LpipsChoice:
     """LPIPS with torchvision's ImageNet backbone and the linear heads torchmetrics ships.
 
-    `net`: `alex` (EVALUATION's default, also called `auto`), `vgg`, or `off`. The backbone is read
-    from torch hub's cache, else downloaded; without a network this gives up after seconds and
-    says where to put the file. ValueError for another `net`.
+    `net`: `alex` or `vgg`. The backbone is read from `file`, from torch hub's cache, or downloaded;
+    without a network this gives up after seconds and says where to put the file. ValueError for
+    another `net` and for a file of another network.
     """
-    net = "alex" if net == "auto" else net
-    if net == "off":
-        return LpipsChoice("off", None, "LPIPS was switched off")
     if net not in BACKBONES:
-        raise ValueError(f"unknown LPIPS network {net!r}; valid: auto, alex, vgg, off")
-    problem = _fetch_backbone(net)
-    if problem is not None:
-        return LpipsChoice(net, None, problem)
-    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+        raise ValueError(f"unknown LPIPS network {net!r}; valid: {', '.join(BACKBONES)}")
+    published: WeightsEnum = getattr(torchvision.models, BACKBONES[net]).DEFAULT
+    try:
+        file = file or fetch_weights(published.url)
+    except AbsentWeights as error:
+        reason = f"LPIPS ({net}) needs the backbone weights {error}, or name it: --lpips-weights"
+        return LpipsChoice(net, None, f"{reason} {net}=FILE")
+    network = untrained_lpips(net)
+    state, _ = resolve_weights(str(file), published)
+    layers = {_layer(key): tensor for key, tensor in state.items()}
+    named = {key: layers[k] for key in network.net.state_dict() if (k := _layer(key)) in layers}
+    load_fitting(network.net, named, f"{file}, as the backbone of LPIPS ({net}),")
+    return LpipsChoice(net, Lpips(network).to(device), None, file)
+
+
+def untrained_lpips(net: str) -> nn.Module:
+    """The network with torchmetrics' heads and a backbone of random weights, frozen."""
+    from torchmetrics.functional.image.lpips import _NoTrainLpips
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=FutureWarning)
-        metric = LearnedPerceptualImagePatchSimilarity(net_type=net, normalize=True)
-    return LpipsChoice(net, Lpips(metric.net).eval().to(device), None)
+        return _NoTrainLpips(net=net, pnet_rand=True).requires_grad_(False).eval()
 
 
-def _fetch_backbone(net: str) -> str | None:
-    """Make sure the weights are in torch hub's cache; the problem in words if they cannot be."""
-    import torchvision.models
-
-    url = getattr(torchvision.models, BACKBONES[net]).DEFAULT.url
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    file = folder / url.rsplit("/", 1)[-1]
-    if file.is_file():
-        return None
-    try:
-        with _time_limit(TIMEOUT):
-            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD")):
-                pass
-            torch.hub.load_state_dict_from_url(url, check_hash=True, map_location="cpu")
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        cause = getattr(error, "reason", error)
-        return (
-            f"LPIPS ({net}) needs the backbone weights {url}, which could not be downloaded "
-            f"({cause}); put the file into {folder}"
-        )
-    return None
-
-
-@contextmanager
-def _time_limit(seconds: float):
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def _layer(key: str) -> str:
+    """`features.3.weight` of torchvision and `slice2.3.weight` of torchmetrics are one tensor."""
+    return key.partition(".")[2]

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from data.occluded_pairs import FrozenOccluded
+from engines.examples import RANKS
 from engines.figures import COLOURS, DPI, INK, tidy
 from engines.mask_rows import UNOCCLUDED, read_masks, unpack
 from engines.mask_tables import ALL, GROUPS, OCCLUDED, groups_of
 from engines.picture_grid import picture_grid
-from engines.report import RANKS
 from engines.row_files import RowResult
 
 # Okabe and Ito's green, vermilion and blue, told apart with any colour vision.

@@ -80,6 +80,13 @@ def paste_enlarged(photo: np.ndarray, picture: np.ndarray, mask: np.ndarray) -> 
         photo[redrawn, channel] = np.rint(large[redrawn].clip(0, 1) * 255)
 
 
+def put_enlarged(target: np.ndarray, values: np.ndarray, mask: np.ndarray) -> None:
+    """Enlarge float32 values (h, w) to `target`, float32 (H, W), bilinearly, so that they stay in
+    their range, and put them there in place where `mask` is 1."""
+    redrawn = mask.astype(bool)
+    target[redrawn] = resize(values, mask.shape, Image.Resampling.BILINEAR)[redrawn]
+
+
 def _cover(mask: np.ndarray, count: int, axis: int) -> np.ndarray:
     """The maximum of `mask` over the exact extent of each of `count` equal intervals."""
     length = mask.shape[axis]

@@ -36,7 +36,7 @@ WITH_16_BIT = (".png", ".tif", ".tiff")
 WITHOUT_EXIF = (".tif", ".tiff", ".bmp")  # in TIFF Pillow cannot nest what a camera writes
 BITS_PER_SAMPLE = 258  # TIFF tag
 GREY_SPREAD = 4  # levels between the channels of a grey photo that a JPEG may leave
-UNCERTAINTY_FULL = 0.25  # mean absolute difference, of 1, that is drawn in the brightest colour
+UNCERTAINTY_FULL = 0.25  # of 1, that is drawn in the brightest colour
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def draw_extra(name: str, image: np.ndarray, restoration: Restoration) -> np.nda
 
     mask: white is what was redrawn. overlay: the photo with that part tinted red. side-by-side:
     photo, overlay, result. uncertainty: black (none) through red to yellow; the brightest stands
-    for a difference of UNCERTAINTY_FULL and more.
+    for an uncertainty of UNCERTAINTY_FULL and more (see engines.forward_pass).
     """
     mask = restoration.mask
     if name == "mask":

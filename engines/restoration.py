@@ -38,9 +38,9 @@ class Restoration:
     """A photo after restoring.
 
     Shapes: restored uint8 (H, W, 3); mask uint8 (H, W) {0, 1}, what was redrawn, dilation
-    included: outside of it `restored` equals the photo bit for bit; uncertainty float32 (H, W), the
-    mean absolute difference in [0, 1] from the mirrored prediction, 0 outside the mask. `seconds`
-    by stage. When nothing was redrawn `changed` is False and a notice says why. `left_out`: how
+    included: outside of it `restored` equals the photo bit for bit; uncertainty float32 (H, W) in
+    [0, 1], how unsure the inpainter is (engines.forward_pass), 0 outside the mask. `seconds` by
+    stage. When nothing was redrawn `changed` is False and a notice says why. `left_out`: how
     many faces could not be placed.
     """
 

@@ -23,30 +23,47 @@ from data.whole_files import write_text
 
 @dataclass(frozen=True)
 class RowResult:
-    """A measured row: where its values are and what is known about them."""
+    """A measured row: where its values are and what is known about them.
+
+    `parts` hold further columns of the same images. `seeds`: the rows of several training seeds
+    of which this is the mean; `path` is then that of the first.
+    """
 
     path: Path
     info: dict[str, Any]
+    parts: tuple["RowResult", ...] = ()
+    seeds: tuple["RowResult", ...] = ()
 
     @property
     def name(self) -> str:
         return self.info["name"]
 
     def frame(self) -> pd.DataFrame:
-        """The per-image values, a line an image. ValueError when the file is not whole."""
+        """The per-image values, a line an image. ValueError when a file is not whole."""
+        if self.seeds:
+            return _mean_frame([result.frame() for result in self.seeds])
         frame = pd.read_csv(self.path)
         if len(frame) != self.info["count"]:
             raise ValueError(
                 f"{self.path}: {len(frame)} lines, expected {self.info['count']}; "
                 "delete it and evaluate again"
             )
+        for part in self.parts:
+            frame = frame.join(part.frame().set_index("index"), on="index")
         return frame
+
+
+def _mean_frame(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The mean of every value over frames of the same images; NaN where one of them is."""
+    values = [name for name in frames[0] if "/" in name]
+    summed = sum(frame[values] for frame in frames)
+    return frames[0].assign(**{name: summed[name] / len(frames) for name in values})
 
 
 def read_result(path: Path) -> RowResult:
     """A row from its JSON file. FileNotFoundError when its CSV is gone."""
     info = json.loads(path.read_text(encoding="utf-8"))
-    if not path.with_suffix(".csv").is_file():
+    if not path.with_suffix(".csv").is_file() and info.get("by_image", True):
         raise FileNotFoundError(f"{path.with_suffix('.csv')}: the values of this row are missing")
     return RowResult(path.with_suffix(".csv"), info)
 
@@ -61,10 +78,10 @@ def row_file(folder: Path, name: str, key: Mapping[str, Any]) -> Path:
 def find_row(path: Path, key: Mapping[str, Any]) -> RowResult | None:
     """The row of this key if it is done, under whatever name it was measured."""
     for note in path.parent.glob(f"*{path.stem[-13:]}.json"):
-        if note.with_suffix(".csv").is_file():
-            result = read_result(note)
-            if result.info["key"] == key:
-                return result
+        info = json.loads(note.read_text(encoding="utf-8"))
+        there = note.with_suffix(".csv").is_file() or not info.get("by_image", True)
+        if there and info["key"] == key:
+            return RowResult(note.with_suffix(".csv"), info)
     return None
 
 
@@ -73,7 +90,7 @@ class RowWriter:
 
     Args:
         path: from `row_file`.
-        columns: the CSV's first line.
+        columns: the CSV's first line; without any there is only what `finish` is given.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
@@ -98,9 +115,11 @@ class RowWriter:
     def finish(self, info: Mapping[str, Any]) -> RowResult:
         """Close the CSV, give it its name, then write `info` beside it."""
         self._file.close()
-        os.replace(self._unfinished, self.path)
+        if self._columns:
+            os.replace(self._unfinished, self.path)
+        info = {**info, "by_image": bool(self._columns)}
         write_text(self.path.with_suffix(".json"), json.dumps(info, indent=1))
-        return RowResult(self.path, dict(info))
+        return RowResult(self.path, info)
 
     def __exit__(self, *error) -> None:
         self._file.close()

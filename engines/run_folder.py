@@ -85,17 +85,15 @@ class RunFolder:
     def lock(self) -> None:
         """Claim the folder. RunFolderError when a living process of this machine has it."""
         path = self.path / LOCK
-        started = psutil.Process().create_time()
-        mine = {"pid": os.getpid(), "host": platform.node(), "started": started}
         while True:
             try:
                 with open(path, "x", encoding="utf-8") as file:
-                    json.dump(mine, file)
+                    json.dump(this_process(), file)
                 self._sweep()
                 return
             except FileExistsError:
                 owner = _read_json(path)
-                if owner.get("host") == platform.node() and not _alive(owner):
+                if is_gone(owner):
                     path.unlink(missing_ok=True)
                     continue
                 raise RunFolderError(
@@ -109,7 +107,7 @@ class RunFolder:
         if not path.exists():
             return None
         owner = _read_json(path)
-        if owner.get("host") == platform.node() and not _alive(owner):
+        if is_gone(owner):
             return None
         return f"process {owner.get('pid')} on {owner.get('host')}"
 
@@ -129,6 +127,11 @@ class RunFolder:
         path = self.path / "environment.json"
         earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         write_text(path, json.dumps([*earlier, facts | {"commit": _commit()}], indent=1))
+
+    def origins(self) -> dict[str, str]:
+        """Where the initial weights of each network came from, as the run's first start noted."""
+        path = self.path / "environment.json"
+        return json.loads(path.read_text(encoding="utf-8"))[0]["weights"]
 
     def log(self, record: dict[str, Any]) -> None:
         """One line of log.jsonl; numbers go to TensorBoard as well."""
@@ -211,6 +214,17 @@ def _read_json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
+
+
+def this_process() -> dict[str, Any]:
+    """Which process this is: number, machine and start, as a lock says it."""
+    started = psutil.Process().create_time()
+    return {"pid": os.getpid(), "host": platform.node(), "started": started}
+
+
+def is_gone(owner: dict) -> bool:
+    """Whether the process that a lock names has ended; False for one of another machine."""
+    return owner.get("host") == platform.node() and not _alive(owner)
 
 
 def _alive(owner: dict) -> bool:

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +14,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor, nn
+
+from engines.memory import peak_mib
 
 PATIENCE = timedelta(hours=2)  # of processes that wait while the main one decodes or validates
 PACKAGES = ("torch", "torchvision", "accelerate", "torchmetrics", "numpy", "opencv-contrib-python")
@@ -104,14 +105,7 @@ class Runtime:
 
     def peak_memory_mib(self) -> float:
         """Peak device memory in MiB since the start; of the process on a CPU."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 2**20
-        try:
-            import resource
-        except ImportError:  # Windows has no resource module
-            return float("nan")
-        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return kib / 1024 if sys.platform != "darwin" else kib / 2**20
+        return peak_mib(self.device)
 
 
 def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int = 42) -> Runtime:

@@ -6,6 +6,7 @@ from pathlib import Path
 from data.occluded_pairs import FrozenOccluded
 from engines import figures
 from engines.evaluation import Row
+from engines.html_report import pair_facts, save_html
 from engines.mask_figures import kind_figure, mask_figure
 from engines.mask_rows import UNOCCLUDED, evaluate_segmenters
 from engines.mask_tables import mask_caption, mask_tables, summarise_masks
@@ -16,6 +17,10 @@ from engines.tables import choose_reference
 
 TITLE = "Segmentation"
 HEADLINE = 2  # tables: both groups of occluders
+FIGURES = {
+    "kinds.png": "IoU by kind of occluder, with 95 % bootstrap intervals over faces",
+    "masks.png": "Worst, median and best masks of the reference row",
+}
 
 
 def segmentation_report(
@@ -32,8 +37,9 @@ def segmentation_report(
 
     Files: `rows/*.csv` (a line an image), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
     `figures/kinds.png` (IoU by kind) and `figures/masks.png` (worst, median and best masks of the
-    reference row). `reference` is the first model by default; `remarks` stand below the caption.
-    `values_folder` holds `rows/` instead of `folder`, so that several reports share the values.
+    reference row) and `report.html`, which needs no other file. `reference` is the first model by
+    default; `remarks` stand below the caption. `values_folder` holds `rows/` instead of `folder`,
+    so that several reports share the values.
     """
     values_folder = values_folder or folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +51,14 @@ def segmentation_report(
     files = save_tables(tables, lines, summary, folder, TITLE)
     files["pairs.json"] = folder / "pairs.json"
     pairs.save(files["pairs.json"])
-    files |= _draw(results, summary, pairs, reference, folder / "figures")
+    drawn = _draw(results, summary, pairs, reference, folder / "figures")
+    kinds = {result.name: result.info["kind"] for result in results}
+    named = {FIGURES[name]: path for name, path in drawn.items()}
+    files |= drawn
+    files["report.html"] = save_html(
+        folder / "report.html", TITLE, lines, tables, facts=pair_facts(results, reference),
+        kinds=kinds, reference=reference, figures=named, headline=HEADLINE,
+    )  # fmt: skip
     files["values of each image"] = values_folder / "rows"
     return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:HEADLINE])), files)
 

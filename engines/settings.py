@@ -63,6 +63,28 @@ class Features(_Named):
         return self
 
 
+class WeightsFile(_Part):
+    """A finished run or a weights file; once the run has started the file, and what it is.
+
+    weights: a run's name, its folder, its weights file or an ensemble's YAML. sha256: of the file
+    and of what it points to, written down at the start and checked from then on.
+    """
+
+    weights: Annotated[str, Field(min_length=1)]
+    sha256: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, content: Any) -> Any:
+        return {"weights": content} if isinstance(content, str) else content
+
+
+class Member(WeightsFile):
+    """A member of the ensemble that trains, `name` as in `model.members`."""
+
+    name: str
+
+
 class Segmenter(_Named):
     @model_validator(mode="after")
     def _known(self) -> Segmenter:
@@ -235,7 +257,9 @@ class RunConfig(AnyRun):
 
     loss_on: what loss terms and discriminators see: the whole prediction, or the picture composed
     of the prediction in the hole and the target around it. init_from: a run's name, its folder or
-    a weights file whose generator is the start, tensor by tensor of equal name.
+    a weights file whose generator is the start, tensor by tensor of equal name. teacher: whose
+    answers a loss term compares with. members: the files behind `model.members` of an ensemble,
+    written down at the start.
     """
 
     task: Literal["inpainting"] = "inpainting"
@@ -245,6 +269,8 @@ class RunConfig(AnyRun):
     features: Features | None = None
     loss_on: Literal["prediction", "composed"] = "prediction"
     init_from: Annotated[str, Field(min_length=1)] | None = None
+    teacher: WeightsFile | None = None
+    members: tuple[Member, ...] = ()
     data: Data = Data()
     training: Training = Training()
 
@@ -263,7 +289,19 @@ class RunConfig(AnyRun):
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
-        heard = losses.create_loss(self.losses).adversarial_kinds(self.discriminators)
+        loss = losses.create_loss(self.losses)
+        taught = loss.taught()
+        if taught and self.teacher is None:
+            raise ValueError(
+                f"losses.{taught[0]}: needs a teacher, but teacher is null; --teacher RUN|FILE "
+                f"names one, `losses: {{{taught[0]}: null}}` leaves the term out"
+            )
+        if self.teacher is not None and not taught:
+            raise ValueError(
+                "teacher: no loss term listens to it, it would do nothing; "
+                "`losses: {imitation: {weight: 1.0}}` does, `teacher: null` leaves it out"
+            )
+        heard = loss.adversarial_kinds(self.discriminators)
         for name in self.discriminators:
             if name not in heard:
                 raise ValueError(

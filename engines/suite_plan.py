@@ -13,6 +13,7 @@ from engines.config import (
     load_config,
     read_yaml,
 )
+from engines.ensemble_files import is_recipe
 from engines.feature_network import AUTO, DEFAULT, RANDOM
 from engines.run_folder import RunFolder
 from engines.suite_records import (
@@ -145,9 +146,12 @@ def _fits(run: str, override: str, profile: str, task: str) -> bool:
 
 def _needs(config: Any) -> Iterator[str]:
     """Names of runs that must be finished before this one starts."""
-    source = getattr(config, "init_from", None)
-    if source is not None and _task_of(source):
-        yield source
+    teacher, members = getattr(config, "teacher", None), config.model.options.get("members")
+    sources = [getattr(config, "init_from", None), teacher and teacher.weights]
+    sources += members if isinstance(members, list) else []
+    for source in sources:
+        if source is not None and not is_recipe(source) and _task_of(source):
+            yield source
     features = getattr(config, "features", None)
     if features is None:
         return

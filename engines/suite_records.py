@@ -13,11 +13,13 @@ from data.faces import find_faces
 from data.identities import BEGINNING, find_identities, people_of
 from engines.checkpoint import STATE
 from engines.comparison import IDENTITY, WEIGHTS
-from engines.config import AnyRun, load_config
+from engines.config import AnyRun, RunConfig, load_config
 from engines.datasets import recorded_data
+from engines.ensemble_training import settle_members
 from engines.feature_network import AUTO, DEFAULT, RANDOM, newest_identity
 from engines.run_folder import RunFolder
 from engines.suite_request import Request
+from engines.teacher import settle_teacher
 
 # What changes nothing that is learned, or is told by the run itself once it starts.
 IGNORED = (
@@ -80,11 +82,9 @@ def minutes_of(folder: Path) -> float:
 
 def differences(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request) -> list[str]:
     """Each setting of a run that is not as asked now: `training.epochs 8 (now 6)`."""
-    before, now = _flat(recorded.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
-    keys = [key for key in dict.fromkeys([*before, *now]) if not _ignored(key)]
-    changed = [key for key in keys if before.get(key) != now.get(key)]
-    found = [f"{key} {_show(before, key)} (now {_show(now, key)})" for key in changed]
-    if changed and recorded.profile != asked.profile:
+    asked = _with_weights(asked, recorded, request)
+    found = changes(_by_digest(recorded), _by_digest(asked))
+    if found and recorded.profile != asked.profile:
         found.insert(0, f"profile {recorded.profile} (now {asked.profile})")
     return (
         found
@@ -92,6 +92,40 @@ def differences(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request)
         + _other_people(recorded, asked)
         + _other_features(recorded, asked, request)
     )
+
+
+def _with_weights(asked: AnyRun, recorded: AnyRun, request: Request) -> AnyRun:
+    """`asked` with its teacher and members told as at a start; as recorded where they are gone,
+    which whoever starts the run says."""
+    if not isinstance(asked, RunConfig) or not isinstance(recorded, RunConfig):
+        return asked
+    try:
+        told = {"teacher": settle_teacher(asked.teacher, request.output)}
+        return settle_members(asked.model_copy(update=told), request.output)
+    except (OSError, ValueError):
+        told = {"teacher": recorded.teacher, "members": recorded.members}
+        if recorded.members and asked.model.name == recorded.model.name:
+            named = {"members": recorded.model.options["members"]}
+            told["model"] = asked.model.model_copy(update=named)
+        return asked.model_copy(update=told)
+
+
+def _by_digest(config: AnyRun) -> dict[str, Any]:
+    """A configuration as plain values, weights files by what they are, not by where they lie."""
+    content = config.model_dump(mode="json")
+    if content.get("teacher") is not None:
+        content["teacher"] = content["teacher"]["sha256"] or content["teacher"]["weights"]
+    if content.get("members"):
+        content["members"] = [member["sha256"] for member in content["members"]]
+    return content
+
+
+def changes(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Each key of nested settings, dotted, whose value is not the same; IGNORED ones aside."""
+    before, now = _flat(recorded), _flat(asked)
+    keys = [key for key in dict.fromkeys([*before, *now]) if not _ignored(key)]
+    changed = [key for key in keys if before.get(key) != now.get(key)]
+    return [f"{key} {_show(before, key)} (now {_show(now, key)})" for key in changed]
 
 
 def _ignored(key: str) -> bool:

@@ -59,5 +59,5 @@ def _evaluate(task: str, run: Path, output: Path, device: str) -> Report:
     elif task == IDENTITY:
         (report,) = compare_identities(IdentityOptions(**common))
     else:
-        (report,) = compare(Options(**common, baselines=FAST_BASELINES))
+        (report,) = compare(Options(**common, baselines=FAST_BASELINES, fid="off"))
     return report

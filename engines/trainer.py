@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -94,6 +95,10 @@ class BaseTrainer(abc.ABC):
 
     def released_parts(self) -> dict[str, nn.Module]:
         """What the weights file holds beside the main network, by the prefix of its tensors."""
+        return {}
+
+    def released_metadata(self, folder: Path) -> dict[str, Any]:
+        """What the weights file in `folder` states beside its configuration and metrics."""
         return {}
 
     def released_config(self) -> dict[str, Any]:

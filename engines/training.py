@@ -3,6 +3,7 @@
 import logging
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from data.frozen import FrozenList
 from engines import figures
 from engines.config import AnyRun, RunConfig
 from engines.datasets import recorded_data
+from engines.ensemble_training import settle_members
 from engines.feature_network import settle_features, weights_file
 from engines.fit import Fit
 from engines.identity import build_identity_trainer
@@ -23,6 +25,7 @@ from engines.run_folder import RunFolder, dump_config
 from engines.runtime import Runtime, available_cores, device_name, start_runtime, versions
 from engines.segmentation import build_segmentation_trainer
 from engines.sources import AnySources, open_any_sources
+from engines.teacher import settle_teacher
 from engines.trainer import BaseTrainer
 from models.blocks import count_parameters
 
@@ -130,6 +133,7 @@ def train(
     resume: str | None = None,
     max_minutes: float | None = None,
     device: str = "auto",
+    prune: Callable[[RunFolder], bool] | None = None,
 ) -> Outcome:
     """Train one run. Everything it makes lies in its run folder.
 
@@ -139,6 +143,8 @@ def train(
         resume: "latest", a number or a path continues that run instead of starting a new one; its
             own config.yaml counts, `config` only names it.
         max_minutes: stop at a checkpoint after this many minutes of this call.
+        prune: asked after every epoch but the last, once its metrics are written and its
+            checkpoint is saved; True ends the run.
 
     Raises ValueError, FileNotFoundError (data, config, folder) or NonFiniteLossError.
     """
@@ -153,7 +159,7 @@ def train(
             data = recorded_data(folder.path, data)
         sources = open_any_sources(config.model_copy(update={"data": data}), root, split_file)
         config = _with_template(config, sources)
-        return _train(config, runtime, sources, folder, output, max_minutes)
+        return _train(config, runtime, sources, folder, output, max_minutes, prune)
     finally:
         runtime.close()
 
@@ -165,6 +171,7 @@ def _train(
     folder: RunFolder | None,
     output: Path,
     max_minutes: float | None,
+    prune: Callable[[RunFolder], bool] | None,
 ) -> Outcome:
     """Build everything, then claim the run folder (a new one when `folder` is None) and fit."""
     continued = folder is not None
@@ -186,6 +193,7 @@ def _train(
             validation,
             draw_epoch(folder),
             max_minutes if max_minutes is not None else config.training.max_minutes,
+            prune,
         )
         if continued:
             validation.check_against(folder.path / VALIDATION)
@@ -205,11 +213,15 @@ def _train(
 
 
 def settled(config: RunConfig, runs: Path) -> RunConfig:
-    """The same with the weights it starts from found below `runs`. FileNotFoundError or ValueError
-    for what is not there, before anything is read or trained."""
+    """The same with the weights it starts from, learns from or combines found below `runs`.
+    FileNotFoundError or ValueError for what is not there, before anything is read or trained."""
     if config.init_from is not None:
         weights_file(config.init_from, runs)
-    return config.model_copy(update={"features": settle_features(config.features, runs)})
+    found = {
+        "features": settle_features(config.features, runs),
+        "teacher": settle_teacher(config.teacher, runs),
+    }
+    return settle_members(config.model_copy(update=found), runs)
 
 
 def _shared_new_folder(runtime: Runtime, output: Path, config: AnyRun) -> RunFolder:

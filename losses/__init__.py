@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from losses.adversarial import Adversarial, discriminator_loss
 from losses.edges import Edge
 from losses.identity import CrossEntropy, IdentityInputs
+from losses.imitation import Imitation
 from losses.inputs import LossInputs
 from losses.perceptual import Perceptual, Style
 from losses.pixel import L1, L2, HoleL1, TotalVariation
@@ -41,6 +42,7 @@ TERMS: dict[str, Callable[..., nn.Module]] = {
     "ssim": SSIMLoss,
     "edge": Edge,
     "adversarial": Adversarial,
+    "imitation": Imitation,
 }
 SEGMENTATION_TERMS: dict[str, Callable[..., nn.Module]] = {
     "bce": BinaryCrossEntropy,
@@ -86,6 +88,10 @@ class WeightedSum(nn.Module):
                 known = needed.setdefault(term.network, [])
                 known += [layer for layer in term.layers if layer not in known]
         return needed
+
+    def taught(self) -> list[str]:
+        """The terms that need a teacher's answer."""
+        return [name for name, t in self.terms.items() if getattr(t, "needs_teacher", False)]
 
     def adversarial_kinds(self, discriminators: Iterable[str]) -> dict[str, str]:
         """The kind of the adversarial term that listens to each of these discriminators.

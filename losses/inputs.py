@@ -14,6 +14,7 @@ class LossInputs:
         fake_logits: each discriminator's logits of the prediction, by its name.
         features: {network: {layer: (N, C, h, w)}} of the prediction.
         target_features: the same of the target, without gradient.
+        teacher: another network's prediction for the same input, without gradient; (N, 3, H, W).
     """
 
     prediction: Tensor
@@ -22,3 +23,4 @@ class LossInputs:
     fake_logits: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     target_features: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    teacher: Tensor | None = None

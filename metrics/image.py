@@ -1,4 +1,4 @@
-"""How far a restored image is from the true one: L1, MSE, PSNR, SSIM and LPIPS, one value an image.
+"""How far a restored image is from the true one: L1, MSE, PSNR, SSIM, one value an image.
 
 Every function takes images as in `data.contract`, (N, 3, H, W) in [0, 1], and returns (N,). With a
 `mask` (N, 1, H, W) only the hole counts; an image whose mask has no hole gives NaN there, because
@@ -15,6 +15,7 @@ from data.contract import check_image, compose
 
 WINDOW, SIGMA = 11, 1.5
 HIGHER_IS_BETTER = {"l1": False, "mse": False, "psnr": True, "ssim": True, "lpips": False}
+HIGHER_IS_BETTER |= {"lpips_vgg": False, "identity": True, "fid": False}
 VIEWS = ("composed", "composed_hole", "raw", "raw_hole")
 
 
@@ -88,30 +89,35 @@ def _mean(errors: Tensor, mask: Tensor | None) -> Tensor:
 PIXEL_METRICS: dict[str, Callable[..., Tensor]] = {"l1": l1, "mse": mse, "psnr": psnr, "ssim": ssim}
 
 
+class NotFiniteError(ValueError):
+    """A prediction that holds NaN or infinities; the message names the images."""
+
+
 class ImageMetrics:
     """Per-image values of each metric in four views, kept as floats; images are never kept.
 
     A column is `view/metric`: `composed` is the whole image with the prediction pasted into the
     hole (the headline), `raw` the prediction as it came out, `_hole` looks at the hole's pixels
-    only. LPIPS has no hole-only view: its features mix what is inside with what is outside.
+    only. What networks see has no hole-only view: their features mix what is inside with what is
+    outside.
 
     Args:
         names: metrics from `l1`, `mse`, `psnr`, `ssim`.
-        lpips: a built network called as `lpips(prediction, target)` on images in [0, 1] that
-            returns (N,); None leaves the LPIPS columns out.
+        learned: by name, networks called as `network(prediction, target)` on images in [0, 1]
+            that return (N,), such as LPIPS.
         views: which of `VIEWS` to compute.
     """
 
     def __init__(
         self,
         names: Iterable[str] = ("l1", "mse", "psnr", "ssim"),
-        lpips: Callable[[Tensor, Tensor], Tensor] | None = None,
+        learned: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
         views: Iterable[str] = VIEWS,
     ):
         self.names, self.views = tuple(names), tuple(views)
         _known(self.names, PIXEL_METRICS, "metric")
         _known(self.views, VIEWS, "view")
-        self.lpips = lpips
+        self.learned = dict(learned or {})
         self.reset()
 
     @property
@@ -120,8 +126,8 @@ class ImageMetrics:
         named = []
         for view in self.views:
             named += [f"{view}/{name}" for name in self.names]
-            if self.lpips is not None and not view.endswith("_hole"):
-                named.append(f"{view}/lpips")
+            if not view.endswith("_hole"):
+                named += [f"{view}/{name}" for name in self.learned]
         return named
 
     def reset(self) -> None:
@@ -142,7 +148,7 @@ class ImageMetrics:
 
         `occluded` is what the model saw; without it the target stands outside the hole, which is
         the same picture whenever only the hole was covered. ValueError for a prediction that is
-        not finite (the images are named), out of range, or of another shape than the target.
+        not finite (NotFiniteError), out of range, or of another shape than the target.
         """
         ids = list(ids)
         prediction, target = prediction.float(), target.float()
@@ -168,8 +174,9 @@ class ImageMetrics:
                     if name == "ssim"
                     else PIXEL_METRICS[name](image, target, hole)
                 )
-            if self.lpips is not None and hole is None:
-                measured[f"{view}/lpips"] = self.lpips(image, target).reshape(-1)
+            if hole is None:
+                for name, network in self.learned.items():
+                    measured[f"{view}/{name}"] = network(image, target).reshape(-1)
         return measured
 
     @staticmethod
@@ -186,7 +193,7 @@ class ImageMetrics:
         finite = prediction.isfinite().flatten(1).all(1).tolist()
         if not all(finite):
             named = [str(name) for name, good in zip(ids, finite, strict=True) if not good]
-            raise ValueError(f"prediction is not finite for {', '.join(named)}")
+            raise NotFiniteError(f"prediction is not finite for {', '.join(named)}")
         check_image(prediction, "prediction")
 
     def compute(self) -> dict[str, float]:

@@ -6,7 +6,7 @@ and of paired differences: Efron and Tibshirani, An Introduction to the Bootstra
 """
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -86,6 +86,33 @@ def bootstrap_strata(
     makes the mean of the strata NaN: a mean over fewer would be another quantity. A mean over
     strata has no interval where one of them has none.
     """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, found {level}")
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return {
+        stratum: Interval(part.mean, *sample_quantiles(part.values, tails, part.enough), part.count)
+        for stratum, part in bootstrap_samples(values, strata, images, resamples, seed)
+    }
+
+
+class Samples(NamedTuple):
+    """A mean (K,), its bootstrap samples (resamples, K), over how many values it is, and whether
+    two images stand behind it."""
+
+    mean: np.ndarray
+    values: np.ndarray
+    count: np.ndarray
+    enough: np.ndarray
+
+
+def bootstrap_samples(
+    values: np.ndarray,
+    strata: np.ndarray | None = None,
+    images: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Iterator[tuple[Hashable, Samples]]:
+    """The samples behind `bootstrap_strata`, a stratum at a time; last, under None, the mean's."""
     table = np.asarray(values, dtype=np.float64)
     table = table.reshape(len(table), -1)
     strata = np.zeros(len(table), dtype=np.int64) if strata is None else np.asarray(strata)
@@ -93,29 +120,24 @@ def bootstrap_strata(
     for name, given in (("strata", strata), ("images", images)):
         if len(given) != len(table):
             raise ValueError(f"{len(given)} {name} for {len(table)} values; one each is needed")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, found {level}")
     finite = np.isfinite(table)
     names, image = np.unique(images, return_inverse=True)
-    draws = _draws(len(names), resamples, seed)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    intervals: dict[Hashable, Interval] = {}
+    draws = cluster_draws(len(names), resamples, seed)
     total = np.zeros((resamples, table.shape[1]))
     means, sure = [], np.ones(table.shape[1], dtype=bool)
     for stratum in np.unique(strata).tolist():
         chosen = strata == stratum
-        sums = _by_image(np.where(finite, table, 0.0)[chosen], image[chosen], len(names))
-        counts = _by_image(finite[chosen], image[chosen], len(names))
-        means.append(_ratio(sums.sum(0), counts.sum(0)))
-        sampled = _ratio(_times(draws, sums), _times(draws, counts))
+        sums = sums_by_image(np.where(finite, table, 0.0)[chosen], image[chosen], len(names))
+        counts = sums_by_image(finite[chosen], image[chosen], len(names))
+        means.append(ratio(sums.sum(0), counts.sum(0)))
+        sampled = ratio(_times(draws, sums), _times(draws, counts))
         enough = (counts > 0).sum(0) >= 2
-        low, high = _quantiles(sampled, tails, enough)
-        intervals[stratum] = Interval(means[-1], low, high, finite[chosen].sum(0))
         total += sampled
         sure &= enough
+        yield stratum, Samples(means[-1], sampled, finite[chosen].sum(0), enough)
     mean = np.mean(means, axis=0) if means else np.full(table.shape[1], np.nan)
-    low, high = _quantiles(total / max(1, len(means)), tails, sure & bool(means))
-    return intervals | {None: Interval(mean, low, high, finite.sum(0))}
+    total /= max(1, len(means))
+    yield None, Samples(mean, total, finite.sum(0), sure & bool(means))
 
 
 def paired_difference(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -127,7 +149,7 @@ def paired_difference(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
         return np.asarray(values, np.float64) - np.asarray(reference, np.float64)
 
 
-def _draws(number: int, resamples: int, seed: int) -> np.ndarray:
+def cluster_draws(number: int, resamples: int, seed: int) -> np.ndarray:
     """How often each of `number` images is drawn in each resample: (resamples, number)."""
     rng = np.random.Generator(np.random.PCG64(seed))
     draws = np.empty((resamples, number))
@@ -141,7 +163,7 @@ def _draws(number: int, resamples: int, seed: int) -> np.ndarray:
     return draws
 
 
-def _by_image(values: np.ndarray, image: np.ndarray, number: int) -> np.ndarray:
+def sums_by_image(values: np.ndarray, image: np.ndarray, number: int) -> np.ndarray:
     """(n, K) to their sums over the values of each image, (number, K)."""
     sums = np.zeros((number, values.shape[1]))
     np.add.at(sums, image, values)
@@ -156,11 +178,11 @@ def _times(draws: np.ndarray, sums: np.ndarray) -> np.ndarray:
     return product
 
 
-def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
-def _quantiles(samples: np.ndarray, tails: list[float], enough: np.ndarray) -> np.ndarray:
+def sample_quantiles(samples: np.ndarray, tails: list[float], enough: np.ndarray) -> np.ndarray:
     """(S, K) to (2, K), without the samples in which nothing finite was drawn."""
     if np.isfinite(samples).all():
         return np.where(enough, np.quantile(samples, tails, axis=0), np.nan)

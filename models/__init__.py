@@ -12,11 +12,13 @@ from models.discriminators import (
     PatchDiscriminator,
     SeparablePatchDiscriminator,
 )
+from models.ensemble import Ensemble
 from models.facial_deocclusion import FacialDeocclusion
 from models.identity import IdentityNet
 from models.ifacenet import IFACENET
 from models.occlufix import Occlufix
 from models.soclnet import SOCLNET
+from models.student import Student
 from models.unet import UNet
 from models.vgg19_generator import VGG19Generator
 
@@ -26,6 +28,8 @@ INPAINTERS: dict[str, Callable[..., nn.Module]] = {
     "occlufix": Occlufix,
     "vgg19_generator": VGG19Generator,
     "facial_deocclusion": FacialDeocclusion,
+    "ensemble": Ensemble,
+    "student": Student,
 }
 SEGMENTERS: dict[str, Callable[..., nn.Module]] = {"soclnet": SOCLNET, "unet": UNet}
 DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {

@@ -10,9 +10,10 @@ import pytest
 
 import models
 from benchmarks import systems, systems_cell
-from benchmarks.systems import FAILED, MEASURED, MISSING_PRECISION, SYSTEMS, TOO_LARGE
-from benchmarks.systems_cell import cell_config
+from benchmarks.systems import SYSTEMS
+from benchmarks.systems_cell import MISSING_PRECISION, cell_config
 from benchmarks.systems_tables import inference_table, memory_table, training_table
+from engines.apart import FAILED, MEASURED, TOO_LARGE, failure
 from engines.config import available_runs, load_config
 from engines.tables import MISSING
 
@@ -37,8 +38,9 @@ def texts(table) -> list[dict[str, str]]:
     ]
 
 
-def test_default_runs_show_every_inpainter():
-    assert {load_config(run).model.name for run in SYSTEMS} == set(models.INPAINTERS)
+def test_default_runs_show_every_published_inpainter():
+    published = set(models.INPAINTERS) - {"ensemble", "student"}
+    assert {load_config(run).model.name for run in SYSTEMS} == published
 
 
 @pytest.mark.parametrize("run", available_runs())
@@ -107,7 +109,7 @@ def test_cells_have_processes_and_are_measured_once(tmp_path, capsys, monkeypatc
         measured.append(config.training.mixed_precision)
         return {"status": FAILED, "reason": "stub"}
 
-    monkeypatch.setattr(systems, "measured_apart", stub)
+    monkeypatch.setattr(systems, "cell_apart", stub)
     assert systems.main(command) == 0
     assert not measured
     assert systems.main([*command, "bf16"]) == 1
@@ -123,7 +125,7 @@ def test_a_precision_that_would_be_full_is_not_measured(tmp_path, capsys, monkey
     assert systems.main(["--cell", *SMALL, "--precision", "fp16"]) == 0
     cell = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert cell["status"] == MISSING_PRECISION
-    monkeypatch.setattr(systems, "measured_apart", lambda *_: cell)
+    monkeypatch.setattr(systems, "cell_apart", lambda *_: cell)
     assert systems.main([*SMALL, "--precision", "fp16", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "facial_deocclusion, 32 px, fp16: not on this device" in printed
@@ -136,7 +138,7 @@ def test_a_cell_without_memory_does_not_stop_the_others(tmp_path, capsys, monkey
             return {"status": TOO_LARGE, "reason": "killed by the system"}
         return dict(NUMBERS)
 
-    monkeypatch.setattr(systems, "measured_apart", stub)
+    monkeypatch.setattr(systems, "cell_apart", stub)
     command = [*SMALL, "--precision", "no", "bf16", "--output", str(tmp_path)]
     assert systems.main(command) == 1
     printed = capsys.readouterr().out
@@ -154,14 +156,14 @@ def test_a_cell_without_memory_does_not_stop_the_others(tmp_path, capsys, monkey
     ],
 )
 def test_a_failure_has_a_name(code, errors, status, reason):
-    found = systems.failure(code, errors)
+    found = failure(code, errors)
     assert found["status"] == status
     assert reason in found["reason"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_process_counts_as_out_of_memory():
-    assert systems.failure(-signal.SIGKILL, "")["status"] == TOO_LARGE
+    assert failure(-signal.SIGKILL, "")["status"] == TOO_LARGE
 
 
 @pytest.mark.parametrize(("peak", "reached"), [(549.0, True), (550.0, False)])

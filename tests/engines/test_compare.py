@@ -53,7 +53,8 @@ def runs(tmp_path, monkeypatch):
 
 
 def run_evaluate(runs, *arguments):
-    fixed = ["--runs-folder", str(runs), "--device", "cpu", "--lpips", "off", "--workers", "0"]
+    fixed = ["--runs-folder", str(runs), "--device", "cpu", "--workers", "0"]
+    fixed += ["--lpips", "off", "--fid", "off"]
     return evaluate.main([*arguments, *fixed])
 
 
@@ -114,7 +115,7 @@ def test_a_suite_of_several_tables_gives_each_its_folder_and_shares_values(runs,
 def test_remarks_stand_above_the_tables(runs, tmp_path):
     options = Options(
         ["Beta"], baselines="none", limit=6, output=tmp_path / "out", runs_folder=runs,
-        device="cpu", lpips="off", workers=0, title="Mine", remarks=("Beta is small.",),
+        device="cpu", lpips="off", fid="off", workers=0, title="Mine", remarks=("Beta is small.",),
     )  # fmt: skip
     (report,) = compare(options)
     assert report.markdown.startswith("# Mine")
@@ -146,7 +147,7 @@ def test_own_images_and_one_mask(runs, tmp_path, capsys):
         (["--runs", "efficientnetb0"], "Beta/001; `python train_identity.py efficientnetb0`"),
         (["--runs", "Delta"], "; Delta is no run of ablations/"),
         (["--suite", "none.yaml"], "none.yaml: no such suite; valid are ablations, reconstruction"),
-        (["--suite", "Reconstruction"], "Reconstruction, ablationv1, ablationv2, ablationv3; `p"),
+        (["--suite", "Reconstruction"], "ablationv2, ablationv3, Reconstruction_as_published; `p"),
         (["--suite", "Reconstruction"], "`python -m engines.suite Reconstruction` trains what is"),
         (["--checkpoint", "gone.safetensors"], "gone.safetensors: no such weights file"),
         (["--baselines", "fast"], "unknown baseline 'fast'"),
@@ -285,7 +286,9 @@ def test_a_finished_run_is_summed_up_on_its_own_data_in_its_own_folder(runs, tmp
     folder = RunFolder(runs / "Beta" / "001")
     monkeypatch.setattr(folder, "config", lambda: None)
     outcome = Outcome(folder, "epochs", 5, 40, 0.1, True)
-    monkeypatch.setattr("engines.compare.build_lpips", lambda *_: LpipsChoice("off", None, "off"))
+    monkeypatch.setattr(
+        "engines.chosen_measures.build_lpips", lambda *_: LpipsChoice("alex", None, "-")
+    )
     text = summary.summarise_run(outcome, runs, "cpu")
     assert "built-in faces" in text
     assert (compared / "table.md").read_text() == before

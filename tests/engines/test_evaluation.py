@@ -7,66 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from evaluation_stubs import Shifted, fake_pairs, shifted_row
 
-from data.masks import generate_mask
-from data.pairs import FrozenPairs, Pair
-from data.seeding import keyed_rng
-from engines import figures, tables
+from engines import figures, metric_tables, tables
 from engines.baselines import BaselinePool
 from engines.evaluation import Row, baseline_row, evaluate_rows
-from engines.lpips import LpipsChoice, build_lpips
-from engines.report import choose_examples, report
+from engines.examples import choose_examples
+from engines.measures import learned, published
+from engines.report import report
 from engines.row_files import read_result
+from engines.summaries import summarise
 from engines.table_writers import escape, to_latex, to_markdown
 from metrics.image import psnr
-
-SIZE = 32
-
-
-def fake_pairs(per_bin=4, seed=0):
-    cells = [(bin, i) for bin in (0, 2, 4) for i in range(per_bin)]
-
-    def read(index):
-        bin, i = cells[index]
-        image = keyed_rng(seed, "image", i).integers(0, 256, (4, 4, 3), np.uint8)
-        mask = generate_mask(SIZE, bin, bool(i % 2), keyed_rng(seed, "mask", bin, i))
-        return image.repeat(SIZE // 4, 0).repeat(SIZE // 4, 1), mask
-
-    pairs = [
-        Pair(f"{i}.png", f"{seed}-{i}", f"{k}", f"{seed}-{k}", bin, bool(i % 2), read(k)[1].mean())
-        for k, (bin, i) in enumerate(cells)
-    ]
-    return FrozenPairs(pairs, read, SIZE, "synthetic squares")
-
-
-class Shifted:
-    """Predicts the target, known to it, plus an offset; counts how often it is asked."""
-
-    fill = 0.5
-    device = torch.device("cpu")
-
-    def __init__(self, pairs, offset):
-        self.pairs, self.offset, self.asked = pairs, offset, 0
-
-    def restore(self, occluded, mask):
-        self.asked += len(occluded)
-        assert (occluded[(mask > 0.5).expand_as(occluded)] == self.fill).all()
-        return (occluded + self.offset).clamp(0, 1)
-
-    def cost(self, size):
-        return {"parameters": 2_500_000, "macs": 10**9, "median_ms": 1.0, "p95_ms": 2.0} | {
-            "device": "a device"
-        }
-
-
-def shifted_row(name, pairs, offset, opened=None):
-    def make():
-        restorer = Shifted(pairs, offset)
-        if opened is not None:
-            opened.append(restorer)
-        return restorer
-
-    return Row(name, "model", f"shift {offset}", make)
 
 
 @pytest.fixture
@@ -112,16 +64,16 @@ def test_a_measured_row_is_taken_from_its_files(pairs, tmp_path):
 
 def test_a_kept_row_says_what_holds_now(pairs, tmp_path):
     """Values are kept; how a row was trained and why there is no LPIPS may change."""
-    first = LpipsChoice("alex", None, "no network then")
-    now = LpipsChoice("alex", None, "no network now")
+    first = learned("lpips", None, reason="no network then")
+    now = learned("lpips", None, reason="no network now")
     row = shifted_row("near", pairs, 0.02)
-    (before,) = evaluate_rows([row], pairs, tmp_path, lpips=first)
+    (before,) = evaluate_rows([row], pairs, tmp_path, measures=[first])
     pairs.description = "other words"
     finished = dataclasses.replace(row, training={"images": 7, "minutes": 2.0})
-    (after,) = evaluate_rows([finished], pairs, tmp_path, lpips=now)
+    (after,) = evaluate_rows([finished], pairs, tmp_path, measures=[now])
     assert after.path == before.path
     assert after.info["training"] == {"images": 7, "minutes": 2.0}
-    assert after.info["lpips"]["reason"] == "no network now"
+    assert after.info["measures"]["lpips"]["reason"] == "no network now"
     assert after.info["pairs"] == "other words"
     assert after.info["cost"] == before.info["cost"]
 
@@ -137,10 +89,10 @@ def test_one_image_has_values_but_no_interval(tmp_path):
     pairs = fake_pairs(per_bin=1)
     rows = [shifted_row(name, pairs, offset) for name, offset in (("near", 0.02), ("far", 0.2))]
     results = evaluate_rows(rows, pairs, tmp_path)
-    summary = tables.summarise(results, "near")
+    summary = summarise(results, "near")
     assert np.isfinite(summary["mean"]).all()
     assert summary["low"].isna().all()
-    table = tables.metric_table(summary, "psnr", "composed", "near")
+    table = metric_tables.metric_table(summary, "psnr", "composed", "near")
     assert table.rows[1][5].text.endswith(" [–]")
     assert "nan" not in str(table.rows)
     assert "of 1 images" in tables.caption(results, "near")[0]
@@ -179,11 +131,11 @@ def test_rows_on_different_pairs_never_share_a_table(pairs, results, tmp_path):
     other = fake_pairs(seed=1)
     stray = evaluate_rows([shifted_row("stray", other, 0.02)], other, tmp_path / "e")
     with pytest.raises(ValueError, match="different pairs"):
-        tables.summarise([*results, *stray], "near")
+        summarise([*results, *stray], "near")
 
 
 def test_summary_means_and_differences(results):
-    summary = tables.summarise(results, "near")
+    summary = summarise(results, "near")
     chosen = summary.set_index(["row", "view", "metric", "bin"])
     frames = [result.frame() for result in results]
     by_bin = [frame.groupby("bin")["composed/l1"].mean() for frame in frames]
@@ -196,9 +148,9 @@ def test_summary_means_and_differences(results):
 
 
 def test_best_value_is_marked_in_the_right_direction(results):
-    summary = tables.summarise(results, "near")
+    summary = summarise(results, "near")
     for metric, better in (("psnr", np.argmax), ("l1", np.argmin)):
-        table = tables.metric_table(summary, metric, "composed", "near")
+        table = metric_tables.metric_table(summary, metric, "composed", "near")
         assert table.columns[1:4] == ["1–10 %", "20–30 %", "40–50 %"]
         for column in (1, 4):
             values = [float(row[column].text) for row in table.rows]
@@ -218,20 +170,19 @@ def test_exactly_restored_images_are_counted_not_averaged(tmp_path, pairs):
     kept = frame.loc[frame["bin"].eq(0), "composed/psnr"].iloc[1:].mean()
     frame.loc[0, "composed/psnr"] = math.inf
     frame.to_csv(result.path, index=False)
-    summary = tables.summarise([result], "near")
-    table = tables.metric_table(summary, "psnr", "composed", "near")
+    summary = summarise([result], "near")
+    table = metric_tables.metric_table(summary, "psnr", "composed", "near")
     assert float(table.rows[0][1].text) == pytest.approx(kept, abs=0.006)
     assert "1 exactly restored" in table.notes[0]
 
 
 def test_markdown_and_latex_hold_hash_count_reason_and_escapes(pairs, results):
-    summary = tables.summarise(results, "near")
-    built = tables.build_tables(results, summary, "near")
+    summary = summarise(results, "near")
+    built = metric_tables.build_tables(results, summary, "near")
     lines = tables.caption(results, "near")
     markdown = to_markdown(built, "Evaluation", lines)
     assert pairs.hash in markdown
     assert "N = 12 pairs" in markdown
-    assert "No LPIPS: LPIPS was not asked for." in markdown
     assert "| 2.50 |" in " ".join(markdown.split())
     for block in markdown.split("\n\n"):
         if block.startswith("|"):
@@ -244,26 +195,16 @@ def test_markdown_and_latex_hold_hash_count_reason_and_escapes(pairs, results):
 
 
 def test_published_definitions_only_when_asked(pairs, results, tmp_path):
-    assert tables.as_published_table(results) is None
+    assert metric_tables.as_published_table(results) is None
     row = shifted_row("near", pairs, 0.02)
     small, large = (
-        evaluate_rows([row], pairs, tmp_path / str(b), batch=b, as_published=True) for b in (3, 12)
+        evaluate_rows([row], pairs, tmp_path / str(b), batch=b, measures=[published()])
+        for b in (3, 12)
     )
-    assert small[0].info["as_published"] == pytest.approx(large[0].info["as_published"])
-    assert tables.as_published_table(small).rows[0][0].text == "near"
-
-
-def test_lpips_column_appears_with_a_network(pairs, tmp_path):
-    network = torch.nn.Module()
-    network.forward = lambda a, b: (a - b).square().mean((1, 2, 3))
-    choice = LpipsChoice("alex", network, None)
-    result = evaluate_rows([shifted_row("near", pairs, 0.02)], pairs, tmp_path, lpips=choice)
-    frame = result[0].frame()
-    np.testing.assert_allclose(frame["raw/lpips"], frame["raw/mse"], rtol=1e-4)
-    table = tables.metric_table(tables.summarise(result, "near"), "lpips", "composed", "near")
-    assert table.notes == []
-    with pytest.raises(ValueError, match="valid: auto, alex, vgg, off"):
-        build_lpips("resnet")
+    values = [result[0].info["measures"]["as_published"] for result in (small, large)]
+    values = [{key: told[key] for key in told if key not in ("note", "reason")} for told in values]
+    assert values[0] == pytest.approx(values[1])
+    assert metric_tables.as_published_table(small).rows[0][0].text == "near"
 
 
 def test_limit_takes_from_every_cell_and_has_a_hash_of_its_own(pairs):

@@ -7,8 +7,9 @@ from PIL import Image
 from suite_stubs import QUICK, plan, request, write_run
 
 from engines import suite, suite_jobs
-from engines.config import ABLATIONS, available_runs
-from engines.run_folder import RunFolder
+from engines.config import ABLATIONS, available_runs, load_config
+from engines.ensemble_training import settle_members
+from engines.run_folder import RunFolder, dump_config
 from engines.suite_files import load_suite
 from engines.suite_plan import plan_jobs
 from engines.suite_request import Request
@@ -216,3 +217,20 @@ def test_wrong_tables_are_named(tmp_path, text, words):
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(ValueError, match=words):
         load_suite(tmp_path / "s.yaml")
+
+
+def test_teacher_and_members_are_trained_first_and_told_by_what_they_are(tmp_path):
+    """A gate's folder, as its start wrote it down, against what is below the output now."""
+    jobs = list(plan(tmp_path, "distill"))
+    members = load_config("ensemble_gate").model.options["members"]
+    assert jobs[-2:] == ["ensemble_gate", "distill"]
+    assert set(members) < set(jobs)
+    for member in members:
+        write_run(tmp_path, member)
+    asked = load_config("ensemble_gate", "quick", list(QUICK))
+    folder = write_run(tmp_path, "ensemble_gate")
+    (folder / "config.yaml").write_text(dump_config(settle_members(asked, tmp_path)))
+    assert plan(tmp_path, "ensemble_gate")["ensemble_gate"].differences == []
+    write_run(tmp_path, members[0], "training.seed=7", number="002")  # the newest counts
+    (job,) = [job for job in plan(tmp_path, "ensemble_gate").values() if job.name != members[0]]
+    assert "members" in job.differences[0]

@@ -144,7 +144,8 @@ def test_finite_mean_counts_infinite_values():
 
 def test_lpips_is_asked_only_for_whole_images():
     prediction, target, mask = batch()
-    metrics = measure(prediction, target, mask, 2, lpips=lambda a, b: (a - b).abs().amax((1, 2, 3)))
+    learned = {"lpips": lambda a, b: (a - b).abs().amax((1, 2, 3))}
+    metrics = measure(prediction, target, mask, 2, learned=learned)
     assert [name for name in metrics.columns if "lpips" in name] == ["composed/lpips", "raw/lpips"]
     assert len(metrics.values()["raw/lpips"]) == 4
     assert not any("lpips" in name for name in measure(prediction, target, mask, 4).columns)

@@ -10,6 +10,7 @@ import models
 from data.contract import compose, hide
 from engines.config import available_runs, load_config
 from engines.inference import Deoccluder
+from models.ensemble import Ensemble, Member
 
 VIT = {"encoder": "vit", "layers": 4, "heads": 2, "hidden": 32, "width": 8}
 VARIANTS = {  # small where there is an option for it; at least one of each name in the registry
@@ -24,7 +25,10 @@ VARIANTS = {  # small where there is an option for it; at least one of each name
         {"attention": False, "gated": False, "use_features": False},
     ),
     "facial_deocclusion": ("facial_deocclusion", {"width": 8}),
+    "student": ("student", {"width": 8}),
+    "student separable": ("student", {"width": 8, "fold": 1, "separable": True}),
     "facial_deocclusion attention": ("facial_deocclusion", {"width": 8, "attention": True}),
+    "ensemble gate": ("ensemble", {"members": ["a", "b"], "combination": "gate", "width": 8}),
 }
 every = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -32,7 +36,18 @@ every = pytest.mark.parametrize("variant", VARIANTS)
 def create(variant: str) -> nn.Module:
     torch.manual_seed(0)
     name, options = VARIANTS[variant]
-    return models.create_inpainter(name, **options)
+    model = models.create_inpainter(name, **options)
+    return with_members(model) if isinstance(model, Ensemble) else model
+
+
+def with_members(ensemble: Ensemble) -> Ensemble:
+    """The same with untrained members, always the same ones; its gate no longer the plain mean."""
+    nn.init.normal_(ensemble.gate.head.weight, generator=torch.Generator().manual_seed(3))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        return ensemble.attach(
+            [Member(models.create_inpainter("occlufix", width=8)) for _ in ensemble.members]
+        )
 
 
 def batch(count: int = 2, height: int = 64, width: int = 64):
@@ -127,6 +142,8 @@ def test_saved_and_loaded_it_answers_the_same(variant, tmp_path):
     torch.manual_seed(5)
     name, options = VARIANTS[variant]
     other = models.create_inpainter(name, **options)
+    if isinstance(other, Ensemble):
+        with_members(other)
     other.load_state_dict(load_file(tmp_path / "w"))
     _, mask, occluded = batch()
     features = features_for(model, 2)

@@ -1,0 +1,50 @@
+"""Published weights that a metric needs: from torch hub's cache or the network, or why not."""
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+TIMEOUT = 10.0  # seconds without an answer after which a download is given up
+
+
+class AbsentWeights(Exception):
+    """Weights that cannot be had: no error, a metric is left out; the message is the reason."""
+
+
+def fetch_weights(url: str, others: Sequence[str] = ()) -> Path:
+    """The file of `url` in torch hub's cache, downloaded when it is not there.
+
+    `others`: further names that the same file goes by. AbsentWeights says what was tried and where
+    to put the file; without a network it comes after seconds.
+    """
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    names = (url.rsplit("/", 1)[-1], *others)
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    try:
+        with _time_limit(TIMEOUT):
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD")):
+                pass
+            torch.hub.load_state_dict_from_url(url, check_hash=True, map_location="cpu")
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        cause = getattr(error, "reason", error)
+        raise AbsentWeights(
+            f"{url}, which could not be downloaded ({cause}); put the file into {folder}"
+        ) from error
+    return folder / names[0]
+
+
+@contextmanager
+def _time_limit(seconds: float):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,71 @@
+"""The identity network that says whether a restored face is still the same person."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from data.whole_files import sha256
+from engines.checkpoint import load_identity_network
+from engines.comparison import IDENTITY, WEIGHTS, read_metadata, task_of
+from engines.feature_network import AUTO, DEFAULT, MAKE_ONE, newest_identity, weights_file
+from engines.forward_pass import evaluating
+from engines.measures import Measure, learned
+from metrics.identity import CosineSimilarity
+
+OFF = "off"
+
+
+class Embedding:
+    """Pictures (N, 3, H, W) in [0, 1] of any size to embeddings, at the size the network was
+    trained at."""
+
+    def __init__(self, network: nn.Module, size: int):
+        self.network, self.size = network, size
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        if images.shape[-2:] != (self.size,) * 2:
+            sides = (self.size, self.size)
+            images = functional.interpolate(images, sides, mode="bicubic", antialias=True)
+        with evaluating(self.network):
+            return self.network.embed(images.clamp(0, 1)).float()
+
+
+def identity_similarity(
+    named: str, runs: Path, device: str | torch.device = "cpu"
+) -> Measure | None:
+    """The cosine of the embeddings of restored and true picture, or why there is none.
+
+    `named`: `auto` (the newest finished run of EfficientNetB0 below `runs`), a run, its folder, a
+    weights file of `train_identity.py`, or `off`, which gives None. FileNotFoundError or ValueError
+    for one that is not there or no identity network.
+    """
+    if named == OFF:
+        return None
+    if named == AUTO:
+        newest = newest_identity(runs)
+        if newest is None:
+            reason = f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}"
+            return learned("identity", None, reason=reason)
+        file = newest / WEIGHTS
+    else:
+        file = weights_file(named, runs)
+    config, _ = read_metadata(file)
+    if task_of(config) != IDENTITY:
+        raise ValueError(
+            f"--identity {named}: {file} was trained for {task_of(config)}, an identity network is "
+            f"needed; {MAKE_ONE}"
+        )
+    network, _ = load_identity_network(file, device)
+    size, digest = config["data"]["size"], sha256(file)
+    people, template = config["model"].get("classes"), config["data"].get("template", "auto")
+    note = (
+        f"Identity similarity: cosine of the embeddings of restored and true picture by "
+        f"{config['name']} ({file.parent.name}, SHA-256 {digest[:12]}), trained to tell {people} "
+        f"people apart at {size} px, faces aligned as {template}. The occluded input says what a "
+        "picture scores of which nothing was restored."
+    )
+    similarity = CosineSimilarity(Embedding(network, size))
+    return learned("identity", similarity, {"network": digest}, note)
