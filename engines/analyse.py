@@ -22,6 +22,7 @@ from data.whole_files import write_text
 from engines import comparison, figures
 from engines.arguments import at_least
 from engines.comparison import INPAINTING, WEIGHTS, Group, Trained
+from engines.html_report import save_html
 from engines.report import Report
 from engines.table_writers import to_markdown
 from engines.tables import Table
@@ -159,7 +160,8 @@ def save_analysis(
     """Write tables, values and figures into `folder`, each file whole or not at all.
 
     Args:
-        folder: made if need be; gets `table.md`, `<name>.csv` and `figures/<name>.png`.
+        folder: made if need be; gets `table.md`, `<name>.csv`, `figures/<name>.png` and
+            `report.html`, which holds tables and figures.
         title: of the Markdown document.
         lines: what stands above the tables: N, hash, batch, network, seed.
         tables: in the document's order.
@@ -173,8 +175,13 @@ def save_analysis(
     for name, frame in values.items():
         files[f"{name}.csv"] = folder / f"{name}.csv"
         write_text(files[f"{name}.csv"], frame.to_csv(index=False, float_format="%.7g"))
+    pictures = {}
     for name, figure in drawn.items():
         target = folder / "figures" / f"{name}.png"
         files[f"{name}.png"] = figures.save(figure, target)
+        pictures[name.replace("_", " ").capitalize()] = target
         figures.show(figure)
+    files["report.html"] = save_html(
+        folder / "report.html", title, lines, tables, figures=pictures, headline=1
+    )
     return Report(text, to_markdown([tables[i] for i in headline], title, lines), files)

@@ -12,9 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import models
-from data.contract import hide
 from data.pairs import FrozenPairs
-from data.transforms import to_tensor
 from engines import analysis_cka_report as cka_report
 from engines.analyse import (
     chosen_members,
@@ -35,6 +33,7 @@ from engines.analysis_layers import (
 from engines.arguments import at_least
 from engines.comparison import Trained
 from engines.inference import Deoccluder, load_deoccluder
+from engines.pair_tensors import load_pairs
 from engines.report import Report
 from engines.runtime import resolve_device
 from metrics.cka import LEAST, LinearCKA, centred_gram
@@ -77,8 +76,8 @@ def analyse(arguments: argparse.Namespace) -> Report:
     sources = list(_sources(group.members, arguments, device))
     grams = picture_grams(pairs, batches)
     systems = []
-    for name, trained, opener in sources:
-        system, found = measure(name, trained, opener, pairs, batches, arguments.layers)
+    for name, opener in sources:
+        system, found = measure(name, opener, pairs, batches, arguments.layers)
         systems.append(system)
         for batch, more in zip(grams, found, strict=True):
             batch |= more
@@ -122,18 +121,12 @@ def split_batches(count: int, batch: int, seed: int) -> list[np.ndarray]:
     return np.array_split(order, -(-count // batch))
 
 
-def load_batch(pairs: FrozenPairs, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """True faces (N, 3, S, S) and masks (N, 1, S, S)."""
-    images, masks = zip(*(pairs.load(int(index)) for index in indices), strict=True)
-    return to_tensor(np.stack(images)), to_tensor(np.stack(masks))
-
-
 def picture_grams(pairs: FrozenPairs, batches: Sequence[np.ndarray]) -> Grams:
     """Of the pixels themselves, to which layers are compared."""
     grams = []
     for indices in batches:
-        target, mask = load_batch(pairs, indices)
-        pictures = (mask, hide(target, mask), target)
+        target, mask, occluded = load_pairs(pairs, indices.tolist(), 1.0)
+        pictures = (mask, occluded, target)
         grams.append(
             {name: centred_gram(each) for name, each in zip(PICTURES, pictures, strict=True)}
         )
@@ -142,13 +135,13 @@ def picture_grams(pairs: FrozenPairs, batches: Sequence[np.ndarray]) -> Grams:
 
 def _sources(
     members: Sequence[Trained], arguments: argparse.Namespace, device: torch.device
-) -> Iterator[tuple[str, Trained, Callable[[], Deoccluder]]]:
+) -> Iterator[tuple[str, Callable[[], Deoccluder]]]:
     for member in members:
         opener = partial(load_deoccluder, member.checkpoint, device)
-        yield member.name, member, opener
+        yield member.name, opener
         if arguments.untrained:
             fresh = partial(_untrained, member, opener, arguments.seed)
-            yield f"{member.name}, untrained", member, fresh
+            yield f"{member.name}, untrained", fresh
 
 
 def _untrained(member: Trained, opener: Callable[[], Deoccluder], seed: int) -> Deoccluder:
@@ -165,7 +158,6 @@ def _untrained(member: Trained, opener: Callable[[], Deoccluder], seed: int) -> 
 
 def measure(
     name: str,
-    trained: Trained,
     opener: Callable[[], Deoccluder],
     pairs: FrozenPairs,
     batches: Sequence[np.ndarray],
@@ -173,7 +165,7 @@ def measure(
 ) -> tuple[System, Grams]:
     """One network's layers and their Gram matrices; the network is let go afterwards."""
     deoccluder = opener()
-    system = describe(name, trained, deoccluder, pairs.size, patterns)
+    system = describe(name, deoccluder, pairs.size, patterns)
     grams: Grams = []
 
     def take(layer: str, features: Any) -> None:
@@ -185,14 +177,13 @@ def measure(
     with watching(deoccluder.inpainter, list(system.layers), take):
         for indices in tqdm(batches, desc=name, unit="batch", disable=None):
             grams.append({})
-            target, mask = load_batch(pairs, indices)
-            deoccluder.restore_batch(hide(target, mask, deoccluder.fill), mask)
+            _, mask, occluded = load_pairs(pairs, indices.tolist(), deoccluder.fill)
+            deoccluder.restore_batch(occluded, mask)
     return system, grams
 
 
 def describe(
     name: str,
-    trained: Trained,
     deoccluder: Deoccluder,
     size: int,
     patterns: Sequence[str] | None = None,

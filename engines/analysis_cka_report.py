@@ -138,14 +138,18 @@ def _layers(systems: Sequence[System], cell) -> Table:
 
 
 def choose_drawn(systems: Sequence[System], stages: int | None) -> list[System]:
-    """The systems and layers of the heat map: at most `stages` of each, evenly spread, or as many
-    as stay legible."""
+    """The systems and layers of the heat map: at most `stages` of each, or as many as stay legible.
+
+    Where there are more, inputs are left out first, then layers evenly.
+    """
     room = DRAWN - len(PICTURES)
     systems = systems[: room // 2]
     most = stages or max(2, room // len(systems))
     chosen = []
     for system in systems:
         names = list(system.layers)
+        if len(names) > most:
+            names = [name for name in names if not name.endswith(INPUT)]
         if len(names) > most:
             kept = np.linspace(0, len(names) - 1, most).round().astype(int)
             names = [names[i] for i in dict.fromkeys(kept.tolist())]

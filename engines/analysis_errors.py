@@ -12,7 +12,13 @@ import numpy as np
 from data.alignment import TEMPLATES
 from data.pairs import FrozenPairs
 from engines import comparison, error_figures, error_tables
-from engines.analyse import chosen_members, output_folder, save_analysis, shared_group
+from engines.analyse import (
+    chosen_members,
+    describe_pairs,
+    output_folder,
+    save_analysis,
+    shared_group,
+)
 from engines.arguments import at_least
 from engines.baselines import BASELINES, BaselinePool, parse_baselines
 from engines.comparison import Trained
@@ -81,39 +87,30 @@ def analyse(arguments: argparse.Namespace) -> Report:
     template = aligned_as(arguments, group.members)
     values = arguments.output or default_folder(group.pairs, arguments.runs_folder)
     with opened_rows(arguments, group.members) as rows:
+        reference = choose_reference(rows, arguments.reference)
         results = evaluate_errors(rows, group.pairs, template, values, batch=arguments.batch)
         covered = by_kind(arguments, group.members, rows, template)
-    reference = choose_reference(results, arguments.reference)
-    types = {result.name: result.info["kind"] for result in results}
-    curves = error_tables.curve_frame(results, arguments.bandwidth)
-    places = error_tables.place_frame(results, reference)
-    kinds = None
+    frames = {
+        "ratio": error_tables.curve_frame(results, arguments.bandwidth),
+        "places": error_tables.place_frame(results, reference),
+    }
+    lines = [*caption(arguments, group.pairs, template, reference), *covered.lines]
     if covered.results:
         known = [result.info["inpainter"] for result in covered.results]
-        kinds = error_tables.kind_frame(
-            covered.results, reference if reference in known else known[0]
-        )
-    shown = error_figures.drawn_rows(error_tables.ranked_rows(places), reference, types)
-    lines = caption(arguments, results, template, reference)
-    lines += [*covered.lines, *_left_out(shown, results)]
+        base = reference if reference in known else known[0]
+        frames["kinds"] = error_tables.kind_frame(covered.results, base)
+        lines.append(f"Differences in kinds.csv are to {base}.")
+    types = {result.name: result.info["kind"] for result in results}
+    ranked = error_tables.ranked_rows(frames["places"])
+    shown = error_figures.drawn_rows(ranked, reference, types)
+    if len(shown) < len(results):
+        lines.append(f"Figures show {len(shown)} of {len(results)} rows: {', '.join(shown)}.")
     hint = "it is shown the same holes as the others here"
     lines += comparison.under_occluders(group.members, hint)
-    frames = {"ratio": curves, "places": places}
-    drawn = {
-        "regions": error_figures.regions_figure(template, mean_face(group.pairs)),
-        "ratio": error_figures.curves_figure(curves, shown, types),
-        "places": error_figures.places_figure(places, shown, types),
-    }
-    found = {result.name: result for result in results}
-    maps = {name: read_maps(found[name]) for name in shown}
-    drawn["maps"] = error_figures.maps_figure(maps, types, template)
-    if len(shown) > 1:
-        drawn["map_differences"] = error_figures.maps_figure(maps, types, template, reference)
-    if kinds is not None:
-        frames["kinds"] = kinds
-        fitting = [name for name in shown if name in set(kinds["row"])]
-        drawn["kinds"] = error_figures.kinds_figure(kinds, fitting or known[:1], types)
-    tables = error_tables.error_tables(curves, places, kinds, reference)
+    drawn = {"regions": error_figures.regions_figure(template, mean_face(group.pairs))}
+    maps = {result.name: read_maps(result) for result in results if result.name in shown}
+    drawn |= error_figures.error_figures(frames, maps, shown, types, template)
+    tables = error_tables.error_tables(frames, reference)
     return save_analysis(output_folder(arguments), TITLE, lines, tables, frames, drawn)
 
 
@@ -172,7 +169,7 @@ def by_kind(
 
     Cut-outs are those of the data folder, or of the folder that holds the faces; without any,
     drawn kinds only. Inpainters that cannot be measured there are left out, with a line that says
-    why; blind ones too, which a mask is nothing to.
+    why.
     """
     if arguments.per_kind == 0:
         return Covered([], [])
@@ -201,14 +198,11 @@ def by_kind(
 
 
 def caption(
-    arguments: argparse.Namespace, results: Sequence[RowResult], template: str, reference: str
+    arguments: argparse.Namespace, pairs: FrozenPairs, template: str, reference: str
 ) -> list[str]:
     """What a reader needs to know about the numbers, one line each."""
-    key, info = results[0].info["key"], results[0].info
-    images = results[0].frame()["image"].nunique()
     return [
-        f"N = {info['count']} pairs of {images} images at {key['size']} px ({info['pairs']}); "
-        f"SHA-256 of the pairs: {key['pairs']}.",
+        describe_pairs(pairs),
         f"Places: where the parts of a typical face of the template {template} lie; no picture is "
         "looked at. A pixel at a border counts for both sides by its share. Background is all the "
         "rest, neck and clothes too.",
@@ -218,12 +212,6 @@ def caption(
         "Against hole ratio: local linear regression, Gaussian kernel with a standard deviation of "
         f"{arguments.bandwidth:g} (Fan 1992); one value a pair, exact restorations left out.",
     ]
-
-
-def _left_out(shown: Sequence[str], results: Sequence[RowResult]) -> list[str]:
-    if len(shown) == len(results):
-        return []
-    return [f"Figures show {len(shown)} of {len(results)} rows: {', '.join(shown)}."]
 
 
 def mean_face(pairs: FrozenPairs) -> np.ndarray:

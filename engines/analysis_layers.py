@@ -92,5 +92,5 @@ def last_tensor(features: Any) -> Tensor | None:
 def deepest(shapes: dict[str, Shape]) -> str:
     """The last layer of those whose maps are smallest; without any maps, the last layer."""
     areas = {name: shape[1] * shape[2] for name, shape in shapes.items() if len(shape) == 3}
-    least = min(areas.values(), default=0)
-    return [name for name in shapes if areas.get(name, least) == least][-1]
+    areas = areas or dict.fromkeys(shapes, 0)
+    return [name for name, area in areas.items() if area == min(areas.values())][-1]

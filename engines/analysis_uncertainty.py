@@ -88,7 +88,7 @@ def _results(
     result = conclude(measure(deoccluder, member.name, *how), SEED)
     yield result
     if arguments.mirrored and result.doubt == DISAGREEMENT:
-        again = measure(deoccluder, f"{member.name}, mirrored", *how, doubt=MIRRORED)
+        again = measure(deoccluder, f"{member.name} (mirrored)", *how, doubt=MIRRORED)
         yield conclude(again, SEED)
 
 

@@ -66,9 +66,8 @@ def _lpips(net: str, device: str | torch.device, file: Path | None) -> Measure:
     if choice.network is None:
         return learned(LPIPS_NAMES[net], None, reason=choice.reason)
     key = {"network": net, "weights": sha256(choice.file)}
-    note = (
-        f"LPIPS ({LABELS[net]}): version 0.1, backbone {choice.file.name}, {key['weights'][:12]}."
-    )
+    digest = key["weights"][:12]
+    note = f"LPIPS ({LABELS[net]}): version 0.1, backbone {choice.file.name}, SHA-256 {digest}."
     return learned(LPIPS_NAMES[net], choice.network, key, note)
 
 

@@ -11,7 +11,7 @@ from engines.comparison import Group, Trained
 from engines.config import Data
 from engines.datasets import data_root, open_sources
 from engines.evaluation import Row, baseline_row
-from engines.measures import Measure
+from engines.measures import FID, Measure
 from engines.report import Report, default_folder, report
 from engines.runtime import resolve_device
 from engines.seeds import fold_seeds, recipe_row, reference_among, single
@@ -197,6 +197,12 @@ def _report(
             "--baselines %s leaves it out",
             seconds / 60,
             ",".join(name for name in names if name != "biharmonic") or "none",
+        )
+    if str(device) == "cpu" and any(m.name == FID and m.reason is None for m in measures):
+        logger.info(
+            "FID takes about %.0f min a row on a CPU core unless its value is kept from before; "
+            "--fid off leaves it out",
+            len(pairs) * 0.065 / 60,
         )
     reference = options.reference or (suite.reference if suite else None)
     reference = reference_among(reference, recipes)

@@ -40,7 +40,8 @@ def styles(kinds: Mapping[str, str], names: Sequence[str]) -> dict[str, dict]:
             looks[name] = {"color": GREYS[i % 5], "linestyle": DASHES[i % 5], "marker": "x"}
         else:
             marker = MARKERS[(i + i // 7) % 7]
-            looks[name] = {"color": COLOURS[i % 7], "linestyle": "-", "marker": marker}
+            line = "-" if i < 7 else DASHES[4]  # colours come again
+            looks[name] = {"color": COLOURS[i % 7], "linestyle": line, "marker": marker}
     return looks
 
 
@@ -145,7 +146,7 @@ def kinds_figure(kinds: pd.DataFrame, names: Sequence[str], types: Mapping[str, 
     means = part.groupby(["group", "kind"], sort=False)["mean"].mean().reset_index()
     order = means.sort_values(["group", "mean"], ascending=[False, True], kind="stable")["kind"]
     order = order.tolist()
-    each = max(0.26, 0.06 * len(names))
+    each = max(0.26, 0.045 * len(names))
     height = each * len(order) + 0.9 + _legend_height(names)
     figure = Figure(figsize=(7.6, height), dpi=DPI)
     axis = figure.subplots()
@@ -232,3 +233,26 @@ def maps_figure(
     words = "mean L1 in the hole" if reference is None else f"mean L1 minus\n{reference}"
     bar.set_label(words, fontsize=8)
     return figure
+
+
+def error_figures(
+    frames: Mapping[str, pd.DataFrame],
+    maps: Mapping[str, ErrorMaps],
+    shown: Sequence[str],
+    kinds: Mapping[str, str],
+    template: str,
+) -> dict[str, Figure]:
+    """Every figure of the rows `shown`, the reference first; `frames` as in `error_tables`."""
+    ordered = {name: maps[name] for name in shown}
+    drawn = {
+        "ratio": curves_figure(frames["ratio"], shown, kinds),
+        "places": places_figure(frames["places"], shown, kinds),
+        "maps": maps_figure(ordered, kinds, template),
+    }
+    if len(shown) > 1:
+        drawn["map_differences"] = maps_figure(ordered, kinds, template, shown[0])
+    if "kinds" in frames:
+        known = set(frames["kinds"]["row"])
+        fitting = [name for name in shown if name in known]
+        drawn["kinds"] = kinds_figure(frames["kinds"], fitting, kinds)
+    return drawn

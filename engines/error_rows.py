@@ -25,7 +25,9 @@ from engines.row_files import RowResult, RowWriter, find_row, row_file
 
 logger = logging.getLogger(__name__)
 
-PROTOCOL = 1  # raised whenever a number in the files would come out differently
+# Raised whenever a number in the files would come out differently, as with other outlines of the
+# regions.
+PROTOCOL = 1
 HOLE = "hole"  # all regions together
 PLACES = (HOLE, *REGIONS)
 SUMS = ("pixels", "l1", "mse")

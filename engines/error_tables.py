@@ -1,6 +1,6 @@
 """Errors by hole ratio, place in the face and kind of occluder, from the per-image CSVs alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -245,15 +245,15 @@ def kind_table(kinds: pd.DataFrame, metric: str = "psnr") -> Table:
     return Table(title, ["", "N", "mean hole", *names], rows, [note])
 
 
-def error_tables(
-    curves: pd.DataFrame, places: pd.DataFrame, kinds: pd.DataFrame | None, reference: str
-) -> list[Table]:
-    """All tables of the analysis, the headline first."""
+def error_tables(frames: Mapping[str, pd.DataFrame], reference: str) -> list[Table]:
+    """All tables of the analysis, the headline first; `frames` are "ratio", "places" and, where
+    there are occluders, "kinds", from the functions above."""
+    places = frames["places"]
     tables = [place_table(places, "psnr", 2), place_differences(places, reference)]
     tables += [place_table(places, "l1", 4), share_table(places)]
-    tables += [curve_table(curves, metric) for metric in CURVES]
-    if kinds is not None:
-        tables += [kind_table(kinds, metric) for metric in ("psnr", "l1")]
+    tables += [curve_table(frames["ratio"], metric) for metric in CURVES]
+    if "kinds" in frames:
+        tables += [kind_table(frames["kinds"], metric) for metric in ("psnr", "l1")]
     return [table for table in tables if table is not None]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 INK, MISSING, DPI = "#222222", "#D9D9D9", 100
-LETTER = 0.068  # inches, width of a letter at 8 points
+LETTER = 0.061  # inches, width of a letter at 8 points
 ANNOTATED = 16  # rows up to which every cell says its value
 
 
@@ -28,12 +28,12 @@ def heat_map(
         )
     cell = 0.46 if count <= ANNOTATED else 0.24
     names = [(name, len(list(part))) for name, part in groupby(groups)]
-    across = LETTER * max(map(len, labels)) + 0.12
-    named = LETTER * 1.06 * max(map(len, groups)) + 0.15
-    above = 0.72 * named + 0.45
+    across = LETTER * max(map(len, labels)) + 0.22
+    named = LETTER * 1.15 * max(map(len, groups)) + 0.15
+    above = 0.64 * named + 0.45
     side = cell * count
     bar = 0.75
-    width, height = across + named + side + bar + 0.75 * named, across + side + above
+    width, height = across + named + side + max(bar, 0.7 * named), across + side + above
     figure = Figure(figsize=(width, height), dpi=DPI)
     axis = figure.add_axes([(across + named) / width, across / height, side / width, side / height])
     axis.set_facecolor(MISSING)

@@ -20,6 +20,7 @@ from metrics.image import HIGHER_IS_BETTER
 
 PAGE = Path(__file__).with_name("report_page")
 PICTURE_BYTES = 9_000_000  # of all example pictures together, as text
+DENSITY = 2  # pixels of a figure's file for one of the page
 
 
 def save_html(
@@ -83,7 +84,6 @@ def pair_facts(results: Sequence[RowResult], reference: str | None = None) -> di
         "Pairs": f"{info['count']:,}",
         "Images": f"{results[0].frame()['image'].nunique():,}",
         "Size": f"{key['size']} px",
-        "Rows": f"{len(results):,}",
         "Reference": reference or "",
         "Device": ", ".join(dict.fromkeys(cost["device"] for cost in costs)),
         "SHA-256 of the pairs": key["pairs"][:12],
@@ -96,7 +96,8 @@ def _figures(figures: Mapping[str, Path]) -> str:
     for name, path in figures.items():
         source, (width, height) = encode_figure(path)
         parts.append(
-            f'<figure><img src="{source}" alt="{escape(name)}" width="{width}" height="{height}">'
+            f'<figure><img src="{source}" alt="{escape(name)}" width="{width // DENSITY}" '
+            f'height="{height // DENSITY}">'
             f"<figcaption>{escape(name)}</figcaption></figure>"
         )
     return _asset("figures.html").substitute(figures="\n".join(parts))

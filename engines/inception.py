@@ -18,6 +18,7 @@ URL = (
 )
 OTHER_NAMES = ("pt_inception-2015-12-05-6726825d.pth",)  # the same file of pytorch-fid
 CLASSES, SIDE, FEATURES = 1008, 299, 2048
+TOGETHER = 16  # images of 299 px at once, whatever the batch: 64 would take 2 GiB
 
 
 class InceptionFeatures(nn.Module):
@@ -47,6 +48,9 @@ class InceptionFeatures(nn.Module):
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([self._features(part) for part in images.split(TOGETHER)])
+
+    def _features(self, images: Tensor) -> Tensor:
         pixels = images.mul(255).round().clamp(0, 255)
         rows, columns = (_resizing(side, pixels) for side in pixels.shape[-2:])
         resized = torch.einsum("ah,nchw,bw->ncab", rows, pixels, columns)

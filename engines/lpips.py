@@ -79,8 +79,8 @@ def build_lpips(
         return LpipsChoice(net, None, f"{reason} {net}=FILE")
     network = untrained_lpips(net)
     state, _ = resolve_weights(str(file), published)
-    layers = {_layer(key): tensor for key, tensor in state.items()}
-    named = {key: layers[k] for key in network.net.state_dict() if (k := _layer(key)) in layers}
+    sources = {key: f"features.{key.partition('.')[2]}" for key in network.net.state_dict()}
+    named = {key: state[source] for key, source in sources.items() if source in state}
     load_fitting(network.net, named, f"{file}, as the backbone of LPIPS ({net}),")
     return LpipsChoice(net, Lpips(network).to(device), None, file)
 
@@ -92,8 +92,3 @@ def untrained_lpips(net: str) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=FutureWarning)
         return _NoTrainLpips(net=net, pnet_rand=True).requires_grad_(False).eval()
-
-
-def _layer(key: str) -> str:
-    """`features.3.weight` of torchvision and `slice2.3.weight` of torchmetrics are one tensor."""
-    return key.partition(".")[2]

@@ -139,9 +139,10 @@ def _notes(part: pd.DataFrame, view: str, metric: str) -> list[str]:
         )
     whole = not view.endswith("_hole")  # an image without a hole has no value there
     for line in seen[(seen["missing"] > 0) & whole].itertuples():
+        total = line.missing + line.infinite + line.count
         notes.append(
-            f"{line.row}: {line.missing} images have no {name} and are not part of its means; a "
-            "bin without any leaves the mean of bins empty."
+            f"{line.row}: {name} is missing for {line.missing} of {total} pairs, which are no part "
+            "of its means; a bin without any leaves the mean of bins empty."
         )
     return notes
 

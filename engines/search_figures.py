@@ -21,7 +21,7 @@ def history_figure(frame: pd.DataFrame, label: str, higher: bool) -> Figure:
     """
     figure = Figure(figsize=(6.0, 3.2), dpi=DPI)
     axis = figure.subplots()
-    complete = _with_value(frame, COMPLETE)
+    complete = _complete(frame)
     _points(axis, frame, "number")
     best = complete["value"].cummax() if higher else complete["value"].cummin()
     line = {"color": COLOURS[1], "linewidth": 1.5, "label": "best so far"}
@@ -81,7 +81,7 @@ def weights_figure(
 
     limits: the smallest and the largest weight that could be drawn.
     """
-    complete = _with_value(frame, COMPLETE)
+    complete = _complete(frame)
     values = complete["value"]
     best = complete.loc[values.idxmax() if higher else values.idxmin()]
     across = min(4, len(terms))
@@ -121,16 +121,19 @@ def importance_figure(importances: Mapping[str, float]) -> Figure:
     return figure
 
 
-def _with_value(frame: pd.DataFrame, state: str) -> pd.DataFrame:
-    found = frame[frame["state"].eq(state) & frame["value"].notna()]
-    if found.empty and state == COMPLETE:
+def _complete(frame: pd.DataFrame) -> pd.DataFrame:
+    found = frame[frame["state"].eq(COMPLETE) & frame["value"].notna()]
+    if found.empty:
         raise ValueError("no trial is complete: nothing to draw")
     return found
 
 
 def _points(axis, frame: pd.DataFrame, x: str) -> None:
-    complete, pruned = _with_value(frame, COMPLETE), _with_value(frame, PRUNED)
+    """Complete trials by value; pruned ones, whose values are of earlier epochs, at the foot."""
+    complete, pruned = _complete(frame), frame[frame["state"].eq(PRUNED)]
     axis.plot(complete[x], complete["value"], "o", color=COLOURS[0], markersize=5, label=COMPLETE)
     if len(pruned):
-        hollow = {"color": GREY, "markerfacecolor": "none", "markersize": 5}
-        axis.plot(pruned[x], pruned["value"], "o", label="pruned, at its last epoch", **hollow)
+        hollow = {"color": GREY, "markerfacecolor": "none", "markersize": 5, "label": PRUNED}
+        place = axis.get_xaxis_transform()
+        axis.plot(pruned[x], [0.04] * len(pruned), "o", transform=place, **hollow)
+        axis.margins(y=0.12)

@@ -15,6 +15,7 @@ class GaussianSums:
     def __init__(self):
         self.count = 0
         self._sum: np.ndarray | None = None
+        self._root: np.ndarray | None = None
 
     def update(self, features: Tensor, repeats: Tensor | None = None) -> None:
         """Add features (N, D); `repeats` (N,) are whole numbers, how often each one counts.
@@ -33,6 +34,7 @@ class GaussianSums:
         if rows.shape[1] != len(self._sum):
             raise ValueError(f"features of {rows.shape[1]} numbers after {len(self._sum)}")
         self.count += int(times.sum())
+        self._root = None
         weighted = rows * times[:, None]
         self._sum += weighted.sum(0)
         self._products += weighted.T @ rows
@@ -45,16 +47,22 @@ class GaussianSums:
         covariance = (self._products - self.count * np.outer(mean, mean)) / (self.count - 1)
         return mean, covariance
 
+    def root(self) -> np.ndarray:
+        """The symmetric square root of the covariance, kept until the next update."""
+        if self._root is None:
+            values, vectors = np.linalg.eigh(self.moments()[1])
+            self._root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+        return self._root
+
 
 def frechet_distance(first: GaussianSums, second: GaussianSums) -> float:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); 0 for equal sets.
 
-    Dowson and Landau 1982. The trace of the root is taken of C1^(1/2) C2 C1^(1/2), which has the
+    Dowson and Landau 1982. The trace of the root is taken of C2^(1/2) C1 C2^(1/2), which has the
     same eigenvalues and is symmetric.
     """
     (mean1, covariance1), (mean2, covariance2) = first.moments(), second.moments()
-    values, vectors = np.linalg.eigh(covariance1)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    product = np.linalg.eigvalsh(root @ covariance2 @ root)
+    root = second.root()
+    product = np.linalg.eigvalsh(root @ covariance1 @ root)
     trace = np.trace(covariance1) + np.trace(covariance2) - 2 * np.sqrt(product.clip(min=0)).sum()
     return max(0.0, float(np.square(mean1 - mean2).sum() + trace))

@@ -23,9 +23,18 @@ MODULES = {  # distribution -> what is imported, where the two differ
     "pyyaml": "yaml",
     "tensorboard": "torch.utils.tensorboard",
 }
-# Imported in one place each, inside functions, and done without where they are missing: IPython
-# draws only where it is already running, MediaPipe is the extra `photo`.
-OPTIONAL = {"IPython": "engines/figures.py", "mediapipe": "engines/mediapipe_faces.py"}
+# Done without, or asked for in one sentence, where they are missing: IPython draws only where it is
+# already running, MediaPipe is the extra `photo`, the rest the extra `analysis` and what it brings.
+OPTIONAL = {
+    "IPython": {"engines/figures.py"},
+    "mediapipe": {"engines/mediapipe_faces.py"},
+    "umap": {"engines/analysis_umap.py"},
+    "sklearn": {"engines/analysis_umap_report.py"},
+    "optuna": {"engines/search_report.py", "engines/search_study.py"},
+    "sqlalchemy": {"engines/search_study.py"},
+}
+# They import one at their top, and are imported inside functions alone, or by each other.
+LATE = {"engines/search_report.py", "engines/search_study.py"}
 ONE_MB = 1_000_000
 
 
@@ -108,16 +117,38 @@ def test_every_imported_package_is_declared():
     assert not extra, f"imported and not declared in pyproject.toml: {sorted(extra)}"
 
 
-@pytest.mark.parametrize(("module", "only"), OPTIONAL.items())
-def test_optional_imports_stay_where_they_are_guarded(module, only):
-    pattern = re.compile(rf"^(\s*)(?:import|from) {module}\b", re.M)
-    users = {}
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
-            if found := pattern.findall(path.read_text(encoding="utf-8")):
-                users[path.relative_to(ROOT).as_posix()] = found
-    assert list(users) == [only]
-    assert all(users[only]), f"{only} imports {module} at its top"
+def imports_of(module: str) -> dict[str, list[str]]:
+    """By file, the indentation of each line that imports `module`."""
+    pattern = re.compile(rf"^(\s*)(?:import|from) {re.escape(module)}\b", re.M)
+    found = {
+        path.relative_to(ROOT).as_posix(): pattern.findall(path.read_text(encoding="utf-8"))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    return {name: indents for name, indents in found.items() if indents}
+
+
+@pytest.mark.parametrize(("module", "files"), OPTIONAL.items())
+def test_optional_imports_stay_where_they_are_guarded(module, files):
+    users = imports_of(module)
+    assert set(users) == files
+    for name in files - LATE:
+        assert all(users[name]), f"{name} imports {module} at its top"
+
+
+@pytest.mark.parametrize("late", sorted(LATE))
+def test_modules_with_an_optional_import_at_their_top_are_imported_late(late):
+    users = imports_of(late.removesuffix(".py").replace("/", "."))
+    for name in set(users) - LATE:
+        assert all(users[name]), f"{name} imports {late} at its top"
+
+
+def test_the_analysis_extra_is_what_tests_need_and_what_its_errors_name():
+    extras = pyproject()["optional-dependencies"]
+    assert set(map(distribution, extras["analysis"])) == {"umap-learn", "optuna"}
+    assert set(extras["analysis"]) <= set(extras["test"])
+    for name in ("search.py", "analysis_umap.py"):
+        assert 'pip install -e ".[analysis]"' in (ROOT / "engines" / name).read_text("utf-8")
 
 
 def test_the_photo_extra_is_what_detection_names_and_what_tests_need():

@@ -191,7 +191,7 @@ def test_one_pair_and_exact_restorations_give_tables_without_intervals(tmp_path)
     assert math.isinf(line["mean"])
     assert np.isnan([line["low"], line["high"]]).all()
     assert curves["mean"].isna().all()
-    tables = error_tables(curves, places, None, "even")
+    tables = error_tables({"ratio": curves, "places": places}, "even")
     assert [cell.text for cell in tables[0].rows[0]][1] == "∞"
     assert "–" in [cell.text for row in tables[4].rows for cell in row]
     kinds = {"exact": "model", "even": "model"}

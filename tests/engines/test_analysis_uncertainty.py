@@ -158,7 +158,7 @@ def test_the_command_writes_tables_values_and_figures(runs, capsys):
     folder = root / "analysis" / "uncertainty"
     assert "SHA-256 of the pairs" in text
     assert "is the members' disagreement (standard deviation): Honest, Flat; the diff" in text
-    assert "from the mirrored prediction: Honest, mirrored, Flat, mirrored." in text
+    assert "from the mirrored prediction: Honest (mirrored), Flat (mirrored)." in text
     assert "mean with the mirrored input's" in text
     assert "nan" not in text
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
@@ -166,11 +166,12 @@ def test_the_command_writes_tables_values_and_figures(runs, capsys):
     png = ("calibration", "examples", "pictures", "sparsification")
     assert names == {
         "table.md",
+        "report.html",
         *(f"{name}.csv" for name in csv),
         *(f"figures/{name}.png" for name in png),
     }
     values = pd.read_csv(folder / "correlations.csv")
-    assert set(values["row"]) == {"Honest", "Honest, mirrored", "Flat", "Flat, mirrored"}
+    assert set(values["row"]) == {"Honest", "Honest (mirrored)", "Flat", "Flat (mirrored)"}
     assert set(values["source"]) == {UNCERTAINTY, DEPTH}
     assert len(values[values["quantity"].eq("pixels_spearman")]["mean"].dropna()) == 6
 

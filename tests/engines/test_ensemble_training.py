@@ -12,11 +12,14 @@ from system_stubs import NARROW, SMALL_UNET, make_part, tiny
 from data.whole_files import sha256
 from engines.checkpoint import load_checkpoint
 from engines.command import overrides, parse_arguments
+from engines.config import load_config
+from engines.ensemble_files import members_of, write_recipe
 from engines.ensemble_training import settle_members
 from engines.ensembles import open_inpainter
 from engines.inference import load_deoccluder
 from engines.inpainting import build_trainer, train_step
 from engines.runtime import start_runtime
+from engines.teacher import settle_teacher
 from engines.training import dry_run, train
 
 GATE = ["model.width=4", "data.fill=0.5"]
@@ -124,13 +127,27 @@ def test_a_continued_run_finds_its_members_or_says_what_became_of_them(runs, gat
 
 def test_what_was_written_down_can_be_started_again(runs, gated, tmp_path):
     """From a run's own config.yaml, whose labels name nothing below another folder of runs."""
-    from engines.config import load_config
-
     again = settle_members(load_config(gated / "config.yaml"), tmp_path)
     assert [m.weights for m in again.members] == [str(file_of(runs, n).resolve()) for n in NAMES]
     other = load_config(gated / "config.yaml", overrides=["model.members=[a, b]"])
     with pytest.raises(FileNotFoundError, match="a: no finished run"):
         settle_members(other, tmp_path)
+
+
+@pytest.mark.parametrize("form", ["gate", "YAML"])
+def test_an_ensemble_of_either_form_teaches(runs, gated, tmp_path, form):
+    file = gated / "best.safetensors"
+    if form == "YAML":
+        file = tmp_path / "both.yaml"
+        write_recipe(file, members_of([file_of(runs, name) for name in NAMES]), "both", "mean")
+    student = tiny("distill", *SMALL_UNET, "data.template=auto", f"teacher={file}")
+    settled = student.model_copy(update={"teacher": settle_teacher(student.teacher, tmp_path)})
+    trainer, part = build_trainer(settled, start_runtime("no", "cpu", 0), 16), make_part()
+    network, _ = open_inpainter(file)
+    torch.testing.assert_close(
+        trainer.teach(part.occluded, part.mask), network(part.occluded, part.mask)
+    )
+    assert set(trainer.networks()) == {"generator", "ema"}
 
 
 @pytest.mark.parametrize(

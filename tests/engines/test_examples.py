@@ -117,6 +117,18 @@ def test_a_report_makes_pictures_once_for_figure_and_page(pairs, tmp_path):
     assert "dark <b>" not in page
 
 
+def test_a_single_pair_of_a_constant_image_makes_a_page(tmp_path):
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[8:20, 8:20] = 1
+    image = np.full((SIZE, SIZE, 3), 51, np.uint8)
+    pair = Pair("flat.png", "0", "m", "1", 1, False, mask.mean())
+    alone = FrozenPairs([pair], lambda index: (image, mask), SIZE, "one pair")
+    rows = [grey_row("exact", 0.2), grey_row("wrong", 0.5)]
+    page = report(rows, alone, tmp_path).files["report.html"].read_text(encoding="utf-8")
+    assert '"composed/psnr": "∞"' in page
+    assert "NaN" not in page.split('id="example-data"')[1].split("</script>")[0]
+
+
 def test_missing_values_choose_nothing():
     frame = pd.DataFrame({"index": range(4), "bin": [0, 0, 2, 2]})
     frame[CRITERION] = [np.nan, 20.0, np.nan, np.nan]

@@ -81,8 +81,8 @@ def page(tmp_path):
     path = save_html(
         tmp_path / "report.html", HOSTILE, [f"N = 1; `code` {HOSTILE}"],
         [make_table(ROWS), make_table(ROWS), make_table(ROWS, "Cost")],
-        facts={"Pairs": "1"}, kinds={"A": "model", HOSTILE: "model", "Telea": "baseline"}, reference="A",
-        figures={HOSTILE: figure}, examples=[make_example(["A", HOSTILE])],
+        kinds={"A": "model", HOSTILE: "model", "Telea": "baseline"}, reference="A",
+        facts={"Pairs": "1"}, figures={HOSTILE: figure}, examples=[make_example(["A", HOSTILE])],
     )  # fmt: skip
     return path.read_text(encoding="utf-8")
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 import yaml
 from safetensors import safe_open
-from system_stubs import NARROW, make_part, tiny
+from system_stubs import NARROW, TINY, make_part, tiny
 
 from data.contract import hide
 from engines.checkpoint import load_checkpoint
-from engines.config import ConfigError
+from engines.config import ConfigError, load_config
 from engines.ensembles import weights_identity
 from engines.inference import load_deoccluder
 from engines.inpainting import build_trainer, generator_step, validate
@@ -153,6 +153,12 @@ def test_a_term_without_a_teacher_and_a_teacher_without_a_term_are_refused():
     assert alone.teacher is None
     assert alone.model == tiny("distill").model
     assert alone.training == tiny("distill").training
+
+
+def test_the_small_profile_trains_on_built_in_faces_too(runs, tmp_path):
+    builtin = ["data.faces=builtin", "data.masks=builtin", f"teacher={weights_of(runs)}"]
+    config = load_config("distill", "small", [*TINY, *SMALL, *builtin, "training.epochs=1"])
+    assert train(config, None, tmp_path, device="cpu").images == 8
 
 
 def test_nothing_to_settle_without_a_teacher(tmp_path):

@@ -222,6 +222,22 @@ def test_early_stop_counts_epochs_without_gain(tmp_path, tiny_config, monkeypatc
     assert (outcome.reason, outcome.steps) == ("early_stop", 9)
 
 
+def test_a_run_that_is_given_up_ends_after_that_epoch(tmp_path, tiny_config):
+    """The question comes once the epoch's metrics are written, and not after the last epoch."""
+    asked = []
+
+    def prune(folder):
+        asked.append([row["epoch"] for row in folder.read_metrics()])
+        return len(asked) == 2
+
+    config = tiny_config("ablationv1", "training.epochs=3")
+    outcome = train(config, None, tmp_path, device="cpu", prune=prune)
+    assert (outcome.reason, outcome.steps) == ("pruned", 6)
+    assert asked == [["1.0"], ["1.0", "2.0"]]
+    kept = train(tiny_config("ablationv1"), None, tmp_path, device="cpu", prune=prune)
+    assert (kept.reason, len(asked)) == ("epochs", 3)
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(whole, tmp_path, tiny_config):
     copy = tmp_path / "ablationv1" / "001"
     copy.mkdir(parents=True)

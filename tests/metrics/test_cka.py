@@ -54,7 +54,7 @@ def test_identical_rotated_scaled_and_shifted_features_are_the_same():
 
 
 def test_independent_features_are_near_zero_where_the_biased_estimate_is_not():
-    """Sixteen pictures of 400 numbers: the biased estimate says 0.97 of pure noise."""
+    """Sixteen pictures of 400 numbers: the biased estimate says 0.96 of pure noise."""
     result = similarity(16, x=noise(1600, 400), y=noise(1600, 400, seed=1))
     assert abs(result.values[0, 1]) < 0.05
     assert (result.batches, result.count) == (100, 1600)

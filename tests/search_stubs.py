@@ -1,0 +1,79 @@
+"""A search that is over in a moment: its command, its study, and a training that is none."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+
+from engines import search, search_objective
+from engines.run_folder import RunFolder
+from engines.search_study import SharedStudy
+from engines.training import Outcome
+
+SMALL = [
+    "data.size=32", "data.builtin_images=12", "data.workers=0", "training.batch_size=4",
+    "training.features_weights=random", "losses.perceptual.layers=[relu1_1]",
+    "losses.style.layers=[relu2_1]",
+]  # fmt: skip
+TERMS = ("perceptual", "style", "hole_l1", "adversarial")
+
+
+def command(output: Path, *more: str) -> list[str]:
+    """The options of a search whose trial takes about two seconds."""
+    sets = [word for text in SMALL for word in ("--set", text)]
+    sizes = ["--train-images", "8", "--validation-pairs", "6", "--epochs", "2"]
+    return [
+        "ablationv1", "--profile", "quick", "--output", str(output), "--device", "cpu",
+        *sizes, *sets, *more,
+    ]  # fmt: skip
+
+
+def open_study(output: Path, *more: str) -> SharedStudy:
+    arguments = search.parse(command(output, *more))
+    return SharedStudy.open(search.to_search(arguments), startup=2)
+
+
+def score(weights: dict[str, float], epoch: int) -> float:
+    """A made-up validation value, the better the nearer the weights are to 5."""
+    return 20 + epoch - sum(abs(weight - 5) for weight in weights.values()) / 10
+
+
+class Fake:
+    """Stands for training: writes metrics.csv as it would, epoch by epoch."""
+
+    def __init__(self, monkeypatch, epochs: int = 4) -> None:
+        self.epochs, self.stop_at, self.started = epochs, {}, []
+        monkeypatch.setattr(search_objective, "train", self.train)
+        monkeypatch.setattr(search, "gc", SimpleNamespace(collect=lambda: 0))  # slow in tests
+
+    def train(self, config, root, output, resume, max_minutes, device, prune) -> Outcome:
+        self.started.append((config.name, resume))
+        folder = RunFolder(Path(resume)) if resume else RunFolder.create(output, config)
+        folder.write_environment({"weights": {"generator": "random"}})
+        weights = {name: config.losses[name]["weight"] for name in TERMS}
+        first = len(folder.read_metrics()) + 1
+        reason = "epochs"
+        for epoch in range(first, self.epochs + 1):
+            folder.last.mkdir(exist_ok=True)
+            folder.best.write_bytes(b"weights")
+            value = score(weights, epoch)
+            row = {"step": epoch, "epoch": epoch, "val/composed/psnr": value}
+            row |= {"val/composed/ssim": value / 40, "val/loss/total": 1.0}
+            pd.DataFrame([*folder.read_metrics(), row]).to_csv(folder.metrics, index=False)
+            if callable(ending := self.stop_at.get((config.name, epoch))):
+                ending()
+            elif ending:
+                reason = ending
+                break
+            if epoch < self.epochs and prune(folder):
+                reason = "pruned"
+                break
+        return Outcome(folder, reason, epoch, epoch, 0.1, True)
+
+
+def run(shared: SharedStudy, wanted: int) -> str | None:
+    """The loop of the command, without its output."""
+    while (claim := shared.claim(wanted)) is not None:
+        if stopped := search.carry_out(shared, claim):
+            return stopped
+    return None
