@@ -143,6 +143,17 @@ def describe_pairs(pairs: FrozenPairs) -> str:
     )
 
 
+def describe_members(members: Sequence[Trained]) -> str:
+    """Which run each name stands for, one line."""
+    found = [
+        f"{member.name} = {member.checkpoint.parent.parent.name}/{member.checkpoint.parent.name}"
+        if member.checkpoint.name == WEIGHTS
+        else f"{member.name} = {member.checkpoint.name}"
+        for member in members
+    ]
+    return f"Networks: {', '.join(found)}."
+
+
 def output_folder(arguments: argparse.Namespace) -> Path:
     """Where an analysis writes: --output, else analysis/<name> below the folder of runs."""
     return arguments.output or arguments.runs_folder / "analysis" / arguments.analysis

@@ -16,6 +16,7 @@ from data.pairs import FrozenPairs
 from engines import analysis_cka_report as cka_report
 from engines.analyse import (
     chosen_members,
+    describe_members,
     describe_pairs,
     output_folder,
     save_analysis,
@@ -93,6 +94,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
     tables = cka_report.tables(result, systems)
     lines = [
         describe_pairs(pairs),
+        describe_members(group.members),
         *cka_report.explain(result, arguments.seed, max(map(len, batches))),
         *cka_report.left_out(systems, drawn),
     ]

@@ -164,7 +164,7 @@ def left_out(systems: Sequence[System], drawn: Sequence[System]) -> list[str]:
     if shown == every:
         return []
     return [
-        f"The heat map shows {shown} of {every} layers, evenly spread over each of the "
+        f"The heat map shows {shown} of {every} layers, a choice from each of the "
         f"{'first ' if len(drawn) < len(systems) else ''}{len(drawn)} networks; cka.csv has all."
     ]
 

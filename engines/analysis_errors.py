@@ -206,7 +206,8 @@ def caption(
         f"Places: where the parts of a typical face of the template {template} lie; no picture is "
         "looked at. A pixel at a border counts for both sides by its share. Background is all the "
         "rest, neck and clothes too.",
-        "By place every hole pixel counts the same, over all pairs; intervals are 95 %, bootstrap "
+        "By place every hole pixel counts the same, over all pairs, and PSNR is that of their mean "
+        "squared error; intervals are 95 %, bootstrap "
         "over images, each with all its masks (Efron and Tibshirani 1993); differences to "
         f"{reference} are paired.",
         "Against hole ratio: local linear regression, Gaussian kernel with a standard deviation of "

@@ -14,6 +14,7 @@ from data.pairs import FrozenPairs
 from engines import analysis_umap_report as umap_report
 from engines.analyse import (
     chosen_members,
+    describe_members,
     describe_pairs,
     output_folder,
     save_analysis,
@@ -81,6 +82,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
     scores = umap_report.scores(cloud)
     lines = [
         describe_pairs(pairs),
+        describe_members(group.members),
         f"Features: {embedder.words}; {flat.shape[1]} numbers a picture, {arguments.metric} "
         f"distances. UMAP: {arguments.neighbours} neighbours, seed {arguments.seed}.",
         "Restored pictures are composed: the prediction inside the hole, the known pixels outside.",

@@ -11,7 +11,13 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from engines import comparison
-from engines.analyse import chosen_members, output_folder, save_analysis, shared_group
+from engines.analyse import (
+    chosen_members,
+    describe_pairs,
+    output_folder,
+    save_analysis,
+    shared_group,
+)
 from engines.arguments import at_least
 from engines.comparison import Group, Trained
 from engines.forward_pass import DISAGREEMENT, MIRRORED
@@ -109,8 +115,7 @@ def _lines(arguments: argparse.Namespace, group: Group, results: Sequence[Result
     ]
     averaged = ", the mean with the mirrored input's" if arguments.flip else ""
     lines = [
-        f"N = {len(pairs)} pairs of {first.images['image'].nunique()} images at {pairs.size} px "
-        f"({pairs.description}); SHA-256 of the pairs: {pairs.hash}.",
+        describe_pairs(pairs),
         f"{first.sampled:,} of {first.total:,} hole pixels, sampled with seed {SEED}; batch "
         f"{arguments.batch}.",
         f"Uncertainty is {'; '.join(words)}. Error: of the prediction{averaged}, absolute, mean "

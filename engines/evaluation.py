@@ -26,6 +26,7 @@ from engines.ensembles import weights_identity
 from engines.measures import PIXELS, PUBLISHED, PUBLISHED_BATCH, Measure, batches, pixels
 from engines.row_files import RowResult, RowWriter, find_row, row_file
 from engines.runtime import device_name
+from metrics.image import NotFiniteError
 
 logger = logging.getLogger(__name__)
 
@@ -249,7 +250,10 @@ def _measure_row(
             target, mask = target.to(device), mask.to(device)
             names = [pairs.pairs[index].image for index in indices]
             for name, recorder in recorders.items():
-                values = recorder.add(prediction.to(device), target, mask, names)
+                try:
+                    values = recorder.add(prediction.to(device), target, mask, names)
+                except NotFiniteError as error:
+                    raise NotFiniteError(f"{row.name}: {error}") from error
                 if values:
                     writers[name].write(_lines(pairs, indices, values, name == PIXELS))
             bar.update(len(indices))

@@ -135,8 +135,7 @@ def _examples(examples: Sequence[Example], kinds: Mapping[str, str], reference: 
     }
     left_out = sum(name != UNTOUCHED for name in examples[0].scores) - len(names)
     size = f"{examples[0].target.shape[1]} × {examples[0].target.shape[0]} pixels"
-    note = f"Pictures of {size}, {kept}; the numbers are of the pictures before any compression. "
-    note += "Of several training seeds the first is shown."
+    note = f"Pictures of {size}, {kept}; the numbers are of the pictures before any compression."
     if left_out:
         note += (
             f" Pictures are kept of {len(names)} of {len(names) + left_out} rows: the reference "

@@ -54,7 +54,7 @@ def _column_type(cells: Sequence[Cell], column: str, title: str) -> tuple[bool, 
     """
     texts = [cell.text for cell in cells if cell.text != MISSING]
     values = [sort_value(text) for text in texts]
-    if not values or None in values:
+    if None in values:
         return False, False
     if "↓" in column or "↑" in column:
         return True, "↑" in column

@@ -35,9 +35,15 @@ def fetch_weights(url: str, others: Sequence[str] = ()) -> Path:
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         cause = getattr(error, "reason", error)
         raise AbsentWeights(
-            f"{url}, which could not be downloaded ({cause}); put the file into {folder}"
+            f"{url}, which could not be downloaded ({cause}); put the file into {_shown(folder)}"
         ) from error
     return folder / names[0]
+
+
+def _shown(folder: Path) -> str:
+    """A folder as it may stand in a published table: the home directory is `~`."""
+    home = Path.home()
+    return f"~/{folder.relative_to(home).as_posix()}" if folder.is_relative_to(home) else str(folder)
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def _notes(part: pd.DataFrame, view: str, metric: str) -> list[str]:
     seen = part[part["view"].eq(view) & part["bin"].eq(MEAN)]
     for line in seen[seen["infinite"] > 0].itertuples():
         notes.append(
-            f"{line.row}: {line.infinite} exactly restored images have infinite {name} and are "
+            f"{line.row}: {line.infinite} exactly restored pairs have infinite {name} and are "
             "not part of its means."
         )
     whole = not view.endswith("_hole")  # an image without a hole has no value there
@@ -166,10 +166,18 @@ def learned_table(results: Sequence[RowResult], summary: pd.DataFrame) -> Table 
         elif told[metric]["note"]:
             notes.append(told[metric]["note"])
         if metric == FID and told[metric]["reason"] is None:
-            notes.append(f"FID: N = {told[metric]['count']:,} composed and as many true pictures.")
+            notes.append(_fid_count(results, told[metric]["count"]))
     rows = [[Cell(name), *(column[i] for column in cells)] for i, name in enumerate(names)]
     title = "Learned metrics, composed, mean of bins (FID: whole set)"
     return Table(title, ["", *columns], rows, notes)
+
+
+def _fid_count(results: Sequence[RowResult], count: int) -> str:
+    images = results[0].frame()["image"].nunique()
+    text = f"FID: N = {count:,} composed pictures against the {images:,} true ones they come from"
+    text += ", each of which counts as often as it was restored." if images < count else "."
+    several = any(result.seeds for result in results)
+    return text + (" Of several seeds: the mean of their FIDs." if several else "")
 
 
 def rank_table(summary: pd.DataFrame) -> Table | None:

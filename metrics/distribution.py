@@ -15,6 +15,7 @@ class GaussianSums:
     def __init__(self):
         self.count = 0
         self._sum: np.ndarray | None = None
+        self._products: np.ndarray | None = None
         self._root: np.ndarray | None = None
 
     def update(self, features: Tensor, repeats: Tensor | None = None) -> None:

@@ -82,6 +82,7 @@ def test_cka_of_two_systems_is_written_with_its_numbers(runs, capsys):
     count = int(text.split("N = ")[1].split(" ")[0])
     assert f"N = {count} pairs of {count} images at 32 px" in text
     assert "SHA-256" in text
+    assert "Residual = Residual/001, Plain = Plain/001" in text
     frame = pd.read_csv(folder / "cka.csv").set_index(["first", "second"])
     alike = frame.loc[("Residual: bottleneck", "Plain: residual")]
     assert -0.5 < alike["cka"] < 1
