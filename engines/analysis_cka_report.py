@@ -116,7 +116,7 @@ def _between(systems: Sequence[System], cell) -> Table | None:
         ]
         for one in systems
     ]
-    notes = ["Layers: " + ", ".join(f"{s.name} {s.deepest}" for s in systems) + "."]
+    notes = ["Layers: " + "; ".join(map(_deep, systems)) + "."]
     if len(systems) > len(shown):
         notes.append(f"Columns: the first {COLUMNS} of {len(systems)}; cka.csv has all.")
     columns = ["", *(system.name for system in shown)]

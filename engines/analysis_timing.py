@@ -125,11 +125,11 @@ def caption(
         f"Each cell in a process of its own: median and 95th percentile of up to "
         f"{arguments.repeats} calls, synchronised, none begun after {arguments.seconds:g} s, after "
         "2 that do not count.",
-        "Memory: what network and calls took at most, Python and its libraries left out (in "
-        "brackets: with them, on a GPU all that was allocated); reading the file is not part.",
-        f"Load of the machine before a cell, the cell before it included: {min(loads):.1f} to "
-        f"{max(loads):.1f}; cores that a cell had: {min(cores):.2f} to {max(cores):.2f}, on a CPU "
-        "fewer than the threads when other programs had the rest.",
+        "Memory: the peak of network and calls without Python and its libraries (in brackets: with "
+        "them; on a GPU all that was allocated), reading the file left out.",
+        "Load of the machine before a cell, in which the previous cell counts: "
+        f"{min(loads):.1f} to {max(loads):.1f}. Cores that a cell had: {min(cores):.2f} to "
+        f"{max(cores):.2f}; on a CPU, fewer than the threads when other programs took the rest.",
     ]
     for cell in cells:
         if cell["status"] != MEASURED:

@@ -32,6 +32,7 @@ from engines.runtime import resolve_device
 logger = logging.getLogger(__name__)
 
 TEXT = "Where occluded, restored and true faces lie in a network's feature space, drawn by UMAP."
+MOST = 15_000  # points: trustworthiness holds three tables of all distances, 5 GB
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,19 +56,13 @@ def analyse(arguments: argparse.Namespace) -> Report:
     """Features of occluded, restored and true faces of the frozen test pairs, an image once.
 
     Raises ValueError when umap-learn is missing, when there are too few images for that many
-    neighbours, and for features that are not finite.
+    neighbours or too many points, and for features that are not finite.
     """
     check_umap()
     members = chosen_members(arguments)
     group = shared_group(arguments, members, one_an_image=True)
     pairs, device = group.pairs, resolve_device(arguments.device)
-    points = len(pairs) * (len(group.members) + 2)
-    if points <= 2 * arguments.neighbours or len(pairs) < 2:
-        raise ValueError(
-            f"{len(pairs)} images give {points} points; UMAP and trustworthiness with "
-            f"{arguments.neighbours} neighbours need 2 images and {2 * arguments.neighbours + 1} "
-            "points: a larger --limit or fewer --neighbours"
-        )
+    check_points(len(pairs), len(group.members), arguments.neighbours)
     embedder = open_embedder(
         arguments.network, arguments.runs_folder, arguments.layer, arguments.weights, device
     )
@@ -113,6 +108,22 @@ def check_umap() -> None:
         ) from error
 
 
+def check_points(images: int, networks: int, neighbours: int) -> None:
+    """ValueError for too few or too many points, true and occluded faces included."""
+    points = images * (networks + 2)
+    if points <= 2 * neighbours or images < 2:
+        raise ValueError(
+            f"{images} images give {points} points; UMAP and trustworthiness with {neighbours} "
+            f"neighbours need 2 images and {2 * neighbours + 1} points: a larger --limit or fewer "
+            "--neighbours"
+        )
+    if points > MOST:
+        raise ValueError(
+            f"{images} images and {networks} networks give {points} points, more than {MOST}; "
+            "their distances fill the memory: --limit or --runs chooses fewer"
+        )
+
+
 def embed_faces(
     members: Sequence[Trained],
     pairs: FrozenPairs,
@@ -149,6 +160,9 @@ def place(features: np.ndarray, metric: str, neighbours: int, seed: int) -> np.n
 
     logger.info("UMAP of %d points of %d numbers", *features.shape)
     reducer = umap.UMAP(n_neighbors=neighbours, metric=metric, random_state=seed, n_jobs=1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Ss]pectral.*")  # its own fallback is random
-        return reducer.fit_transform(features)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        placed = reducer.fit_transform(features)
+    for each in told:  # such as a start from random places instead of spectral ones
+        logger.info("UMAP: %s", each.message)
+    return placed

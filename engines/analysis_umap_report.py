@@ -103,7 +103,7 @@ def distance_table(frame: pd.DataFrame) -> Table:
     """Distances to the true faces, as text."""
     marked = [
         mark_best([f"{v:.4f}" for v in frame["distance"]], frame["distance"].tolist(), False),
-        mark_best([f"{v:.1%}" for v in frame["nearest"]], frame["nearest"].tolist(), True),
+        mark_best([f"{100 * v:.1f} %" for v in frame["nearest"]], frame["nearest"].tolist(), True),
     ]
     rows = []
     for line, distance, nearest in zip(frame.to_dict("records"), *marked, strict=True):
@@ -113,7 +113,7 @@ def distance_table(frame: pd.DataFrame) -> Table:
         texts = [MISSING if "nan" in text else text for text in texts]
         if line["group"] == OCCLUDED:
             texts[1:] = [MISSING, MISSING]
-        share = f"{line['nearest_low']:.1%} to {line['nearest_high']:.1%}"
+        share = f"{100 * line['nearest_low']:.1f} to {100 * line['nearest_high']:.1f} %"
         cells = [Cell(text) for text in texts]
         rows.append([Cell(line["group"]), distance, *cells, nearest, Cell(share)])
     columns = ["", "distance", "95 %", f"Δ to {OCCLUDED}", "95 %", "own face nearest", "95 %"]

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data.pairs import FrozenPairs
 from engines import comparison
 from engines.baselines import BaselinePool, parse_baselines
 from engines.chosen_measures import choose_measures
@@ -189,21 +190,7 @@ def _report(
     folder = options.output or default_folder(pairs, options.runs_folder)
     if options.output is not None and several:
         folder = options.output / pairs.hash[:12]
-    logger.info("%d pairs (%s), hash %s", len(pairs), pairs.description, pairs.hash[:12])
-    if "biharmonic" in names:
-        seconds = len(pairs) * 8e-3 * (pairs.size / 64) ** 2.2 / max(1, pool.workers)
-        logger.info(
-            "biharmonic takes about %.1f min here unless its values are kept from before; "
-            "--baselines %s leaves it out",
-            seconds / 60,
-            ",".join(name for name in names if name != "biharmonic") or "none",
-        )
-    if str(device) == "cpu" and any(m.name == FID and m.reason is None for m in measures):
-        logger.info(
-            "FID takes about %.0f min a row on a CPU core unless its value is kept from before; "
-            "--fid off leaves it out",
-            len(pairs) * 0.065 / 60,
-        )
+    _say_durations(pairs, names, pool, device, measures)
     reference = options.reference or (suite.reference if suite else None)
     reference = reference_among(reference, recipes)
     hint = "it is shown the same holes as the others here, end to end what it was trained for"
@@ -219,3 +206,24 @@ def _report(
         remarks=[*options.remarks, *remarks, *comparison.under_occluders(group.members, hint)],
         values_folder=default_folder(pairs, options.runs_folder) if options.share_values else None,
     )
+
+
+def _say_durations(
+    pairs: FrozenPairs, names: tuple[str, ...], pool: BaselinePool, device, measures: list[Measure]
+) -> None:
+    """Log what is measured on, and what of it takes long."""
+    logger.info("%d pairs (%s), hash %s", len(pairs), pairs.description, pairs.hash[:12])
+    if "biharmonic" in names:
+        seconds = len(pairs) * 8e-3 * (pairs.size / 64) ** 2.2 / max(1, pool.workers)
+        logger.info(
+            "biharmonic takes about %.1f min here unless its values are kept from before; "
+            "--baselines %s leaves it out",
+            seconds / 60,
+            ",".join(name for name in names if name != "biharmonic") or "none",
+        )
+    if str(device) == "cpu" and any(m.name == FID and m.reason is None for m in measures):
+        logger.info(
+            "FID takes about %.0f min a row on a CPU core unless its value is kept from before; "
+            "--fid off leaves it out",
+            len(pairs) * 0.065 / 60,
+        )

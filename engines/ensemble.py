@@ -22,9 +22,9 @@ from engines.ensemble_files import (
     pointers_of,
     write_recipe,
 )
+from engines.ensemble_training import member_files
 from engines.ensemble_weights import Fitted, fit, validation_pairs
 from engines.ensembles import open_inpainter, pack
-from engines.feature_network import weights_file
 from engines.runtime import resolve_device, say_progress
 from engines.table_writers import to_markdown
 from engines.tables import BIN_LABELS, Cell, Table
@@ -84,7 +84,7 @@ def run_fit(arguments: argparse.Namespace) -> None:
     if not is_recipe(output):
         raise ValueError(f"{output}: an ensemble that points to its members is a .yaml file")
     check_free(output, arguments.overwrite)
-    members = members_of([weights_file(named, runs) for named in arguments.members])
+    members = members_of(member_files(arguments.members, runs))
     pairs = validation_pairs(members, arguments.pairs, arguments.data)
     fitted = fit(
         members, arguments.combination, pairs, arguments.batch,

@@ -100,11 +100,13 @@ def read_recipe(path: Path) -> Recipe:
 
 def _pointer(entry: Any, source: Path) -> Pointer:
     """An entry of "members", its path taken from where `source` lies."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("weights"), str):
+    known = isinstance(entry, dict) and entry.keys() <= {"weights", "sha256", "config"}
+    digest = entry.get("sha256") if known else None
+    if not known or not isinstance(entry.get("weights"), str) or not isinstance(digest, str | None):
         raise ValueError(
-            f"{source}: a member must be {{weights: FILE, sha256: DIGEST}}, found {entry!r}"
+            f"{source}: a member must be {{weights: FILE, sha256: 'DIGEST'}}, found {entry!r}"
         )
-    return Pointer((source.parent / entry["weights"]).resolve(), entry.get("sha256"))
+    return Pointer((source.parent / entry["weights"]).resolve(), digest)
 
 
 def write_recipe(
@@ -183,6 +185,7 @@ def recipe_config(path: Path) -> dict[str, Any]:
         _config_of(pointer.path, f"member {number} of {path}")
         for number, pointer in enumerate(recipe.members, start=1)
     ]
+    check_splits([pointer.path for pointer in recipe.members], str(path))
     labels = [config["name"] for config in configs]
     return ensemble_config(recipe.name, recipe.combination, labels, configs[0]["data"])
 
@@ -235,6 +238,19 @@ def members_of(files: Sequence[Path | Pointer], source: str = "") -> tuple[Membe
                     f"({first.label}) with {other}; members must agree"
                 )
     return _labelled_apart(members)
+
+
+def check_splits(files: Sequence[Path], source: str = "members") -> None:
+    """ValueError when members were trained on different splits of the faces: one's training
+    pictures could be among another's validation or test pairs."""
+    splits = [home_of(file) / "split.json" for file in files]
+    found = {path.read_text(encoding="utf-8"): path for path in splits if path.is_file()}
+    if len(found) > 1:
+        raise ValueError(
+            f"{source}: the members were trained on different splits of the faces, so one's "
+            "validation or test pairs may hold another's training pictures: "
+            f"{', '.join(map(str, found.values()))}"
+        )
 
 
 def _looked_into(pointer: Pointer, words: str) -> MemberFile:

@@ -1,5 +1,6 @@
 """Training the gate of an ensemble: its members found, checked, attached and written down."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import nn
 
 from engines.comparison import WEIGHTS
 from engines.config import RunConfig
-from engines.ensemble_files import MODEL, MemberFile, Pointer, members_of
+from engines.ensemble_files import MODEL, MemberFile, Pointer, check_splits, is_recipe, members_of
 from engines.ensembles import attach_members
 from engines.feature_network import weights_file
 from engines.settings import Member, WeightsFile
@@ -41,8 +42,9 @@ def settle_members(config: RunConfig, runs: Path) -> RunConfig:
     if [member.name for member in config.members] == list(named):
         files = _pointers(config)
     else:
-        files = [weights_file(one, runs) for one in named]
+        files = member_files(named, runs)
     found = members_of(files, "model.members")
+    check_splits([member.path for member in found], "model.members")
     _check_data(config, found)
     labels = [member.label for member in found]
     told = tuple(
@@ -50,6 +52,12 @@ def settle_members(config: RunConfig, runs: Path) -> RunConfig:
     )
     model = type(config.model)(name=MODEL, **config.model.options | {"members": labels})
     return config.model_copy(update={"model": model, "members": told})
+
+
+def member_files(named: Sequence[str], runs: Path) -> list[Path]:
+    """The files of runs' names or folders, or the files themselves; an ensemble's YAML too, for
+    `members_of` to refuse. FileNotFoundError for a run that is not there."""
+    return [Path(one) if is_recipe(one) else weights_file(one, runs) for one in named]
 
 
 def _pointers(config: RunConfig) -> list[Pointer]:
@@ -88,15 +96,23 @@ def members_for(
 
 
 def released_weights(config: RunConfig) -> dict[str, Any]:
-    """What a weights file says of teacher and members: no path of this machine."""
-    teacher = config.teacher
+    """What a weights file says of teacher, members and start: no path of this machine."""
+    teacher, start = config.teacher, config.init_from
     return {
+        "init_from": start and _named(start),
         "teacher": None if teacher is None else _without_path(teacher),
         "members": [_without_path(member) for member in config.members],
     }
 
 
 def _without_path(file: WeightsFile) -> dict[str, Any]:
-    path = Path(file.weights)
-    name = f"{path.parent.parent.name}/{path.parent.name}" if path.name == WEIGHTS else path.name
-    return file.model_dump(mode="json") | {"weights": name}
+    return file.model_dump(mode="json") | {"weights": _named(file.weights)}
+
+
+def _named(source: str) -> str:
+    """`name/001` for the weights file of a run; a file's or folder's own name where it is
+    absolute."""
+    path = Path(source)
+    if path.name == WEIGHTS:
+        return f"{path.parent.parent.name}/{path.parent.name}"
+    return path.name if path.is_absolute() else source

@@ -21,7 +21,7 @@ from data.masks import RATIO_BINS
 from data.pairs import FrozenPairs
 from engines.comparison import read_trained, settle_data
 from engines.datasets import open_sources
-from engines.ensemble_files import MemberFile, home_of
+from engines.ensemble_files import MemberFile, check_splits
 from engines.ensembles import attach_members
 from engines.pair_tensors import load_pairs
 from metrics.image import psnr
@@ -190,16 +190,9 @@ def validation_pairs(
 ) -> FrozenPairs:
     """Frozen validation pairs of the members' faces, about `count`, evenly over the hole ratios.
 
-    ValueError when members were trained on different splits of the faces: one's training pictures
-    could be among another's validation pairs.
+    ValueError when members were trained on different splits of the faces.
     """
-    splits = [home_of(member.path) / "split.json" for member in members]
-    texts = {path.read_text(encoding="utf-8") for path in splits if path.is_file()}
-    if len(texts) > 1:
-        raise ValueError(
-            "the members were trained on different splits of the faces, so one's validation pairs "
-            f"may hold another's training pictures: {', '.join(map(str, splits))}"
-        )
+    check_splits([member.path for member in members])
     first = read_trained(members[0].path)
     data, root, split = settle_data(first, data_folder, {"validation_pairs": count})
     return open_sources(data, root, split).frozen("val")

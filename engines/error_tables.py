@@ -203,7 +203,7 @@ def _number(value: float, digits: int, sign: str = "") -> str:
 
 
 def _percent(value: float) -> str:
-    return MISSING if np.isnan(value) else f"{value:.1%}"
+    return MISSING if np.isnan(value) else f"{100 * value:.1f} %"
 
 
 def curve_table(curves: pd.DataFrame, metric: str = "psnr_composed") -> Table:
@@ -221,7 +221,7 @@ def curve_table(curves: pd.DataFrame, metric: str = "psnr_composed") -> Table:
         texts = [with_interval(line, digits=digits) for line in lines.itertuples()]
         columns.append(mark_best(texts, lines["mean"].tolist(), HIGHER[short]))
     rows = [[Cell(name), *(column[i] for column in columns)] for i, name in enumerate(names)]
-    headings = ["", *(f"at {mark:.0%}" for mark in marks)]
+    headings = ["", *(f"at {100 * mark:.0f} %" for mark in marks)]
     return Table(f"{CURVES[metric]} at a hole ratio of, smoothed [95 %]", headings, rows)
 
 

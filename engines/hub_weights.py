@@ -43,7 +43,9 @@ def fetch_weights(url: str, others: Sequence[str] = ()) -> Path:
 def _shown(folder: Path) -> str:
     """A folder as it may stand in a published table: the home directory is `~`."""
     home = Path.home()
-    return f"~/{folder.relative_to(home).as_posix()}" if folder.is_relative_to(home) else str(folder)
+    return (
+        f"~/{folder.relative_to(home).as_posix()}" if folder.is_relative_to(home) else str(folder)
+    )
 
 
 @contextmanager

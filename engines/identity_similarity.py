@@ -64,8 +64,8 @@ def identity_similarity(
     note = (
         f"Identity similarity: cosine of the embeddings of restored and true picture by "
         f"{config['name']} ({file.parent.name}, SHA-256 {digest[:12]}), trained to tell {people} "
-        f"people apart at {size} px on faces aligned as {template}: faces aligned otherwise are new to "
-        "it. The row of the occluded input is what a picture scores of which nothing was restored."
+        f"people apart at {size} px on faces aligned as {template}; faces aligned otherwise are "
+        "new to it. The row of the occluded input is the score of restoring nothing."
     )
     similarity = CosineSimilarity(Embedding(network, size))
     return learned("identity", similarity, {"network": digest}, note)

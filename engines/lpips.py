@@ -15,12 +15,14 @@ from models.pretrained import load_fitting, resolve_weights
 
 BACKBONES = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights"}
 LABELS = {"alex": "AlexNet", "vgg": "VGG-16"}
+TOGETHER = 1 << 20  # pixels looked at together: 16 pictures of 256 px, 0.5 GiB of VGG's features
 
 
 class Lpips(nn.Module):
     """LPIPS (Zhang et al. 2018), version 0.1, on images (N, 3, H, W) in [0, 1], to (N,).
 
-    `network` is torchmetrics'; this is its forward pass with the target's features computed once.
+    `network` is torchmetrics'; this is its forward pass, with the target's features computed once
+    where those of all pictures fit into memory.
     """
 
     def __init__(self, network: nn.Module):
@@ -30,8 +32,14 @@ class Lpips(nn.Module):
 
     @torch.inference_mode()
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        features = self._features(prediction), self._of_target(target)
-        layers = zip(self.network.lins, *features, strict=True)
+        count = max(1, TOGETHER // prediction[0, 0].numel())
+        if len(prediction) <= count:
+            return self._distance(prediction, self._of_target(target))
+        parts = zip(prediction.split(count), target.split(count), strict=True)
+        return torch.cat([self._distance(p, self._features(t)) for p, t in parts])
+
+    def _distance(self, prediction: Tensor, of_target: list[Tensor]) -> Tensor:
+        layers = zip(self.network.lins, self._features(prediction), of_target, strict=True)
         return sum(lin((a - b).square()).mean((1, 2, 3)) for lin, a, b in layers)
 
     def _features(self, images: Tensor) -> list[Tensor]:

@@ -154,8 +154,8 @@ def fid(network: nn.Module | None, key: Mapping[str, Any], reason: str | None = 
     note = (
         "FID: Frechet distance of Inception's 2048 features (TensorFlow's network of 2015, 8-bit "
         "pixels, resized to 299 px) of the composed pictures to those of the true ones. It is too "
-        "large for few pictures (of 2,048 different ones or fewer the covariance has no full rank): "
-        "compare rows of this table with each other, not with another N."
+        "large for few pictures (the covariance of 2,048 or fewer different ones has no full "
+        "rank): compare rows of this table with each other, not with another N."
     )
     return Measure(FID, dict(key), note, None, FidSums(network).start)
 

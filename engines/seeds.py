@@ -138,6 +138,9 @@ def recipe_row(recipe: Recipe, device: str | torch.device = "auto", flip: bool =
     )
     first = rows[0]
     training = {**first.training, "seeds": len(rows)}
+    minutes = [row.training["minutes"] for row in rows if "minutes" in row.training]
+    if minutes:
+        training["minutes"] = sum(minutes) / len(minutes)
     identity = " & ".join(row.identity for row in rows)
     name = f"{recipe.name} + flip" if flip else recipe.name
     return Row(name, first.kind, identity, first.open, training, rows)

@@ -20,12 +20,11 @@ BIN_LABELS |= {OUTSIDE: "other", MEAN: "mean of bins", ALL: "whole set"}
 MISSING = "–"
 SEEDS = (
     "A row of several seeds is, image by image, the mean over trainings that differ in their seed "
-    "alone. Δ with seeds: the same difference, its interval from resampling the seeds of both rows "
-    "and then the images, so that it speaks of the recipe and not of one training; the share of "
-    "seeds is scaled up for their small number (Rao and Wu 1988). Where seeds differ by more than "
-    "images do, it is still too short: of 2, 3 and 5 seeds it covers 61, 82 and 87 %, not 95. Where "
-    "a row has one seed, its own luck is not in the interval. Example pictures are of the first "
-    "seed."
+    "alone. Δ with seeds: the same difference, its interval from resampling images and the seeds "
+    "of both rows, so that it speaks of the recipe and not of one training; what seeds deviate by "
+    "is scaled up for their small number (Rao and Wu 1988). Where they vary more than images do it "
+    "is still too short: of 2, 3 and 5 seeds it covers 61, 82 and 87 %, not 95. Where a row has "
+    "one seed, its own luck is not in the interval. Example pictures are of the first seed."
 )
 
 
@@ -118,7 +117,9 @@ def _training(info: dict) -> str:
         return MISSING
     times = f"{facts['seeds']} × " if "seeds" in facts else ""
     parts = [f"{times}{facts['images']:,} images" if "images" in facts else None]
-    parts += [f"{facts['minutes']:.0f} min" if "minutes" in facts else None, facts.get("device")]
+    each = " each" if "seeds" in facts else ""
+    parts += [f"{facts['minutes']:.0f} min{each}" if "minutes" in facts else None]
+    parts.append(facts.get("device"))
     parts += [f"ended by {facts['reason']}" if facts.get("reason", "epochs") != "epochs" else None]
     return ", ".join(part for part in parts if part)
 
@@ -137,6 +138,6 @@ def caption(results: Sequence[RowResult], reference: str) -> list[str]:
         "bootstrap interval over images, each with all its masks (Efron and Tibshirani 1993). "
         "Bold: best of the column.",
         *([SEEDS] if several else []),
-        "OpenCV radius 3. Baselines work on 8-bit pixels, models on float; rounding to 8 bits alone "
-        "limits the PSNR of a hole to about 59 dB.",
+        "OpenCV radius 3. Baselines work on 8-bit pixels, models on float; rounding to 8 bits "
+        "alone limits the PSNR of a hole to about 59 dB.",
     ]

@@ -59,7 +59,7 @@ def _table(
         values = [getattr(cells[name], column) if name in cells else np.nan for name in names]
         columns.append(mark_best(texts, values, higher))
     rows = [[Cell(name), *(column[i] for column in columns)] for i, name in enumerate(names)]
-    return Table(title, ["", *(f"{size} px, {batch}" for size, batch in places)], rows)
+    return Table(title, ["", *(f"{size} px, batch {batch}" for size, batch in places)], rows)
 
 
 def _sizes(

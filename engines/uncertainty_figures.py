@@ -44,7 +44,7 @@ def calibration_figure(curves: dict[str, pd.DataFrame]) -> Figure:
         axis.set_yscale("log")
     else:
         axis.text(0.5, 0.5, "no uncertainty above 0", ha="center", transform=axis.transAxes)
-    axis.set_xlabel("mean uncertainty of a bin of pixels", fontsize=9, color=INK)
+    axis.set_xlabel("uncertainty of a bin of pixels (RMS)", fontsize=9, color=INK)
     axis.set_ylabel("RMSE of these pixels", fontsize=9, color=INK)
     beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02)}
     axis.legend(frameon=False, fontsize=8, **beside)

@@ -125,7 +125,7 @@ def calibration_table(results: Sequence[Result]) -> Table:
             *_digits([result.predicted, result.came], ".4f"),
             *_digits([factor], ".2f"),
             *_digits([*ends, *areas], ".4f"),
-            *_digits([own.gain], ".1%"),
+            f"{100 * own.gain:.1f} %" if np.isfinite(own.gain) else MISSING,
         ]
         rows.append([Cell(result.name), *map(Cell, texts)])
     columns = ["", "uncertainty (RMS)", "RMSE", "RMSE ÷ uncertainty"]
@@ -136,7 +136,7 @@ def calibration_table(results: Sequence[Result]) -> Table:
     notes = [
         "An uncertainty that is a standard deviation of the error has RMSE ÷ uncertainty = 1; "
         f"above, it is too sure. Surest and least sure: the first and the last of {bins} bins of "
-        "pixels of equal count, by uncertainty (Levi et al. 2019).",
+        "pixels of equal count, by uncertainty; root mean squares (Levi et al. 2019).",
         "AUSE: area between the error that is left when the most uncertain pixels are left out "
         "and the oracle's, both as shares of the mean absolute error (Ilg et al. 2018); lower is "
         "better.",

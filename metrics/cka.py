@@ -100,7 +100,7 @@ class LinearCKA:
             without = [_ratio((hsic.sum(0) - one) / (batches - 1)) for one in hsic]
             errors = np.sqrt((batches - 1) * np.var(without, axis=0))
         reasons = {
-            name: "its features are the same for all pictures of a batch"
+            name: "its features are the same for all pictures of every batch"
             for name, value in zip(self.names, np.diag(values), strict=True)
             if np.isnan(value)
         }

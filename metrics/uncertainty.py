@@ -45,8 +45,8 @@ def calibration(
     """Values sorted by uncertainty into bins of equal count: what was predicted, what came.
 
     Shape: all (N,); images as in `metrics.statistics.bootstrap_strata`. Columns: bin, count,
-    lowest, highest, uncertainty (its mean), rmse, low, high (95 % over images). Fewer bins where
-    there are fewer values. ValueError without any.
+    lowest, highest, uncertainty (its root mean square), rmse, low, high (95 % over images). Fewer
+    bins where there are fewer values. ValueError without any.
     """
     order = _order(uncertainty, seed)
     bins = min(bins, len(order))
@@ -55,8 +55,9 @@ def calibration(
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order)) * bins // len(order)
     intervals = bootstrap_strata(squared_error, places, images, seed=seed)
-    grouped = pd.Series(np.asarray(uncertainty, np.float64)).groupby(places)
-    frame = grouped.agg(count="count", lowest="min", highest="max", uncertainty="mean")
+    given = pd.Series(np.asarray(uncertainty, np.float64))
+    frame = given.groupby(places).agg(count="count", lowest="min", highest="max")
+    frame["uncertainty"] = np.sqrt(given.pow(2).groupby(places).mean())
     for column, name in (("rmse", "mean"), ("low", "low"), ("high", "high")):
         frame[column] = [np.sqrt(getattr(intervals[i], name)[0]) for i in range(bins)]
     return frame.rename_axis("bin").reset_index()

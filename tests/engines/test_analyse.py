@@ -2,6 +2,8 @@
 
 import json
 import sys
+import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from engines import analyse, analysis_umap_report
 from engines.analysis_cka import describe, split_batches
 from engines.analysis_cka_report import System, choose_drawn, inner_pairs, left_out
 from engines.analysis_layers import deepest, last_tensor, stage_names, survey, watching
+from engines.analysis_umap import check_points, place
 from engines.analysis_umap_report import OCCLUDED, TRUE, Cloud
 from engines.config import Data, IdentityData
 from engines.heat_map import heat_map
@@ -188,11 +191,30 @@ def test_figures_of_a_cloud_with_one_face_in_a_bin_and_many_groups():
     assert "Run 39" in analysis_umap_report.left_out(many)[0]
 
 
+def test_points_whose_distances_fill_the_memory_are_refused():
+    check_points(500, 28, 15)
+    with pytest.raises(ValueError, match="500 images and 198 networks give 100000 points"):
+        check_points(500, 198, 15)
+
+
+def test_what_umap_warns_of_is_said(monkeypatch, caplog):
+    class Warns:
+        def __init__(self, **_):
+            pass
+
+        def fit_transform(self, features):
+            warnings.warn("Spectral initialisation failed", stacklevel=1)
+            return features[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Warns))
+    with caplog.at_level("INFO"):
+        place(np.eye(3), "cosine", 2, 0)
+    assert "Spectral initialisation failed" in caplog.text
+
+
 @pytest.mark.slow
 def test_real_umap_is_seeded_and_keeps_neighbours():
     pytest.importorskip("umap")
-    from engines.analysis_umap import place
-
     centres = np.repeat(np.eye(3) * 30, 20, axis=0)
     flat = centres + np.random.Generator(np.random.PCG64(0)).normal(size=(60, 3))
     placed = place(flat, "euclidean", 5, 0)

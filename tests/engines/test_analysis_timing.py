@@ -134,13 +134,13 @@ def test_tables_mark_the_best_and_say_what_is_missing():
     cells += [cell(size=128), {"row": "second", "size": 128, "batch": 1, "status": FAILED}]
     latency, rate, memory, sizes = timing_tables(pd.DataFrame(cells))
     first, second = texts(latency)
-    assert first == {"": "first", "64 px, 1": "10.0 (12.0)", "128 px, 1": "10.0 (12.0)"}
-    assert second["128 px, 1"] == "–"
+    assert first == {"": "first", "64 px, batch 1": "10.0 (12.0)", "128 px, batch 1": "10.0 (12.0)"}
+    assert second["128 px, batch 1"] == "–"
     assert [row[1].best for row in latency.rows] == [False, True]
     assert [row[2].best for row in latency.rows] == [True, False]
     assert [row[1].best for row in memory.rows] == [True, False]
-    assert texts(memory)[0]["64 px, 1"] == "120 (700)"
-    assert texts(rate)[0]["64 px, 1"] == "100.0"
+    assert texts(memory)[0]["64 px, batch 1"] == "120 (700)"
+    assert texts(rate)[0]["64 px, batch 1"] == "100.0"
     assert texts(sizes)[1] == {
         "": "second", "parameters (M)": "2.00", "of features (M)": "0.00",
         "GMACs, 64 px": "3.00", "GMACs, 128 px": "–",
@@ -149,7 +149,7 @@ def test_tables_mark_the_best_and_say_what_is_missing():
 
 def test_a_system_that_tells_no_peak_leaves_memory_empty():
     memory = timing_tables(pd.DataFrame([cell(own_mib=np.nan, peak_mib=np.nan)]))[2]
-    assert texts(memory)[0]["64 px, 1"] == "–"
+    assert texts(memory)[0]["64 px, batch 1"] == "–"
     assert timing_figure(pd.DataFrame([cell(own_mib=np.nan, peak_mib=np.nan)]))[1] == []
 
 

@@ -146,7 +146,7 @@ def test_own_images_and_one_mask(runs, tmp_path, capsys):
         (["--runs", "Delta", "soclnet"], "Delta, soclnet: no finished runs of these names"),
         (["--runs", "efficientnetb0"], "Beta/001; `python train_identity.py efficientnetb0`"),
         (["--runs", "Delta"], "; Delta is no run of ablations/"),
-        (["--suite", "none.yaml"], "none.yaml: no such suite; valid are ablations, reconstruction"),
+        (["--suite", "none.yaml"], "none.yaml: no such suite; valid are ablations, "),
         (["--suite", "Reconstruction"], "ablationv2, ablationv3, Reconstruction_as_published; `p"),
         (["--suite", "Reconstruction"], "`python -m engines.suite Reconstruction` trains what is"),
         (["--checkpoint", "gone.safetensors"], "gone.safetensors: no such weights file"),

@@ -122,8 +122,8 @@ def test_a_shortened_csv_is_refused(results):
         read_result(results[0].path.with_suffix(".json")).frame()
 
 
-def test_a_prediction_that_is_not_finite_names_its_image(pairs, tmp_path):
-    with pytest.raises(ValueError, match=r"not finite for 0\.png"):
+def test_a_prediction_that_is_not_finite_names_its_row_and_image(pairs, tmp_path):
+    with pytest.raises(ValueError, match=r"^nan: prediction is not finite for 0\.png"):
         evaluate_rows([shifted_row("nan", pairs, math.nan)], pairs, tmp_path)
 
 

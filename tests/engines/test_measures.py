@@ -105,6 +105,10 @@ def test_fid_is_zero_for_true_pictures_and_grows(pairs, tmp_path):
     assert [row[1].best for row in table.rows] == [True, False, False, False]
     assert any(f"N = {len(pairs)}" in note for note in table.notes)
     assert any("too large for few pictures" in note for note in table.notes)
+    assert (  # four squares, each under three masks
+        "FID: N = 12 composed pictures against the 4 true ones they come from, each of which "
+        "counts as often as it was restored." in table.notes
+    )
 
 
 class Exact(Shifted):
@@ -166,7 +170,7 @@ def test_constant_images_have_every_value_a_metric_can_give(tmp_path):
         assert np.isfinite(chosen["mean"]).all(), metric
     assert math.isfinite(results[0].info["measures"]["fid"]["fid"])
     ranks = metric_tables.rank_table(summary)
-    assert "Left out, as no row has a value: identity similarity." in ranks.notes
+    assert "Left out, as no row has a value: Identity similarity." in ranks.notes
     assert "nan" not in str(metric_tables.build_tables(results, summary, "near"))
 
 
@@ -194,7 +198,7 @@ def test_absent_networks_leave_an_empty_column_with_the_reason(pairs, tmp_path):
     results = evaluate_rows(rows, pairs, tmp_path, measures=[*absent, present])
     summary = summarise(results, "near")
     table = metric_tables.learned_table(results, summary)
-    assert table.columns == ["", "LPIPS (AlexNet) ↓", "identity similarity ↑", "FID ↓"]
+    assert table.columns == ["", "LPIPS (AlexNet) ↓", "Identity similarity ↑", "FID ↓"]
     assert [cell.text for cell in table.rows[0]][1::2] == ["–", "–"]
     assert table.notes == [
         "No LPIPS (AlexNet): no weights here.", "cosine, by a network", "No FID: none there.",

@@ -73,6 +73,17 @@ def test_lpips_is_zero_for_equal_pictures_and_batches_change_nothing(alexnet):
     assert (network(0.7 * target + 0.3 * prediction, target) < whole).all()
 
 
+def test_lpips_of_large_pictures_is_taken_in_parts(alexnet, monkeypatch):
+    network = lpips.build_lpips("alex", file=alexnet).network
+    prediction, target = pictures(5), pictures(5, seed=1)
+    whole, seen = network(prediction, target), []
+    features = network._features
+    monkeypatch.setattr(network, "_features", lambda x: seen.append(len(x)) or features(x))
+    monkeypatch.setattr(lpips, "TOGETHER", 2 * 64 * 64)
+    torch.testing.assert_close(network(prediction, target), whole)
+    assert seen == [2, 2, 2, 2, 1, 1]
+
+
 def test_weights_are_found_in_the_cache(alexnet, offline):
     offline.mkdir(parents=True)
     (offline / "alexnet-owt-7be5be79.pth").write_bytes(alexnet.read_bytes())
@@ -89,6 +100,13 @@ def test_without_weights_the_reason_says_where_to_put_them(offline):
         assert choice.network is None
         for words in ("no network in this test", f"put the file into {offline}", option):
             assert words in choice.reason
+
+
+def test_the_reason_names_no_users_home(offline, monkeypatch, tmp_path):
+    monkeypatch.setattr(hub_weights.Path, "home", lambda: tmp_path)
+    reason = inception.build_inception().reason
+    assert "put the file into ~/hub/checkpoints" in reason
+    assert str(tmp_path) not in reason
 
 
 @pytest.mark.parametrize("wrong", ["no such file", "not weights", "another network"])

@@ -24,7 +24,7 @@ SETTINGS = ["data.faces=builtin", "data.masks=builtin", "data.test_per_bin=2"]
 def make_run(tmp_path, tiny_config):
     """A factory of finished runs whose network answers with one grey level."""
 
-    def make(name, number, seed, grey=0.5, reason="epochs", images=12, **changed):
+    def make(name, number, seed, grey=0.5, reason="epochs", images=12, minutes=5, **changed):
         overrides = [*SETTINGS, f"training.seed={seed}"]
         config = tiny_config("ablationv1", *overrides, *(f"{k}={v}" for k, v in changed.items()))
         content = config.model_dump(mode="json") | {"name": name}
@@ -32,7 +32,7 @@ def make_run(tmp_path, tiny_config):
         folder.mkdir(parents=True)
         metadata = {"config": json.dumps(content), "contract": "{}", "metrics": "{}"}
         save_file({"grey": torch.tensor([grey])}, folder / "best.safetensors", metadata)
-        facts = {"reason": reason, "images": images, "minutes": 5.0}
+        facts = {"reason": reason, "images": images, "minutes": minutes}
         (folder / "finished.json").write_text(json.dumps(facts))
         return folder
 
@@ -187,7 +187,7 @@ def test_the_flip_of_a_folded_row_is_a_row_beside_it(make_run, members, flat):
 
 def test_evaluate_folds_seeds(make_run, flat, tmp_path, capsys):
     for number, seed, grey in (("001", 42, 0.4), ("002", 43, 0.6)):
-        make_run("Alpha", number, seed, grey)
+        make_run("Alpha", number, seed, grey, minutes=10 * seed)
     make_run("Beta", "001", 42, 0.1)
     fixed = ["--runs-folder", str(tmp_path / "runs"), "--device", "cpu", "--lpips", "off"]
     fixed += ["--fid", "off", "--workers", "0", "--baselines", "occluded", "--reference", "alpha"]
@@ -198,7 +198,7 @@ def test_evaluate_folds_seeds(make_run, flat, tmp_path, capsys):
     assert names[2:] == ["Alpha (2 seeds)", "Beta", "Occluded input"]
     assert "Δ to Alpha (2 seeds) with seeds [95 %]" in table
     assert "## Seeds, composed, whole image" in text
-    assert "2 × 12 images" in text
+    assert "2 × 12 images, 425 min each" in text
     assert "Where a row has one seed, its own luck is not in the interval." in text
     assert evaluate.main(fixed[:-2]) == 0
     assert "seeds)" not in capsys.readouterr().out

@@ -23,6 +23,16 @@ def test_shares_sum_to_one_and_vary_as_the_mean_of_so_many_seeds_does(seeds):
     assert (shares @ deviations).var() == pytest.approx(expected, rel=0.05)
 
 
+def test_the_interval_of_few_seeds_covers_as_little_as_the_table_says():
+    """Where images do not vary; of two seeds it is arctan(sqrt(2)) / (pi / 2) = 0.61."""
+    covered = {}
+    for seeds in (2, 3, 5):
+        true_zero = np.random.default_rng(7).normal(size=(3000, seeds))
+        low, high = np.quantile(true_zero @ seed_shares(seeds).T, [0.025, 0.975], axis=1)
+        covered[seeds] = ((low < 0) & (high > 0)).mean()
+    assert covered == pytest.approx({2: 0.608, 3: 0.82, 5: 0.87}, abs=0.025)
+
+
 def test_one_seed_has_all_the_weight():
     assert (seed_shares(1, 10) == 1).all()
     with pytest.raises(ValueError, match="at least one"):
