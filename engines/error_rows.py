@@ -4,11 +4,11 @@ One CSV a row, one line a pair, kept as in `engines.row_files`; beside it the ro
 kept are sums over hole pixels, from which means over any set of pairs follow.
 """
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,7 @@ from data.pairs import FrozenPairs
 from data.whole_files import replacing
 from engines.evaluation import PAIR_COLUMNS, Row
 from engines.pair_tensors import load_pairs
-from engines.row_files import RowResult, RowWriter, find_row, row_file
-
-logger = logging.getLogger(__name__)
+from engines.row_files import RowResult, RowWriter, measured_rows
 
 # Raised whenever a number in the files would come out differently, as with other outlines of the
 # regions.
@@ -65,23 +63,20 @@ def evaluate_errors(
         folder: where `rows/` with the files lies.
         batch: images at once; changes no value beyond rounding.
     """
-    if not len(pairs):
-        raise ValueError("there are no pairs to evaluate on")
-    if len({row.name for row in rows}) < len(rows):
-        raise ValueError(f"rows must have names of their own: {', '.join(r.name for r in rows)}")
-    results = []
-    for row in rows:
-        key = {"protocol": PROTOCOL, "table": "errors by place", "pairs": pairs.hash}
-        key |= {"size": pairs.size, "template": template, "row": row.identity}
-        path = row_file(folder, row.name, key)
-        result = find_row(path, key)
-        if result is None or not _maps_file(result.path).is_file():
-            result = _measure(row, pairs, path, key, batch)
-        else:
-            logger.info("%s: already evaluated on these pairs, %s", row.name, result.path)
-            result = RowResult(result.path, result.info | _facts(row, pairs))
-        results.append(result)
-    return results
+
+    def key(row: Row) -> dict[str, Any]:
+        known = {"protocol": PROTOCOL, "table": "errors by place", "pairs": pairs.hash}
+        return known | {"size": pairs.size, "template": template, "row": row.identity}
+
+    return measured_rows(
+        rows,
+        pairs,
+        folder,
+        key,
+        lambda row, path, known: _measure(row, pairs, path, known, batch),
+        lambda row: _facts(row, pairs),
+        beside=_maps_file,
+    )
 
 
 def _measure(row: Row, pairs: FrozenPairs, path: Path, key: dict, batch: int) -> RowResult:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from engines.error_rows import HOLE, PLACES, hole_values, sums_of
 from engines.mask_rows import UNOCCLUDED
-from engines.mask_tables import ALL, OCCLUDED, group_of
+from engines.mask_tables import ALL, OCCLUDED, group_of, interval_lines
 from engines.row_files import RowResult
 from engines.tables import DECIMALS, MISSING, Cell, Table, check_same_pairs, mark_best
 from metrics.ratios import Samples, percentiles, sample_ratios, smooth_curve
@@ -115,30 +115,10 @@ def kind_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
         parts.pop(None)
         for kind, interval in parts.items():
             own = chosen if kind == ALL else kinds == kind
-            hole = {"hole_ratio": float(frames[0].loc[own, "hole_ratio"].mean())}
-            lines += _kind_lines(names, {"group": group, "kind": kind} | hole, interval)
+            ratio = float(frames[0].loc[own, "hole_ratio"].mean())
+            place = {"group": group, "kind": kind, "hole_ratio": ratio}
+            lines += interval_lines(names, place, list(KIND_COLUMNS), interval)
     return pd.DataFrame(lines)
-
-
-def _kind_lines(names: Sequence[str], place: dict, interval: Interval) -> list[dict]:
-    shape = (2, len(names), len(KIND_COLUMNS))
-    mean, low, high, count = (np.reshape(part, shape) for part in interval)
-    return [
-        {
-            "row": name,
-            **place,
-            "metric": metric,
-            "count": int(count[0, i, j]),
-            "mean": mean[0, i, j],
-            "low": low[0, i, j],
-            "high": high[0, i, j],
-            "difference": mean[1, i, j],
-            "difference_low": low[1, i, j],
-            "difference_high": high[1, i, j],
-        }
-        for i, name in enumerate(names)
-        for j, metric in enumerate(KIND_COLUMNS)
-    ]
 
 
 def place_table(places: pd.DataFrame, metric: str, digits: int) -> Table:

@@ -24,7 +24,7 @@ from data.pairs import FrozenPairs
 from engines import baselines, cost
 from engines.ensembles import weights_identity
 from engines.measures import PIXELS, PUBLISHED, PUBLISHED_BATCH, Measure, batches, pixels
-from engines.row_files import RowResult, RowWriter, find_row, row_file
+from engines.row_files import RowResult, RowWriter, check_rows, find_row, row_file
 from engines.runtime import device_name
 from metrics.image import NotFiniteError
 
@@ -163,12 +163,9 @@ def evaluate_rows(
         measures: what is measured beside L1, MSE, PSNR and SSIM, from `engines.measures`; those
             that cannot be had leave their reason.
     """
-    if not len(pairs):
-        raise ValueError("there are no pairs to evaluate on")
+    check_rows(rows, pairs)
     if batch < 1:
         raise ValueError(f"batch must be at least 1, found {batch}")
-    if len({row.name for row in rows}) < len(rows):
-        raise ValueError(f"rows must have names of their own: {', '.join(r.name for r in rows)}")
     measures = [pixels(), *measures]
     device = torch.device(device)
     return [_evaluate_row(row, pairs, folder, batch, device, measures) for row in rows]

@@ -11,6 +11,7 @@ import models
 from data.whole_files import sha256
 from engines.checkpoint import CheckpointError, load_release, load_strictly
 from engines.comparison import WEIGHTS, finished_runs, read_metadata, resolve_runs, task_of
+from engines.ensemble_files import is_recipe
 from engines.settings import Features
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,9 @@ def settle_features(features: Features | None, runs: Path) -> Features | None:
 
 def weights_file(named: str, runs: Path) -> Path:
     """The weights file of a run's name or folder, or the file itself. FileNotFoundError when there
-    is none."""
+    is none, ValueError for an ensemble's YAML."""
+    if is_recipe(named):
+        raise ValueError(f"{named}: is an ensemble's YAML; a run or a weights file is needed here")
     if named.endswith(".safetensors"):
         if not Path(named).is_file():
             raise FileNotFoundError(f"{named}: no such weights file")

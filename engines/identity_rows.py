@@ -5,7 +5,6 @@ A row is a trained network, or an answer by comparing pixels. Files are named an
 """
 
 import hashlib
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,10 +27,8 @@ from data.transforms import to_tensor
 from data.whole_files import sha256
 from engines import cost
 from engines.pair_tensors import load_occluded
-from engines.row_files import RowResult, RowWriter, find_row, row_file
+from engines.row_files import RowResult, RowWriter, measured_rows
 from engines.runtime import device_name
-
-logger = logging.getLogger(__name__)
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 COLUMNS = ("index", "image", "kind", "number", "hole_ratio", "identity", "named", "right")
@@ -160,21 +157,19 @@ def evaluate_identities(
 ) -> list[RowResult]:
     """Measure each row on every picture, or take the values found in `folder`. `template`: where
     the eyes lie, for faces in other surroundings."""
-    if len({row.name for row in rows}) < len(rows):
-        raise ValueError(f"rows must have names of their own: {', '.join(r.name for r in rows)}")
-    results = []
-    for row in rows:
-        key = {"protocol": PROTOCOL, "table": "identity", "pairs": pairs.hash, "size": pairs.size}
-        key |= {"identities": list(identities), "row": row.digest, "template": template}
-        path = row_file(folder, row.name, key)
-        result = find_row(path, key)
-        if result is None:
-            result = _measure(row, pairs, identities, path, key, batch)
-        else:
-            logger.info("%s: already evaluated on these pictures, %s", row.name, result.path)
-            result = RowResult(result.path, result.info | _facts(row, pairs, identities))
-        results.append(result)
-    return results
+
+    def key(row: IdentityRow) -> dict[str, Any]:
+        known = {"protocol": PROTOCOL, "table": "identity", "pairs": pairs.hash, "size": pairs.size}
+        return known | {"identities": list(identities), "row": row.digest, "template": template}
+
+    return measured_rows(
+        rows,
+        pairs,
+        folder,
+        key,
+        lambda row, path, known: _measure(row, pairs, identities, path, known, batch),
+        lambda row: _facts(row, pairs, identities),
+    )
 
 
 def _measure(row: IdentityRow, pairs, identities, path: Path, key: dict, batch: int) -> RowResult:

@@ -5,7 +5,6 @@ says; the masks a row found lie beside its CSV, a bit a pixel, so that pictures 
 table need no second pass.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,11 +22,9 @@ from data.whole_files import sha256
 from engines import cost
 from engines.evaluation import Row
 from engines.pair_tensors import load_occluded
-from engines.row_files import RowResult, RowWriter, find_row, row_file
+from engines.row_files import RowResult, RowWriter, measured_rows
 from engines.runtime import device_name
 from metrics.segmentation import COLUMNS, COUNTS, SegmentationMetrics, confusion
-
-logger = logging.getLogger(__name__)
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 PAIR_COLUMNS = ("index", "image", "kind", "number", "hole_ratio")
@@ -139,23 +136,20 @@ def evaluate_segmenters(
         folder: where `rows/` with the CSVs lies.
         batch: images at once; changes no value beyond rounding.
     """
-    if not len(pairs):
-        raise ValueError("there are no pairs to evaluate on")
-    if len({row.name for row in rows}) < len(rows):
-        raise ValueError(f"rows must have names of their own: {', '.join(r.name for r in rows)}")
-    results = []
-    for row in rows:
-        key = {"protocol": PROTOCOL, "table": "segmentation", "pairs": pairs.hash}
-        key |= {"size": pairs.size, "row": row.identity}
-        path = row_file(folder, row.name, key)
-        result = find_row(path, key)
-        if result is None or not _masks_file(result.path).is_file():
-            result = _measure(row, pairs, path, key, batch)
-        else:
-            logger.info("%s: already evaluated on these pairs, %s", row.name, result.path)
-            result = RowResult(result.path, result.info | _facts(row, pairs))
-        results.append(result)
-    return results
+
+    def key(row: Row) -> dict[str, Any]:
+        known = {"protocol": PROTOCOL, "table": "segmentation", "pairs": pairs.hash}
+        return known | {"size": pairs.size, "row": row.identity}
+
+    return measured_rows(
+        rows,
+        pairs,
+        folder,
+        key,
+        lambda row, path, known: _measure(row, pairs, path, known, batch),
+        lambda row: _facts(row, pairs),
+        beside=_masks_file,
+    )
 
 
 def _measure(row: Row, pairs: FrozenOccluded, path: Path, key: dict, batch: int) -> RowResult:

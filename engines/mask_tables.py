@@ -1,6 +1,7 @@
 """Segmentation tables, made from the per-image CSVs of `engines.mask_rows` alone."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from engines.mask_rows import UNOCCLUDED
 from engines.row_files import RowResult
 from engines.tables import MISSING, Cell, Table, cost_table, mark_best
 from metrics.segmentation import COLUMNS, HIGHER_IS_BETTER, boundary_tolerance
-from metrics.statistics import bootstrap_interval, bootstrap_strata, paired_difference
+from metrics.statistics import Interval, bootstrap_interval, bootstrap_strata, paired_difference
 
 REAL, DRAWN = "real", "drawn"
 OCCLUDED = (REAL, DRAWN, UNKNOWN)
@@ -76,19 +77,26 @@ def summarise_masks(results: Sequence[RowResult], reference: str) -> pd.DataFram
         by_kind = bootstrap_strata(flat[chosen], kinds[chosen], faces[chosen])
         parts |= {kind: part for kind, part in by_kind.items() if kind is not None}
         for kind, interval in parts.items():
-            lines += _lines(results, group, kind, interval)
+            place = {"group": group, "kind": kind}
+            lines += interval_lines([r.name for r in results], place, COLUMNS, interval)
         lines += _pooled(results, frames, group, chosen)
     return pd.DataFrame(lines)
 
 
-def _lines(results: Sequence[RowResult], group: str, kind: str, interval) -> list[dict]:
-    shape = (2, len(results), len(COLUMNS))
+def interval_lines(
+    names: Sequence[str], place: dict[str, Any], metrics: Sequence[str], interval: Interval
+) -> list[dict]:
+    """A line for each row and metric of an interval over values and their paired differences.
+
+    `interval` holds (2 x rows x metrics,) numbers: the values' first, then the differences'.
+    `place` is what the lines have in common. Those without any value are left out.
+    """
+    shape = (2, len(names), len(metrics))
     mean, low, high, count = (np.reshape(part, shape) for part in interval)
     return [
         {
-            "row": result.name,
-            "group": group,
-            "kind": kind,
+            "row": name,
+            **place,
             "metric": metric,
             "count": int(count[0, i, j]),
             "mean": mean[0, i, j],
@@ -98,8 +106,8 @@ def _lines(results: Sequence[RowResult], group: str, kind: str, interval) -> lis
             "difference_low": low[1, i, j],
             "difference_high": high[1, i, j],
         }
-        for i, result in enumerate(results)
-        for j, metric in enumerate(COLUMNS)
+        for i, name in enumerate(names)
+        for j, metric in enumerate(metrics)
         if count[0, i, j]
     ]
 

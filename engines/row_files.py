@@ -8,10 +8,11 @@ is never computed twice and never mistaken for another.
 import csv
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 import pandas as pd
 
 from data.whole_files import write_text
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,47 @@ def find_row(path: Path, key: Mapping[str, Any]) -> RowResult | None:
         if there and info["key"] == key:
             return RowResult(note.with_suffix(".csv"), info)
     return None
+
+
+def check_rows(rows: Sequence[Any], pairs: Sized) -> None:
+    """ValueError without pairs, or when two rows have one name."""
+    if not len(pairs):
+        raise ValueError("there are no pairs to evaluate on")
+    if len({row.name for row in rows}) < len(rows):
+        raise ValueError(f"rows must have names of their own: {', '.join(r.name for r in rows)}")
+
+
+def measured_rows(
+    rows: Sequence[Any],
+    pairs: Sized,
+    folder: Path,
+    key: Callable[[Any], dict[str, Any]],
+    measure: Callable[[Any, Path, dict[str, Any]], RowResult],
+    facts: Callable[[Any], dict[str, Any]],
+    beside: Callable[[Path], Path] | None = None,
+) -> list[RowResult]:
+    """Each row's values: those found in `folder`, else measured now.
+
+    Args:
+        rows: with a `name` each, all different.
+        key: what decides a row's values.
+        measure: (row, path, key) to the values, written at `path`.
+        facts: what is said about values that were measured before, as it holds now.
+        beside: the file that belongs to a CSV, without which it has to be measured again.
+    """
+    check_rows(rows, pairs)
+    results = []
+    for row in rows:
+        known = key(row)
+        path = row_file(folder, row.name, known)
+        result = find_row(path, known)
+        if result is None or (beside is not None and not beside(result.path).is_file()):
+            result = measure(row, path, known)
+        else:
+            logger.info("%s: already evaluated on these pairs, %s", row.name, result.path)
+            result = RowResult(result.path, result.info | facts(row))
+        results.append(result)
+    return results
 
 
 class RowWriter:

@@ -14,7 +14,7 @@ from engines.checkpoint import load_checkpoint
 from engines.command import overrides, parse_arguments
 from engines.config import load_config
 from engines.ensemble_files import members_of, write_recipe
-from engines.ensemble_training import settle_members
+from engines.ensemble_training import released_weights, settle_members
 from engines.ensembles import open_inpainter
 from engines.inference import load_deoccluder
 from engines.inpainting import build_trainer, train_step
@@ -167,6 +167,38 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(runs, assignments,
     with pytest.raises(ValueError, match=words):
         settle_members(config, runs)
     assert not [folder for folder in runs.glob("ensemble_gate/*") if folder.name != "001"]
+
+
+def test_members_of_different_splits_train_no_gate(runs, tmp_path):
+    files = []
+    for name in NAMES:
+        shutil.copytree(runs / name, tmp_path / name)
+        files.append(file_of(tmp_path, name))
+        files[-1].with_name("split.json").write_text(json.dumps({"rule": name}))
+    with pytest.raises(ValueError, match=r"model\.members: .*different splits"):
+        settle_members(gate_config(members=files), tmp_path)
+
+
+def test_an_ensemble_is_no_member_of_a_gate(runs, tmp_path):
+    path = tmp_path / "both.yaml"
+    write_recipe(path, members_of([file_of(runs, name) for name in NAMES]), "both", "mean")
+    with pytest.raises(ValueError, match="is an ensemble; name its members instead"):
+        settle_members(gate_config(members=(path, NAMES[0])), runs)
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        ("/somewhere/runs/occlufix/002/best.safetensors", "occlufix/002"),
+        ("/somewhere/other.safetensors", "other.safetensors"),
+        ("occlufix", "occlufix"),
+        ("runs/occlufix/002", "runs/occlufix/002"),
+        (None, None),
+    ],
+)
+def test_a_weights_file_does_not_say_where_its_start_lay(start, told):
+    config = tiny("occlufix_l1_only").model_copy(update={"init_from": start})
+    assert released_weights(config)["init_from"] == told
 
 
 @pytest.mark.parametrize("missing", ["nobody", "nobody.safetensors"])

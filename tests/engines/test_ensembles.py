@@ -236,6 +236,8 @@ def test_a_member_that_was_trained_anew_is_an_error(tmp_path):
         ({"wieghts": [1, 0]}, "'wieghts' is no key"),
         ({"members": []}, "must be a list"),
         ({"members": ["a.safetensors"]}, "a member must be {weights: FILE"),
+        ({"members": [{"weights": "a.safetensors", "sha265": "12"}]}, "a member must be"),
+        ({"members": [{"weights": "a.safetensors", "sha256": 12}]}, "a member must be"),
         ({"combination": "gate"}, "a gate lives in its own run"),
         ({"combination": "sum"}, "'sum' is not one of mean"),
         ({"combination": "weights"}, "needs its weights"),
@@ -279,6 +281,14 @@ def test_the_faces_and_the_split_are_the_first_members(tmp_path):
     trained = read_trained(path)
     assert (trained.name, trained.task, trained.training) == ("best", "inpainting", None)
     assert trained.data.validation_pairs == 12
+
+
+def test_members_of_different_splits_are_not_compared(tmp_path):
+    files = write_members(tmp_path, "ab")
+    for file, text in zip(files, ("{}", '{"rule": "other"}'), strict=True):
+        (file.parent / "split.json").write_text(text)
+    with pytest.raises(ValueError, match=r"best\.yaml: .*different splits"):
+        read_trained(recipe(tmp_path, files))
 
 
 def test_a_gate_is_given_its_members(tmp_path):

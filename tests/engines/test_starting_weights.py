@@ -24,7 +24,7 @@ from engines.inpainting import (
     build_trainer,
 )
 from engines.runtime import start_runtime
-from engines.training import dry_run, train
+from engines.training import dry_run, settled, train
 from models import create_identity_network, create_inpainter
 
 
@@ -72,6 +72,11 @@ def test_init_from_reports_what_does_not_fit(base_run):
         with pytest.raises(FileNotFoundError, match="nobody"):
             dry_run(gone, None, base_run)
     assert not (base_run / "facial_deocclusion_finetuned").exists()
+
+
+def test_a_run_does_not_start_from_an_ensemble_in_yaml(base_run):
+    with pytest.raises(ValueError, match=r"best\.yaml: is an ensemble's YAML; a run or a weights"):
+        settled(tiny("facial_deocclusion", *NARROW, "init_from=best.yaml"), base_run)
 
 
 def test_a_start_from_an_unfinished_run_is_said(base_run, tmp_path, caplog):
