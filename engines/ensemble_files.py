@@ -100,13 +100,17 @@ def read_recipe(path: Path) -> Recipe:
 
 def _pointer(entry: Any, source: Path) -> Pointer:
     """An entry of "members", its path taken from where `source` lies."""
-    known = isinstance(entry, dict) and entry.keys() <= {"weights", "sha256", "config"}
-    digest = entry.get("sha256") if known else None
-    if not known or not isinstance(entry.get("weights"), str) or not isinstance(digest, str | None):
+    valid = (
+        isinstance(entry, dict)
+        and entry.keys() <= {"weights", "sha256", "config"}
+        and isinstance(entry.get("weights"), str)
+        and isinstance(entry.get("sha256"), str | None)
+    )
+    if not valid:
         raise ValueError(
             f"{source}: a member must be {{weights: FILE, sha256: 'DIGEST'}}, found {entry!r}"
         )
-    return Pointer((source.parent / entry["weights"]).resolve(), digest)
+    return Pointer((source.parent / entry["weights"]).resolve(), entry.get("sha256"))
 
 
 def write_recipe(
@@ -269,7 +273,7 @@ def _config_of(path: Path, words: str) -> dict[str, Any]:
     """A member's configuration, or an error that says why the file cannot be a member."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"{words}: {path} is not there; move it back, or name another weights file"
+            f"{words}: {path} is not there; move it back, or correct where it is named"
         )
     if is_recipe(path):
         raise ValueError(f"{words}: {path} is an ensemble; name its members instead")

@@ -11,13 +11,15 @@
     }
   };
   let mode = MODES.includes(read()) ? read() : "auto";
+  const system = matchMedia("(prefers-color-scheme: dark)");
   const apply = () => {
-    if (mode === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = mode;
+    document.documentElement.dataset.theme =
+      mode === "auto" ? (system.matches ? "dark" : "light") : mode;
     const button = document.getElementById("theme");
     if (button) button.textContent = `Theme: ${mode}`;
   };
   apply();
+  system.addEventListener("change", apply);
   addEventListener("DOMContentLoaded", () => {
     apply();
     document.getElementById("theme").addEventListener("click", () => {

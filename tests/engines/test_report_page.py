@@ -160,7 +160,8 @@ def test_the_theme_changes_and_is_kept(browser):
     assert read(browser, "document.getElementById('theme').textContent") == "Theme: dark"
     for _ in range(50):  # what is kept is written in its own time
         browser.open(browser.page)
-        if theme := read(browser, "document.documentElement.dataset.theme"):
+        theme = read(browser, "document.documentElement.dataset.theme")
+        if theme == "dark":
             break
     assert theme == "dark"
 
