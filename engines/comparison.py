@@ -54,6 +54,12 @@ class Trained:
     def task(self) -> str:
         return task_of(self.config)
 
+    @property
+    def split(self) -> Path:
+        """Where its run wrote its split down, for an ensemble that of its first member's, which all
+        share; there may be none."""
+        return home_of(self.checkpoint) / "split.json"
+
 
 @dataclass
 class Group:
@@ -288,7 +294,7 @@ def same_folder(member: Trained, faces: Path | None) -> bool:
 
 def own_split(member: Trained, data: FaceData, root: Path | None) -> Path | None:
     """The split that a run wrote down, if `data` means the very folder of faces it was made for."""
-    split = home_of(member.checkpoint) / "split.json"
+    split = member.split
     if not split.is_file():
         return None
     if getattr(data, "pairs", None) is not None:

@@ -127,7 +127,7 @@ def _group(members: list[Trained], options: IdentityOptions) -> list[_Group]:
             data = data.model_copy(update=named)
         elif data.faces == "auto" or data.occluders == "auto":  # a weights file without its run
             root = data_root(None)
-        split = member.checkpoint.parent / "split.json"
+        split = member.split
         sources = open_identity_sources(data, root, split)
         pairs = sources.frozen("test").limited(options.limit)
         key = json.dumps([pairs.hash, sources.data.identities])

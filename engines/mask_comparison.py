@@ -281,7 +281,7 @@ def unchecked(member: Trained, group: OccludedGroup) -> str | None:
     if member.data.faces == "builtin":
         own = any(pair.image.startswith("builtin/") for pair in group.pairs.pairs)
         return "it was trained on built-in faces, and the set was made of such" if own else None
-    if not (member.checkpoint.parent / "split.json").is_file():
+    if not member.split.is_file():
         return "its weights file lies apart from its run's split.json"
     if not comparison.same_folder(member, group.faces):
         return (
@@ -304,10 +304,9 @@ def other_cutouts(member: Trained, group: OccludedGroup) -> bool:
 def faces_seen(member: Trained, group: OccludedGroup) -> int:
     """How many of a group's pairs show a face that a run trained or was chosen on: by name in the
     run's own folder, elsewhere by content among files of equal names."""
-    split = member.checkpoint.parent / "split.json"
-    if group.faces is None or not split.is_file():
+    if group.faces is None or not member.split.is_file():
         return 0  # `unchecked` says whether that means anything
-    record = json.loads(split.read_text(encoding="utf-8"))
+    record = json.loads(member.split.read_text(encoding="utf-8"))
     known = [*record["train"], *record["val"]]
     if comparison.same_folder(member, group.faces):
         names = set(known)

@@ -278,6 +278,7 @@ def test_the_faces_and_the_split_are_the_first_members(tmp_path):
     assert home_of(path) == home_of(gate) == files[0].parent
     (gate.parent / "environment.json").write_text("[]")
     assert home_of(gate) == gate.parent
+    assert read_trained(path).split == files[0].parent / "split.json"
     trained = read_trained(path)
     assert (trained.name, trained.task, trained.training) == ("best", "inpainting", None)
     assert trained.data.validation_pairs == 12
