@@ -147,10 +147,12 @@ def _fits(run: str, override: str, profile: str, task: str) -> bool:
 def _needs(config: Any) -> Iterator[str]:
     """Names of runs that must be finished before this one starts."""
     teacher, members = getattr(config, "teacher", None), config.model.options.get("members")
-    sources = [getattr(config, "init_from", None), teacher and teacher.weights]
+    sources = [getattr(config, "init_from", None)]
+    if teacher is not None and not is_recipe(teacher.weights):  # an ensemble is no run
+        sources.append(teacher.weights)
     sources += members if isinstance(members, list) else []
     for source in sources:
-        if source is not None and not is_recipe(source) and _task_of(source):
+        if source is not None and _task_of(source):
             yield source
     features = getattr(config, "features", None)
     if features is None:
