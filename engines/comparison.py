@@ -208,7 +208,7 @@ def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | No
 def name_apart(members: list[Trained]) -> list[Trained]:
     """The same, with the run's number, then its folder, added to names that occur twice."""
     for naming in (
-        lambda t: f"{t.name}/{t.checkpoint.parent.name}",
+        lambda t: f"{t.name}/{_number_or_file(t.checkpoint)}",
         lambda t: str(t.checkpoint),
     ):
         names = [member.name for member in members]
@@ -221,6 +221,11 @@ def name_apart(members: list[Trained]) -> list[Trained]:
             for m in members
         ]
     return members
+
+
+def _number_or_file(checkpoint: Path) -> str:
+    """A run's number, or the name of a file that is not a run's weights."""
+    return checkpoint.parent.name if checkpoint.name == WEIGHTS else checkpoint.name
 
 
 def group_by_pairs(
