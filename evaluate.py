@@ -17,6 +17,14 @@ from pathlib import Path
 from engines.arguments import at_least
 
 
+def parse_rows(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """The arguments of a parser whose rows are named by --runs or by --suite."""
+    arguments = parser.parse_args(argv)
+    if arguments.suite is not None and arguments.runs is not None:
+        parser.error("--suite lists the runs: give --suite or --runs, not both")
+    return arguments
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line of the inpainting tables."""
     from engines.baselines import BASELINES
@@ -68,11 +76,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     how.add_argument(
         "--flip", action="store_true", help="a second row of each model: mean with mirrored input"
     )
-    arguments = parser.parse_args(argv)
+    arguments = parse_rows(parser, argv)
     if (arguments.images is None) != (arguments.masks is None):
         parser.error("--images and --masks belong together: give both")
-    if arguments.suite is not None and arguments.runs is not None:
-        parser.error("--suite lists the runs: give --suite or --runs, not both")
     return arguments
 
 
@@ -127,10 +133,7 @@ def parse_masks(command: str, argv: list[str]) -> argparse.Namespace:
     if ends:
         grown = {"nargs": "+", "type": at_least(0), "default": [0, 3, 7, 15], "metavar": "PX"}
         parser.add_argument("--dilate", **grown, help="by how much masks are grown (0 3 7 15)")
-    arguments = parser.parse_args(argv)
-    if arguments.suite is not None and arguments.runs is not None:
-        parser.error("--suite lists the runs: give --suite or --runs, not both")
-    return arguments
+    return parse_rows(parser, argv)
 
 
 def parse_identity(argv: list[str]) -> argparse.Namespace:
@@ -168,10 +171,7 @@ def parse_losses(argv: list[str]) -> argparse.Namespace:
     add("--epochs", **shown, help="epochs shown beside the last one (1 5 10)")
     add("--output", type=Path, help="else runs/evaluation/losses/<suite or runs>/")
     add("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
-    arguments = parser.parse_args(argv)
-    if arguments.suite is not None and arguments.runs is not None:
-        parser.error("--suite lists the runs: give --suite or --runs, not both")
-    return arguments
+    return parse_rows(parser, argv)
 
 
 def plan(argv: list[str]):

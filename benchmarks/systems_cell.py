@@ -12,7 +12,7 @@ import models
 from benchmarks.steps import OURS, Case, random_part
 from engines.apart import MEASURED, TOO_LARGE
 from engines.config import RunConfig, load_config
-from engines.cost import model_cost, rate, synchronise
+from engines.cost import model_cost, noise, rate, synchronise
 from engines.inference import Deoccluder
 from engines.inpainting import Trainer, build_trainer, released, train_step
 from engines.memory import free, held_mib
@@ -122,8 +122,7 @@ def _inference(
     size = deoccluder.size
     clock, used = time.perf_counter(), time.process_time()
     cost = model_cost(deoccluder.inpainter, forward, size, runtime.device)
-    occluded = torch.rand(batch, 3, size, size)
-    mask = (torch.rand(batch, 1, size, size) > 0.7).float()
+    occluded, mask = noise(batch, size)
     spent = []
     for _ in range(repetitions + 1):  # the first one does not count
         synchronise(runtime.device)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from engines.analysis_layers import last_tensor, stage_names, survey, watching
 from engines.checkpoint import load_identity_network
-from engines.comparison import IDENTITY, INPAINTING, WEIGHTS, read_metadata, task_of
-from engines.feature_network import AUTO, DEFAULT, MAKE_ONE, newest_identity, weights_file
+from engines.comparison import IDENTITY, INPAINTING, read_metadata, task_of
+from engines.feature_network import DEFAULT, MAKE_ONE, identity_file
 from engines.identity_similarity import Embedding
 from models.features import VGGFeatures
 
@@ -46,16 +46,12 @@ def open_embedder(
     """
     if named in VGG_LAYER:
         return _vgg(named, layer or VGG_LAYER[named], weights, device)
-    if named == AUTO:
-        newest = newest_identity(runs)
-        if newest is None:
-            raise FileNotFoundError(
-                f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}; "
-                f"--network {', '.join(VGG_LAYER)}, a run or a weights file is another choice"
-            )
-        file = newest / WEIGHTS
-    else:
-        file = weights_file(named, runs)
+    file = identity_file(named, runs)
+    if file is None:
+        raise FileNotFoundError(
+            f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}; "
+            f"--network {', '.join(VGG_LAYER)}, a run or a weights file is another choice"
+        )
     config, _ = read_metadata(file)
     if task_of(config) == INPAINTING:
         return _inpainter(file, config, layer, device)

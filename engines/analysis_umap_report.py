@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,11 @@ class Cloud:
     neighbours: int
     bins: np.ndarray
 
+    @cached_property
+    def own(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """`own_distance` of every group but the true faces."""
+        return {group: own_distance(self, group) for group in self.others}
+
     def part(self, group: str, placed: bool = False) -> np.ndarray:
         """One group's features, or places, (N, ...)."""
         start, count = self.groups.index(group), len(self.bins)
@@ -55,17 +61,17 @@ def own_distance(cloud: Cloud, group: str) -> tuple[np.ndarray, np.ndarray]:
     from scipy.spatial.distance import cdist
 
     table = cdist(cloud.part(group), cloud.part(TRUE), cloud.metric)
-    own = np.diag(table)
+    own = np.diag(table).copy()  # a view would keep the table
     return own, own <= table.min(1)
 
 
 def distances(cloud: Cloud) -> pd.DataFrame:
     """A line a group: mean distance to the own true face and to the occluded picture's, and how
     often the own true face is the nearest, with 95 % intervals over faces."""
-    base = own_distance(cloud, OCCLUDED)[0]
+    base = cloud.own[OCCLUDED][0]
     lines = []
     for group in cloud.others:
-        own, first = own_distance(cloud, group)
+        own, first = cloud.own[group]
         mean, less = bootstrap_interval(own), bootstrap_interval(own - base)
         named = wilson_interval(float(first.mean()), len(first))
         line = {"group": group, "distance": mean.mean, "low": mean.low, "high": mean.high}
@@ -155,7 +161,7 @@ def every_distance(cloud: Cloud, pairs: FrozenPairs) -> pd.DataFrame:
     """Columns: group, image, bin, hole_ratio, distance (to the own true face), nearest (0 or 1)."""
     parts = []
     for group in cloud.others:
-        own, first = own_distance(cloud, group)
+        own, first = cloud.own[group]
         lines = [(group, pair.image, pair.bin, pair.hole_ratio) for pair in pairs.pairs]
         frame = pd.DataFrame(lines, columns=["group", "image", "bin", "hole_ratio"])
         parts.append(frame.assign(distance=own, nearest=first.astype(int)))
@@ -215,7 +221,7 @@ def curves(cloud: Cloud) -> Figure:
     axis = figure.subplots()
     shifts = np.linspace(-0.15, 0.15, len(shown)) if len(shown) > 1 else [0.0]
     for i, (group, shift) in enumerate(zip(shown, shifts, strict=True)):
-        own = own_distance(cloud, group)[0]
+        own = cloud.own[group][0]
         found = [bootstrap_interval(own[cloud.bins == int(name)]) for name in bins]
         mean = np.array([each.mean for each in found])
         ends = np.array([[m - e.low, e.high - m] for m, e in zip(mean, found, strict=True)])

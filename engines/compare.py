@@ -62,32 +62,25 @@ class Options:
     remarks: tuple[str, ...] = ()
 
 
-def compare(options: Options) -> list[Report]:
+def compare(options: Options, measures: list[Measure] | None = None) -> list[Report]:
     """Compare runs, weights files and baselines: a report for each group that shares its pairs.
 
-    A suite of several tables gives the reports of each. Raises ValueError or FileNotFoundError that
+    A suite of several tables gives the reports of each, with the same `measures`, which are those
+    that the options ask for by default. Raises ValueError or FileNotFoundError that
     says what is missing and which command makes it.
     """
     suite = finished_suite(options.suite, options.runs_folder) if options.suite else None
     if suite is not None and suite.tables:
         chosen = [_table_options(options, suite, table) for table in suite.tables]
-        return [each for part in chosen for each in compare(part)]
+        measures = _measures(options)
+        return [each for part in chosen for each in compare(part, measures)]
     members = _members(options, suite)
     names = _baseline_names(options, suite)
     if not members and not names:
         raise ValueError("nothing to compare: neither runs nor baselines were chosen")
     groups = _groups(options, members)
     device = resolve_device(options.device)
-    measures = choose_measures(
-        options.lpips,
-        options.lpips_weights,
-        options.identity,
-        options.fid,
-        options.inception_weights,
-        options.legacy_metrics,
-        options.runs_folder,
-        device,
-    )
+    measures = _measures(options) if measures is None else measures
     if len(groups) > 1:
         logger.info("the runs have %d different sets of test pairs: a table each", len(groups))
     reports = []
@@ -97,6 +90,19 @@ def compare(options: Options) -> list[Report]:
                 _report(options, suite, group, names, pool, device, measures, len(groups) > 1)
             )
     return reports
+
+
+def _measures(options: Options) -> list[Measure]:
+    return choose_measures(
+        options.lpips,
+        options.lpips_weights,
+        options.identity,
+        options.fid,
+        options.inception_weights,
+        options.legacy_metrics,
+        options.runs_folder,
+        resolve_device(options.device),
+    )
 
 
 def _table_options(options: Options, suite: Suite, table: Suite) -> Options:

@@ -77,7 +77,7 @@ def finished_runs(root: Path, every: bool = False, task: str | None = None) -> l
     """
     found: dict[str, list[Path]] = {}
     for mark in sorted(root.glob("*/*/finished.json")):
-        if (mark.parent / WEIGHTS).is_file() and _trained_for(mark.parent, task):
+        if _has_weights(mark) and _trained_for(mark.parent, task):
             found.setdefault(mark.parent.parent.name, []).append(mark.parent)
     return [folder for runs in found.values() for folder in (runs if every else runs[-1:])]
 

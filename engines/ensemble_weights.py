@@ -22,7 +22,7 @@ from data.pairs import FrozenPairs
 from engines.comparison import read_trained, settle_data
 from engines.datasets import open_sources
 from engines.ensemble_files import MemberFile, check_splits
-from engines.ensembles import attach_members
+from engines.ensembles import attach_found
 from engines.pair_tensors import load_pairs
 from metrics.image import psnr
 from models.ensemble import EDGES, Ensemble, bin_index
@@ -126,7 +126,7 @@ def measure(
 ) -> Measured:
     """Run every member over the pairs. Memory holds one batch, and M x M numbers a pair."""
     ensemble = Ensemble([member.label for member in members], "median")
-    attach_members(ensemble, [member.path for member in members], device, keep)
+    attach_found(ensemble, members, device, keep)
     ensemble.eval()
     grams, bins, medians = [], [], []
     for start in tqdm(range(0, len(pairs), batch), desc="validation", unit="batch", disable=None):

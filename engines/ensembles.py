@@ -69,13 +69,14 @@ def attach_members(
     With `keep` "disk" each is read anew at every call, one after another.
     """
     members = members_of(files, source)
-    _attach(ensemble, members, device, keep)
+    attach_found(ensemble, members, device, keep)
     return members
 
 
-def _attach(
+def attach_found(
     ensemble: Ensemble, members: Sequence[MemberFile], device: str | torch.device, keep: str
 ) -> None:
+    """Give an ensemble members that `members_of` has looked into, without reading them twice."""
     if keep not in KEEP:
         raise ValueError(f"keep: {keep!r} is not one of {', '.join(KEEP)}")
     if keep == "disk":
@@ -115,7 +116,7 @@ def _open_recipe(path: Path, device: str | torch.device, keep: str | None):
         network = Ensemble(labels, recipe.combination, weights=recipe.weights)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    _attach(network, members, device, keep or recipe.keep)
+    attach_found(network, members, device, keep or recipe.keep)
     config = ensemble_config(recipe.name, recipe.combination, labels, members[0].config["data"])
     metadata = {
         "config": config,

@@ -9,15 +9,23 @@ from engines.error_rows import HOLE, PLACES, hole_values, sums_of
 from engines.mask_rows import UNOCCLUDED
 from engines.mask_tables import ALL, OCCLUDED, group_of, interval_lines
 from engines.row_files import RowResult
-from engines.tables import DECIMALS, MISSING, Cell, Table, check_same_pairs, mark_best
+from engines.tables import (
+    DECIMALS,
+    HEADINGS,
+    MISSING,
+    Cell,
+    Table,
+    check_same_pairs,
+    mark_best,
+    named_rows,
+)
+from metrics.image import HIGHER_IS_BETTER
 from metrics.ratios import Samples, percentiles, sample_ratios, smooth_curve
 from metrics.statistics import Interval, bootstrap_interval, bootstrap_strata, paired_difference
 
 CURVES = {"psnr_composed": "PSNR, composed (dB)", "l1_hole": "L1 in the hole"}
 PLACE_METRICS = ("l1", "rmse", "psnr")
 KIND_COLUMNS = {"psnr": "hole/psnr", "l1": "hole/l1", "ssim": "hole/ssim"}
-HIGHER = {"l1": False, "rmse": False, "psnr": True, "ssim": True}
-HEADINGS = {"l1": "L1 (mean absolute error)", "rmse": "RMSE", "psnr": "PSNR (dB)", "ssim": "SSIM"}
 GRID = 60  # places at which a curve is drawn
 
 
@@ -49,11 +57,12 @@ def place_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
     difference_high (to `reference`, on the same draws of images, 95 %).
     """
     check_same_pairs(results)
-    sampled = {result.name: _sampled_places(result.frame()) for result in results}
+    frames = {result.name: result.frame() for result in results}
+    sampled = {name: _sampled_places(frame) for name, frame in frames.items()}
     base = sampled[reference]
     parts = []
     for result in results:
-        frame = result.frame()
+        frame = frames[result.name]
         pixels, squares = (sums_of(frame, name).sum(0) for name in ("pixels", "mse"))
         for metric in PLACE_METRICS:
             own, other = sampled[result.name][metric], base[metric]
@@ -124,8 +133,8 @@ def kind_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
 def place_table(places: pd.DataFrame, metric: str, digits: int) -> Table:
     """Rows by place for one metric, each with its interval, the best of each place marked."""
     part = places[places["metric"] == metric]
-    rows = _grid(part, lambda line: with_interval(line, digits=digits), HIGHER[metric])
-    direction = "higher" if HIGHER[metric] else "lower"
+    rows = _grid(part, lambda line: with_interval(line, digits=digits), HIGHER_IS_BETTER[metric])
+    direction = "higher" if HIGHER_IS_BETTER[metric] else "lower"
     title = f"{HEADINGS[metric]} of the hole's pixels by place [95 %] ({direction} is better)"
     return Table(title, ["", *PLACES], rows)
 
@@ -162,7 +171,7 @@ def _grid(part: pd.DataFrame, text, higher: bool | None = None) -> list[list[Cel
         means = lines["mean"].tolist()
         plain = [Cell(t) for t in texts]
         columns.append(plain if higher is None else mark_best(texts, means, higher))
-    return [[Cell(name), *(column[i] for column in columns)] for i, name in enumerate(names)]
+    return named_rows(names, columns)
 
 
 def with_interval(line, name: str = "", digits: int = 2, sign: str = "") -> str:
@@ -199,8 +208,8 @@ def curve_table(curves: pd.DataFrame, metric: str = "psnr_composed") -> Table:
         nearest = ratios[np.abs(ratios - mark).argmin()]
         lines = part[part["hole_ratio"] == nearest].set_index("row").loc[names]
         texts = [with_interval(line, digits=digits) for line in lines.itertuples()]
-        columns.append(mark_best(texts, lines["mean"].tolist(), HIGHER[short]))
-    rows = [[Cell(name), *(column[i] for column in columns)] for i, name in enumerate(names)]
+        columns.append(mark_best(texts, lines["mean"].tolist(), HIGHER_IS_BETTER[short]))
+    rows = named_rows(names, columns)
     headings = ["", *(f"at {100 * mark:.0f} %" for mark in marks)]
     return Table(f"{CURVES[metric]} at a hole ratio of, smoothed [95 %]", headings, rows)
 
@@ -219,7 +228,7 @@ def kind_table(kinds: pd.DataFrame, metric: str = "psnr") -> Table:
             Cell(str(lines["count"].max())),
             Cell(_percent(lines["hole_ratio"].iloc[0])),
         ]
-        rows.append([*head, *mark_best(texts, lines["mean"].tolist(), HIGHER[metric])])
+        rows.append([*head, *mark_best(texts, lines["mean"].tolist(), HIGHER_IS_BETTER[metric])])
     note = "Bold: best of the line. Intervals and differences: kinds.csv."
     title = f"{HEADINGS[metric]} of the hole's pixels by kind of occluder, true mask"
     return Table(title, ["", "N", "mean hole", *names], rows, [note])

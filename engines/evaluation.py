@@ -244,11 +244,11 @@ def _measure_row(
         for indices, target, mask in batches(pairs, batch):
             prediction, seconds = _restore(restorer, target, mask)
             spent.append((len(indices), seconds))
-            target, mask = target.to(device), mask.to(device)
+            prediction, target, mask = (p.to(device) for p in (prediction, target, mask))
             names = [pairs.pairs[index].image for index in indices]
             for name, recorder in recorders.items():
                 try:
-                    values = recorder.add(prediction.to(device), target, mask, names)
+                    values = recorder.add(prediction, target, mask, names)
                 except NotFiniteError as error:
                     raise NotFiniteError(f"{row.name}: {error}") from error
                 if values:

@@ -28,6 +28,15 @@ def newest_identity(runs: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def identity_file(named: str, runs: Path) -> Path | None:
+    """The weights file that `auto`, a run or a file means; None for `auto` without a finished run
+    of `DEFAULT`. Errors as of `weights_file`."""
+    if named != AUTO:
+        return weights_file(named, runs)
+    newest = newest_identity(runs)
+    return None if newest is None else newest / WEIGHTS
+
+
 def settle_features(features: Features | None, runs: Path) -> Features | None:
     """The same with `weights` told, `random` or a weights file, and that network's options.
 
@@ -36,18 +45,14 @@ def settle_features(features: Features | None, runs: Path) -> Features | None:
     """
     if features is None or features.weights == RANDOM:
         return features
-    if features.weights == AUTO:
-        newest = newest_identity(runs)
-        if newest is None:
-            logger.warning(
-                "features  no finished run of %s below %s: the embedding comes from a network "
-                "with random weights, " + NO_INFORMATION + "; %s",
-                DEFAULT, runs, MAKE_ONE,
-            )  # fmt: skip
-            return features.model_copy(update={"weights": RANDOM})
-        file = newest / WEIGHTS
-    else:
-        file = weights_file(features.weights, runs)
+    file = identity_file(features.weights, runs)
+    if file is None:
+        logger.warning(
+            "features  no finished run of %s below %s: the embedding comes from a network "
+            "with random weights, " + NO_INFORMATION + "; %s",
+            DEFAULT, runs, MAKE_ONE,
+        )  # fmt: skip
+        return features.model_copy(update={"weights": RANDOM})
     config, _ = read_metadata(file)
     if task_of(config) != "identity":
         raise ValueError(

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.transforms import save_image, to_uint8
-from engines.picture_grid import picture_grid
+from engines.picture_grid import DPI, INK, picture_grid
 from engines.tables import BIN_LABELS, HEADINGS, MEAN, METRICS, OUTSIDE
 from metrics.image import HIGHER_IS_BETTER, psnr
 
@@ -25,7 +25,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREYS = ("#B0B0B0", "#8C8C8C", "#686868", "#9A8F80", "#4A4A4A")
 DASHES = ((0, (1, 1.5)), (0, (3, 1.5)), (0, (5, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (7, 2)))
-INK, DPI = "#222222", 100
 LEGIBLE = 12  # rows at most in one panel
 
 

@@ -6,7 +6,9 @@ from itertools import groupby
 import numpy as np
 from matplotlib.figure import Figure
 
-INK, MISSING, DPI = "#222222", "#D9D9D9", 100
+from engines.picture_grid import DPI, INK
+
+EMPTY = "#D9D9D9"  # of a cell without a value
 LETTER = 0.061  # inches, width of a letter at 8 points
 ANNOTATED = 16  # rows up to which every cell says its value
 
@@ -36,7 +38,7 @@ def heat_map(
     width, height = across + named + side + max(bar, 0.7 * named), across + side + above
     figure = Figure(figsize=(width, height), dpi=DPI)
     axis = figure.add_axes([(across + named) / width, across / height, side / width, side / height])
-    axis.set_facecolor(MISSING)
+    axis.set_facecolor(EMPTY)
     shown = axis.imshow(np.clip(values, 0, 1), cmap="viridis", vmin=0, vmax=1, aspect="equal")
     for each in (axis.set_xticks, axis.set_yticks):
         each(range(count), labels, fontsize=8, color=INK)

@@ -16,7 +16,7 @@ from engines.mask_tables import DRAWN, REAL, group_of
 from engines.report import Report
 from engines.row_files import RowResult
 from engines.table_writers import save_tables, to_markdown
-from engines.tables import MISSING, Cell, Table, cost_table, mark_best
+from engines.tables import MISSING, Cell, Table, cost_table, mark_best, named_rows
 from metrics.statistics import wilson_interval
 
 TITLE = "Identity"
@@ -100,7 +100,7 @@ def accuracy_table(summary: pd.DataFrame) -> Table:
     names = list(dict.fromkeys(summary["row"]))
     cells = [_column(summary, names, part) for part in parts]
     counts = [int(summary.loc[summary["part"].eq(part), "count"].max()) for part in parts]
-    rows = [[Cell(name), *(column[i] for column in cells)] for i, name in enumerate(names)]
+    rows = named_rows(names, cells)
     name, share = PUBLISHED
     rows.append([Cell(name), *(Cell(f"{share}" if p == OCCLUDED else MISSING) for p in parts)])
     columns = [f"{GROUPS[part]} (N = {n})" for part, n in zip(parts, counts, strict=True)]

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from data.whole_files import sha256
 from engines.checkpoint import load_identity_network
-from engines.comparison import IDENTITY, WEIGHTS, read_metadata, task_of
-from engines.feature_network import AUTO, DEFAULT, MAKE_ONE, newest_identity, weights_file
+from engines.comparison import IDENTITY, read_metadata, task_of
+from engines.feature_network import DEFAULT, MAKE_ONE, identity_file
 from engines.forward_pass import evaluating
 from engines.measures import Measure, learned
 from metrics.identity import CosineSimilarity
@@ -44,14 +44,10 @@ def identity_similarity(
     """
     if named == OFF:
         return None
-    if named == AUTO:
-        newest = newest_identity(runs)
-        if newest is None:
-            reason = f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}"
-            return learned("identity", None, reason=reason)
-        file = newest / WEIGHTS
-    else:
-        file = weights_file(named, runs)
+    file = identity_file(named, runs)
+    if file is None:
+        reason = f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}"
+        return learned("identity", None, reason=reason)
     config, _ = read_metadata(file)
     if task_of(config) != IDENTITY:
         raise ValueError(

@@ -19,7 +19,8 @@ from engines.critic_steps import discriminator_step, role
 from engines.ensemble_files import MemberFile, pointer_records
 from engines.ensemble_training import members_for, released_weights
 from engines.feature_network import features_for, released_as
-from engines.inference import Deoccluder, evaluating
+from engines.forward_pass import evaluating
+from engines.inference import Deoccluder
 from engines.initial_weights import start_from
 from engines.pair_tensors import load_pairs
 from engines.runtime import Runtime

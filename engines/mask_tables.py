@@ -10,7 +10,7 @@ from data.occluder_sets import UNKNOWN
 from data.occluder_shapes import KINDS
 from engines.mask_rows import UNOCCLUDED
 from engines.row_files import RowResult
-from engines.tables import MISSING, Cell, Table, cost_table, mark_best
+from engines.tables import MISSING, Cell, Table, cost_table, mark_best, named_rows
 from metrics.segmentation import COLUMNS, HIGHER_IS_BETTER, boundary_tolerance
 from metrics.statistics import Interval, bootstrap_interval, bootstrap_strata, paired_difference
 
@@ -78,7 +78,8 @@ def summarise_masks(results: Sequence[RowResult], reference: str) -> pd.DataFram
         parts |= {kind: part for kind, part in by_kind.items() if kind is not None}
         for kind, interval in parts.items():
             place = {"group": group, "kind": kind}
-            lines += interval_lines([r.name for r in results], place, COLUMNS, interval)
+            found = interval_lines([r.name for r in results], place, COLUMNS, interval)
+            lines += [line for line in found if line["count"]]
         lines += _pooled(results, frames, group, chosen)
     return pd.DataFrame(lines)
 
@@ -89,7 +90,7 @@ def interval_lines(
     """A line for each row and metric of an interval over values and their paired differences.
 
     `interval` holds (2 x rows x metrics,) numbers: the values' first, then the differences'.
-    `place` is what the lines have in common. Those without any value are left out.
+    `place` is what the lines have in common. One without any value has the count 0.
     """
     shape = (2, len(names), len(metrics))
     mean, low, high, count = (np.reshape(part, shape) for part in interval)
@@ -108,7 +109,6 @@ def interval_lines(
         }
         for i, name in enumerate(names)
         for j, metric in enumerate(metrics)
-        if count[0, i, j]
     ]
 
 
@@ -139,7 +139,7 @@ def group_table(summary: pd.DataFrame, group: str, reference: str, title: str) -
     columns += list(POOLED.values())
     cells += [_column(part, names, metric) for metric in POOLED]
     count = int(part["count"].max())
-    rows = [[Cell(name), *(column[i] for column in cells)] for i, name in enumerate(names)]
+    rows = named_rows(names, cells)
     return Table(f"{title}: {count} images (higher is better)", ["", *columns], rows)
 
 

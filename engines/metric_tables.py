@@ -20,6 +20,7 @@ from engines.tables import (
     Table,
     cost_table,
     mark_best,
+    named_rows,
     number,
 )
 from metrics.image import HIGHER_IS_BETTER, finite_mean
@@ -87,7 +88,7 @@ def metric_table(
         columns.append(f"as published: {PUBLISHED_HEADINGS[metric]}")
         values = [published.get(name, np.nan) for name in names]
         cells.append(_marked(values, metric))
-    rows = [[Cell(name), *(column[i] for column in cells)] for i, name in enumerate(names)]
+    rows = named_rows(names, cells)
     arrow = "higher is better" if higher else "lower is better"
     area = "hole only" if view.endswith("_hole") else "whole image"
     kind = "raw prediction" if view.startswith("raw") else "composed"
@@ -167,7 +168,7 @@ def learned_table(results: Sequence[RowResult], summary: pd.DataFrame) -> Table 
             notes.append(told[metric]["note"])
         if metric == FID and told[metric]["reason"] is None:
             notes.append(_fid_count(results, told[metric]["count"]))
-    rows = [[Cell(name), *(column[i] for column in cells)] for i, name in enumerate(names)]
+    rows = named_rows(names, cells)
     title = "Learned metrics, composed, mean of bins (FID: whole set)"
     return Table(title, ["", *columns], rows, notes)
 
@@ -207,7 +208,7 @@ def rank_table(summary: pd.DataFrame) -> Table | None:
         values = table[metric].tolist()
         texts = [_rank(value, 2 if metric == "mean rank" else 1) for value in values]
         cells.append(mark_best(texts, values, higher=False))
-    rows = [[Cell(name), *(column[i] for column in cells)] for i, name in enumerate(names)]
+    rows = named_rows(names, cells)
     notes = [f"Left out, as no row has a value: {', '.join(empty)}."] if empty else []
     lacking = [n for n, value in zip(names, table["mean rank"], strict=True) if value != value]
     if lacking:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -61,7 +62,9 @@ def _remark(trial: FrozenTrial, again: dict[int, int]) -> str:
     return reason
 
 
-def trials_table(shared: SharedStudy, frame: pd.DataFrame) -> Table:
+def trials_table(
+    shared: SharedStudy, frame: pd.DataFrame, importances: Mapping[str, float]
+) -> Table:
     """The trials that have an objective, the best first, then what became of the others."""
     search, terms = shared.search, shared.search.space.terms
     order = frame.assign(
@@ -81,14 +84,14 @@ def trials_table(shared: SharedStudy, frame: pd.DataFrame) -> Table:
         end = [Cell(f"{line['epochs']:g}"), Cell(_number(line["minutes"], 3)), Cell(_end(line))]
         rows.append([Cell(name), *weights, cell, *scores, *end])
     columns = ["trial", *terms, search.objective, *beside, "epochs", "minutes", "end"]
-    return Table("Trials", columns, rows, _notes(shared, frame))
+    return Table("Trials", columns, rows, _notes(shared, frame, importances))
 
 
 def _end(line: pd.Series) -> str:
     return f"{line['state']}: {line['remark']}" if line["remark"] else line["state"]
 
 
-def _notes(shared: SharedStudy, frame: pd.DataFrame) -> list[str]:
+def _notes(shared: SharedStudy, frame: pd.DataFrame, importances: Mapping[str, float]) -> list[str]:
     search = shared.search
     notes = [
         f"The value of a complete trial is its best epoch's; of a pruned one, its last epoch's. "
@@ -104,7 +107,7 @@ def _notes(shared: SharedStudy, frame: pd.DataFrame) -> list[str]:
     notes += _origins(shared)
     if len(frame) > SHOWN:
         notes.append(f"{SHOWN} of {len(frame)} trials; summary.csv has all.")
-    if importances := shared.importances():
+    if importances:
         words = ", ".join(f"{term} {share:.2f}" for term, share in importances.items())
         notes.append(f"Importance of the weights (PED-ANOVA, complete trials): {words}.")
     return notes
@@ -186,7 +189,8 @@ def write_report(shared: SharedStudy) -> tuple[list[str], dict[str, Path]]:
     search, folder = shared.search, shared.search.folder
     with study_lock(folder):
         frame, lines = trials_frame(shared), caption(shared)
-        table = trials_table(shared, frame)
+        importances = shared.importances()
+        table = trials_table(shared, frame, importances)
         files = save_tables([table], lines, frame, folder, f"Search {folder.name}")
         best = shared.best()
         if best is None:
@@ -205,7 +209,7 @@ def write_report(shared: SharedStudy) -> tuple[list[str], dict[str, Path]]:
                 search.higher,
             ),
         }
-        if importances := shared.importances():
+        if importances:
             drawn["importance.png"] = search_figures.importance_figure(importances)
         for name, figure in drawn.items():
             files[name] = figures.save(figure, folder / "figures" / name)

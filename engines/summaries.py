@@ -84,14 +84,16 @@ def _values(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
 
 def _add_seeds(table: pd.DataFrame, results: Sequence[RowResult], first: RowResult) -> None:
     """Fill `seeds_low` and `seeds_high` where a row or the reference has several seeds."""
+    if not any(result.seeds for result in results):
+        return
+    base = [seed.frame() for seed in first.seeds or (first,)]
+    bins, images = bin_names(base[0]), base[0]["image"].to_numpy()
     for result in results:
         if result is first or not (result.seeds or first.seeds):
             continue
-        frames = [[seed.frame() for seed in (r.seeds or (r,))] for r in (result, first)]
-        columns = [c for c in frames[0][0] if "/" in c and c in frames[1][0]]
-        own, other = (np.stack([_values(f, columns) for f in part]) for part in frames)
-        frame = frames[1][0]
-        bins, images = bin_names(frame), frame["image"].to_numpy()
+        frames = [seed.frame() for seed in result.seeds or (result,)]
+        columns = [c for c in frames[0] if "/" in c and c in base[0]]
+        own, other = (np.stack([_values(f, columns) for f in part]) for part in (frames, base))
         intervals = seeded_difference(own, other, bins, images)
         ends = {
             (label, MEAN if name is None else name): (low[i], high[i])

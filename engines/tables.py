@@ -78,6 +78,11 @@ def bin_names(frame: pd.DataFrame) -> np.ndarray:
     return np.array([OUTSIDE if number < 0 else str(number) for number in frame["bin"]])
 
 
+def named_rows(names: Sequence[str], columns: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
+    """A table's rows from its columns, each with its name in front."""
+    return [[Cell(name), *(column[i] for column in columns)] for i, name in enumerate(names)]
+
+
 def mark_best(texts: list[str], values: Sequence[float], higher: bool) -> list[Cell]:
     """One column's cells; every cell that prints the same as the best one is marked."""
     finite = [v for v in values if v == v]

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from engines.apart import MEASURED
 from engines.figures import COLOURS, DPI, INK, MARKERS, tidy
-from engines.tables import MISSING, Cell, Table, mark_best
+from engines.tables import MISSING, Cell, Table, mark_best, named_rows
 
 MOST = 40  # rows in the figure
 WIDE = 5.0  # times the smallest value, from which an axis is logarithmic
@@ -58,7 +58,7 @@ def _table(
         texts = [text(cells[name]) if name in cells else MISSING for name in names]
         values = [getattr(cells[name], column) if name in cells else np.nan for name in names]
         columns.append(mark_best(texts, values, higher))
-    rows = [[Cell(name), *(column[i] for column in columns)] for i, name in enumerate(names)]
+    rows = named_rows(names, columns)
     return Table(title, ["", *(f"{size} px, batch {batch}" for size, batch in places)], rows)
 
 

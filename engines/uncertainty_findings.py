@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from engines.tables import MISSING, Cell, Table, mark_best
+from engines.tables import MISSING, Cell, Table, mark_best, named_rows
 from engines.uncertainty_values import DEPTH, UNCERTAINTY, Measured
 from metrics.correlation import Correlations, correlate, ranks_within
 from metrics.statistics import Interval, bootstrap_interval
@@ -93,7 +93,7 @@ def correlation_table(results: Sequence[Result]) -> Table:
         mark_best([_interval(value) for value in values], [v.mean for v in values], True)
         for values in columns.values()
     ]
-    rows = [[Cell(name), *(column[i] for column in cells)] for i, (name, _) in enumerate(named)]
+    rows = named_rows([name for name, _ in named], cells)
     notes = [
         "ρ: Spearman's, r: Pearson's coefficient of uncertainty and absolute error, with 95 % "
         "bootstrap intervals over images, each with all its masks. Pixels: all that were sampled, "

@@ -11,8 +11,8 @@ from engines.evaluation import Row
 SIZE = 32
 
 
-def fake_pairs(per_bin=4, seed=0):
-    cells = [(bin, i) for bin in (0, 2, 4) for i in range(per_bin)]
+def fake_pairs(per_bin=4, seed=0, bins=(0, 2, 4)):
+    cells = [(bin, i) for bin in bins for i in range(per_bin)]
 
     def read(index):
         bin, i = cells[index]

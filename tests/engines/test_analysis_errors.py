@@ -22,6 +22,7 @@ from engines.error_tables import (
     curve_frame,
     error_tables,
     kind_frame,
+    kind_table,
     place_frame,
     ranked_rows,
 )
@@ -242,6 +243,14 @@ def test_kinds_have_groups_differences_and_no_bare_faces(tmp_path):
     )
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["scarf (20%)", "text (10%)"]
+
+
+def test_a_row_without_a_finite_value_of_a_kind_keeps_its_column(tmp_path):
+    results = [covered_result("base", tmp_path, 0.0), covered_result("exact", tmp_path, math.inf)]
+    table = kind_table(kind_frame(results, "base"))
+    assert table.columns[-2:] == ["base", "exact"]
+    assert {row[-1].text for row in table.rows} == {"–"}
+    assert all(row[-2].best for row in table.rows)
 
 
 def test_a_figure_of_many_rows_shows_the_reference_and_the_best_models():

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from evaluation_stubs import SIZE, fake_pairs
 
-from data.masks import generate_mask
 from data.pairs import FrozenPairs, Pair
-from data.seeding import keyed_rng
 from engines.baselines import BaselinePool
 from engines.evaluation import Row, baseline_row, evaluate_rows
 from engines.examples import (
@@ -21,24 +20,10 @@ from engines.examples import (
 )
 from engines.report import report
 
-SIZE = 32
-
 
 @pytest.fixture
 def pairs():
-    cells = [(bin, i) for bin in (0, 3) for i in range(4)]
-
-    def read(index):
-        bin, i = cells[index]
-        image = keyed_rng(0, "image", i).integers(0, 256, (4, 4, 3), np.uint8)
-        mask = generate_mask(SIZE, bin, bool(i % 2), keyed_rng(0, "mask", bin, i))
-        return image.repeat(SIZE // 4, 0).repeat(SIZE // 4, 1), mask
-
-    listed = [
-        Pair(f"{i}.png", f"{i}", f"{k}", f"{k}", bin, bool(i % 2), read(k)[1].mean())
-        for k, (bin, i) in enumerate(cells)
-    ]
-    return FrozenPairs(listed, read, SIZE, "squares")
+    return fake_pairs(bins=(0, 3))
 
 
 class Grey:

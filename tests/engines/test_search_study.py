@@ -132,7 +132,7 @@ def test_many_trials_have_importances_and_a_table_of_the_best(tmp_path, fake, mo
     run(shared, 26)
     assert write_report(shared)[1]["importance.png"].is_file()
     assert sum(shared.importances().values()) == pytest.approx(1)
-    table = trials_table(shared, trials_frame(shared))
+    table = trials_table(shared, trials_frame(shared), shared.importances())
     assert len(table.rows) == 20
     assert any("20 of 26" in note for note in table.notes)
     values = [float(row[5].text) for row in table.rows if row[-1].text == "complete"]
