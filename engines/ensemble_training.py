@@ -99,19 +99,19 @@ def released_weights(config: RunConfig) -> dict[str, Any]:
     """What a weights file says of teacher, members and start: no path of this machine."""
     teacher, start = config.teacher, config.init_from
     return {
-        "init_from": start and _named(start),
+        "init_from": start and source_name(start),
         "teacher": None if teacher is None else _without_path(teacher),
         "members": [_without_path(member) for member in config.members],
     }
 
 
 def _without_path(file: WeightsFile) -> dict[str, Any]:
-    return file.model_dump(mode="json") | {"weights": _named(file.weights)}
+    return file.model_dump(mode="json") | {"weights": source_name(file.weights)}
 
 
-def _named(source: str) -> str:
-    """`name/001` for the weights file of a run; a file's or folder's own name where it is
-    absolute."""
+def source_name(source: str) -> str:
+    """What goes into a record that others read: `name/001` for the weights file of a run; a file's
+    or folder's own name where it is absolute."""
     path = Path(source)
     if path.name == WEIGHTS:
         return f"{path.parent.parent.name}/{path.parent.name}"

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from engines.comparison import Trained
-from engines.config import ConfigError, validate
+from engines.config import ConfigError
 from engines.evaluation import Row, model_row
+from engines.lineage import level, seed_of, settings_of, sources_of
 from engines.suite_records import changes
 
 UNEQUAL = ("interrupted",)  # how a training ended that is no repetition of another
@@ -86,6 +86,12 @@ def _recipe(name: str, group: list[Trained], several: bool, remarks: list[str]) 
             f"seed {_seed(m)}: {(m.training or {}).get('images', 'unknown')}" for m in chosen
         )
         remarks.append(f"{plain}: its seeds were trained on different numbers of images ({shown}).")
+    sources = [source for member in chosen for source in set(sources_of(member))]
+    if shared := sorted({source for source in sources if sources.count(source) > 1}):
+        remarks.append(
+            f"{plain}: its seeds share {', '.join(shared)}, so their spread is that of the last "
+            "training only."
+        )
     return Recipe(f"{plain} ({len(chosen)} seeds)", chosen, plain)
 
 
@@ -100,25 +106,19 @@ def _apart(member: Trained, other: Trained, shown: int = 4) -> str:
 
 def _differences(member: Trained, other: Trained) -> list[str]:
     """What is not the same in two trainings, the seed aside."""
+    if member is not other and None in (_seed(member), _seed(other)):
+        return ["its members have different seeds, or none"]
     ended = [(each.training or {}).get("reason") for each in (member, other)]
     if any(reason in UNEQUAL for reason in ended) and member is not other:
         return [f"ended by {ended[0]} (now {ended[1]})"]
     try:
-        return changes(_settings(member), _settings(other))
+        return changes(*level(settings_of(member), settings_of(other)))
     except ConfigError as error:
         return [f"its configuration cannot be compared ({error})"]
 
 
-def _settings(member: Trained) -> dict[str, Any]:
-    """A run's settings as they are written today, with the folders it really used."""
-    settings = validate(member.config, str(member.checkpoint)).model_dump(mode="json")
-    settings["training"].pop("seed")
-    settings["conditioned_on"] = settings.pop("features", None)
-    return settings | {"data": member.data.model_dump(mode="json")}
-
-
 def _seed(member: Trained) -> int | None:
-    return member.config.get("training", {}).get("seed")
+    return seed_of(member.checkpoint, member.config)
 
 
 def recipe_row(recipe: Recipe, device: str | torch.device = "auto", flip: bool = False) -> Row:

@@ -22,10 +22,10 @@ from engines.run_folder import RunFolder
 from engines.runtime import say_progress
 from engines.suite_files import Suite, load_suite
 from engines.suite_jobs import Record, Stopper, command, run_command, why
-from engines.suite_plan import finished_folders, look_up, plan_jobs
+from engines.suite_plan import finished_folders, look_up, plan_jobs, use_sources
 from engines.suite_records import finished_facts
 from engines.suite_request import FINISHED, IMPOSSIBLE, MISSING, UNFINISHED, Job, Request
-from engines.suite_tables import make_tables
+from engines.suite_tables import Rows, make_tables
 
 EARLIER_FEATURES = "its features come from an earlier network"
 REASONS = {
@@ -76,10 +76,23 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="train anew, in a new folder, what was trained otherwise than asked now",
     )
+    add(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="train every run once with each seed; the tables make one row of them",
+    )
     add("--dry-run", action="store_true", help="print what would be done, and stop")
     arguments = parser.parse_args(argv)
     if arguments.max_minutes is not None and not arguments.max_minutes > 0:
         parser.error(f"--max-minutes {arguments.max_minutes}: must be above 0")
+    if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds, default=0) < 0:
+        listed = " ".join(map(str, arguments.seeds))
+        parser.error(f"--seeds {listed}: must be different whole numbers of at least 0")
+    if arguments.seeds and any(text.startswith("training.seed=") for text in arguments.set):
+        parser.error("--seeds and --set training.seed=...: give one of them")
     return arguments
 
 
@@ -108,6 +121,7 @@ def to_request(arguments: argparse.Namespace) -> Request:
         arguments.device,
         arguments.fresh,
         identities,
+        tuple(arguments.seeds),
     )
 
 
@@ -123,7 +137,7 @@ def describe_plan(jobs: list[Job], request: Request) -> list[str]:
         }[job.state]
         if job.needed_only:
             what += " (no row itself; another run needs it)"
-        lines.append(f"  {job.name:<32} {what}")
+        lines.append(f"  {job.title:<32} {what}")
         lines += [f"  {'':<32} {job.remark}"] if job.remark else []
         lines += _otherwise(job)
     left = [job.budget(request) for job in jobs if job.state in (MISSING, UNFINISHED)]
@@ -182,24 +196,25 @@ def train_job(
     record: Record,
 ) -> Result:
     """Train or continue a job unless it is finished, and say what became of it."""
+    needed = [results[key] for key in job.needs]
+    use_sources(job, [other.job for other in needed if other.finished], request)
     if job.config is not None and job.state != FINISHED:
         look_up(job, request)  # what it needs may have been trained, or another process was faster
     if job.state == FINISHED:
         return Result(job)
     if job.state == IMPOSSIBLE:
-        record.add("impossible", run=job.name, reason=job.reason)
+        record.add("impossible", run=job.title, reason=job.reason)
         return Result(job, problem=job.reason)
-    needed = [results[key] for key in job.needs]
-    lost = [other.job.name for other in needed if other.problem]
+    lost = [other.job.title for other in needed if other.problem]
     if source := next((r.job for r in needed if r.problem and r.job.task == job.task), None):
-        record.add("skipped", run=job.name, needs=source.name)
-        return Result(job, problem=f"starts from {source.name}, which there is not")
+        record.add("skipped", run=job.title, needs=source.title)
+        return Result(job, problem=f"starts from {source.title}, which there is not")
     use_features(job, needed)
     before = finished_folders(job, request) - {job.folder}
-    line, log = command(job, request), folder / "logs" / f"{job.name}.log"
+    line, log = command(job, request), folder / "logs" / job.log_name
     what = "continuing" if job.state == UNFINISHED else "training"
-    tell(f"\n{time.strftime('%H:%M')} {what} {job.name}, log {log}")
-    record.add(what, run=job.name, command=line)
+    tell(f"\n{time.strftime('%H:%M')} {what} {job.title}, log {log}")
+    record.add(what, run=job.title, command=line)
     status, text = run_command(line, log, stopper, tell)
     look_up(job, request)
     result = Result(job, now=True)
@@ -212,10 +227,10 @@ def train_job(
         job.remark = f"{job.remark or EARLIER_FEATURES}: {', '.join(lost)} failed"
     record.add(
         "finished" if result.finished else "stopped" if stopper.asked else "failed",
-        run=job.name, status=status, folder=str(job.folder or ""), problem=result.problem,
+        run=job.title, status=status, folder=str(job.folder or ""), problem=result.problem,
     )  # fmt: skip
     if result.problem and not stopper.asked:
-        tell(f"  FAILED {job.name}: {result.problem}")
+        tell(f"  FAILED {job.title}: {result.problem}")
     return result
 
 
@@ -231,13 +246,14 @@ def use_features(job: Job, needed: list[Result]) -> None:
             job.overrides = (*job.overrides, f"features.weights={folder}")
 
 
-def _rows(jobs: list[Job], results: Mapping[str, Result]) -> dict[str, tuple[Job, str]]:
-    """Each run of the suite by its key -> its job, and why it is missing, if it is."""
-    return {
-        job.key: (job, "" if results[job.key].finished else results[job.key].problem)
-        for job in jobs
-        if not job.needed_only
-    }
+def _rows(jobs: list[Job], results: Mapping[str, Result]) -> Rows:
+    """Each run of the suite by its name -> its jobs, and why each is missing, if it is."""
+    rows: Rows = {}
+    for job in jobs:
+        if not job.needed_only:
+            problem = "" if results[job.key].finished else results[job.key].problem
+            rows.setdefault(job.run.lower(), []).append((job, problem))
+    return rows
 
 
 def describe_end(
@@ -256,13 +272,13 @@ def describe_end(
         result = results.get(job.key)
         if result is None or (stopped and result.now and result.problem):
             at = f" after {job.minutes:.1f} min" if job.minutes else ""
-            lines.append(f"  {job.name:<32} {'stopped' if result else 'not begun'}{at}")
+            lines.append(f"  {job.title:<32} {'stopped' if result else 'not begun'}{at}")
         elif result.problem:
-            lines.append(f"  {job.name:<32} FAILED: {result.problem}")
+            lines.append(f"  {job.title:<32} FAILED: {result.problem}")
             if result.now:
-                lines.append(f"  {'':<32} log {folder / 'logs' / f'{job.name}.log'}")
+                lines.append(f"  {'':<32} log {folder / 'logs' / job.log_name}")
         else:
-            lines.append(f"  {job.name:<32} {_facts(result)}")
+            lines.append(f"  {job.title:<32} {_facts(result)}")
             notes = [note for note in (result.note, job.remark) if note]
             lines += [f"  {'':<32} {note}" for note in notes] + _otherwise(job)
     lines += [f"  {name:<32} {path}" for name, path in files.items()]
@@ -279,7 +295,7 @@ def _warning(jobs: list[Job], results: Mapping[str, Result]) -> list[str]:
     """One line on rows that are not what was asked for."""
     rows = [job for job in jobs if not job.needed_only]
     done = [job for job in rows if job.key in results and results[job.key].finished]
-    other = [job.name for job in done if job.differences]
+    other = [job.title for job in done if job.differences]
     if not other:
         return []
     were, them = ("was", "it") if len(other) == 1 else ("were", "them")

@@ -1,7 +1,9 @@
 """What a suite still has to train: each run's state on disk, and what it needs before it."""
 
 import difflib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,12 @@ from engines.suite_records import (
     random_features,
     read_config,
 )
-from engines.suite_request import FINISHED, IMPOSSIBLE, MISSING, UNFINISHED, Job, Request
+from engines.suite_request import FINISHED, IMPOSSIBLE, MISSING, UNFINISHED, Job, Request, job_key
 
 TOLERANCE = 0.05  # minutes: a budget is used up when less than this is left
 # Of `--set data.*`, what holds for runs of any task: the rest says which data one task has.
 SHARED_DATA = ("size", "occluders", "cache", "cache_gib", "workers")
+START, TEACHER, MEMBERS = "init_from", "teacher", "model.members"
 NO_FEATURES = "its features come from a network with random weights"
 
 
@@ -38,11 +41,11 @@ def plan_jobs(runs: tuple[str, ...], request: Request) -> list[Job]:
     ConfigError for a profile or a `--set` that suits none of the runs.
     """
     _check_request(runs, request)
-    jobs: dict[str, Job] = {}
-    tasks = {task for run in runs if (task := _task_of(run))}
-    for run in runs:
-        _add(run, request, jobs, tasks, needed_only=False)
-    return list(jobs.values())
+    plan = _Plan(request, {task for run in runs if (task := _task_of(run))})
+    for seed in request.seeds or (None,):  # so that a plan cut short has whole repetitions
+        for run in runs:
+            plan.add(run, seed, needed_only=False)
+    return list(plan.jobs.values())
 
 
 def _check_request(runs: tuple[str, ...], request: Request) -> None:
@@ -67,33 +70,58 @@ def _loads(run: str, profile: str | None, overrides: list[str], task: str) -> bo
     return True
 
 
-def _add(
-    run: str,
-    request: Request,
-    jobs: dict[str, Job],
-    tasks: set[str],
-    needed_only: bool,
-    above: tuple[str, ...] = (),
-) -> Job:
-    if run.lower() in jobs:
-        job = jobs[run.lower()]
-        job.needed_only &= needed_only
+@dataclass
+class _Plan:
+    """The jobs found so far, by their keys. `tasks`: those of the runs that are asked for."""
+
+    request: Request
+    tasks: set[str]
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    def add(
+        self, run: str, seed: int | None, needed_only: bool, above: tuple[str, ...] = ()
+    ) -> Job:
+        """The job of a run, after those that it needs. `above`: the keys of those that need it."""
+        seed = seed if _task_of(run) is not None else None  # a finished run is what it is
+        key = job_key(run, seed)
+        if key in self.jobs:
+            job = self.jobs[key]
+            job.needed_only &= needed_only
+            return job
+        job, needs = self._look(run, seed, above)
+        job.needed_only = needed_only
+        if job.state == MISSING:  # one to continue has taken over what it needs
+            for other, other_seed in needs:
+                if job_key(other, other_seed) in (*above, key):
+                    job.state, job.reason = IMPOSSIBLE, f"needs itself, by way of {other}"
+                    job.config = None  # so that nothing looks for it again
+                    break
+                needed = self.add(other, other_seed, True, (*above, key))
+                job.needs.append(needed.key)
+        self.jobs[key] = job  # after what it needs
         return job
-    job = _job(run, request, tasks)
-    job.needed_only = needed_only
-    if job.state == MISSING:  # one to continue has taken over what it needs
-        for other in _needs(job.config):
-            if other.lower() in (*above, job.key):
-                job.state, job.reason = IMPOSSIBLE, f"needs itself, by way of {other}"
-                job.config = None  # so that nothing looks for it again
-                break
-            job.needs.append(_add(other, request, jobs, tasks, True, (*above, job.key)).key)
-    jobs[job.key] = job  # after what it needs
-    return job
+
+    def _look(
+        self, run: str, seed: int | None, above: tuple[str, ...] = ()
+    ) -> tuple[Job, list[tuple[str, int | None]]]:
+        """A job with its state, not entered in the plan, and the runs and seeds that it needs."""
+        if (known := self.jobs.get(job_key(run, seed))) is not None:
+            return known, []
+        job = _job(run, seed, self.request, self.tasks)
+        if job.config is None or job.state == FINISHED:
+            return job, []
+        needs = list(_needs(job))
+        if seed is not None:
+            above = (*above, job.key)
+            there = [self._look(*need, above)[0] for need in needs if job_key(*need) not in above]
+            use_sources(job, there, self.request)
+        look_up(job, self.request)
+        return job, needs
 
 
-def _job(run: str, request: Request, tasks: set[str]) -> Job:
-    job = Job(run, run)
+def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> Job:
+    """A job without a look at what there is of it on the disk, unless it is a finished run."""
+    job = Job(run, run, seed=seed)
     try:
         task = _task_of(run)
         if task is None:
@@ -102,14 +130,34 @@ def _job(run: str, request: Request, tasks: set[str]) -> Job:
         if task not in tasks:  # needed by a run of another task, whose settings are not its own
             fitting = (o for o in job.overrides if _fits(run, o, request.profile, task))
             job.overrides = tuple(fitting)
+        if seed is not None:
+            job.overrides = (*job.overrides, f"training.seed={seed}")
         job.task = task
         job.config = load_config(run, request.profile, list(job.overrides), task)
         job.name = job.config.name
     except (ValueError, OSError) as error:
-        job.state, job.reason = IMPOSSIBLE, str(error)
-        return job
-    look_up(job, request)
+        job.state, job.reason, job.config = IMPOSSIBLE, str(error), None
     return job
+
+
+def use_sources(job: Job, needed: Iterable[Job], request: Request) -> None:
+    """Have a run of one seed start from, learn from and combine the runs of that seed that are
+    finished, whichever others of their names there are."""
+    if job.seed is None:
+        return
+    folders = {
+        other.run.lower(): str(other.folder.resolve())
+        for other in needed
+        if other.seed == job.seed and other.state == FINISHED
+    }
+    found = {}
+    for key, named in _sources(job.config):
+        told = [folders.get(name.lower(), name) for name in named]
+        if told != list(named):
+            found[key] = told if key == MEMBERS else told[0]
+    if found:
+        job.overrides += tuple(f"{key}={json.dumps(value)}" for key, value in found.items())
+        job.config = load_config(job.run, request.profile, list(job.overrides), job.task)
 
 
 def _task_of(run: str) -> str | None:
@@ -144,23 +192,33 @@ def _fits(run: str, override: str, profile: str, task: str) -> bool:
     return _loads(run, profile, [override], task)
 
 
-def _needs(config: Any) -> Iterator[str]:
-    """Names of runs that must be finished before this one starts."""
-    teacher, members = getattr(config, "teacher", None), config.model.options.get("members")
-    sources = [getattr(config, "init_from", None)]
-    if teacher is not None and not is_recipe(teacher.weights):  # an ensemble is no run
-        sources.append(teacher.weights)
-    sources += members if isinstance(members, list) else []
-    for source in sources:
-        if source is not None and _task_of(source):
-            yield source
-    features = getattr(config, "features", None)
+def _needs(job: Job) -> Iterator[tuple[str, int | None]]:
+    """Runs that must be finished before this one starts, and with which seed they are trained.
+
+    The network of its features is a tool that all seeds share.
+    """
+    for _, named in _sources(job.config):
+        for source in named:
+            if _task_of(source):
+                yield source, job.seed
+    features = getattr(job.config, "features", None)
     if features is None:
         return
     if features.weights == AUTO:
-        yield DEFAULT
+        yield DEFAULT, None
     elif features.weights != RANDOM and _task_of(features.weights):
-        yield features.weights
+        yield features.weights, None
+
+
+def _sources(config: Any) -> Iterator[tuple[str, list[str]]]:
+    """The settings that name runs which the run is made from, and the names."""
+    teacher, members = getattr(config, "teacher", None), config.model.options.get("members")
+    if getattr(config, "init_from", None) is not None:
+        yield START, [config.init_from]
+    if teacher is not None and not is_recipe(teacher.weights):  # an ensemble is no run
+        yield TEACHER, [teacher.weights]
+    if isinstance(members, list):
+        yield MEMBERS, members
 
 
 def look_up(job: Job, request: Request) -> None:
@@ -189,6 +247,8 @@ def _look_up(job: Job, request: Request) -> None:
             recorded = read_config(folder)
         except ValueError:  # not whole, or of a version that had other keys
             continue
+        if job.seed is not None and recorded.training.seed != job.seed:
+            continue  # another repetition, no stand-in for this one
         found = differences(recorded, job.config, folder, request)
         facts = finished_facts(folder)
         if facts is not None and not _may_go_on(facts, job.budget(request)):

@@ -15,8 +15,8 @@ from engines.checkpoint import STATE
 from engines.comparison import IDENTITY, WEIGHTS
 from engines.config import AnyRun, RunConfig, load_config
 from engines.datasets import recorded_data
-from engines.ensemble_training import settle_members
-from engines.feature_network import AUTO, DEFAULT, RANDOM, newest_identity
+from engines.ensemble_training import settle_members, source_name
+from engines.feature_network import AUTO, DEFAULT, RANDOM, newest_identity, weights_file
 from engines.run_folder import RunFolder
 from engines.suite_request import Request
 from engines.teacher import settle_teacher
@@ -100,19 +100,34 @@ def _with_weights(asked: AnyRun, recorded: AnyRun, request: Request) -> AnyRun:
     if not isinstance(asked, RunConfig) or not isinstance(recorded, RunConfig):
         return asked
     try:
-        told = {"teacher": settle_teacher(asked.teacher, request.output)}
+        told = {
+            "teacher": settle_teacher(asked.teacher, request.output),
+            "init_from": _start(asked.init_from, recorded.init_from, request.output),
+        }
         return settle_members(asked.model_copy(update=told), request.output)
     except (OSError, ValueError):
-        told = {"teacher": recorded.teacher, "members": recorded.members}
+        told = {key: getattr(recorded, key) for key in ("init_from", "teacher", "members")}
         if recorded.members and asked.model.name == recorded.model.name:
             named = {"members": recorded.model.options["members"]}
             told["model"] = asked.model.model_copy(update=named)
         return asked.model_copy(update=told)
 
 
+def _start(asked: str | None, recorded: str | None, runs: Path) -> str | None:
+    """`init_from` as a start tells it, or as recorded by a run of before, which told the name that
+    it was given, if it is one of that name."""
+    if asked is None or recorded is None:
+        return asked
+    file = weights_file(asked, runs).resolve()
+    of_before = not Path(recorded).is_absolute()
+    return recorded if of_before and file.parent.parent.name == recorded else str(file)
+
+
 def _by_digest(config: AnyRun) -> dict[str, Any]:
     """A configuration as plain values, weights files by what they are, not by where they lie."""
     content = config.model_dump(mode="json")
+    if content.get("init_from") is not None:
+        content["init_from"] = source_name(content["init_from"])
     if content.get("teacher") is not None:
         content["teacher"] = content["teacher"]["sha256"] or content["teacher"]["weights"]
     if content.get("members"):
@@ -123,12 +138,13 @@ def _by_digest(config: AnyRun) -> dict[str, Any]:
 def changes(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Each key of nested settings, dotted, whose value is not the same; IGNORED ones aside."""
     before, now = _flat(recorded), _flat(asked)
-    keys = [key for key in dict.fromkeys([*before, *now]) if not _ignored(key)]
+    keys = [key for key in dict.fromkeys([*before, *now]) if not ignored(key)]
     changed = [key for key in keys if before.get(key) != now.get(key)]
     return [f"{key} {_show(before, key)} (now {_show(now, key)})" for key in changed]
 
 
-def _ignored(key: str) -> bool:
+def ignored(key: str) -> bool:
+    """Whether a dotted key, or one above it, is among IGNORED."""
     return any(key == name or key.startswith(f"{name}.") for name in IGNORED)
 
 

@@ -12,7 +12,8 @@ FINISHED, UNFINISHED, MISSING, IMPOSSIBLE = "finished", "unfinished", "missing",
 @dataclass(frozen=True)
 class Request:
     """How every run of a suite is to be trained. `root`: the data folder, None for built-in faces;
-    `data`: as it was named, if it was; `identities`: the data folder of identity runs instead."""
+    `data`: as it was named, if it was; `identities`: the data folder of identity runs instead;
+    `seeds`: with which each run is trained once, () for the one of its configuration."""
 
     output: Path
     profile: str
@@ -23,6 +24,7 @@ class Request:
     device: str = "auto"
     fresh: bool = False
     identities: Path | None = None
+    seeds: tuple[int, ...] = ()
 
     def root_of(self, task: str) -> Path | None:
         """The data folder of a task's runs."""
@@ -37,11 +39,12 @@ class Request:
 class Job:
     """A run of the suite, or one that another needs.
 
-    `run` is as the suite names it, `name` as its folder is called. `overrides`: the `--set` of the
-    request that concern it. `folder` is the finished run, or the one to continue; `minutes`:
-    trained so far; `differences`: how a finished one was trained otherwise than asked now;
-    `remark`: what else must be known of its row; `reason`: why it is impossible; `needs`: the keys
-    of jobs that come before it.
+    `run` is as the suite names it, `name` as its folder is called, `seed` the one it is trained
+    with, None for that of its configuration. `overrides`: the `--set` of the request that concern
+    it, and what names its seed and the runs of that seed that it needs. `folder` is the finished
+    run, or the one to continue; `minutes`: trained so far; `differences`: how a finished one was
+    trained otherwise than asked now; `remark`: what else must be known of its row; `reason`: why it
+    is impossible; `needs`: the keys of jobs that come before it.
     """
 
     run: str
@@ -57,13 +60,29 @@ class Job:
     needs: list[str] = field(default_factory=list)
     needed_only: bool = False
     reason: str = ""
+    seed: int | None = None
 
     @property
     def key(self) -> str:
         """The same however the suite spells the run."""
-        return self.run.lower()
+        return job_key(self.run, self.seed)
+
+    @property
+    def title(self) -> str:
+        """The name, and the seed where there are several."""
+        return self.name if self.seed is None else f"{self.name}, seed {self.seed}"
+
+    @property
+    def log_name(self) -> str:
+        """Of the file that its training writes to."""
+        return f"{self.name}.log" if self.seed is None else f"{self.name}_seed{self.seed}.log"
 
     def budget(self, request: Request) -> float | None:
         """Minutes that the whole run may take."""
         own = self.config.training.max_minutes if self.config else None
         return request.max_minutes if request.max_minutes is not None else own
+
+
+def job_key(run: str, seed: int | None) -> str:
+    """What a job is found by."""
+    return run.lower() if seed is None else f"{run.lower()}, seed {seed}"

@@ -1,6 +1,5 @@
 """The tables of a suite from the runs that are finished; what is missing or other is said there."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from engines.compare import Options, compare
@@ -12,20 +11,22 @@ from engines.report import Report
 from engines.suite_files import Suite
 from engines.suite_request import Job, Request
 
+Rows = dict[str, list[tuple[Job, str]]]
+
 
 def make_tables(
-    suite: Suite, rows: Mapping[str, tuple[Job, str]], request: Request, folder: Path
+    suite: Suite, rows: Rows, request: Request, folder: Path
 ) -> tuple[dict[str, Path], list[str]]:
     """Write each table of a suite below `folder`.
 
-    `rows`: a job's key -> (job, why it is missing, if it is). Returns the files by
-    what they are, and a sentence for each table that could not be made. A table that fails leaves
-    the others.
+    `rows`: a run in lower case -> each of its jobs, and why it is missing, if it is. Returns the
+    files by what they are, and a sentence for each table that could not be made. A table that fails
+    leaves the others.
     """
     files: dict[str, Path] = {}
     problems: list[str] = []
     for table in suite.parts():
-        jobs = [rows[run.lower()] for run in table.runs]
+        jobs = [row for run in table.runs for row in rows[run.lower()]]
         there = [job for job, missing in jobs if not missing]
         if not there:
             problems.append(f"table {table.name}: none of its runs is finished")
@@ -57,17 +58,17 @@ def make_tables(
     return files, problems
 
 
-def remarks(table: Suite, rows: Mapping[str, tuple[Job, str]]) -> tuple[str, ...]:
+def remarks(table: Suite, rows: Rows) -> tuple[str, ...]:
     """What a reader of a table must know of its rows: trained otherwise than asked, or missing."""
     said = []
-    for job, missing in (rows[run.lower()] for run in table.runs):
+    for job, missing in (row for run in table.runs for row in rows[run.lower()]):
         if missing:
-            said.append(f"{job.name} is missing: {missing.splitlines()[0]}")
+            said.append(f"{job.title} is missing: {missing.splitlines()[0]}")
         elif job.differences:
             listed = "; ".join(job.differences)
-            said.append(f"{job.name} was trained otherwise than this suite asks: {listed}.")
+            said.append(f"{job.title} was trained otherwise than this suite asks: {listed}.")
         if job.remark and not missing:
-            said.append(f"{job.name}: {job.remark}.")
+            said.append(f"{job.title}: {job.remark}.")
     return tuple(said)
 
 
@@ -88,6 +89,7 @@ def _compare(
     if task == INPAINTING:
         baselines = ",".join(table.baselines) or "none"
         told = {"title": title, "remarks": said}
+        told["fold_seeds"] = bool(request.seeds)
         return compare(Options(**common, baselines=baselines, reference=reference, **told))
     if task == SEGMENTATION:
         return compare_segmenters(MaskOptions(**common, reference=reference, remarks=said))

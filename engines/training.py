@@ -215,9 +215,9 @@ def _train(
 def settled(config: RunConfig, runs: Path) -> RunConfig:
     """The same with the weights it starts from, learns from or combines found below `runs`.
     FileNotFoundError or ValueError for what is not there, before anything is read or trained."""
-    if config.init_from is not None:
-        weights_file(config.init_from, runs)
+    start = config.init_from
     found = {
+        "init_from": start and str(weights_file(start, runs).resolve()),
         "features": settle_features(config.features, runs),
         "teacher": settle_teacher(config.teacher, runs),
     }

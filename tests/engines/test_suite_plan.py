@@ -234,3 +234,77 @@ def test_teacher_and_members_are_trained_first_and_told_by_what_they_are(tmp_pat
     write_run(tmp_path, members[0], "training.seed=7", number="002")  # the newest counts
     (job,) = [job for job in plan(tmp_path, "ensemble_gate").values() if job.name != members[0]]
     assert "members" in job.differences[0]
+
+
+def test_each_seed_is_a_job_and_starts_from_the_run_of_its_own_seed(tmp_path):
+    for number, seed in (("001", 8), ("002", 7)):
+        write_run(tmp_path, "facial_deocclusion", f"training.seed={seed}", number=number)
+    runs = ("facial_deocclusion_finetuned", "ablationv1")
+    asked = request(tmp_path, seeds=(7, 8, 9))
+    jobs = {job.title: job for job in plan_jobs(runs, asked)}
+    assert {title: job.state for title, job in jobs.items()} == {
+        f"{name}, seed {seed}": "finished" if base_is_there else "missing"
+        for seed in (7, 8, 9)
+        for name, base_is_there in (
+            ("facial_deocclusion", seed < 9),
+            ("facial_deocclusion_finetuned", False),
+            ("ablationv1", False),
+        )
+    }
+    assert [job.seed for job in jobs.values()] == [7, 7, 7, 8, 8, 8, 9, 9, 9]
+    for number, seed in (("001", 8), ("002", 7)):
+        job = jobs[f"facial_deocclusion_finetuned, seed {seed}"]
+        line = suite_jobs.command(job, asked)
+        assert f"training.seed={seed}" in line
+        assert f'init_from="{tmp_path / "facial_deocclusion" / number}"' in line
+    waits = jobs["facial_deocclusion_finetuned, seed 9"]
+    assert waits.needs == [jobs["facial_deocclusion, seed 9"].key]
+
+
+def test_a_run_of_one_seed_does_not_stand_for_another(tmp_path):
+    folder = write_run(tmp_path, "ablationv1", "training.seed=7", "data.size=48")
+    jobs = plan_jobs(("ablationv1",), request(tmp_path, seeds=(7, 8)))
+    assert [(job.state, job.folder) for job in jobs] == [("finished", folder), ("missing", None)]
+    assert jobs[0].differences == ["data.size 48 (now 64)"]
+
+
+def test_a_run_that_started_from_another_seeds_run_was_trained_otherwise(tmp_path):
+    for number, seed in (("001", 7), ("002", 8)):
+        write_run(tmp_path, "facial_deocclusion", f"training.seed={seed}", number=number)
+    for number, seed, base in (("001", 7, "001"), ("002", 8, "001")):
+        start = tmp_path / "facial_deocclusion" / base / "best.safetensors"
+        changed = (f"training.seed={seed}", f"init_from={start}")
+        write_run(tmp_path, "facial_deocclusion_finetuned", *changed, number=number)
+    jobs = plan_jobs(("facial_deocclusion_finetuned",), request(tmp_path, seeds=(7, 8)))
+    assert [job.differences for job in jobs] == [
+        [],
+        ['init_from "facial_deocclusion/001" (now "facial_deocclusion/002")'],
+    ]
+
+
+def test_seeds_share_the_network_of_their_features_and_what_is_finished_by_name(tmp_path):
+    jobs = plan_jobs(("attention_gan",), request(tmp_path, seeds=(7, 8)))
+    assert [job.title for job in jobs] == [
+        "EfficientNetB0", "attention_gan, seed 7", "attention_gan, seed 8"
+    ]  # fmt: skip
+    folder = write_run(tmp_path, "ablationv1")
+    (job,) = plan_jobs((str(folder),), request(tmp_path, seeds=(7, 8)))
+    assert (job.title, job.state) == ("ablationv1", "finished")
+
+
+def test_a_gate_and_its_student_take_the_runs_of_their_seed(tmp_path):
+    members = load_config("ensemble_gate", "quick").model.options["members"]
+    for name in ("EfficientNetB0", "facial_deocclusion"):
+        write_run(tmp_path, name, task="identity" if name == "EfficientNetB0" else None)
+    for number, seed in (("001", 7), ("002", 8)):
+        for name in (*members, "ensemble_gate"):
+            write_run(tmp_path, name, f"training.seed={seed}", number=number)
+    asked = request(tmp_path, seeds=(8,), fresh=True)
+    jobs = {job.name: job for job in plan_jobs(("ensemble_gate", "distill"), asked)}
+    told = [str(tmp_path / name / "002") for name in members]
+    assert jobs["ensemble_gate"].config.model.options["members"] == told
+    assert f"model.members={json.dumps(told)}" in suite_jobs.command(jobs["ensemble_gate"], asked)
+    assert jobs["ensemble_gate"].state == "missing"  # there is one, of members not written down
+    asked = request(tmp_path, seeds=(8,))
+    (job,) = (job for job in plan_jobs(("distill",), asked) if not job.needed_only)
+    assert job.config.teacher.weights == str(tmp_path / "ensemble_gate" / "002")

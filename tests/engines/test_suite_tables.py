@@ -32,9 +32,9 @@ def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
         "  - {name: three, runs: [a]}\n"
     )
     rows = {
-        "a": (job("a"), "out of memory\nlong story"),
-        "b": (job("b", differences=["data.size 48 (now 64)"]), ""),
-        "c": (job("c"), ""),
+        "a": [(job("a"), "out of memory\nlong story")],
+        "b": [(job("b", differences=["data.size 48 (now 64)"]), "")],
+        "c": [(job("c"), "")],
     }
     chosen = load_suite(tmp_path / "s.yaml")
     files, problems = suite_tables.make_tables(chosen, rows, Request(tmp_path, "quick"), tmp_path)
@@ -62,7 +62,10 @@ def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(suite_tables, "compare_losses", no_losses)
     (tmp_path / "s.yaml").write_text("tables: [{name: one, runs: [a]}, {name: two, runs: [a]}]")
     files, problems = suite_tables.make_tables(
-        load_suite(tmp_path / "s.yaml"), {"a": (job("a"), "")}, Request(tmp_path, "quick"), tmp_path
+        load_suite(tmp_path / "s.yaml"),
+        {"a": [(job("a"), "")]},
+        Request(tmp_path, "quick"),
+        tmp_path,
     )
     assert list(files) == ["table two"]
     assert problems == [
@@ -81,7 +84,7 @@ def test_tables_of_identity_networks_say_the_same_and_have_no_losses(tmp_path, m
     (tmp_path / "s.yaml").write_text("name: people\nruns: [a]")
     row = job("a", differences=["data.size 48 (now 64)"], task="identity")
     _, problems = suite_tables.make_tables(
-        load_suite(tmp_path / "s.yaml"), {"a": (row, "")}, Request(tmp_path, "quick"), tmp_path
+        load_suite(tmp_path / "s.yaml"), {"a": [(row, "")]}, Request(tmp_path, "quick"), tmp_path
     )
     assert problems == []
     assert seen[0].title == "Suite: people"
@@ -92,7 +95,25 @@ def test_tables_may_spell_a_run_in_two_ways(tmp_path):
     (tmp_path / "s.yaml").write_text("tables: [{name: a, runs: [X]}, {name: b, runs: [x, X]}]")
     chosen = load_suite(tmp_path / "s.yaml")
     assert chosen.runs == ("X",)
-    rows = {"x": (job("x"), "broke")}
+    rows = {"x": [(job("x"), "broke")]}
     _, problems = suite_tables.make_tables(chosen, rows, Request(tmp_path, "quick"), tmp_path)
     assert problems == [f"table {name}: none of its runs is finished" for name in "ab"]
     assert suite_tables.remarks(chosen.tables[1], rows) == ("x is missing: broke",)
+
+
+def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
+    seen = []
+
+    def compare(options):
+        seen.append(options)
+        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+
+    monkeypatch.setattr(suite_tables, "compare", compare)
+    monkeypatch.setattr(suite_tables, "compare_losses", no_losses)
+    (tmp_path / "s.yaml").write_text("runs: [a]\nreference: a\nbaselines: none")
+    jobs = [Job("a", "a", "inpainting", state="finished", folder=f"a{n}", seed=n) for n in (1, 2)]
+    rows = {"a": [(jobs[0], ""), (jobs[1], "broke")]}
+    asked = Request(tmp_path, "quick", seeds=(1, 2))
+    suite_tables.make_tables(load_suite(tmp_path / "s.yaml"), rows, asked, tmp_path)
+    assert (seen[0].runs, seen[0].fold_seeds, seen[0].reference) == (["a1"], True, "a")
+    assert seen[0].remarks == ("a, seed 2 is missing: broke",)
