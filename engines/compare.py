@@ -74,6 +74,9 @@ def compare(options: Options, measures: list[Measure] | None = None) -> list[Rep
         chosen = [_table_options(options, suite, table) for table in suite.tables]
         measures = _measures(options)
         return [each for part in chosen for each in compare(part, measures)]
+    if suite is not None:
+        fitted = _fitted(options, suite, suite)
+        options = replace(options, checkpoint=[*options.checkpoint, *fitted])
     members = _members(options, suite)
     names = _baseline_names(options, suite)
     if not members and not names:
@@ -111,13 +114,20 @@ def _table_options(options: Options, suite: Suite, table: Suite) -> Options:
     return replace(
         options,
         suite=None,
-        runs=list(table.runs),
+        runs=list(table.runs) or ["none"],
+        checkpoint=[*options.checkpoint, *_fitted(options, suite, table)],
         baselines=options.baselines or ",".join(table.baselines) or "none",
         reference=options.reference or table.reference,
         output=folder / table.name,
         share_values=True,
         title=f"Evaluation: {suite.name}, {table.name}",
     )
+
+
+def _fitted(options: Options, suite: Suite, table: Suite) -> list[Path]:
+    """The files of a table's ensembles, which `python -m engines.suite` wrote for the suite."""
+    folder = suite.own_folder(options.runs_folder)
+    return [file for each in table.ensembles for file in each.files(folder, options.fold_seeds)]
 
 
 def _members(options: Options, suite: Suite | None) -> list[Trained]:

@@ -97,7 +97,7 @@ def run_fit(arguments: argparse.Namespace) -> None:
         arguments.combination,
         _plain(fitted.weights),
         arguments.keep,
-        fitted.record(members),
+        fitted.record(members) | {"asked": arguments.pairs},
     )
     print(fit_table(members, arguments.combination, fitted))
     print(output)

@@ -168,6 +168,8 @@ def _folder_name(members: Sequence[Trained], longest: int = 80) -> str:
 
 def _members(options: LossOptions, suite: Suite | None = None) -> list[Trained]:
     wanted = options.runs if suite is None else list(suite.runs)
+    if suite is not None and not wanted:
+        raise ValueError(f"suite {suite.name}: has ensembles only, which have no losses")
     if wanted:
         folders = comparison.resolve_runs(wanted, options.runs_folder, options.all_runs)
     else:

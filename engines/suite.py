@@ -20,6 +20,7 @@ from engines.datasets import choose_profile, data_root
 from engines.feature_network import AUTO
 from engines.run_folder import RunFolder
 from engines.runtime import say_progress
+from engines.suite_ensembles import fit_command, look_up_ensemble
 from engines.suite_files import Suite, load_suite
 from engines.suite_jobs import Record, Stopper, command, run_command, why
 from engines.suite_plan import finished_folders, look_up, plan_jobs, use_sources
@@ -127,40 +128,46 @@ def to_request(arguments: argparse.Namespace) -> Request:
 
 def describe_plan(jobs: list[Job], request: Request) -> list[str]:
     """A line a job, on what there is and what will be done."""
-    lines = []
+    lines, width = [], _width(jobs)
     for job in jobs:
         what = {
             FINISHED: f"finished, {job.folder}",
             UNFINISHED: f"to be continued after {job.minutes:.1f} min, {job.folder}",
-            MISSING: "to be trained",
+            MISSING: "to be trained" if job.ensemble is None else "to be fitted to its members",
             IMPOSSIBLE: f"cannot be trained: {job.reason}",
         }[job.state]
         if job.needed_only:
             what += " (no row itself; another run needs it)"
-        lines.append(f"  {job.title:<32} {what}")
-        lines += [f"  {'':<32} {job.remark}"] if job.remark else []
-        lines += _otherwise(job)
-    left = [job.budget(request) for job in jobs if job.state in (MISSING, UNFINISHED)]
+        lines.append(f"  {job.title:<{width}} {what}")
+        lines += [f"  {'':<{width}} {job.remark}"] if job.remark else []
+        lines += _otherwise(job, width)
+    trained = [job for job in jobs if job.ensemble is None]
+    left = [job.budget(request) for job in trained if job.state in (MISSING, UNFINISHED)]
     if left and None not in left:
         lines.append(f"  at most about {sum(left):.0f} min of training, evaluation not counted")
     return lines
 
 
-def _otherwise(job: Job, shown: int = 4) -> list[str]:
+def _width(jobs: list[Job]) -> int:
+    """Of the column of names."""
+    return max([32, *(len(job.title) for job in jobs)])
+
+
+def _otherwise(job: Job, width: int, shown: int = 4) -> list[str]:
     if not job.differences:
         return []
     more = len(job.differences) - shown
     text = "; ".join(job.differences[:shown]) + (f"; and {more} more" if more > 0 else "")
-    return [f"  {'':<32} trained otherwise than asked now: {text}; --fresh trains it anew"]
+    return [f"  {'':<{width}} trained otherwise than asked now: {text}; --fresh trains it anew"]
 
 
 def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
     """Plan, train, make the tables, say what happened. The exit code: 1 if anything is missing."""
-    jobs = plan_jobs(suite.runs, request)
+    folder = suite.own_folder(request.output)
+    jobs = plan_jobs(suite.runs, request, suite.ensembles, folder)
     tell("\n".join([f"suite {suite.name}", *describe_plan(jobs, request)]))
     if dry_run:
         return int(any(job.state == IMPOSSIBLE for job in jobs))
-    folder = request.output / "suites" / suite.folder
     folder.mkdir(parents=True, exist_ok=True)
     claim = RunFolder(folder)
     claim.lock()
@@ -197,6 +204,8 @@ def train_job(
 ) -> Result:
     """Train or continue a job unless it is finished, and say what became of it."""
     needed = [results[key] for key in job.needs]
+    if job.ensemble is not None:
+        return fit_job(job, request, needed, stopper, folder, record)
     use_sources(job, [other.job for other in needed if other.finished], request)
     if job.config is not None and job.state != FINISHED:
         look_up(job, request)  # what it needs may have been trained, or another process was faster
@@ -234,6 +243,36 @@ def train_job(
     return result
 
 
+def fit_job(
+    job: Job,
+    request: Request,
+    needed: list[Result],
+    stopper: Stopper,
+    folder: Path,
+    record: Record,
+) -> Result:
+    """Fit an ensemble to its members unless it is, and say what became of it."""
+    if lost := [other.job.title for other in needed if not other.finished]:
+        record.add("skipped", run=job.title, needs=", ".join(lost))
+        return Result(job, problem=f"its members are not all there: {', '.join(lost)}")
+    members = [other.job for other in needed]
+    look_up_ensemble(job, members)
+    if job.state == FINISHED:
+        return Result(job)
+    line, log = fit_command(job, members, request), folder / "logs" / job.log_name
+    tell(f"\n{time.strftime('%H:%M')} fitting {job.title}, log {log}")
+    record.add("fitting", run=job.title, command=line)
+    status, text = run_command(line, log, stopper, tell)
+    look_up_ensemble(job, members)
+    result = Result(job, now=True)
+    if job.state != FINISHED:
+        result.problem = why(status, text) if status else "its file does not say what was asked"
+        if not stopper.asked:
+            tell(f"  FAILED {job.title}: {result.problem}")
+    record.add("finished" if result.finished else "failed", run=job.title, status=status)
+    return result
+
+
 def use_features(job: Job, needed: list[Result]) -> None:
     """Have a run whose features are `auto` take the network that the suite found or trained,
     whichever else was trained last."""
@@ -268,20 +307,21 @@ def describe_end(
     """What was trained, what failed and why, where the tables are."""
     done = sum(result.finished for result in results.values())
     lines = [f"suite {suite.name}: {done} of {len(jobs)} runs are finished"]
+    width = _width(jobs)
     for job in jobs:
         result = results.get(job.key)
         if result is None or (stopped and result.now and result.problem):
             at = f" after {job.minutes:.1f} min" if job.minutes else ""
-            lines.append(f"  {job.title:<32} {'stopped' if result else 'not begun'}{at}")
+            lines.append(f"  {job.title:<{width}} {'stopped' if result else 'not begun'}{at}")
         elif result.problem:
-            lines.append(f"  {job.title:<32} FAILED: {result.problem}")
+            lines.append(f"  {job.title:<{width}} FAILED: {result.problem}")
             if result.now:
-                lines.append(f"  {'':<32} log {folder / 'logs' / job.log_name}")
+                lines.append(f"  {'':<{width}} log {folder / 'logs' / job.log_name}")
         else:
-            lines.append(f"  {job.title:<32} {_facts(result)}")
+            lines.append(f"  {job.title:<{width}} {_facts(result)}")
             notes = [note for note in (result.note, job.remark) if note]
-            lines += [f"  {'':<32} {note}" for note in notes] + _otherwise(job)
-    lines += [f"  {name:<32} {path}" for name, path in files.items()]
+            lines += [f"  {'':<{width}} {note}" for note in notes] + _otherwise(job, width)
+    lines += [f"  {name:<{width}} {path}" for name, path in files.items()]
     lines += [f"  problem: {problem}" for problem in problems]
     lines += _warning(jobs, results)
     if stopped:
@@ -307,6 +347,8 @@ def _warning(jobs: list[Job], results: Mapping[str, Result]) -> list[str]:
 
 def _facts(result: Result) -> str:
     when = "trained now" if result.now else "there before"
+    if result.job.ensemble is not None:
+        return f"{'fitted now' if result.now else 'there before'}: {result.job.folder}"
     facts = finished_facts(result.job.folder) or {}
     if not facts:
         return f"{when}: {result.job.folder}"

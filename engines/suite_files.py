@@ -11,17 +11,50 @@ import yaml
 from engines.baselines import BASELINES, parse_baselines
 from engines.comparison import finished_words, unfinished
 from engines.config import ABLATIONS
+from engines.ensemble_files import FIXED
 
-TABLE_KEYS = ("name", "description", "runs", "baselines", "reference")
+TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
+ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
 SUITE_KEYS = (*TABLE_KEYS, "tables")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of a table: its folder too
 
 
 @dataclass(frozen=True)
-class Suite:
-    """Runs, the baselines beside them, and the row that differences are taken to.
+class FixedEnsemble:
+    """A row that is fitted, not trained: `members`, runs, weighed on that many validation pairs."""
 
-    With `tables` each of these is a table of its own, and `runs` has all of theirs.
+    name: str
+    combination: str
+    members: tuple[str, ...]
+    pairs: int = 1200
+
+    def file(self, suite_folder: Path, seed: int | None = None) -> Path:
+        """The YAML that a suite writes, of the members of one seed where there are several."""
+        stem = self.name if seed is None else f"{self.name}_seed{seed}"
+        return suite_folder / "ensembles" / f"{stem}.yaml"
+
+    def files(self, suite_folder: Path, every_seed: bool = False) -> list[Path]:
+        """Those that are there: with `every_seed` of all seeds, else the one without a seed or that
+        of the lowest."""
+        plain, start = self.file(suite_folder), f"{self.name}_seed"
+        numbered = {
+            int(number): path
+            for path in plain.parent.glob(f"{start}*.yaml")
+            if (number := path.stem.removeprefix(start)).isdigit()
+        }
+        by_seed = [numbered[number] for number in sorted(numbered)]
+        if every_seed and by_seed:
+            return by_seed
+        return [plain] if plain.is_file() else by_seed[:1]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Runs, ensembles of runs, the baselines beside them, and the row that differences are taken
+    to.
+
+    With `tables` each of these is a table of its own, and `runs` and `ensembles` have all of
+    theirs.
     """
 
     name: str
@@ -29,11 +62,16 @@ class Suite:
     baselines: tuple[str, ...]
     reference: str | None
     tables: tuple["Suite", ...] = ()
+    ensembles: tuple[FixedEnsemble, ...] = ()
 
     @property
     def folder(self) -> str:
         """A name for a folder of its own."""
         return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.name).strip("-.") or "suite"
+
+    def own_folder(self, runs_folder: Path) -> Path:
+        """Where `python -m engines.suite` leaves what it makes."""
+        return runs_folder / "suites" / self.folder
 
     def parts(self) -> tuple["Suite", ...]:
         """One suite a table."""
@@ -54,9 +92,13 @@ def find_suite(named: Path) -> Path:
 def finished_suite(named: Path, runs_folder: Path) -> Suite:
     """As `load_suite`; FileNotFoundError names every run of it that is not finished."""
     suite = load_suite(named)
-    if missing := unfinished(suite.runs, runs_folder):
+    missing = unfinished(suite.runs, runs_folder)
+    folder = suite.own_folder(runs_folder)
+    missing += [each.name for each in suite.ensembles if not each.files(folder)]
+    if missing:
+        rows = len(suite.runs) + len(suite.ensembles)
         raise FileNotFoundError(
-            f"suite {suite.name}: {len(missing)} of its {len(suite.runs)} runs are not finished "
+            f"suite {suite.name}: {len(missing)} of its {rows} rows are not finished "
             f"below {runs_folder}: {', '.join(missing)}; `python -m engines.suite {named}` trains "
             f"what is missing; finished: {finished_words(runs_folder)}"
         )
@@ -75,7 +117,7 @@ def load_suite(named: Path) -> Suite:
     content.setdefault("name", path.stem)
     if "tables" not in content:
         return _table(content, list(BASELINES), str(path))
-    both = [key for key in ("runs", "reference") if key in content]
+    both = [key for key in ("runs", "ensembles", "reference") if key in content]
     if both:
         raise ValueError(f"{path}: with tables, {' and '.join(both)} belong into each of them")
     listed = content["tables"]
@@ -95,7 +137,19 @@ def load_suite(named: Path) -> Suite:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{path}: two tables are called {', '.join(twice)}")
     runs = _once(run for table in tables for run in table.runs)
-    return Suite(str(content["name"]), runs, _baselines(given, str(path)), None, tuple(tables))
+    ensembles = {each: None for table in tables for each in table.ensembles}
+    names = [each.name.lower() for each in ensembles]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path}: tables mean different ensembles by {', '.join(twice)}")
+    _check_apart(runs, ensembles, str(path))
+    return Suite(
+        str(content["name"]),
+        runs,
+        _baselines(given, str(path)),
+        None,
+        tuple(tables),
+        tuple(ensembles),
+    )
 
 
 def _check_keys(content: Any, valid: tuple[str, ...], where: str) -> None:
@@ -107,12 +161,51 @@ def _check_keys(content: Any, valid: tuple[str, ...], where: str) -> None:
 
 
 def _table(content: dict[str, Any], baselines: Any, where: str) -> Suite:
-    runs = content.get("runs")
-    if not isinstance(runs, list) or not runs or not all(isinstance(run, str) for run in runs):
+    ensembles = _ensembles(content.get("ensembles"), where)
+    runs = content.get("runs", [] if ensembles else None)
+    named = isinstance(runs, list) and all(isinstance(run, str) for run in runs)
+    if not named or not (runs or ensembles):
         raise ValueError(f"{where}: runs must be a list of names or run folders, found {runs!r}")
     chosen = _baselines(content.get("baselines", baselines), where)
     reference = content.get("reference")
-    return Suite(str(content["name"]), _once(runs), chosen, reference)
+    _check_apart(runs, ensembles, where)
+    return Suite(str(content["name"]), _once(runs), chosen, reference, ensembles=ensembles)
+
+
+def _check_apart(runs: Iterable[str], ensembles: Iterable[FixedEnsemble], where: str) -> None:
+    if both := {run.lower() for run in runs} & {each.name.lower() for each in ensembles}:
+        raise ValueError(f"{where}: {', '.join(sorted(both))} is a run and an ensemble")
+
+
+def _ensembles(listed: Any, where: str) -> tuple[FixedEnsemble, ...]:
+    if listed is None:
+        return ()
+    if not isinstance(listed, list):
+        raise ValueError(f"{where}: ensembles must be a list, found {listed!r}")
+    found = [_ensemble(entry, f"{where}: ensemble {i}") for i, entry in enumerate(listed, 1)]
+    names = [each.name.lower() for each in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{where}: two ensembles are called {', '.join(twice)}")
+    return tuple(found)
+
+
+def _ensemble(entry: Any, where: str) -> FixedEnsemble:
+    _check_keys(entry, ENSEMBLE_KEYS, where)
+    name, combination = entry.get("name"), entry.get("combination", "weights")
+    members, pairs = entry.get("members"), entry.get("pairs", FixedEnsemble.pairs)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(f"{where}: name must be letters, digits and . _ -, found {name!r}")
+    if combination not in FIXED:
+        hint = "; a gate is a run" if combination == "gate" else ""
+        raise ValueError(
+            f"{where}: combination {combination!r} is not one of {', '.join(FIXED)}{hint}"
+        )
+    listed = isinstance(members, list) and all(isinstance(each, str) for each in members)
+    if not listed or len(members) < 2:
+        raise ValueError(f"{where}: members must be a list of two or more runs, found {members!r}")
+    if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs < 1:
+        raise ValueError(f"{where}: pairs must be a whole number of at least 1, found {pairs!r}")
+    return FixedEnsemble(name, combination, tuple(members), pairs)
 
 
 def _once(runs: Iterable[str]) -> tuple[str, ...]:

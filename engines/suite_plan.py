@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engines.comparison import resolve_runs
+from engines.comparison import INPAINTING, resolve_runs
 from engines.config import (
     TASKS,
     ConfigError,
@@ -18,6 +18,8 @@ from engines.config import (
 from engines.ensemble_files import is_recipe
 from engines.feature_network import AUTO, DEFAULT, RANDOM
 from engines.run_folder import RunFolder
+from engines.suite_ensembles import look_up_ensemble
+from engines.suite_files import FixedEnsemble
 from engines.suite_records import (
     differences,
     finished_facts,
@@ -35,16 +37,26 @@ START, TEACHER, MEMBERS = "init_from", "teacher", "model.members"
 NO_FEATURES = "its features come from a network with random weights"
 
 
-def plan_jobs(runs: tuple[str, ...], request: Request) -> list[Job]:
-    """A job for each run and for what it needs, in an order in which they can be trained.
+def plan_jobs(
+    runs: tuple[str, ...],
+    request: Request,
+    ensembles: Iterable[FixedEnsemble] = (),
+    folder: Path = Path(),
+) -> list[Job]:
+    """A job for each run and each ensemble, whose files lie below `folder`, and for what they need,
+    in an order in which they can be trained.
 
     ConfigError for a profile or a `--set` that suits none of the runs.
     """
-    _check_request(runs, request)
-    plan = _Plan(request, {task for run in runs if (task := _task_of(run))})
+    ensembles = tuple(ensembles)
+    every = (*runs, *(member for ensemble in ensembles for member in ensemble.members))
+    _check_request(every, request)
+    plan = _Plan(request, {task for run in every if (task := _task_of(run))})
     for seed in request.seeds or (None,):  # so that a plan cut short has whole repetitions
         for run in runs:
             plan.add(run, seed, needed_only=False)
+        for ensemble in ensembles:
+            plan.add_ensemble(ensemble, seed, folder)
     return list(plan.jobs.values())
 
 
@@ -100,6 +112,15 @@ class _Plan:
                 job.needs.append(needed.key)
         self.jobs[key] = job  # after what it needs
         return job
+
+    def add_ensemble(self, ensemble: FixedEnsemble, seed: int | None, folder: Path) -> None:
+        """The job of an ensemble, after its members."""
+        job = Job(ensemble.name, ensemble.name, INPAINTING, seed=seed, ensemble=ensemble)
+        job.folder = ensemble.file(folder, seed)
+        members = [self.add(run, seed, needed_only=True) for run in ensemble.members]
+        job.needs = [member.key for member in members]
+        look_up_ensemble(job, members)
+        self.jobs[job.key] = job
 
     def _look(
         self, run: str, seed: int | None, above: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engines.comparison import IDENTITY
 from engines.config import AnyRun
+from engines.suite_files import FixedEnsemble
 
 FINISHED, UNFINISHED, MISSING, IMPOSSIBLE = "finished", "unfinished", "missing", "impossible"
 
@@ -37,14 +38,15 @@ class Request:
 
 @dataclass
 class Job:
-    """A run of the suite, or one that another needs.
+    """A run of the suite, or one that another needs, or an ensemble that is fitted to its members.
 
     `run` is as the suite names it, `name` as its folder is called, `seed` the one it is trained
     with, None for that of its configuration. `overrides`: the `--set` of the request that concern
     it, and what names its seed and the runs of that seed that it needs. `folder` is the finished
     run, or the one to continue; `minutes`: trained so far; `differences`: how a finished one was
     trained otherwise than asked now; `remark`: what else must be known of its row; `reason`: why it
-    is impossible; `needs`: the keys of jobs that come before it.
+    is impossible; `needs`: the keys of jobs that come before it. An `ensemble` has no
+    configuration, and its `folder` is its YAML.
     """
 
     run: str
@@ -61,6 +63,7 @@ class Job:
     needed_only: bool = False
     reason: str = ""
     seed: int | None = None
+    ensemble: FixedEnsemble | None = None
 
     @property
     def key(self) -> str:

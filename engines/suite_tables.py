@@ -26,7 +26,7 @@ def make_tables(
     files: dict[str, Path] = {}
     problems: list[str] = []
     for table in suite.parts():
-        jobs = [row for run in table.runs for row in rows[run.lower()]]
+        jobs = _rows_of(table, rows)
         there = [job for job, missing in jobs if not missing]
         if not there:
             problems.append(f"table {table.name}: none of its runs is finished")
@@ -45,7 +45,7 @@ def make_tables(
             for number, report in enumerate(reports, 1):
                 label = named if len(reports) == 1 else f"{named} {number}"
                 files[f"table {label}"] = report.files["table.md"]
-        chosen = [str(job.folder) for job in there if job.task == INPAINTING]
+        chosen = [str(job.folder) for job in there if job.task == INPAINTING and not job.ensemble]
         if not chosen:  # others have no validation losses
             continue
         try:
@@ -61,7 +61,7 @@ def make_tables(
 def remarks(table: Suite, rows: Rows) -> tuple[str, ...]:
     """What a reader of a table must know of its rows: trained otherwise than asked, or missing."""
     said = []
-    for job, missing in (row for run in table.runs for row in rows[run.lower()]):
+    for job, missing in _rows_of(table, rows):
         if missing:
             said.append(f"{job.title} is missing: {missing.splitlines()[0]}")
         elif job.differences:
@@ -72,6 +72,11 @@ def remarks(table: Suite, rows: Rows) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _rows_of(table: Suite, rows: Rows) -> list[tuple[Job, str]]:
+    named = [*table.runs, *(ensemble.name for ensemble in table.ensembles)]
+    return [row for name in named for row in rows[name.lower()]]
+
+
 def _compare(
     task: str, table: Suite, jobs: list[Job], said: tuple[str, ...], request: Request, folder: Path
 ) -> list[Report]:
@@ -79,7 +84,7 @@ def _compare(
     if reference and reference.lower() not in [job.name.lower() for job in jobs]:
         said, reference = (*said, f"The reference {reference} is not among the rows."), None
     common = {
-        "runs": [str(job.folder) for job in jobs],
+        "runs": [str(job.folder) for job in jobs if job.ensemble is None],
         "output": folder,
         "runs_folder": request.output,
         "device": request.device,
@@ -90,6 +95,7 @@ def _compare(
         baselines = ",".join(table.baselines) or "none"
         told = {"title": title, "remarks": said}
         told["fold_seeds"] = bool(request.seeds)
+        told["checkpoint"] = [job.folder for job in jobs if job.ensemble is not None]
         return compare(Options(**common, baselines=baselines, reference=reference, **told))
     if task == SEGMENTATION:
         return compare_segmenters(MaskOptions(**common, reference=reference, remarks=said))

@@ -6,12 +6,15 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from suite_stubs import QUICK, write_run
 
+from data.whole_files import sha256
 from engines import suite, suite_jobs, suite_tables
 from engines.config import available_runs, load_config
+from engines.ensemble_files import MemberFile, write_recipe
 from engines.feature_network import newest_identity, settle_features
 from engines.run_folder import RunFolder
 
@@ -378,3 +381,35 @@ def test_seeds_that_make_no_sense_are_refused(options, said, capsys):
     with pytest.raises(SystemExit):
         suite.main(["systems", *options])
     assert said in capsys.readouterr().err
+
+
+def test_an_ensemble_is_fitted_once_its_members_are_trained(night, tmp_path, monkeypatch):
+    fitted = []
+    train = suite.run_command
+
+    def run_command(line, log, stopper, say):
+        if "engines.ensemble" not in line:
+            return train(line, log, stopper, say)
+        fitted.append(line)
+        if len(fitted) == 1:
+            return 1, "error: no pairs"
+        files = [Path(f) for f in line[line.index("--members") + 1 : line.index("--combination")]]
+        members = [MemberFile(f, sha256(f), {}, f.parent.parent.name) for f in files]
+        output = Path(line[line.index("--output") + 1])
+        output.parent.mkdir()
+        write_recipe(output, members, "both", "mean", fitted={"asked": 1200})
+        return 0, ""
+
+    monkeypatch.setattr(suite, "run_command", run_command)
+    members = "[ablationv1, ablationv3]"
+    runs = [f"ablationv1]\nensembles: [{{name: both, combination: mean, members: {members}}}"]
+    code, text, trained, rows = night(runs, ablationv3="crash")
+    assert (code, trained, fitted) == (1, ["ablationv1", "ablationv3"], [])
+    assert rows["both"] == "its members are not all there: ablationv3"
+    code, text, trained, rows = night(runs)
+    assert (code, trained, rows["both"]) == (1, ["ablationv3"], "no pairs")
+    code, text, trained, rows = night(runs)
+    assert (code, trained, rows) == (0, [], {"ablationv1": "", "both": ""})
+    assert "fitted now" in text
+    code, text, trained, _ = night(runs)
+    assert (code, len(fitted)) == (0, 2)

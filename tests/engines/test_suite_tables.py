@@ -117,3 +117,27 @@ def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
     suite_tables.make_tables(load_suite(tmp_path / "s.yaml"), rows, asked, tmp_path)
     assert (seen[0].runs, seen[0].fold_seeds, seen[0].reference) == (["a1"], True, "a")
     assert seen[0].remarks == ("a, seed 2 is missing: broke",)
+
+
+def test_ensembles_are_rows_and_have_no_losses(tmp_path, monkeypatch):
+    seen, losses = [], []
+
+    def compare(options):
+        seen.append(options)
+        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+
+    def compare_losses(options):
+        losses.append(options.runs)
+        return [SimpleNamespace(files={"table.md": "losses.md"})]
+
+    monkeypatch.setattr(suite_tables, "compare", compare)
+    monkeypatch.setattr(suite_tables, "compare_losses", compare_losses)
+    (tmp_path / "s.yaml").write_text("runs: [a]\nensembles: [{name: e, members: [a, b]}]")
+    chosen = load_suite(tmp_path / "s.yaml")
+    fitted = job("e", folder=tmp_path / "e.yaml")
+    fitted.ensemble = chosen.ensembles[0]
+    rows, asked = {"a": [(job("a"), "")], "e": [(fitted, "")]}, Request(tmp_path, "quick")
+    _, problems = suite_tables.make_tables(chosen, rows, asked, tmp_path)
+    assert problems == []
+    assert (seen[0].runs, seen[0].checkpoint) == (["f"], [tmp_path / "e.yaml"])
+    assert losses == [["f"]]

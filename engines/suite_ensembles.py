@@ -1,0 +1,47 @@
+"""The ensembles of a suite that are fitted, not trained: which are there, and what makes one."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.whole_files import sha256
+from engines.comparison import WEIGHTS
+from engines.config import read_yaml
+from engines.ensemble_files import read_recipe
+from engines.suite_request import FINISHED, MISSING, Job, Request
+
+
+def look_up_ensemble(job: Job, members: Sequence[Job]) -> None:
+    """Fill in whether its file is there and was fitted as asked now, to these very weights."""
+    job.state = MISSING
+    if all(member.state == FINISHED for member in members) and _fits(job, members):
+        job.state = FINISHED
+
+
+def _fits(job: Job, members: Sequence[Job]) -> bool:
+    if not job.folder.is_file():
+        return False
+    try:
+        recipe = read_recipe(job.folder)
+        asked = (read_yaml(job.folder).get("fitted") or {}).get("asked")
+        found = [(pointer.path, pointer.sha256) for pointer in recipe.members]
+        wanted = [(file.resolve(), sha256(file)) for file in _weights(members)]
+    except (ValueError, OSError):
+        return False  # it is the suite's own, to be made again
+    as_asked = (job.ensemble.combination, job.ensemble.pairs)
+    return (recipe.combination, asked) == as_asked and found == wanted
+
+
+def fit_command(job: Job, members: Sequence[Job], request: Request) -> list[str]:
+    """The command that writes an ensemble's file, from members that are all finished."""
+    line = [sys.executable, "-m", "engines.ensemble", "fit", "--members"]
+    line += [str(file) for file in _weights(members)]
+    line += ["--combination", job.ensemble.combination, "--pairs", str(job.ensemble.pairs)]
+    line += ["--name", job.name, "--output", str(job.folder), "--overwrite"]
+    if request.data is not None:
+        line += ["--data", str(request.data)]
+    return [*line, "--runs-folder", str(request.output), "--device", request.device]
+
+
+def _weights(members: Sequence[Job]) -> list[Path]:
+    return [member.folder / WEIGHTS for member in members]
