@@ -49,9 +49,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument(
         "--checkpoint",
         type=Path,
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
-        help="a weights file, or an ensemble's YAML; repeatable",
+        help="weights files, or ensembles' YAML files",
     )
     what.add_argument("--baselines", help=f"all (default), none, or some of {','.join(BASELINES)}")
     what.add_argument("--reference", help="the row that differences are taken to; else the first")
@@ -119,7 +120,7 @@ def parse_masks(command: str, argv: list[str]) -> argparse.Namespace:
         "--suite", type=Path, help="a name in ablations/suites/, or a YAML, that lists the runs"
     )
     parser.add_argument(
-        "--checkpoint", type=Path, action="append", default=[], help="a weights file; repeatable"
+        "--checkpoint", type=Path, nargs="+", action="extend", default=[], help="weights files"
     )
     shown = "the inpainter in the figure" if ends else "the row that differences are taken to"
     parser.add_argument("--reference", help=f"{shown}; else the first")
@@ -145,7 +146,7 @@ def parse_identity(argv: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--runs", nargs="+", metavar="RUN", help="names or run folders; else the latest ones")
     add("--all-runs", action="store_true", help="every finished run, not the latest")
-    add("--checkpoint", type=Path, action="append", default=[], help="a weights file; repeatable")
+    add("--checkpoint", type=Path, nargs="+", action="extend", default=[], help="weights files")
     add("--data", type=Path, help="data folder; else that of each run")
     add("--per-kind", type=at_least(1), help="test pictures under each kind of occluder")
     add("--limit", type=at_least(1), help="at most this many pictures, of all kinds")

@@ -79,7 +79,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--runs", nargs="+", metavar="RUN", help="names or run folders; else the latest inpainters")
     add("--all-runs", action="store_true", help="every finished run, not the latest")
-    add("--checkpoint", type=Path, action="append", default=[], help="a weights file; repeatable")
+    add("--checkpoint", type=Path, nargs="+", action="extend", default=[], help="weights files")
     add("--data", type=Path, help="data folder; else the one each run was trained on")
     add("--limit", type=at_least(1), help="at most this many pairs, of all bins")
     add("--output", type=Path, help="else runs/analysis/<analysis>/")

@@ -21,7 +21,9 @@ from tqdm import tqdm
 
 from data.contract import hide
 from data.pairs import FrozenPairs
+from data.whole_files import sha256
 from engines import baselines, cost
+from engines.ensemble_files import pointers_of
 from engines.ensembles import weights_identity
 from engines.measures import PIXELS, PUBLISHED, PUBLISHED_BATCH, Measure, batches, pixels
 from engines.row_files import RowResult, RowWriter, check_rows, find_row, row_file
@@ -105,6 +107,7 @@ class Row:
     open: Callable[[], Restorer]
     training: dict[str, Any] | None = None  # what it was trained for, for the cost table
     seeds: tuple["Row", ...] = ()  # the rows of which this one is the mean
+    members: tuple[str, ...] = ()  # an ensemble's: their identities
 
 
 def baseline_row(name: str, pool: baselines.BaselinePool) -> Row:
@@ -132,9 +135,11 @@ def model_row(
     """
     opener = partial(_open_model, checkpoint, device, flip)
     identity = weights_identity(checkpoint)
+    members = [pointer.sha256 or sha256(pointer.path) for pointer in pointers_of(checkpoint)]
     if flip:
         name, identity = f"{name} + flip", f"{identity} + flip"
-    return Row(name, "model", identity, opener, training)
+        members = [f"{member} + flip" for member in members]
+    return Row(name, "model", identity, opener, training, members=tuple(members))
 
 
 def _open_model(checkpoint: Path, device: str | torch.device, flip: bool) -> ModelRestorer:
@@ -273,7 +278,8 @@ def _columns(measure: str, columns: Sequence[str]) -> list[str]:
 def _facts(row: Row, pairs: FrozenPairs) -> dict[str, Any]:
     """What may change while the values stay, such as the name a row goes by in this table."""
     facts = {"name": row.name, "kind": row.kind, "pairs": pairs.description}
-    return facts | {"training": row.training}
+    behind = {"identity": row.identity, "members": list(row.members)}
+    return facts | {"training": row.training} | behind
 
 
 def _restore(restorer: Restorer, target: Tensor, mask: Tensor) -> tuple[Tensor, float]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from engines.measures import FID, LEARNED, PUBLISHED
+from engines.member_tables import member_tables
 from engines.row_files import RowResult
 from engines.summaries import mean_of_bins
 from engines.tables import (
@@ -40,8 +41,8 @@ SEEDED = ("difference", "seeds_low", "seeds_high")
 def build_tables(
     results: Sequence[RowResult], summary: pd.DataFrame, reference: str
 ) -> list[Table]:
-    """Headline tables, what networks say, ranks, seeds, hole only, cost, and the published
-    definitions if they were asked for."""
+    """Headline tables, what networks say, ensembles against their members, ranks, seeds, hole only,
+    cost, and the published definitions if they were asked for."""
     published = published_values(results)
     tables = [
         metric_table(summary, metric, "composed", reference, published.get(metric))
@@ -50,7 +51,8 @@ def build_tables(
     seen = set(summary.loc[summary["mean"].notna(), "metric"])
     judged = [metric for metric in LEARNED if metric in seen]
     tables += [metric_table(summary, metric, "composed", reference) for metric in judged]
-    tables += [learned_table(results, summary), rank_table(summary), seeds_table(results)]
+    tables += [learned_table(results, summary), *member_tables(results)]
+    tables += [rank_table(summary), seeds_table(results)]
     tables += [metric_table(summary, m, "composed_hole", reference) for m in PIXEL_METRICS]
     tables += [cost_table(results), as_published_table(results)]
     return [table for table in tables if table is not None]

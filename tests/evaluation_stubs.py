@@ -1,4 +1,5 @@
-"""Frozen pairs of coloured squares, and rows that miss their target by a known offset."""
+"""Frozen pairs of coloured squares, rows that miss their target by a known offset, and measured
+rows with known values."""
 
 import numpy as np
 import torch
@@ -7,8 +8,11 @@ from data.masks import generate_mask
 from data.pairs import FrozenPairs, Pair
 from data.seeding import keyed_rng
 from engines.evaluation import Row
+from engines.row_files import RowWriter
 
 SIZE = 32
+INFO = {"kind": "model", "measures": {}, "training": None, "pairs": "made up"}
+COST = {"parameters": 1, "macs": 1, "median_ms": 1.0, "p95_ms": 1.0, "images_per_second": 1.0}
 
 
 def fake_pairs(per_bin=4, seed=0, bins=(0, 2, 4)):
@@ -55,3 +59,25 @@ def shifted_row(name, pairs, offset, opened=None):
         return restorer
 
     return Row(name, "model", f"shift {offset}", make)
+
+
+def result(folder, name, psnr, ssim, l1, pairs="one", images=4, noise=0.0):
+    """A measured row whose every image of bins 0 and 1 has these values, plus noise."""
+    columns = [
+        f"{view}/{metric}"
+        for view in ("composed", "composed_hole", "raw", "raw_hole")
+        for metric in ("psnr", "ssim", "l1", "mse")
+    ]
+    rng = np.random.default_rng(list(name.encode()))
+    with RowWriter(folder / f"{name}.csv", ["index", "image", "bin", *columns]) as writer:
+        for index in range(2 * images):
+            offsets = noise * rng.normal(size=3)
+            values = [psnr + offsets[0], ssim + offsets[1] / 100, l1 + offsets[2] / 100, l1**2]
+            writer.write([[index, f"{index % images}.png", index // images, *values * 4]])
+        key = {"pairs": pairs, "size": 32}
+        info = {**INFO, "name": name, "key": key, "count": 2 * images}
+        return writer.finish({**info, "cost": {**COST, "device": "a device"}})
+
+
+def texts(table, column):
+    return [row[table.columns.index(column)].text for row in table.rows]

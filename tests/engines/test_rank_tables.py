@@ -5,36 +5,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from evaluation_stubs import result, texts
 
 from engines import figures, metric_tables
-from engines.row_files import RowResult, RowWriter
+from engines.row_files import RowResult
 from engines.summaries import mean_of_bins, summarise
 from engines.table_writers import to_markdown
-
-INFO = {"kind": "model", "measures": {}, "training": None, "pairs": "made up"}
-COST = {"parameters": 1, "macs": 1, "median_ms": 1.0, "p95_ms": 1.0, "images_per_second": 1.0}
-
-
-def result(folder, name, psnr, ssim, l1, pairs="one", images=4, noise=0.0):
-    """A measured row whose every image of bins 0 and 1 has these values, plus noise."""
-    columns = [
-        f"{view}/{metric}"
-        for view in ("composed", "composed_hole", "raw", "raw_hole")
-        for metric in ("psnr", "ssim", "l1", "mse")
-    ]
-    rng = np.random.default_rng(list(name.encode()))
-    with RowWriter(folder / f"{name}.csv", ["index", "image", "bin", *columns]) as writer:
-        for index in range(2 * images):
-            offsets = noise * rng.normal(size=3)
-            values = [psnr + offsets[0], ssim + offsets[1] / 100, l1 + offsets[2] / 100, l1**2]
-            writer.write([[index, f"{index % images}.png", index // images, *values * 4]])
-        key = {"pairs": pairs, "size": 32}
-        info = {**INFO, "name": name, "key": key, "count": 2 * images}
-        return writer.finish({**info, "cost": {**COST, "device": "a device"}})
-
-
-def texts(table, column):
-    return [row[table.columns.index(column)].text for row in table.rows]
 
 
 def test_ranks_follow_each_metrics_direction_and_ties_share(tmp_path):

@@ -430,7 +430,7 @@ def test_a_suite_with_an_ensemble_that_is_not_fitted_is_not_finished(tmp_path):
     path = tmp_path / "s.yaml"
     members = ", ".join(ENSEMBLE.members)
     path.write_text(f"runs: [{members}]\nensembles: [{{name: both, members: [{members}]}}]\n")
-    with pytest.raises(FileNotFoundError, match="1 of its 3 rows .* not finished .*: both; "):
+    with pytest.raises(FileNotFoundError, match=r"1 of its 3 rows .* not finished .*: both; "):
         finished_suite(path, tmp_path)
     folder = load_suite(path).own_folder(tmp_path)
     folder.mkdir(parents=True)
