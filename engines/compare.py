@@ -208,7 +208,8 @@ def _report(
         folder = options.output / pairs.hash[:12]
     _say_durations(pairs, names, pool, device, measures)
     reference = options.reference or (suite.reference if suite else None)
-    reference = reference_among(reference, recipes)
+    if options.fold_seeds:
+        reference = reference_among(reference, recipes)
     hint = "it is shown the same holes as the others here, end to end what it was trained for"
     return report(
         rows,

@@ -26,11 +26,21 @@ def settings_of(member: Trained) -> dict[str, Any]:
 
 
 def seed_of(checkpoint: Path, config: Mapping[str, Any]) -> int | None:
-    """The training seed; of an ensemble that was not trained the one that all its members share."""
+    """The training seed; of an ensemble that was not trained, packed or not, the one that all its
+    members share."""
     if is_recipe(checkpoint):
         seeds = {seed_of(p.path, read_metadata(p.path)[0]) for p in read_recipe(checkpoint).members}
-        return seeds.pop() if len(seeds) == 1 else None
-    return config.get("training", {}).get("seed")
+    elif _is_packed(config):
+        packed = release_metadata(checkpoint).get("members") or ()
+        seeds = {entry["config"].get("training", {}).get("seed") for entry in packed}
+    else:
+        return config.get("training", {}).get("seed")
+    return seeds.pop() if len(seeds) == 1 else None
+
+
+def _is_packed(config: Mapping[str, Any]) -> bool:
+    """Whether it is that of an ensemble that was not trained, where it is no YAML file's."""
+    return config.get("model", {}).get("name") == MODEL and "training" not in config
 
 
 def sources_of(member: Trained) -> list[str]:
@@ -66,6 +76,8 @@ def _settings(config: Mapping[str, Any], checkpoint: Path | None) -> dict[str, A
         model, recipe = config["model"], read_recipe(checkpoint)
         files = [_behind(str(pointer.path), checkpoint) for pointer in recipe.members]
         return {"model": model, "members": _numbered(files)}
+    if _is_packed(config):
+        return {"model": config["model"], "members": _members(config, checkpoint)}
     settings = validate(dict(config), str(checkpoint or config.get("name"))).model_dump(mode="json")
     settings["training"].pop("seed")
     if (features := settings.pop("features", None)) is not None:
@@ -82,10 +94,11 @@ def _settings(config: Mapping[str, Any], checkpoint: Path | None) -> dict[str, A
 
 
 def _members(settings: Mapping[str, Any], checkpoint: Path | None) -> dict[str, Any]:
-    """Those of a trained ensemble, which its weights file tells with their settings."""
+    """Those of an ensemble that is a weights file, which tells them with their settings."""
     entries = release_metadata(checkpoint).get("members") if checkpoint is not None else None
     if not entries:
-        return _numbered([member["weights"] for member in settings["members"]])
+        named = settings.get("members") or ()
+        return _numbered([_behind(each["weights"], checkpoint) for each in named])
     sources = []
     for entry in entries:
         there = checkpoint.parent / entry["weights"] if "weights" in entry else None

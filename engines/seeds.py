@@ -79,7 +79,7 @@ def _recipe(name: str, group: list[Trained], several: bool, remarks: list[str]) 
                 f"the same settings and the same seed {_seed(member)}."
             )
     chosen = tuple(latest[seed] for seed in sorted(latest))
-    plain = f"{name}/{chosen[0].checkpoint.parent.name}" if several else name
+    plain = chosen[0].name if several else name
     images = {(m.training or {}).get("images") for m in chosen}
     if len(images) > 1:
         shown = ", ".join(
@@ -147,6 +147,12 @@ def recipe_row(recipe: Recipe, device: str | torch.device = "auto", flip: bool =
 
 
 def reference_among(wanted: str | None, recipes: Sequence[Recipe]) -> str | None:
-    """`wanted`, or the name of the folded row that goes by it without its number of seeds."""
+    """`wanted`, or the name of the folded row that goes by it without its number of seeds; where
+    the runs of that name are several rows, the first of those with the most seeds."""
+    if not wanted:
+        return wanted
     plain = {recipe.plain.lower(): recipe.name for recipe in recipes}
-    return plain.get(wanted.lower(), wanted) if wanted else wanted
+    named = [r for r in recipes if r.members[0].config["name"].lower() == wanted.lower()]
+    if wanted.lower() in plain or not named:
+        return plain.get(wanted.lower(), wanted)
+    return max(named, key=lambda recipe: len(recipe.members)).name

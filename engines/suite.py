@@ -83,7 +83,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="N",
-        help="train every run once with each seed; the tables make one row of them",
+        help="train every run once with each seed; tables of inpainters make one row of them",
     )
     add("--dry-run", action="store_true", help="print what would be done, and stop")
     arguments = parser.parse_args(argv)
@@ -92,7 +92,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds, default=0) < 0:
         listed = " ".join(map(str, arguments.seeds))
         parser.error(f"--seeds {listed}: must be different whole numbers of at least 0")
-    if arguments.seeds and any(text.startswith("training.seed=") for text in arguments.set):
+    keys = [text.partition("=")[0].strip() for text in arguments.set]
+    if arguments.seeds and "training.seed" in keys:
         parser.error("--seeds and --set training.seed=...: give one of them")
     return arguments
 
@@ -177,9 +178,10 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
         results: dict[str, Result] = {}
         with Stopper(tell) as stopper:
             for job in jobs:
-                if stopper.asked:
-                    break
-                results[job.key] = train_job(job, request, results, stopper, folder, record)
+                if not stopper.asked:
+                    results[job.key] = train_job(job, request, results, stopper, folder, record)
+                elif job.state == FINISHED:
+                    results[job.key] = Result(job)
         stopped = bool(stopper.asked)
         files, problems = {}, []
         if not stopped:
@@ -269,7 +271,8 @@ def fit_job(
         result.problem = why(status, text) if status else "its file does not say what was asked"
         if not stopper.asked:
             tell(f"  FAILED {job.title}: {result.problem}")
-    record.add("finished" if result.finished else "failed", run=job.title, status=status)
+    ended = "finished" if result.finished else "stopped" if stopper.asked else "failed"
+    record.add(ended, run=job.title, status=status)
     return result
 
 

@@ -11,7 +11,7 @@ import yaml
 from engines.baselines import BASELINES, parse_baselines
 from engines.comparison import finished_words, unfinished
 from engines.config import ABLATIONS
-from engines.ensemble_files import FIXED
+from engines.ensemble_files import FIXED, read_recipe
 
 TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
 ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
@@ -34,8 +34,8 @@ class FixedEnsemble:
         return suite_folder / "ensembles" / f"{stem}.yaml"
 
     def files(self, suite_folder: Path, every_seed: bool = False) -> list[Path]:
-        """Those that are there: with `every_seed` of all seeds, else the one without a seed or that
-        of the lowest."""
+        """Those that are there: with `every_seed` of all seeds, else the one of the latest runs, as
+        a run's name stands for its latest. ValueError names a file that cannot be read."""
         plain, start = self.file(suite_folder), f"{self.name}_seed"
         numbered = {
             int(number): path
@@ -45,7 +45,13 @@ class FixedEnsemble:
         by_seed = [numbered[number] for number in sorted(numbered)]
         if every_seed and by_seed:
             return by_seed
-        return [plain] if plain.is_file() else by_seed[:1]
+        there = [plain] * plain.is_file() + by_seed
+        return [max(there, key=_numbers)] if len(there) > 1 else there
+
+
+def _numbers(recipe: Path) -> list[str]:
+    """Those of the runs that are an ensemble's members."""
+    return [pointer.path.parent.name for pointer in read_recipe(recipe).members]
 
 
 @dataclass(frozen=True)
@@ -203,6 +209,8 @@ def _ensemble(entry: Any, where: str) -> FixedEnsemble:
     listed = isinstance(members, list) and all(isinstance(each, str) for each in members)
     if not listed or len(members) < 2:
         raise ValueError(f"{where}: members must be a list of two or more runs, found {members!r}")
+    if len(_once(members)) < len(members):
+        raise ValueError(f"{where}: members must be different runs, found {members!r}")
     if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs < 1:
         raise ValueError(f"{where}: pairs must be a whole number of at least 1, found {pairs!r}")
     return FixedEnsemble(name, combination, tuple(members), pairs)

@@ -15,7 +15,7 @@ from engines.config import (
     load_config,
     read_yaml,
 )
-from engines.ensemble_files import is_recipe
+from engines.ensemble_files import MODEL, is_recipe
 from engines.feature_network import AUTO, DEFAULT, RANDOM
 from engines.run_folder import RunFolder
 from engines.suite_ensembles import look_up_ensemble
@@ -46,12 +46,17 @@ def plan_jobs(
     """A job for each run and each ensemble, whose files lie below `folder`, and for what they need,
     in an order in which they can be trained.
 
-    ConfigError for a profile or a `--set` that suits none of the runs.
+    ConfigError for a profile or a `--set` that suits none of the runs, and for an ensemble that has
+    a run's name or a member that cannot be one.
     """
     ensembles = tuple(ensembles)
     every = (*runs, *(member for ensemble in ensembles for member in ensemble.members))
     _check_request(every, request)
-    plan = _Plan(request, {task for run in every if (task := _task_of(run))})
+    tasks = {task for run in every if (task := _task_of(run))}
+    plan = _Plan(request, tasks, {_name_of(run): run for run in every if _is_file(run)})
+    for ensemble in ensembles:
+        if _task_of(plan.spelled(ensemble.name)) is not None:
+            raise ConfigError(f"ensemble {ensemble.name}: a run is called so, choose another name")
     for seed in request.seeds or (None,):  # so that a plan cut short has whole repetitions
         for run in runs:
             plan.add(run, seed, needed_only=False)
@@ -84,11 +89,17 @@ def _loads(run: str, profile: str | None, overrides: list[str], task: str) -> bo
 
 @dataclass
 class _Plan:
-    """The jobs found so far, by their keys. `tasks`: those of the runs that are asked for."""
+    """The jobs found so far, by their keys. `tasks`: those of the runs that are asked for; `files`:
+    the YAML files among these, by the names of their runs in lower case."""
 
     request: Request
     tasks: set[str]
+    files: dict[str, str]
     jobs: dict[str, Job] = field(default_factory=dict)
+
+    def spelled(self, run: str) -> str:
+        """A run as the suite names it, where it names its YAML."""
+        return run if _task_of(run) is not None else self.files.get(run.lower(), run)
 
     def add(
         self, run: str, seed: int | None, needed_only: bool, above: tuple[str, ...] = ()
@@ -117,7 +128,11 @@ class _Plan:
         """The job of an ensemble, after its members."""
         job = Job(ensemble.name, ensemble.name, INPAINTING, seed=seed, ensemble=ensemble)
         job.folder = ensemble.file(folder, seed)
-        members = [self.add(run, seed, needed_only=True) for run in ensemble.members]
+        named = [self.spelled(run) for run in ensemble.members]
+        members = [self.add(run, seed, needed_only=True) for run in named]
+        for member in members:
+            if why := _no_member(member):
+                raise ConfigError(f"ensemble {ensemble.name}: {member.run} {why}")
         job.needs = [member.key for member in members]
         look_up_ensemble(job, members)
         self.jobs[job.key] = job
@@ -131,13 +146,22 @@ class _Plan:
         job = _job(run, seed, self.request, self.tasks)
         if job.config is None or job.state == FINISHED:
             return job, []
-        needs = list(_needs(job))
+        named = [(self.spelled(source), own) for source, own in _named(job)]
+        needs = [(source, own) for source, own in named if _task_of(source) is not None]
         if seed is not None:
             above = (*above, job.key)
             there = [self._look(*need, above)[0] for need in needs if job_key(*need) not in above]
             use_sources(job, there, self.request)
         look_up(job, self.request)
         return job, needs
+
+
+def _no_member(job: Job) -> str:
+    """Why a run is none of an ensemble, as far as its configuration says; empty when it may be."""
+    if job.task not in ("", INPAINTING):
+        return f"is trained for {job.task}; an inpainter is needed"
+    is_ensemble = job.config is not None and job.config.model.name == MODEL
+    return "is an ensemble; name its members instead" if is_ensemble else ""
 
 
 def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> Job:
@@ -163,13 +187,16 @@ def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> Job:
 
 def use_sources(job: Job, needed: Iterable[Job], request: Request) -> None:
     """Have a run of one seed start from, learn from and combine the runs of that seed that are
-    finished, whichever others of their names there are."""
-    if job.seed is None:
+    finished or to be continued, whichever others of their names there are."""
+    own = [other for other in needed if other.seed == job.seed]
+    if job.seed is None or not own:
         return
+    job.waits = any(other.folder is None for other in own)
     folders = {
-        other.run.lower(): str(other.folder.resolve())
-        for other in needed
-        if other.seed == job.seed and other.state == FINISHED
+        name.lower(): str(other.folder.resolve())
+        for other in own
+        if other.folder is not None
+        for name in (other.name, other.run)
     }
     found = {}
     for key, named in _sources(job.config):
@@ -183,9 +210,18 @@ def use_sources(job: Job, needed: Iterable[Job], request: Request) -> None:
 
 def _task_of(run: str) -> str | None:
     """The task of a run of ablations/ or of a YAML file; None when `run` names neither."""
-    if run.lower().endswith((".yaml", ".yml")) and Path(run).is_file():
+    if _is_file(run):
         return read_yaml(Path(run)).get("task", "inpainting")
     return next((task for task in TASKS if run.lower() in available_runs(task)), None)
+
+
+def _is_file(run: str) -> bool:
+    return run.lower().endswith((".yaml", ".yml")) and Path(run).is_file()
+
+
+def _name_of(file: str) -> str:
+    """How the run of a YAML file is called, in lower case."""
+    return str(read_yaml(Path(file)).get("name", Path(file).stem)).lower()
 
 
 def _finished_job(run: str, output: Path) -> Job:
@@ -213,21 +249,21 @@ def _fits(run: str, override: str, profile: str, task: str) -> bool:
     return _loads(run, profile, [override], task)
 
 
-def _needs(job: Job) -> Iterator[tuple[str, int | None]]:
-    """Runs that must be finished before this one starts, and with which seed they are trained.
+def _named(job: Job) -> Iterator[tuple[str, int | None]]:
+    """Runs and files that must be there before this one starts, and with which seed the runs are
+    trained.
 
     The network of its features is a tool that all seeds share.
     """
     for _, named in _sources(job.config):
         for source in named:
-            if _task_of(source):
-                yield source, job.seed
+            yield source, job.seed
     features = getattr(job.config, "features", None)
     if features is None:
         return
     if features.weights == AUTO:
         yield DEFAULT, None
-    elif features.weights != RANDOM and _task_of(features.weights):
+    elif features.weights != RANDOM:
         yield features.weights, None
 
 
@@ -270,7 +306,7 @@ def _look_up(job: Job, request: Request) -> None:
             continue
         if job.seed is not None and recorded.training.seed != job.seed:
             continue  # another repetition, no stand-in for this one
-        found = differences(recorded, job.config, folder, request)
+        found = differences(recorded, job.config, folder, request, job.waits)
         facts = finished_facts(folder)
         if facts is not None and not _may_go_on(facts, job.budget(request)):
             over = _over_budget(facts, job.budget(request))

@@ -80,9 +80,12 @@ def minutes_of(folder: Path) -> float:
     return 0.0
 
 
-def differences(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request) -> list[str]:
-    """Each setting of a run that is not as asked now: `training.epochs 8 (now 6)`."""
-    asked = _with_weights(asked, recorded, request)
+def differences(
+    recorded: AnyRun, asked: AnyRun, folder: Path, request: Request, waits: bool = False
+) -> list[str]:
+    """Each setting of a run that is not as asked now: `training.epochs 8 (now 6)`. `waits` as of a
+    job."""
+    asked = _with_weights(asked, recorded, request, waits)
     found = changes(_by_digest(recorded), _by_digest(asked))
     if found and recorded.profile != asked.profile:
         found.insert(0, f"profile {recorded.profile} (now {asked.profile})")
@@ -94,12 +97,16 @@ def differences(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request)
     )
 
 
-def _with_weights(asked: AnyRun, recorded: AnyRun, request: Request) -> AnyRun:
+def _with_weights(asked: AnyRun, recorded: AnyRun, request: Request, waits: bool) -> AnyRun:
     """`asked` with its teacher and members told as at a start; as recorded where they are gone,
-    which whoever starts the run says."""
+    which whoever starts the run says. By their names where the run `waits` for one of its seed:
+    one of another seed that has the name is not meant."""
     if not isinstance(asked, RunConfig) or not isinstance(recorded, RunConfig):
         return asked
     try:
+        if waits:
+            _check_sources(recorded)
+            return asked
         told = {
             "teacher": settle_teacher(asked.teacher, request.output),
             "init_from": _start(asked.init_from, recorded.init_from, request.output),
@@ -113,6 +120,15 @@ def _with_weights(asked: AnyRun, recorded: AnyRun, request: Request) -> AnyRun:
         return asked.model_copy(update=told)
 
 
+def _check_sources(recorded: RunConfig) -> None:
+    """FileNotFoundError for a weights file that a run was made from and that is gone."""
+    teacher = () if recorded.teacher is None else (recorded.teacher,)
+    files = [recorded.init_from, *(each.weights for each in (*teacher, *recorded.members))]
+    for file in files:
+        if file is not None and not Path(file).is_file():
+            raise FileNotFoundError(f"{file}: no such file")
+
+
 def _start(asked: str | None, recorded: str | None, runs: Path) -> str | None:
     """`init_from` as a start tells it, or as recorded by a run of before, which told the name that
     it was given, if it is one of that name."""
@@ -120,7 +136,8 @@ def _start(asked: str | None, recorded: str | None, runs: Path) -> str | None:
         return asked
     file = weights_file(asked, runs).resolve()
     of_before = not Path(recorded).is_absolute()
-    return recorded if of_before and file.parent.parent.name == recorded else str(file)
+    named = file.parent.parent.name.lower() == recorded.lower()  # which any case may spell
+    return recorded if of_before and named else str(file)
 
 
 def _by_digest(config: AnyRun) -> dict[str, Any]:

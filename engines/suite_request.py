@@ -45,8 +45,9 @@ class Job:
     it, and what names its seed and the runs of that seed that it needs. `folder` is the finished
     run, or the one to continue; `minutes`: trained so far; `differences`: how a finished one was
     trained otherwise than asked now; `remark`: what else must be known of its row; `reason`: why it
-    is impossible; `needs`: the keys of jobs that come before it. An `ensemble` has no
-    configuration, and its `folder` is its YAML.
+    is impossible; `needs`: the keys of jobs that come before it; `waits`: whether one of its seed
+    that it is made from has still to be begun. An `ensemble` has no configuration, and its `folder`
+    is its YAML.
     """
 
     run: str
@@ -64,6 +65,7 @@ class Job:
     reason: str = ""
     seed: int | None = None
     ensemble: FixedEnsemble | None = None
+    waits: bool = False
 
     @property
     def key(self) -> str:

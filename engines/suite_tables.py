@@ -98,5 +98,8 @@ def _compare(
         told["checkpoint"] = [job.folder for job in jobs if job.ensemble is not None]
         return compare(Options(**common, baselines=baselines, reference=reference, **told))
     if task == SEGMENTATION:
+        named = [job for job in jobs if job.name.lower() == (reference or "").lower()]
+        if len(named) > 1:  # a row each, called by their numbers
+            reference = f"{named[0].name}/{named[0].folder.name}"
         return compare_segmenters(MaskOptions(**common, reference=reference, remarks=said))
     return compare_identities(IdentityOptions(**common, title=title, remarks=said))

@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from engines import comparison
 from engines.config import load_config
-from engines.ensemble_files import members_of, pointer_records, write_recipe
+from engines.ensemble_files import ensemble_config, members_of, pointer_records, write_recipe
 from engines.ensemble_training import released_weights, settle_members
 from engines.seeds import fold_seeds
 
@@ -129,6 +130,47 @@ def test_gates_over_members_of_their_own_seeds_are_one_row(make_run, fold):
     rows, (remark,) = fold("Gate")
     assert rows == ["Gate (2 seeds)", "Gate/003"]
     assert "members.1.losses.hole_l1.weight 9 (Gate/001: 3.6)" in remark
+
+
+def test_gates_whose_files_name_no_members_are_compared_by_their_names(make_run, fold):
+    for number, seed in (("001", 7), ("002", 8)):
+        files = make_members(make_run, number, seed)
+        named = f"model.members={json.dumps([str(file) for file in files])}"
+        gate = make_run("Gate", number, seed, named, recipe="ensemble_gate")
+        with safe_open(gate, framework="pt") as file:
+            kept = {key: value for key, value in file.metadata().items() if key != "members"}
+        save_file({"number": torch.tensor([float(seed)])}, gate, kept)
+    assert fold("Gate")[0] == ["Gate (2 seeds)"]
+
+
+def test_packed_ensembles_have_the_seed_of_their_members(make_run, fold, tmp_path):
+    files = []
+    for number, seed in (("001", 7), ("002", 8), ("003", 9)):
+        changed = ["losses.hole_l1.weight=9"] * (seed == 9)
+        members = members_of(make_members(make_run, number, seed, *changed))
+        labels = [member.label for member in members]
+        config = ensemble_config("two", "mean", labels, members[0].config["data"])
+        packed = [{"name": member.label, "config": member.config} for member in members]
+        texts = {"config": json.dumps(config), "members": json.dumps(packed)}
+        files.append(tmp_path / f"{seed}.safetensors")
+        save_file({"number": torch.zeros(1)}, files[-1], texts)
+    assert fold(files=files[:2]) == (["two (2 seeds)"], [])
+    rows, (remark,) = fold(files=files)
+    assert rows == ["two (2 seeds)", "two/9.safetensors"]
+    assert "members.1.losses.hole_l1.weight 9 (two/7.safetensors: 3.6)" in remark
+
+
+def test_two_ensembles_of_one_name_in_two_folders_are_two_rows(make_run, fold, tmp_path):
+    files = []
+    for number, seed in (("001", 7), ("002", 8)):
+        members = members_of(make_members(make_run, number, seed))
+        for combination in ("mean", "median"):
+            folder = tmp_path / combination / "ensembles"
+            folder.mkdir(parents=True, exist_ok=True)
+            files.append(folder / f"two_seed{seed}.yaml")
+            write_recipe(files[-1], members, "two", combination)
+    rows, _ = fold(files=files)
+    assert rows == [f"{file} (2 seeds)" for file in files[:2]]
 
 
 def test_students_of_teachers_of_their_own_seeds_are_one_row(make_run, fold):

@@ -136,8 +136,22 @@ def test_unequal_trainings_are_said_or_kept_apart(make_run, members):
 def test_two_recipes_of_one_name_have_names_of_their_own(make_run, members):
     for number, seed, weight in (("001", 42, 1), ("002", 43, 1), ("003", 42, 2), ("004", 43, 2)):
         make_run("Alpha", number, seed, **{"losses.hole_l1.weight": weight})
-    names = [recipe.name for recipe in fold_seeds(members("Alpha"))[0]]
-    assert names == ["Alpha/001 (2 seeds)", "Alpha/003 (2 seeds)"]
+    recipes, _ = fold_seeds(members("Alpha"))
+    assert [each.name for each in recipes] == ["Alpha/001 (2 seeds)", "Alpha/003 (2 seeds)"]
+    assert reference_among("alpha", recipes) == "Alpha/001 (2 seeds)"
+
+
+def test_a_reference_of_several_rows_is_the_one_with_the_most_seeds(make_run, members):
+    make_run("Alpha", "001", 42, **{"losses.hole_l1.weight": 9})
+    for number, seed in (("002", 43), ("003", 44)):
+        make_run("Alpha", number, seed)
+    make_run("Beta", "001", 42)
+    recipes, _ = fold_seeds(members("Alpha", "Beta"))
+    assert [each.name for each in recipes] == ["Alpha/001", "Alpha (2 seeds)", "Beta"]
+    assert reference_among("ALPHA", recipes) == "Alpha (2 seeds)"
+    recipes, _ = fold_seeds(members("Alpha", "Beta")[:2])
+    assert reference_among("alpha", recipes) == "Alpha/001"
+    assert reference_among("gamma", recipes) == "gamma"
 
 
 def test_a_folded_row_is_the_mean_of_its_seeds_values(tmp_path):

@@ -97,6 +97,9 @@ def test_an_interrupted_suite_goes_on_where_it_was(night, tmp_path):
     assert (code, trained, rows) == (1, ["ablationv1", "ablationv2"], None)
     assert "stopped after 1.0 min" in text
     assert "not begun" in text
+    code, text, trained, _ = night(["ablationv2", "ablationv1"], ablationv2="stop")
+    assert "1 of 2 runs are finished" in text
+    assert "ablationv1                       there before" in text
     code, text, trained, _ = night(["ablationv1", "ablationv2", "ablationv3"])
     assert (code, trained) == (0, ["ablationv2", "ablationv3"])
     events = [
@@ -105,6 +108,7 @@ def test_an_interrupted_suite_goes_on_where_it_was(night, tmp_path):
     ]
     assert events == [
         "start", "training", "finished", "training", "stopped", "end",
+        "start", "continuing", "stopped", "end",
         "start", "continuing", "finished", "training", "finished", "end",
     ]  # fmt: skip
 
@@ -375,6 +379,7 @@ def test_seeds_are_trained_one_repetition_after_another(tmp_path, monkeypatch, c
         (["--seeds", "7", "7"], "--seeds 7 7: must be different whole numbers"),
         (["--seeds", "-1"], "--seeds -1: must be"),
         (["--seeds", "1", "--set", "training.seed=3"], "give one of them"),
+        (["--seeds", "1", "--set", " training.seed =3"], "give one of them"),
     ],
 )
 def test_seeds_that_make_no_sense_are_refused(options, said, capsys):

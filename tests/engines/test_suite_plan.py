@@ -9,7 +9,7 @@ from suite_stubs import QUICK, plan, request, write_run
 
 from data.whole_files import sha256
 from engines import suite, suite_jobs
-from engines.config import ABLATIONS, available_runs, load_config
+from engines.config import ABLATIONS, ConfigError, available_runs, load_config
 from engines.ensemble_files import MemberFile, write_recipe
 from engines.ensemble_training import settle_members
 from engines.run_folder import RunFolder, dump_config
@@ -392,6 +392,7 @@ def test_an_ensemble_has_members_of_its_seed(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
+        ("{name: e, members: [a, A]}", "members must be different runs, found ['a', 'A']"),
         ("{name: e, members: [a]}", "members must be a list of two or more runs, found ['a']"),
         ("{name: e/f, members: [a, b]}", "name must be letters, digits and . _ -, found 'e/f'"),
         ("{name: e, members: [a, b], combination: gate}", "mean, median, weights, bins; a gate is"),
@@ -436,3 +437,100 @@ def test_a_suite_with_an_ensemble_that_is_not_fitted_is_not_finished(tmp_path):
     folder.mkdir(parents=True)
     write_ensemble(tmp_path, ENSEMBLE.file(folder), ENSEMBLE.members)
     assert [each.name for each in finished_suite(path, tmp_path).ensembles] == ["both"]
+
+
+def write_files(tmp_path):
+    """The YAML of a run, Base, and of one that starts from it by its name, Tuned."""
+    files = [tmp_path / "first.yaml", tmp_path / "second.yaml"]
+    files[0].write_text("name: Base\nextends: ablationv1\n")
+    files[1].write_text("name: Tuned\nextends: ablationv1\ninit_from: base\n")
+    return str(files[0]), str(files[1])
+
+
+def test_a_name_means_the_run_of_that_name_whose_yaml_the_suite_lists(tmp_path):
+    base, tuned = write_files(tmp_path)
+    assert list(plan(tmp_path, tuned, base)) == ["Base", "Tuned"]
+    for number, seed in (("001", 7), ("002", 8)):
+        start = write_run(tmp_path, base, f"training.seed={seed}", number=number)
+        changed = (f"training.seed={seed}", f"init_from={start / 'best.safetensors'}")
+        write_run(tmp_path, tuned, *changed, number=number)
+    both = FixedEnsemble("both", "mean", ("Tuned", "BASE"))
+    jobs = plan_jobs((tuned, base), request(tmp_path, seeds=(7, 8)), [both], tmp_path)
+    assert [(job.title, job.state, job.differences) for job in jobs if not job.ensemble] == [
+        (f"{name}, seed {seed}", "finished", []) for seed in (7, 8) for name in ("Tuned", "Base")
+    ]
+    ensembles = [job for job in jobs if job.ensemble]
+    assert [job.needs for job in ensembles] == [
+        [f"{file}, seed {seed}" for file in (tuned, base)] for seed in (7, 8)
+    ]
+
+
+@pytest.mark.parametrize("name", ["ablationv3", "ENSEMBLE_GATE", "base"])
+def test_an_ensemble_does_not_take_the_place_of_a_run(tmp_path, name):
+    base, tuned = write_files(tmp_path)
+    ensemble = FixedEnsemble(name, "mean", (tuned, base, "ablationv3"))
+    with pytest.raises(ConfigError, match=f"ensemble {name}: a run is called so"):
+        plan_jobs(("distill",), request(tmp_path), [ensemble], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [("UNetLight", "is trained for segmentation"), ("ensemble_gate", "name its members instead")],
+)
+def test_a_member_that_cannot_be_one_is_said_before_anything_is_trained(tmp_path, member, said):
+    ensemble = FixedEnsemble("both", "mean", ("ablationv1", member))
+    with pytest.raises(ConfigError, match=f"ensemble both: {member} .*{said}"):
+        plan_jobs(("ablationv1",), request(tmp_path), [ensemble], tmp_path)
+
+
+def test_a_run_whose_start_is_gone_is_not_measured_by_another_seeds(tmp_path):
+    for number, seed in (("001", 7), ("002", 8)):
+        base = write_run(tmp_path, "facial_deocclusion", f"training.seed={seed}", number=number)
+        changed = (f"training.seed={seed}", f"init_from={base / 'best.safetensors'}")
+        write_run(tmp_path, "facial_deocclusion_finetuned", *changed, number=number)
+    runs, asked = ("facial_deocclusion_finetuned",), request(tmp_path, seeds=(7, 8))
+    base.rename(tmp_path / "elsewhere")
+    assert [(job.state, job.differences) for job in plan_jobs(runs, asked)] == [
+        ("finished", []), ("finished", [])
+    ]  # fmt: skip
+    write_run(tmp_path, "facial_deocclusion_finetuned", *changed, reason=None, number="002")
+    assert [job.state for job in plan_jobs(runs, asked)] == ["finished", "unfinished"]
+    wrong = (changed[0], f"init_from={tmp_path / 'facial_deocclusion/001/best.safetensors'}")
+    write_run(tmp_path, "facial_deocclusion_finetuned", *wrong, number="002")
+    assert plan_jobs(runs, asked)[1].differences == [
+        'init_from "facial_deocclusion/001" (now "facial_deocclusion")'
+    ]
+
+
+def test_a_raised_budget_is_used_by_what_started_from_a_run_of_each_seed(tmp_path):
+    ended = {"reason": "max_minutes", "minutes": 10}
+    for number, seed in (("001", 7), ("002", 8)):
+        seeded = f"training.seed={seed}"
+        base = write_run(tmp_path, "facial_deocclusion", seeded, number=number, **ended)
+        start = f"init_from={base / 'best.safetensors'}"
+        write_run(tmp_path, "facial_deocclusion_finetuned", seeded, start, number=number, **ended)
+    runs = ("facial_deocclusion", "facial_deocclusion_finetuned")
+    jobs = plan_jobs(runs, request(tmp_path, seeds=(7, 8), max_minutes=20))
+    assert [(job.state, job.folder.name) for job in jobs] == [
+        ("unfinished", number) for number in ("001", "002") for _ in runs
+    ]
+
+
+def test_a_start_that_an_earlier_version_told_by_its_name_may_be_spelled_in_any_case(tmp_path):
+    write_run(tmp_path, "facial_deocclusion")
+    write_run(tmp_path, "facial_deocclusion_finetuned", "init_from=Facial_Deocclusion")
+    jobs = plan(tmp_path, "facial_deocclusion_finetuned")
+    assert jobs["facial_deocclusion_finetuned"].differences == []
+
+
+def test_the_ensemble_of_the_latest_runs_counts_where_one_is_asked_for(tmp_path):
+    for number, seed in (("001", 8), ("002", 7)):
+        for name in ENSEMBLE.members:
+            write_run(tmp_path, name, f"training.seed={seed}", number=number)
+        write_ensemble(tmp_path, ENSEMBLE.file(tmp_path, seed), ENSEMBLE.members, number)
+    assert ENSEMBLE.files(tmp_path) == [ENSEMBLE.file(tmp_path, 7)]
+    write_ensemble(tmp_path, ENSEMBLE.file(tmp_path, 7), ENSEMBLE.members, "001")
+    write_ensemble(tmp_path, ENSEMBLE.file(tmp_path, 8), ENSEMBLE.members, "002")
+    assert ENSEMBLE.files(tmp_path) == [ENSEMBLE.file(tmp_path, 8)]
+    write_ensemble(tmp_path, ENSEMBLE.file(tmp_path), ENSEMBLE.members, "002")
+    assert ENSEMBLE.files(tmp_path) == [ENSEMBLE.file(tmp_path)]

@@ -119,6 +119,24 @@ def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
     assert seen[0].remarks == ("a, seed 2 is missing: broke",)
 
 
+def test_a_reference_that_has_seeds_is_a_row_of_its_task(tmp_path, monkeypatch):
+    seen = []
+
+    def compare_segmenters(options):
+        seen.append(options.reference)
+        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+
+    monkeypatch.setattr(suite_tables, "compare_segmenters", compare_segmenters)
+    (tmp_path / "s.yaml").write_text("runs: [a, b]\nreference: A\nbaselines: none")
+    folders = [tmp_path / "a" / number for number in ("002", "005")]
+    jobs = [job("a", folder=folder, task="segmentation") for folder in folders]
+    rows = {"a": [(each, "") for each in jobs], "b": [(job("b", task="segmentation"), "")]}
+    asked, chosen = Request(tmp_path, "quick", seeds=(1, 2)), load_suite(tmp_path / "s.yaml")
+    suite_tables.make_tables(chosen, rows, asked, tmp_path)
+    suite_tables.make_tables(chosen, rows | {"a": rows["a"][:1]}, asked, tmp_path)
+    assert seen == ["a/002", "A"]
+
+
 def test_ensembles_are_rows_and_have_no_losses(tmp_path, monkeypatch):
     seen, losses = [], []
 
