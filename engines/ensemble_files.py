@@ -170,6 +170,15 @@ def pointers_of(path: Path) -> tuple[Pointer, ...]:
     return tuple(_pointer(entry, path) for entry in entries if "weights" in entry)
 
 
+def member_digests(path: Path) -> tuple[str, ...]:
+    """SHA-256 of each member's file, also of those whose tensors the ensemble's own file holds; ()
+    for any other weights file."""
+    pointers = pointers_of(path)
+    if pointers or is_recipe(path):
+        return tuple(pointer.sha256 or sha256(pointer.path) for pointer in pointers)
+    return tuple(entry["sha256"] for entry in release_metadata(path).get("members") or ())
+
+
 def home_of(path: Path) -> Path:
     """The folder whose environment.json and split.json tell of a weights file's faces: its own, or
     its first member's where it has none."""

@@ -21,9 +21,8 @@ from tqdm import tqdm
 
 from data.contract import hide
 from data.pairs import FrozenPairs
-from data.whole_files import sha256
 from engines import baselines, cost
-from engines.ensemble_files import pointers_of
+from engines.ensemble_files import member_digests
 from engines.ensembles import weights_identity
 from engines.measures import PIXELS, PUBLISHED, PUBLISHED_BATCH, Measure, batches, pixels
 from engines.row_files import RowResult, RowWriter, check_rows, find_row, row_file
@@ -135,11 +134,11 @@ def model_row(
     """
     opener = partial(_open_model, checkpoint, device, flip)
     identity = weights_identity(checkpoint)
-    members = [pointer.sha256 or sha256(pointer.path) for pointer in pointers_of(checkpoint)]
+    members = member_digests(checkpoint)
     if flip:
         name, identity = f"{name} + flip", f"{identity} + flip"
-        members = [f"{member} + flip" for member in members]
-    return Row(name, "model", identity, opener, training, members=tuple(members))
+        members = tuple(f"{member} + flip" for member in members)
+    return Row(name, "model", identity, opener, training, members=members)
 
 
 def _open_model(checkpoint: Path, device: str | torch.device, flip: bool) -> ModelRestorer:

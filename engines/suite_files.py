@@ -30,19 +30,16 @@ class FixedEnsemble:
 
     def file(self, suite_folder: Path, seed: int | None = None) -> Path:
         """The YAML that a suite writes, of the members of one seed where there are several."""
-        stem = self.name if seed is None else f"{self.name}_seed{seed}"
-        return suite_folder / "ensembles" / f"{stem}.yaml"
+        folder = suite_folder / "ensembles"
+        return (folder if seed is None else folder / f"seed{seed}") / f"{self.name}.yaml"
 
     def files(self, suite_folder: Path, every_seed: bool = False) -> list[Path]:
         """Those that are there: with `every_seed` of all seeds, else the one of the latest runs, as
         a run's name stands for its latest. ValueError names a file that cannot be read."""
-        plain, start = self.file(suite_folder), f"{self.name}_seed"
-        numbered = {
-            int(number): path
-            for path in plain.parent.glob(f"{start}*.yaml")
-            if (number := path.stem.removeprefix(start)).isdigit()
-        }
-        by_seed = [numbered[number] for number in sorted(numbered)]
+        plain = self.file(suite_folder)
+        seeds = plain.parent.glob(f"seed*/{self.name}.yaml")
+        numbered = {path.parent.name.removeprefix("seed"): path for path in seeds}
+        by_seed = [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]
         if every_seed and by_seed:
             return by_seed
         there = [plain] * plain.is_file() + by_seed

@@ -1,8 +1,12 @@
 """Ensembles against the best of their members."""
 
+import json
+
 import numpy as np
 import pytest
+import torch
 from evaluation_stubs import result, texts
+from safetensors.torch import save_file
 
 from engines import evaluation
 from engines.ensemble_files import MemberFile, write_recipe
@@ -107,3 +111,12 @@ def test_a_row_names_the_members_that_its_file_points_to(tmp_path, monkeypatch):
     assert model_row("e", tmp_path / "e.yaml", flip=True).members == (
         "digest of a + flip", "digest of b + flip"
     )  # fmt: skip
+
+
+def test_a_packed_ensemble_names_the_members_that_it_holds(tmp_path):
+    entries = [{"name": name, "sha256": f"digest of {name}", "config": {}} for name in "ab"]
+    path = tmp_path / "packed.safetensors"
+    save_file({"w": torch.zeros(1)}, path, {"members": json.dumps(entries)})
+    assert model_row("packed", path).members == ("digest of a", "digest of b")
+    save_file({"w": torch.zeros(1)}, path, {"config": "{}"})
+    assert model_row("alone", path).members == ()

@@ -17,6 +17,7 @@ from engines.suite_ensembles import fit_command
 from engines.suite_files import FixedEnsemble, finished_suite, load_suite
 from engines.suite_plan import plan_jobs
 from engines.suite_request import Request
+from engines.suite_words import describe_plan
 
 
 def test_what_there_is_decides_what_is_done(tmp_path):
@@ -88,7 +89,7 @@ def test_trained_otherwise_is_named_and_trained_anew_only_when_asked(tmp_path):
         "training.epochs 3 (now 6)",
         "30.0 minutes (now at most 10)",
     ]
-    text = "\n".join(suite.describe_plan([job], request(tmp_path)))
+    text = "\n".join(describe_plan([job], request(tmp_path)))
     assert "trained otherwise than asked now: data.size 48 (now 64)" in text
     assert "--fresh" in text
     assert plan(tmp_path, "ablationv1", fresh=True)["ablationv1"].state == "missing"
@@ -320,7 +321,7 @@ ENSEMBLE = FixedEnsemble("both", "weights", ("ablationv1", "ablationv3"), 12)
 def write_ensemble(tmp_path, file, names, number="001", pairs=12, combination="weights"):
     files = [tmp_path / name / number / "best.safetensors" for name in names]
     members = [MemberFile(f, sha256(f), {}, f.parent.parent.name) for f in files]
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     weights = [0.5, 0.5] if combination == "weights" else None
     write_recipe(file, members, "both", combination, weights, fitted={"asked": pairs})
 

@@ -11,18 +11,24 @@ def no_losses(options):
     raise ValueError("no history")
 
 
-def job(name, folder="f", differences=(), task="inpainting"):
-    return Job(name, name, task, state="finished", folder=folder, differences=list(differences))
-
-
-def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
+def watch(monkeypatch, name):
+    """Replace a comparison by one that only keeps what it is asked; returns the list of that."""
     seen = []
 
     def compare(options):
         seen.append(options)
         return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
 
-    monkeypatch.setattr(suite_tables, "compare", compare)
+    monkeypatch.setattr(suite_tables, name, compare)
+    return seen
+
+
+def job(name, folder="f", differences=(), task="inpainting"):
+    return Job(name, name, task, state="finished", folder=folder, differences=list(differences))
+
+
+def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
+    seen = watch(monkeypatch, "compare")
     monkeypatch.setattr(suite_tables, "compare_losses", no_losses)
     (tmp_path / "s.yaml").write_text(
         "baselines: [telea]\n"
@@ -74,13 +80,7 @@ def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
 
 
 def test_tables_of_identity_networks_say_the_same_and_have_no_losses(tmp_path, monkeypatch):
-    seen = []
-
-    def compare_identities(options):
-        seen.append(options)
-        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
-
-    monkeypatch.setattr(suite_tables, "compare_identities", compare_identities)
+    seen = watch(monkeypatch, "compare_identities")
     (tmp_path / "s.yaml").write_text("name: people\nruns: [a]")
     row = job("a", differences=["data.size 48 (now 64)"], task="identity")
     _, problems = suite_tables.make_tables(
@@ -102,13 +102,7 @@ def test_tables_may_spell_a_run_in_two_ways(tmp_path):
 
 
 def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
-    seen = []
-
-    def compare(options):
-        seen.append(options)
-        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
-
-    monkeypatch.setattr(suite_tables, "compare", compare)
+    seen = watch(monkeypatch, "compare")
     monkeypatch.setattr(suite_tables, "compare_losses", no_losses)
     (tmp_path / "s.yaml").write_text("runs: [a]\nreference: a\nbaselines: none")
     jobs = [Job("a", "a", "inpainting", state="finished", folder=f"a{n}", seed=n) for n in (1, 2)]
@@ -120,13 +114,7 @@ def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
 
 
 def test_a_reference_that_has_seeds_is_a_row_of_its_task(tmp_path, monkeypatch):
-    seen = []
-
-    def compare_segmenters(options):
-        seen.append(options.reference)
-        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
-
-    monkeypatch.setattr(suite_tables, "compare_segmenters", compare_segmenters)
+    seen = watch(monkeypatch, "compare_segmenters")
     (tmp_path / "s.yaml").write_text("runs: [a, b]\nreference: A\nbaselines: none")
     folders = [tmp_path / "a" / number for number in ("002", "005")]
     jobs = [job("a", folder=folder, task="segmentation") for folder in folders]
@@ -134,22 +122,11 @@ def test_a_reference_that_has_seeds_is_a_row_of_its_task(tmp_path, monkeypatch):
     asked, chosen = Request(tmp_path, "quick", seeds=(1, 2)), load_suite(tmp_path / "s.yaml")
     suite_tables.make_tables(chosen, rows, asked, tmp_path)
     suite_tables.make_tables(chosen, rows | {"a": rows["a"][:1]}, asked, tmp_path)
-    assert seen == ["a/002", "A"]
+    assert [options.reference for options in seen] == ["a/002", "A"]
 
 
 def test_ensembles_are_rows_and_have_no_losses(tmp_path, monkeypatch):
-    seen, losses = [], []
-
-    def compare(options):
-        seen.append(options)
-        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
-
-    def compare_losses(options):
-        losses.append(options.runs)
-        return [SimpleNamespace(files={"table.md": "losses.md"})]
-
-    monkeypatch.setattr(suite_tables, "compare", compare)
-    monkeypatch.setattr(suite_tables, "compare_losses", compare_losses)
+    seen, losses = watch(monkeypatch, "compare"), watch(monkeypatch, "compare_losses")
     (tmp_path / "s.yaml").write_text("runs: [a]\nensembles: [{name: e, members: [a, b]}]")
     chosen = load_suite(tmp_path / "s.yaml")
     fitted = job("e", folder=tmp_path / "e.yaml")
@@ -158,4 +135,4 @@ def test_ensembles_are_rows_and_have_no_losses(tmp_path, monkeypatch):
     _, problems = suite_tables.make_tables(chosen, rows, asked, tmp_path)
     assert problems == []
     assert (seen[0].runs, seen[0].checkpoint) == (["f"], [tmp_path / "e.yaml"])
-    assert losses == [["f"]]
+    assert [options.runs for options in losses] == [["f"]]
