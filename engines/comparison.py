@@ -19,6 +19,7 @@ from engines.config import (
     IdentityData,
     SegmentationData,
     available_runs,
+    read_yaml,
 )
 from engines.datasets import data_root, open_sources, recorded_data
 from engines.ensemble_files import home_of, is_recipe, recipe_config
@@ -83,7 +84,8 @@ def finished_runs(root: Path, every: bool = False, task: str | None = None) -> l
 
 
 def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Path]:
-    """Run folders for names (`Reconstruction`, any case), numbers (`Reconstruction/002`) or paths.
+    """Run folders for names (`Reconstruction`, any case), numbers (`Reconstruction/002`), paths, or
+    the YAML files of runs.
 
     A name stands for its latest finished run. FileNotFoundError names all that are not there, what
     makes them, and the finished runs there are.
@@ -113,6 +115,8 @@ def finished_words(root: Path) -> str:
 
 
 def _find_runs(text: str, finished: list[Path], every: bool) -> list[Path]:
+    if is_recipe(text) and Path(text).is_file():  # of a run that is no one of ablations/
+        text = str(read_yaml(Path(text)).get("name", Path(text).stem))
     named = [run for run in finished if run.parent.name.lower() == text.lower()]
     exact = [run for run in finished if f"{run.parent.name}/{run.name}".lower() == text.lower()]
     if exact or named:

@@ -15,7 +15,7 @@ from engines.compare import Options, compare
 from engines.config import Data
 from engines.lpips import LpipsChoice
 from engines.run_folder import RunFolder
-from engines.suite_files import load_suite
+from engines.suite_files import finished_suite, load_suite
 from engines.table_writers import to_markdown
 from engines.tables import Cell, Table
 from engines.training import Outcome
@@ -91,6 +91,21 @@ def test_runs_suite_and_checkpoint_choose_rows(runs, tmp_path, capsys):
     given = ["--checkpoint", weights, "--baselines", "none", "--output", str(tmp_path / "out")]
     assert run_evaluate(runs, *given) == 0
     assert (tmp_path / "out" / "summary.csv").is_file()
+
+
+def test_a_run_may_be_named_by_its_yaml(runs, tmp_path):
+    own = tmp_path / "mine.yaml"
+    own.write_text("name: Alpha\n")
+    other = tmp_path / "Beta.yaml"  # its name is that of the file
+    other.write_text("extends: Alpha\n")
+    found = comparison.resolve_runs([str(own), str(other)], runs)
+    assert [f"{run.parent.name}/{run.name}" for run in found] == ["Alpha/002", "Beta/001"]
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(f"runs: [{own}]\nbaselines: none\n")
+    assert finished_suite(suite, runs).runs == (str(own),)
+    (tmp_path / "new.yaml").write_text("name: Delta\n")
+    with pytest.raises(FileNotFoundError, match=r"new\.yaml: no finished run of that name"):
+        comparison.resolve_runs([str(tmp_path / "new.yaml")], runs)
 
 
 def test_a_suite_of_several_tables_gives_each_its_folder_and_shares_values(runs, tmp_path, capsys):
