@@ -210,9 +210,11 @@ def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | No
 
 
 def name_apart(members: list[Trained]) -> list[Trained]:
-    """The same, with the run's number, then its folder, added to names that occur twice."""
+    """The same, with the run's number added to names that occur twice, then the folder and file in
+    the name's place, then the whole path."""
     for naming in (
         lambda t: f"{t.name}/{_number_or_file(t.checkpoint)}",
+        lambda t: f"{t.checkpoint.parent.name}/{t.checkpoint.name}",
         lambda t: str(t.checkpoint),
     ):
         names = [member.name for member in members]

@@ -329,3 +329,22 @@ def test_a_column_of_narrow_numbers_is_a_column_to_every_reader():
     assert [line for line in lines if line.startswith("|")] == [
         "|     |   n |", "| --- | --: |", "| a   |   1 |",
     ]  # fmt: skip
+
+
+def test_rows_of_one_name_are_told_apart_by_as_little_as_it_takes(tmp_path):
+    files = [
+        "runs/X/001/best.safetensors", "runs/X/002/best.safetensors", "runs/Y/001/best.safetensors",
+        "e/e.yaml", "e/seed7/e.yaml",
+    ]  # fmt: skip
+    members = [
+        comparison.Trained(name, tmp_path / file, {}, None, None)
+        for name, file in zip("XXYee", files, strict=True)
+    ]
+    named = [member.name for member in comparison.name_apart(members)]
+    assert named == ["X/001", "X/002", "Y", "e/e.yaml", "seed7/e.yaml"]
+    twins = [
+        comparison.Trained("X", tmp_path / root / "X/001/best.safetensors", {}, None, None)
+        for root in "ab"
+    ]
+    named = [member.name for member in comparison.name_apart(twins)]
+    assert named == [str(twin.checkpoint) for twin in twins]
