@@ -16,7 +16,7 @@ from engines.run_folder import RunFolder, dump_config
 from engines.suite_ensembles import fit_command
 from engines.suite_files import FixedEnsemble, finished_suite, load_suite
 from engines.suite_plan import plan_jobs
-from engines.suite_request import Request
+from engines.suite_request import Request, job_key
 from engines.suite_words import describe_plan
 
 
@@ -462,7 +462,7 @@ def test_a_name_means_the_run_of_that_name_whose_yaml_the_suite_lists(tmp_path):
     ]
     ensembles = [job for job in jobs if job.ensemble]
     assert [job.needs for job in ensembles] == [
-        [f"{file}, seed {seed}" for file in (tuned, base)] for seed in (7, 8)
+        [job_key(file, seed) for file in (tuned, base)] for seed in (7, 8)
     ]
 
 
