@@ -28,6 +28,8 @@ CHOSEN = (
     "Bold: better than that member, the interval excludes zero."
 )
 
+SEEDS = "Seeds are drawn as a whole: an ensemble together with the members that it was made from."
+
 
 @dataclass(frozen=True)
 class _Ensemble:
@@ -106,8 +108,11 @@ def _table(
         best_notes.append(f"Best member{whose}: {words}.")
     what = f"{HEADINGS[metric].partition(' (')[0]} of ensembles minus that of their best member"
     how = ", intervals with seeds resampled" if seeded else ""
+    drawn = [SEEDS] if seeded else []
     title = f"{what}, composed, whole image{how}"
-    return Table(title, ["", *(BIN_LABELS[name] for name in bins)], rows, [*best_notes, *notes])
+    return Table(
+        title, ["", *(BIN_LABELS[name] for name in bins)], rows, [*best_notes, *notes, *drawn]
+    )
 
 
 def _best(
@@ -154,19 +159,24 @@ def _intervals(
     }  # fmt: skip
     if seeded:
         for member in ensemble.members:
-            ends = seeded_difference(
-                *(_of_seeds(row, column) for row in (ensemble.row, member)), strata, images
-            )
+            apart = _seed_differences(ensemble.row, member, column)
+            ends = seeded_difference(apart, np.zeros_like(apart[:1]), strata, images)
             for stratum, (low, high) in ends.items():
                 key = member.name, MEAN if stratum is None else stratum
                 found[key] = (found[key][0], low[0], high[0])
     return found
 
 
-def _of_seeds(row: RowResult, column: str) -> np.ndarray:
-    """(S, N, 1): the values of each training."""
-    parts = row.seeds or (row,)
-    return np.stack([part.frame()[[column]].to_numpy(np.float64) for part in parts])
+def _seed_differences(row: RowResult, member: RowResult, column: str) -> np.ndarray:
+    """(S, N, 1): what each seed's ensemble is ahead of its own member, so that both are drawn
+    together when seeds are."""
+    own = {part.info["identity"]: part for part in member.seeds or (member,)}
+    values = {name: part.frame()[[column]].to_numpy(np.float64) for name, part in own.items()}
+    differences = []
+    for part in row.seeds or (row,):
+        other = next(values[name] for name in part.info["members"] if name in values)
+        differences.append(paired_difference(part.frame()[[column]].to_numpy(np.float64), other))
+    return np.stack(differences)
 
 
 def _cell(interval: tuple[float, float, float], metric: str) -> Cell:

@@ -81,6 +81,7 @@ def test_seeds_are_compared_as_a_whole_and_widen_the_interval(tmp_path):
     narrow, wide = (np.array(each, float) for each in values)
     assert narrow[0] == wide[0] == pytest.approx(1.0, abs=0.1)
     assert wide[2] - wide[1] > 3 * (narrow[2] - narrow[1])
+    assert wide[1] > 0  # each seed's ensemble is ahead of its own member, by 1.0, 0.5 and 1.5
     assert plain.notes[0] == "Best member: a."
     # A member of one seed's ensemble is not among those of the others.
     alone = member_tables([a, members[1], both])
