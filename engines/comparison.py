@@ -19,7 +19,8 @@ from engines.config import (
     IdentityData,
     SegmentationData,
     available_runs,
-    read_yaml,
+    is_run_file,
+    name_in_file,
 )
 from engines.datasets import data_root, open_sources, recorded_data
 from engines.ensemble_files import home_of, is_recipe, recipe_config
@@ -115,8 +116,8 @@ def finished_words(root: Path) -> str:
 
 
 def _find_runs(text: str, finished: list[Path], every: bool) -> list[Path]:
-    if is_recipe(text) and Path(text).is_file():  # of a run that is no one of ablations/
-        text = str(read_yaml(Path(text)).get("name", Path(text).stem))
+    if is_run_file(text):
+        text = name_in_file(Path(text))
     named = [run for run in finished if run.parent.name.lower() == text.lower()]
     exact = [run for run in finished if f"{run.parent.name}/{run.name}".lower() == text.lower()]
     if exact or named:

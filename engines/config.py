@@ -64,9 +64,19 @@ def available_runs(task: str = "inpainting") -> dict[str, Path]:
     return {path.stem.lower(): path for path in sorted(run_folder(task).glob("*.yaml"))}
 
 
+def is_run_file(name: str | Path) -> bool:
+    """Whether a run is named by a YAML file that is there."""
+    return str(name).lower().endswith((".yaml", ".yml")) and Path(name).is_file()
+
+
+def name_in_file(path: Path) -> str:
+    """How the run of a YAML file is called: what it says itself, else as the file."""
+    return str(read_yaml(path).get("name", path.stem))
+
+
 def find_run(name: str | Path, task: str = "inpainting") -> Path:
     """The YAML of a name (any case) or a path. ConfigError lists the right names."""
-    if str(name).lower().endswith((".yaml", ".yml")) and Path(name).is_file():
+    if is_run_file(name):
         return Path(name)
     runs = available_runs(task)
     if str(name).lower() in runs:

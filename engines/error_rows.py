@@ -7,6 +7,7 @@ kept are sums over hole pixels, from which means over any set of pairs follow.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +69,8 @@ def evaluate_errors(
         known = {"protocol": PROTOCOL, "table": "errors by place", "pairs": pairs.hash}
         return known | {"size": pairs.size, "template": template, "row": row.identity}
 
-    return measured_rows(
-        rows,
-        pairs,
-        folder,
-        key,
-        lambda row, path, known: _measure(row, pairs, path, known, batch),
-        lambda row: _facts(row, pairs),
-        beside=_maps_file,
-    )
+    measure = partial(_measure, batch=batch)
+    return measured_rows(rows, pairs, folder, key, measure, _facts, beside=_maps_file)
 
 
 def _measure(row: Row, pairs: FrozenPairs, path: Path, key: dict, batch: int) -> RowResult:

@@ -162,17 +162,12 @@ def evaluate_identities(
         known = {"protocol": PROTOCOL, "table": "identity", "pairs": pairs.hash, "size": pairs.size}
         return known | {"identities": list(identities), "row": row.digest, "template": template}
 
-    return measured_rows(
-        rows,
-        pairs,
-        folder,
-        key,
-        lambda row, path, known: _measure(row, pairs, identities, path, known, batch),
-        lambda row: _facts(row, pairs, identities),
-    )
+    measure = partial(_measure, identities=identities, batch=batch)
+    facts = partial(_facts, identities=identities)
+    return measured_rows(rows, pairs, folder, key, measure, facts)
 
 
-def _measure(row: IdentityRow, pairs, identities, path: Path, key: dict, batch: int) -> RowResult:
+def _measure(row: IdentityRow, pairs, path: Path, key: dict, identities, batch: int) -> RowResult:
     namer = row.open()
     labels = label_names([pair.image for pair in pairs.pairs], identities).tolist()
     spent = []

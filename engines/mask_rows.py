@@ -141,15 +141,8 @@ def evaluate_segmenters(
         known = {"protocol": PROTOCOL, "table": "segmentation", "pairs": pairs.hash}
         return known | {"size": pairs.size, "row": row.identity}
 
-    return measured_rows(
-        rows,
-        pairs,
-        folder,
-        key,
-        lambda row, path, known: _measure(row, pairs, path, known, batch),
-        lambda row: _facts(row, pairs),
-        beside=_masks_file,
-    )
+    measure = partial(_measure, batch=batch)
+    return measured_rows(rows, pairs, folder, key, measure, _facts, beside=_masks_file)
 
 
 def _measure(row: Row, pairs: FrozenOccluded, path: Path, key: dict, batch: int) -> RowResult:

@@ -101,8 +101,8 @@ def measured_rows(
     pairs: Sized,
     folder: Path,
     key: Callable[[Any], dict[str, Any]],
-    measure: Callable[[Any, Path, dict[str, Any]], RowResult],
-    facts: Callable[[Any], dict[str, Any]],
+    measure: Callable[[Any, Sized, Path, dict[str, Any]], RowResult],
+    facts: Callable[[Any, Sized], dict[str, Any]],
     beside: Callable[[Path], Path] | None = None,
 ) -> list[RowResult]:
     """Each row's values: those found in `folder`, else measured now.
@@ -110,8 +110,8 @@ def measured_rows(
     Args:
         rows: with a `name` each, all different.
         key: what decides a row's values.
-        measure: (row, path, key) to the values, written at `path`.
-        facts: what is said about values that were measured before, as it holds now.
+        measure: (row, pairs, path, key) to the values, written at `path`.
+        facts: (row, pairs) to what is said about values that were measured before, as it holds now.
         beside: the file that belongs to a CSV, without which it has to be measured again.
     """
     check_rows(rows, pairs)
@@ -121,10 +121,10 @@ def measured_rows(
         path = row_file(folder, row.name, known)
         result = find_row(path, known)
         if result is None or (beside is not None and not beside(result.path).is_file()):
-            result = measure(row, path, known)
+            result = measure(row, pairs, path, known)
         else:
             logger.info("%s: already evaluated on these pairs, %s", row.name, result.path)
-            result = RowResult(result.path, result.info | facts(row))
+            result = RowResult(result.path, result.info | facts(row, pairs))
         results.append(result)
     return results
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -21,10 +22,29 @@ class Recipe:
     name: str
     members: tuple[Trained, ...]
     plain: str  # the name without the number of seeds
+    seeds: tuple[int, ...] = ()  # of a folded row, as its members
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A run with what decides whether it repeats another: looked up once."""
+
+    run: Trained
+    seed: int | None
+    settings: dict[str, Any] | None
+    problem: str = ""  # why there are no settings
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        return tuple(_seed(member) for member in self.members)
+    def reason(self) -> str | None:
+        return (self.run.training or {}).get("reason")
+
+
+def _tell(member: Trained) -> _Told:
+    seed = seed_of(member.checkpoint, member.config)
+    try:
+        return _Told(member, seed, settings_of(member))
+    except ConfigError as error:
+        return _Told(member, seed, None, f"its configuration cannot be compared ({error})")
 
 
 def single(member: Trained) -> Recipe:
@@ -43,48 +63,50 @@ def fold_seeds(members: Sequence[Trained]) -> tuple[list[Recipe], list[str]]:
     remarks: list[str] = []
     for name in dict.fromkeys(member.config["name"] for member in members):
         places = [i for i, member in enumerate(members) if member.config["name"] == name]
-        groups = _alike([members[i] for i in places])
-        folded = [group for group in groups if len({_seed(m) for m in group}) > 1]
+        if len(places) == 1:
+            rows[places[0]] = single(members[places[0]])
+            continue
+        place_of = {id(members[i]): i for i in places}
+        groups = _alike([_tell(members[i]) for i in places])
+        folded = [group for group in groups if len({told.seed for told in group}) > 1]
         for group in groups:
-            place = next(i for i in places if members[i] is group[0])
             if group in folded:
-                rows[place] = _recipe(name, group, len(folded) > 1, remarks)
+                rows[place_of[id(group[0].run)]] = _recipe(name, group, len(folded) > 1, remarks)
                 continue
-            for member in group:
-                rows[next(i for i in places if members[i] is member)] = single(member)
+            for told in group:
+                rows[place_of[id(told.run)]] = single(told.run)
                 if folded:
-                    remarks.append(_apart(member, folded[0][0]))
+                    remarks.append(_apart(told, folded[0][0]))
     return [rows[place] for place in sorted(rows)], remarks
 
 
-def _alike(members: Sequence[Trained]) -> list[list[Trained]]:
-    """Groups of members whose settings are equal but for the seed."""
-    groups: list[list[Trained]] = []
-    for member in members:
+def _alike(runs: Sequence[_Told]) -> list[list[_Told]]:
+    """Groups of runs whose settings are equal but for the seed."""
+    groups: list[list[_Told]] = []
+    for told in runs:
         for group in groups:
-            if not _differences(member, group[0]):
-                group.append(member)
+            if not _differences(told, group[0]):
+                group.append(told)
                 break
         else:
-            groups.append([member])
+            groups.append([told])
     return groups
 
 
-def _recipe(name: str, group: list[Trained], several: bool, remarks: list[str]) -> Recipe:
-    latest = {_seed(member): member for member in group}
-    for member in group:
-        if latest[_seed(member)] is not member:
+def _recipe(name: str, group: list[_Told], several: bool, remarks: list[str]) -> Recipe:
+    latest = {told.seed: told.run for told in group}
+    for told in group:
+        if (later := latest[told.seed]) is not told.run:
             remarks.append(
-                f"{member.name} is left out: {latest[_seed(member)].name} was trained later with "
-                f"the same settings and the same seed {_seed(member)}."
+                f"{told.run.name} is left out: {later.name} was trained later with "
+                f"the same settings and the same seed {told.seed}."
             )
-    chosen = tuple(latest[seed] for seed in sorted(latest))
+    seeds = tuple(sorted(latest))
+    chosen = tuple(latest[seed] for seed in seeds)
     plain = chosen[0].name if several else name
-    images = {(m.training or {}).get("images") for m in chosen}
-    if len(images) > 1:
-        shown = ", ".join(
-            f"seed {_seed(m)}: {(m.training or {}).get('images', 'unknown')}" for m in chosen
-        )
+    images = [(member.training or {}).get("images", "unknown") for member in chosen]
+    if len(set(images)) > 1:
+        shown = ", ".join(f"seed {s}: {count}" for s, count in zip(seeds, images, strict=True))
         remarks.append(f"{plain}: its seeds were trained on different numbers of images ({shown}).")
     sources = [source for member in chosen for source in set(sources_of(member))]
     if shared := sorted({source for source in sources if sources.count(source) > 1}):
@@ -92,33 +114,28 @@ def _recipe(name: str, group: list[Trained], several: bool, remarks: list[str]) 
             f"{plain}: its seeds share {', '.join(shared)}, so their spread is that of the last "
             "training only."
         )
-    return Recipe(f"{plain} ({len(chosen)} seeds)", chosen, plain)
+    return Recipe(f"{plain} ({len(chosen)} seeds)", chosen, plain, seeds)
 
 
-def _apart(member: Trained, other: Trained, shown: int = 4) -> str:
-    found = _differences(member, other)
+def _apart(told: _Told, other: _Told, shown: int = 4) -> str:
+    found = _differences(told, other)
+    name, beside = told.run.name, other.run.name
     if not found:
-        return f"{member.name} is a row of its own."
+        return f"{name} is a row of its own."
     more = f"; and {len(found) - shown} more" if len(found) > shown else ""
-    listed = "; ".join(found[:shown]).replace(" (now ", f" ({other.name}: ")
-    return f"{member.name} is a row of its own, it differs in more than the seed: {listed}{more}."
+    listed = "; ".join(found[:shown]).replace(" (now ", f" ({beside}: ")
+    return f"{name} is a row of its own, it differs in more than the seed: {listed}{more}."
 
 
-def _differences(member: Trained, other: Trained) -> list[str]:
-    """What is not the same in two trainings, the seed aside."""
-    if member is not other and None in (_seed(member), _seed(other)):
+def _differences(told: _Told, other: _Told) -> list[str]:
+    """What is not the same in two different trainings, the seed aside."""
+    if None in (told.seed, other.seed):
         return ["its members have different seeds, or none"]
-    ended = [(each.training or {}).get("reason") for each in (member, other)]
-    if any(reason in UNEQUAL for reason in ended) and member is not other:
-        return [f"ended by {ended[0]} (now {ended[1]})"]
-    try:
-        return changes(*level(settings_of(member), settings_of(other)))
-    except ConfigError as error:
-        return [f"its configuration cannot be compared ({error})"]
-
-
-def _seed(member: Trained) -> int | None:
-    return seed_of(member.checkpoint, member.config)
+    if told.reason in UNEQUAL or other.reason in UNEQUAL:
+        return [f"ended by {told.reason} (now {other.reason})"]
+    if problem := told.problem or other.problem:
+        return [problem]
+    return changes(*level(told.settings, other.settings))
 
 
 def recipe_row(recipe: Recipe, device: str | torch.device = "auto", flip: bool = False) -> Row:

@@ -166,11 +166,8 @@ def train_job(
         return Result(job, problem=f"starts from {source.title}, which there is not")
     use_features(job, needed)
     before = finished_folders(job, request) - {job.folder}
-    line, log = command(job, request), folder / "logs" / job.log_name
     what = "continuing" if job.state == UNFINISHED else "training"
-    tell(f"\n{time.strftime('%H:%M')} {what} {job.title}, log {log}")
-    record.add(what, run=job.title, command=line)
-    status, text = run_command(line, log, stopper, tell)
+    status, text = _run(what, job, command(job, request), stopper, folder, record)
     look_up(job, request)
     result = Result(job, now=True)
     if job.state != FINISHED or job.folder in before:
@@ -180,13 +177,7 @@ def train_job(
         result.note = f"trained, but not evaluated by itself: {why(status, text)}"
     if lost:
         job.remark = f"{job.remark or EARLIER_FEATURES}: {', '.join(lost)} failed"
-    record.add(
-        "finished" if result.finished else "stopped" if stopper.asked else "failed",
-        run=job.title, status=status, folder=str(job.folder or ""), problem=result.problem,
-    )  # fmt: skip
-    if result.problem and not stopper.asked:
-        tell(f"  FAILED {job.title}: {result.problem}")
-    return result
+    return _ended(result, status, stopper, record)
 
 
 def fit_job(
@@ -205,18 +196,34 @@ def fit_job(
     look_up_ensemble(job, members)
     if job.state == FINISHED:
         return Result(job)
-    line, log = fit_command(job, members, request), folder / "logs" / job.log_name
-    tell(f"\n{time.strftime('%H:%M')} fitting {job.title}, log {log}")
-    record.add("fitting", run=job.title, command=line)
-    status, text = run_command(line, log, stopper, tell)
+    line = fit_command(job, members, request)
+    status, text = _run("fitting", job, line, stopper, folder, record)
     look_up_ensemble(job, members)
     result = Result(job, now=True)
     if job.state != FINISHED:
         result.problem = why(status, text) if status else "its file does not say what was asked"
-        if not stopper.asked:
-            tell(f"  FAILED {job.title}: {result.problem}")
-    ended = "finished" if result.finished else "stopped" if stopper.asked else "failed"
-    record.add(ended, run=job.title, status=status)
+    return _ended(result, status, stopper, record)
+
+
+def _run(
+    what: str, job: Job, line: list[str], stopper: Stopper, folder: Path, record: Record
+) -> tuple[int, str]:
+    """Run a job's command, said and recorded as `what`; returns its status and its output."""
+    log = folder / "logs" / job.log_name
+    tell(f"\n{time.strftime('%H:%M')} {what} {job.title}, log {log}")
+    record.add(what, run=job.title, command=line)
+    return run_command(line, log, stopper, tell)
+
+
+def _ended(result: Result, status: int, stopper: Stopper, record: Record) -> Result:
+    """Record how a job's command ended, and say so when it failed."""
+    job = result.job
+    record.add(
+        "finished" if result.finished else "stopped" if stopper.asked else "failed",
+        run=job.title, status=status, folder=str(job.folder or ""), problem=result.problem,
+    )  # fmt: skip
+    if result.problem and not stopper.asked:
+        tell(f"  FAILED {job.title}: {result.problem}")
     return result
 
 

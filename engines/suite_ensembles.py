@@ -24,12 +24,14 @@ def _fits(job: Job, members: Sequence[Job]) -> bool:
     try:
         recipe = read_recipe(job.folder)
         asked = (read_yaml(job.folder).get("fitted") or {}).get("asked")
-        found = [(pointer.path, pointer.sha256) for pointer in recipe.members]
-        wanted = [(file.resolve(), sha256(file)) for file in _weights(members)]
+        if (recipe.combination, asked) != (job.ensemble.combination, job.ensemble.pairs):
+            return False
+        files = [file.resolve() for file in _weights(members)]
+        if [pointer.path for pointer in recipe.members] != files:
+            return False
+        return [pointer.sha256 for pointer in recipe.members] == [sha256(file) for file in files]
     except (ValueError, OSError):
         return False  # it is the suite's own, to be made again
-    as_asked = (job.ensemble.combination, job.ensemble.pairs)
-    return (recipe.combination, asked) == as_asked and found == wanted
 
 
 def fit_command(job: Job, members: Sequence[Job], request: Request) -> list[str]:

@@ -12,7 +12,9 @@ from engines.config import (
     TASKS,
     ConfigError,
     available_runs,
+    is_run_file,
     load_config,
+    name_in_file,
     read_yaml,
 )
 from engines.ensemble_files import MODEL, is_recipe
@@ -53,7 +55,9 @@ def plan_jobs(
     every = (*runs, *(member for ensemble in ensembles for member in ensemble.members))
     _check_request(every, request)
     tasks = {task for run in every if (task := _task_of(run))}
-    plan = _Plan(request, tasks, {_name_of(run): run for run in every if _is_file(run)})
+    plan = _Plan(
+        request, tasks, {name_in_file(Path(run)).lower(): run for run in every if is_run_file(run)}
+    )
     for ensemble in ensembles:
         if _task_of(plan.spelled(ensemble.name)) is not None:
             raise ConfigError(f"ensemble {ensemble.name}: a run is called so, choose another name")
@@ -210,18 +214,9 @@ def use_sources(job: Job, needed: Iterable[Job], request: Request) -> None:
 
 def _task_of(run: str) -> str | None:
     """The task of a run of ablations/ or of a YAML file; None when `run` names neither."""
-    if _is_file(run):
+    if is_run_file(run):
         return read_yaml(Path(run)).get("task", "inpainting")
     return next((task for task in TASKS if run.lower() in available_runs(task)), None)
-
-
-def _is_file(run: str) -> bool:
-    return run.lower().endswith((".yaml", ".yml")) and Path(run).is_file()
-
-
-def _name_of(file: str) -> str:
-    """How the run of a YAML file is called, in lower case."""
-    return str(read_yaml(Path(file)).get("name", Path(file).stem)).lower()
 
 
 def _finished_job(run: str, output: Path) -> Job:

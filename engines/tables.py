@@ -126,7 +126,7 @@ def _training(info: dict) -> str:
     parts += [f"{facts['minutes']:.0f} min{each}" if "minutes" in facts else None]
     parts.append(facts.get("device"))
     parts += [f"ended by {facts['reason']}" if facts.get("reason", "epochs") != "epochs" else None]
-    return ", ".join(part for part in parts if part)
+    return ", ".join(part for part in parts if part) or MISSING
 
 
 def caption(results: Sequence[RowResult], reference: str) -> list[str]:

@@ -37,3 +37,11 @@ def request(root, *overrides, **options):
 
 def plan(root, *runs, **options):
     return {job.name: job for job in plan_jobs(runs, request(root, **options))}
+
+
+def write_files(tmp_path):
+    """The YAML of a run, Base, and of one that starts from it by its name, Tuned."""
+    files = [tmp_path / "first.yaml", tmp_path / "second.yaml"]
+    files[0].write_text("name: Base\nextends: ablationv1\n")
+    files[1].write_text("name: Tuned\nextends: ablationv1\ninit_from: base\n")
+    return str(files[0]), str(files[1])

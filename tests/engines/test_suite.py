@@ -333,61 +333,6 @@ def test_a_real_run_is_trained_and_has_its_tables(tmp_path, monkeypatch, capsys)
     assert "there before" in capsys.readouterr().out
 
 
-def test_seeds_are_trained_one_repetition_after_another(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DEOCCLUDE_DATA", raising=False)
-    lines, rows = [], []
-
-    def run_command(line, log, stopper, say):
-        lines.append(line)
-        name = line[2]
-        number = f"{sum(other[2] == name for other in lines):03d}"
-        values = [text for text in line if text.startswith(("training.seed", "init_from"))]
-        write_run(tmp_path / "runs", name, *values, number=number)
-        return 0, ""
-
-    def make_tables(chosen, found, asked, folder):
-        rows.append({run: [job.folder.name for job, _ in jobs] for run, jobs in found.items()})
-        return {}, []
-
-    monkeypatch.setattr(suite, "run_command", run_command)
-    monkeypatch.setattr(suite, "make_tables", make_tables)
-    (tmp_path / "night.yaml").write_text("runs: [facial_deocclusion_finetuned, ablationv1]\n")
-    call = ["night.yaml", "--profile", "quick", "--set", *QUICK, "--device", "cpu"]
-    assert suite.main([*call, "--seeds", "8", "7"]) == 0
-    trained = [(line[2], next(t for t in line if t.startswith("training.seed"))) for line in lines]
-    assert trained == [
-        (name, f"training.seed={seed}")
-        for seed in (8, 7)
-        for name in ("facial_deocclusion", "facial_deocclusion_finetuned", "ablationv1")
-    ]
-    started = [text for line in lines for text in line if text.startswith("init_from")]
-    bases = tmp_path / "runs" / "facial_deocclusion"
-    assert started == [f'init_from="{bases / number}"' for number in ("001", "002")]
-    both = ["001", "002"]
-    assert rows[-1] == {"facial_deocclusion_finetuned": both, "ablationv1": both}
-    assert "ablationv1, seed 7" in capsys.readouterr().out
-    lines.clear()
-    assert suite.main([*call, "--seeds", "7", "8"]) == 0
-    assert lines == []
-    assert rows[-1]["ablationv1"] == ["002", "001"]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--seeds", "7", "7"], "--seeds 7 7: must be different whole numbers"),
-        (["--seeds", "-1"], "--seeds -1: must be"),
-        (["--seeds", "1", "--set", "training.seed=3"], "give one of them"),
-        (["--seeds", "1", "--set", " training.seed =3"], "give one of them"),
-    ],
-)
-def test_seeds_that_make_no_sense_are_refused(options, said, capsys):
-    with pytest.raises(SystemExit):
-        suite.main(["systems", *options])
-    assert said in capsys.readouterr().err
-
-
 def test_an_ensemble_is_fitted_once_its_members_are_trained(night, tmp_path, monkeypatch):
     fitted = []
     train = suite.run_command
