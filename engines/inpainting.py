@@ -136,8 +136,8 @@ class Trainer(BaseTrainer):
         if not self.checked:
             check_pair(target, mask)
             self.checked = True
-        given = batch.occluded
-        occluded = hide(target, mask, data.fill) if given is None else picture(given)
+        seen = target if batch.occluded is None else picture(batch.occluded)
+        occluded = seen if data.hidden_by == "occluders" else hide(seen, mask, data.fill)
         taught = self.teach(occluded, mask)
         return Part(target, mask, occluded, batch.names, self.embed(occluded), taught)
 

@@ -104,15 +104,28 @@ def _template_name(value: str) -> str:
     raise ValueError(f"{value!r} is not one of auto, {', '.join(TEMPLATES)}")
 
 
+class MoreFaces(_Part):
+    """Faces of a second folder, for training only, aligned otherwise than the first.
+
+    faces: as FaceData's, but no auto. share: of the training pictures that come from here.
+    """
+
+    faces: Annotated[str, Field(min_length=1)]
+    template: Annotated[str, AfterValidator(_template_name)]
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
 class FaceData(_Part):
     """Which faces are read, at which size, and how they are kept.
 
     faces: a folder, absolute or below the data folder; auto finds one; builtin uses the
     procedural ones. template: where the eyes lie in them; auto tells by the pictures' aspect.
+    also: more faces to train on.
     """
 
     faces: str = "auto"
     template: Annotated[str, AfterValidator(_template_name)] = "auto"
+    also: MoreFaces | None = None
     size: Annotated[int, Field(ge=32)] = 256
     flip: bool = False
     cache: Literal["none", "ram", "disk"] = "ram"
@@ -134,13 +147,15 @@ class Data(FaceData):
     masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
     procedural ones. hidden_by: masks gives holes of the grey level `fill`; occluders covers the
     faces with `occluders` drawn by `preset` (both as in SegmentationData), in training and
-    validation. Test pairs have holes either way, so that all runs share them.
+    validation; mixed gives holes in training, half of them from `masks`, half in the shape of such
+    occluders as a segmenter would find them. Test pairs have holes either way, so that all runs
+    share them.
     """
 
     masks: str = "auto"
     invert_mask: bool = False
     fill: Annotated[float, Field(ge=0, le=1)] = 1.0
-    hidden_by: Literal["masks", "occluders"] = "masks"
+    hidden_by: Literal["masks", "occluders", "mixed"] = "masks"
     occluders: str = "auto"
     preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
     validation_pairs: Positive = 240
