@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from data.augment import Augmentation
+from data.augmentations import Augment
 from data.faces import Faces
 from data.found_holes import LARGEST_HOLE, SMALLEST_HOLE, found_hole
 from data.occluder_sets import PairedSet
@@ -81,7 +81,7 @@ class OccludedPairs(Dataset):
         occluders: Occluders,
         seed: int,
         flip: bool = False,
-        augment: Augmentation | None = None,
+        augment: Augment | None = None,
     ) -> None:
         self.faces, self.occluders, self.seed = faces, occluders, seed
         self.flip, self.augment = flip, augment
@@ -170,7 +170,7 @@ class IdentityPictures(Dataset):
         seed: int,
         share: float,
         flip: bool = False,
-        augment: Augmentation | None = None,
+        augment: Augment | None = None,
         swap_share: float = 0.0,
     ) -> None:
         self.faces, self.labels, self.occluders, self.seed = faces, labels, occluders, seed
@@ -214,7 +214,7 @@ class SetPairs(Dataset):
         size: int,
         seed: int,
         flip: bool = False,
-        augment: Augmentation | None = None,
+        augment: Augment | None = None,
     ) -> None:
         self.pairs, self.keep, self.size, self.seed = pairs, keep, size, seed
         self.flip, self.augment = flip, augment
@@ -234,7 +234,7 @@ def _vary(
     seed: int,
     position: int,
     flip: bool,
-    augment: Augmentation | None,
+    augment: Augment | None,
 ) -> tuple[Tensor, Tensor]:
     """Flip and augment as asked, keyed by the position; as tensors (3, H, W) and (1, H, W)."""
     if flip and keyed_rng(seed, "flip", position).random() < 0.5:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from data.alignment import guess_template
-from data.augment import Augmentation
+from data.augmentations import create_augmentation
 from data.cache import cache_faces
 from data.faces import (
     Faces,
@@ -180,7 +180,7 @@ class SegmentationSources(FaceSources):
     def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> OccludedPairs:
         """The endless training list."""
         faces = self.training_faces(cache_folder, processes)
-        augment = Augmentation() if self.data.augment else None
+        augment = create_augmentation(self.data.augment)
         return OccludedPairs(faces, self.occluders, seed, self.data.flip, augment)
 
     def frozen(self, split: str, preset: str | None = None) -> FrozenOccluded:

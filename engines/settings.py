@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 import losses
 import models
 from data.alignment import TEMPLATES
+from data.augmentations import PHOTOGRAPHS, complete_options
 from data.occluders import PRESETS
 from models.features import check_layers
 
@@ -141,6 +151,20 @@ def _preset_name(value: str) -> str:
     raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}")
 
 
+def _augmentation(value: Any) -> bool | dict[str, Any]:
+    if isinstance(value, dict) or value == PHOTOGRAPHS:
+        return complete_options(value)
+    try:
+        return TypeAdapter(bool).validate_python(value)
+    except ValidationError:
+        raise ValueError(
+            f"{value!r} is not one of true, false, {PHOTOGRAPHS}, or a mapping with that name"
+        ) from None
+
+
+Augment = Annotated[Any, AfterValidator(_augmentation)]  # bool, or a mapping with all its options
+
+
 class Data(FaceData):
     """Faces and what hides parts of them.
 
@@ -167,7 +191,9 @@ class SegmentationData(FaceData):
 
     occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
     or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
-    augment: small changes of place, light and colour while training. pairs: a paired set on disk
+    augment: changes of the pictures while training: true for small ones of place, light and
+    colour; photographs for what photographs differ in, `{name: photographs, jpeg: 0}` with options
+    of `data.photo_augment.PhotographAugmentation`. pairs: a paired set on disk
     (`python -m data.occluders --output`, or a foreign one in its layout) that is trained on
     instead of faces and occluders. invert_mask: black means hole in its mask files.
     """
@@ -176,7 +202,7 @@ class SegmentationData(FaceData):
     pairs: str | None = None
     invert_mask: bool = False
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
-    augment: bool = True
+    augment: Augment = True
     validation_per_kind: Positive = 8
     test_per_kind: Positive = 25
 
