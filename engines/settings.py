@@ -358,12 +358,13 @@ class RunConfig(AnyRun):
 
 
 class SegmentationConfig(AnyRun):
-    """A run that trains a segmenter, resolved."""
+    """A run that trains a segmenter, resolved. init_from: as RunConfig's."""
 
     TERMS: ClassVar[dict] = losses.SEGMENTATION_TERMS
 
     task: Literal["segmentation"]
     model: Segmenter
+    init_from: Annotated[str, Field(min_length=1)] | None = None
     data: SegmentationData = SegmentationData()
     training: SegmentationTraining = SegmentationTraining()
 
