@@ -51,8 +51,8 @@ def start_from(
     """Copy every tensor whose name agrees from a run's released (EMA) weights.
 
     `named`: a run's name below `runs`, its folder, or a weights file. FileNotFoundError when it is
-    not there; ValueError when it was trained for another task, when a tensor of equal name has another shape,
-    or when none agrees.
+    not there; ValueError when it was trained for another task, when a tensor of equal name has
+    another shape, or when none agrees.
     """
     file = weights_file(named, runs)
     state, metadata = load_release(file)
