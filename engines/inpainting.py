@@ -28,7 +28,7 @@ from engines.teacher import Teacher, open_teacher
 from engines.trainer import BaseTrainer, create_ema, create_optimizer
 from losses import LossInputs
 from metrics.image import ImageMetrics
-from models.features import VGGFeatures
+from models.features import create_features
 
 VALIDATION_BATCH = 16
 
@@ -155,7 +155,7 @@ def build_trainer(
         generator = models.create_inpainter(config.model.name, **config.model_options())
         loss = losses.create_loss(config.losses, epochs=training.epochs)
         extractors = {
-            network: VGGFeatures(network, layers, training.features_weights).to(runtime.device)
+            network: create_features(network, layers, training.features_weights).to(runtime.device)
             for network, layers in loss.layers().items()
         }
     features, sources = features_for(generator, config.features, continued=runs is None)

@@ -80,8 +80,7 @@ class SMPSegmenter(nn.Module):
 
         name = encoder.removeprefix("tu-").removeprefix("timm-")
         self.origin = f"encoder: {load_encoder(self.network.encoder, name, pretrained, download)}"
-        # PAN halves the encoder's last features three times more
-        self.multiple = _stride(self.network.encoder) * (8 if build.__name__ == "PAN" else 1)
+        self.multiple = _multiple(self.network, build.__name__)
 
     def forward(self, occluded: Tensor) -> Tensor:
         height, width = occluded.shape[-2:]
@@ -94,9 +93,14 @@ class SMPSegmenter(nn.Module):
         return self.network(padded)[..., :height, :width]
 
 
-def _stride(encoder: nn.Module) -> int:
-    strides = getattr(encoder, "output_strides", None)  # of DPT's, one a stage
-    return encoder.output_stride if strides is None else max(strides)
+def _multiple(network: nn.Module, architecture: str) -> int:
+    """What height and width must be a multiple of."""
+    encoder = network.encoder
+    if architecture == "DPT":  # halves its encoder's last tokens; strides are one a stage
+        return 2 * max(encoder.output_strides)
+    if architecture == "PAN":  # halves its encoder's last features three times more
+        return 8 * encoder.output_stride
+    return encoder.output_stride
 
 
 def _architecture(name: str) -> type[nn.Module]:
