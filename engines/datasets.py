@@ -273,8 +273,6 @@ def _also_folder(data: FaceData, root: Path | None) -> Path | None:
     """The folder of `data.also`; None without it. FileNotFoundError when there is no such one."""
     if data.also is None:
         return None
-    if data.also.faces in ("auto", "builtin"):
-        raise ValueError(f"data.also.faces {data.also.faces!r}: must name a folder")
     return find_faces(root, data.also.faces, data.size)
 
 

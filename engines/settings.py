@@ -114,14 +114,27 @@ def _template_name(value: str) -> str:
     raise ValueError(f"{value!r} is not one of auto, {', '.join(TEMPLATES)}")
 
 
+def _known_template(value: str) -> str:
+    if value in TEMPLATES:
+        return value
+    raise ValueError(f"{value!r} is not one of {', '.join(TEMPLATES)}")
+
+
+def _named_folder(value: str) -> str:
+    if value and value not in ("auto", "builtin"):
+        return value
+    raise ValueError(f"{value!r} names no folder of faces")
+
+
 class MoreFaces(_Part):
     """Faces of a second folder, for training only, aligned otherwise than the first.
 
-    faces: as FaceData's, but no auto. share: of the training pictures that come from here.
+    faces: a folder, absolute or below the data folder. template: one of data.alignment.TEMPLATES.
+    share: of the training pictures that come from here.
     """
 
-    faces: Annotated[str, Field(min_length=1)]
-    template: Annotated[str, AfterValidator(_template_name)]
+    faces: Annotated[str, AfterValidator(_named_folder)]
+    template: Annotated[str, AfterValidator(_known_template)]
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
@@ -208,6 +221,8 @@ class SegmentationData(FaceData):
 
     @model_validator(mode="after")
     def _masks_of_a_set(self) -> SegmentationData:
+        if self.also is not None and self.pairs is not None:
+            raise ValueError("also: adds faces, but pairs are trained on; leave one of them out")
         if self.invert_mask and self.pairs is None:
             raise ValueError("invert_mask: true is for the masks of a paired set; pairs is null")
         return self
