@@ -133,8 +133,8 @@ class Data(FaceData):
 
     masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
     procedural ones. hidden_by: masks gives holes of the grey level `fill`; occluders covers the
-    faces with `occluders` drawn by `preset` (both as in SegmentationData), in training and
-    validation. Test pairs have holes either way, so that all runs share them.
+    faces with `occluders` drawn by `preset` and `eyeglasses` (as in SegmentationData), in
+    training and validation. Test pairs have holes either way, so that all runs share them.
     """
 
     masks: str = "auto"
@@ -143,6 +143,7 @@ class Data(FaceData):
     hidden_by: Literal["masks", "occluders"] = "masks"
     occluders: str = "auto"
     preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
+    eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
     validation_pairs: Positive = 240
     test_per_bin: Positive = 500
 
@@ -152,6 +153,8 @@ class SegmentationData(FaceData):
 
     occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
     or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
+    eyeglasses: clear ones are to be redrawn, or kept: then they are in the pictures and their masks
+    are empty; auto keeps them under the preset photographs only.
     augment: small changes of place, light and colour while training. pairs: a paired set on disk
     (`python -m data.occluders --output`, or a foreign one in its layout) that is trained on
     instead of faces and occluders. invert_mask: black means hole in its mask files.
@@ -161,6 +164,7 @@ class SegmentationData(FaceData):
     pairs: str | None = None
     invert_mask: bool = False
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
+    eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
     augment: bool = True
     validation_per_kind: Positive = 8
     test_per_kind: Positive = 25
