@@ -183,10 +183,10 @@ class Data(FaceData):
 
     masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
     procedural ones. hidden_by: masks gives holes of the grey level `fill`; occluders covers the
-    faces with `occluders` drawn by `preset` (both as in SegmentationData), in training and
-    validation; mixed gives holes in training, half of them from `masks`, half in the shape of such
-    occluders as a segmenter would find them. Test pairs have holes either way, so that all runs
-    share them.
+    faces with `occluders` drawn by `preset` and `eyeglasses` (as in SegmentationData), in
+    training and validation; mixed gives holes in training, half of them from `masks`, half in the
+    shape of such occluders as a segmenter would find them. Test pairs have holes either way, so
+    that all runs share them.
     """
 
     masks: str = "auto"
@@ -195,6 +195,7 @@ class Data(FaceData):
     hidden_by: Literal["masks", "occluders", "mixed"] = "masks"
     occluders: str = "auto"
     preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
+    eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
     validation_pairs: Positive = 240
     test_per_bin: Positive = 500
 
@@ -204,6 +205,8 @@ class SegmentationData(FaceData):
 
     occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
     or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
+    eyeglasses: clear ones are to be redrawn, or kept: then they are in the pictures and their masks
+    are empty; auto keeps them under the preset photographs only.
     augment: changes of the pictures while training: true for small ones of place, light and
     colour; photographs for what photographs differ in, `{name: photographs, jpeg: 0}` with options
     of `data.photo_augment.PhotographAugmentation`. pairs: a paired set on disk
@@ -215,6 +218,7 @@ class SegmentationData(FaceData):
     pairs: str | None = None
     invert_mask: bool = False
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
+    eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
     augment: Augment = True
     validation_per_kind: Positive = 8
     test_per_kind: Positive = 25
