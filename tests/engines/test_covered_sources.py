@@ -126,12 +126,13 @@ ALSO = "data.also={faces: more, template: utkface, share: 0.5}"
 
 
 @pytest.mark.parametrize("task", ["inpainting", "segmentation"])
-def test_more_faces_are_trained_on_and_never_tested_on(root, tmp_path, tiny_config, task):
+def test_more_faces_are_trained_on_and_never_tested_on(root, tmp_path, task):
     (root / "more").mkdir(exist_ok=True)
     for index in range(60):
         Image.fromarray(render_face(100 + index, 64)).save(root / "more" / f"m{index:02d}.png")
     run = "ablationv1" if task == "inpainting" else "unetlight"
-    config = tiny_config(run, "data.faces=faces", ALSO, task=task)
+    tiny = ["data.size=32", "data.faces=faces", "data.occluders=auto", ALSO]
+    config = load_config(run, "quick", tiny, task)
     sources = open_any_sources(config, root)
     pairs = sources.training_pairs(1, tmp_path)
     names = [pairs[position][2].split(" (")[0] for position in range(pairs.images)]
