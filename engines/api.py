@@ -4,8 +4,8 @@
     restored = restore("photo.jpg")
     restored.save("restored.png")
 
-`restored.mask` is what was redrawn; in a notebook `restored` shows itself. `find_mask(photo)` is for
-those who only want to know what covers the faces; it needs no inpainter.
+`restored.mask` is what was redrawn; in a notebook `restored` shows itself. `find_mask(photo)` is
+for those who only want to know what covers the faces; it needs no inpainter.
 """
 
 import copy
@@ -118,8 +118,8 @@ def restore(
     landmarker : another file of MediaPipe's face_landmarker.task.
     method : "network", or one of engines.classical.METHODS, which need a mask and no weights.
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
-    blend, dilate : how the edge is joined and by how many pixels the mask is grown; by default as on
-        the command line.
+    blend, dilate : how the edge is joined and by how many pixels the mask is grown; by default as
+        on the command line.
     flip : restore each face mirrored too and take the mean: a little better, twice the time.
 
     The networks are loaded at the first call and kept for those that follow. Raises
@@ -158,7 +158,7 @@ def find_mask(
     device: str = "auto",
     dilate: float | None = None,
 ) -> Image.Image:
-    """What covers the faces of a photo: the mask that `restore` would redraw, mode L, 255 = covered.
+    """What covers the faces of a photo, as `restore` would redraw it: mode L, 255 = covered.
 
     Parameters and errors as of `restore`. `dilate` 0 gives what the segmenter marks itself.
     """

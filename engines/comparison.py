@@ -25,6 +25,7 @@ from engines.config import (
 from engines.datasets import data_root, open_sources, recorded_data
 from engines.ensemble_files import home_of, is_recipe, recipe_config
 from engines.newest_run import hardly_begun
+from engines.released import SHIPPED, is_shipped
 
 logger = logging.getLogger(__name__)
 
@@ -217,7 +218,8 @@ def read_trained(checkpoint: Path) -> Trained:
     if finished.is_file() and not is_recipe(checkpoint):
         training = json.loads(finished.read_text(encoding="utf-8"))
     data = recorded_data(home_of(checkpoint), DATA[task_of(config)](**config["data"]))
-    return Trained(config["name"], checkpoint, config, training, data)
+    name = SHIPPED if is_shipped(checkpoint) else config["name"]
+    return Trained(name, checkpoint, config, training, data)
 
 
 def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -299,9 +301,15 @@ def settle_data(
         update = update | below(Path(data_folder), member)
     data = Data(**member.data.model_dump() | update)
     # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-    open_ended = data_folder is not None or data.faces == "auto"
+    open_ended = data_folder is not None or not is_settled(data.faces)
     root = data_root(data_folder) if open_ended else None
     return data, root, own_split(member, data, root)
+
+
+def is_settled(folder: str) -> bool:
+    """Whether a folder is told whole, or none: weights that ship know its name below a data folder
+    alone, and `auto` means whatever is there."""
+    return folder == "builtin" or Path(folder).is_absolute()
 
 
 def below(root: Path, member: Trained) -> dict[str, Any]:

@@ -13,6 +13,10 @@ MODELS = {
     "inpainting": {"name": "student", "width": 8},
     "segmentation": {"name": "unet", "width": 8},
 }
+SMALL = {
+    "inpainting": {"masks": "builtin", "fill": 1.0, "test_per_bin": 1},
+    "segmentation": {"occluders": "drawn", "test_per_kind": 1},
+}
 CREATE = {"inpainting": models.create_inpainter, "segmentation": models.create_segmenter}
 
 
@@ -24,10 +28,8 @@ def write_weights(path: Path, task: str, version: int | None = WEIGHTS_VERSION, 
         "name": f"release-{task}",
         "task": task,
         "model": MODELS[task],
-        "data": {"faces": "builtin", "size": 64} | data,
+        "data": {"faces": "builtin", "size": 64, "builtin_images": 24} | SMALL[task] | data,
     }
-    if task == "inpainting":
-        config["data"].setdefault("fill", 1.0)
     metadata = {"config": config, "contract": {}, "metrics": {}}
     if version is not None:
         metadata["release"] = {"version": version}
