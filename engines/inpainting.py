@@ -153,7 +153,7 @@ def build_trainer(
     training = config.training
     with runtime.main_first():  # one process downloads pretrained weights
         generator = models.create_inpainter(config.model.name, **config.model_options())
-        loss = losses.create_loss(config.losses, epochs=training.epochs)
+        loss = losses.create_loss(config.loss_terms(), epochs=training.epochs)
         extractors = {
             network: create_features(network, layers, training.features_weights).to(runtime.device)
             for network, layers in loss.layers().items()

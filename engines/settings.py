@@ -272,11 +272,16 @@ class Loop(_Part):
 
 
 class Training(Loop):
-    """The loop, with an optimiser for each network and the weights of the loss's extractors."""
+    """The loop, with an optimiser for each network and the weights of the loss's extractors.
+
+    feature_terms: false leaves out the loss terms that compare a fixed network's features
+    (perceptual, style); that network is not made.
+    """
 
     generator: Optimizer = Optimizer()
     discriminator: Optimizer = Optimizer()
     features_weights: str = "auto"
+    feature_terms: bool = True
 
 
 class SegmentationTraining(Loop):
@@ -284,13 +289,18 @@ class SegmentationTraining(Loop):
 
 
 class AnyRun(_Part):
-    """What every run has, whatever it trains."""
+    """What every run has, whatever it trains.
+
+    downloads: false lets `model.pretrained: auto` mean random weights, whatever the network's cache
+    or the internet has.
+    """
 
     TERMS: ClassVar[dict] = losses.TERMS
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     description: str
     profile: str = "full"
+    downloads: bool = True
     losses: dict[Word, dict[str, Any]]
 
     @model_validator(mode="after")
@@ -310,6 +320,25 @@ class AnyRun(_Part):
                 f"training.batch_size {self.training.batch_size}"
             )
         return self
+
+    def starts_at_random(self) -> bool:
+        """Whether `downloads: false` is why the network has no published weights."""
+        choice = self.model.options.get("pretrained", "auto")
+        takes = models.takes_option(self.task, self.model.name, "pretrained")
+        return takes and str(choice).lower() == "auto" and not self.downloads
+
+    def network_options(self) -> dict[str, Any]:
+        """The model's own options, with `pretrained` as `downloads` lets it be."""
+        return self.model.options | ({"pretrained": False} if self.starts_at_random() else {})
+
+    def left_out(self) -> list[str]:
+        """What these settings leave out of the run as it is written, a sentence each."""
+        if not self.starts_at_random():
+            return []
+        return [
+            f"published weights: {self.model.name} starts at random, nothing is downloaded; "
+            "--set downloads=true fetches them"
+        ]
 
 
 class RunConfig(AnyRun):
@@ -361,6 +390,11 @@ class RunConfig(AnyRun):
                 "teacher: no loss term listens to it, it would do nothing; "
                 "`losses: {imitation: {weight: 1.0}}` does, `teacher: null` leaves it out"
             )
+        if not self.loss_terms():
+            raise ValueError(
+                f"training.feature_terms: false leaves no loss term, "
+                f"{', '.join(self.losses)} compare features; true keeps them"
+            )
         heard = loss.adversarial_kinds(self.discriminators)
         for name in self.discriminators:
             if name not in heard:
@@ -373,7 +407,28 @@ class RunConfig(AnyRun):
     def model_options(self) -> dict[str, Any]:
         """Options of the inpainter, with the published defects when the run asks for them."""
         published = getattr(models.INPAINTERS[self.model.name], "as_published", {})
-        return {**(published if self.as_published else {}), **self.model.options}
+        return {**(published if self.as_published else {}), **self.network_options()}
+
+    def feature_terms(self) -> list[str]:
+        """The loss terms that compare a fixed network's features."""
+        terms = losses.create_loss(self.losses).terms
+        return [name for name, term in terms.items() if hasattr(term, "layers")]
+
+    def loss_terms(self) -> dict[str, dict[str, Any]]:
+        """The loss terms that train: `losses`, without feature terms where they are left out."""
+        without = [] if self.training.feature_terms else self.feature_terms()
+        return {name: term for name, term in self.losses.items() if name not in without}
+
+    def left_out(self) -> list[str]:
+        without = [name for name in self.losses if name not in self.loss_terms()]
+        if not without:
+            return super().left_out()
+        return [
+            f"loss terms {', '.join(without)}: they compare the features of a large network, which "
+            "would have random weights here and take most of the time; "
+            "--set training.feature_terms=true trains with them",
+            *super().left_out(),
+        ]
 
 
 class SegmentationConfig(AnyRun):
@@ -388,4 +443,4 @@ class SegmentationConfig(AnyRun):
     training: SegmentationTraining = SegmentationTraining()
 
     def model_options(self) -> dict[str, Any]:
-        return self.model.options
+        return self.network_options()
