@@ -179,9 +179,10 @@ class Deoccluder:
         photo pixels. A given mask is redrawn as it is, dilated only if `dilate` is given: each
         face takes the part in its square, what no face takes is redrawn by `restore_photo`
         (without `blend`), and a notice says so. Where no face is found nothing is redrawn but a
-        given mask, from the photo. Where squares overlap the larger face counts. `faces` skips detection; `previous` smooths landmarks and masks from frame to
-        frame. `blend`: "feather" ramps over the outer half of the dilation, inside the mask;
-        "poisson" takes the colours around the mask; "none".
+        given mask, from the photo. Where squares overlap the larger face counts. `faces` skips
+        detection; `previous` smooths landmarks and masks from frame to frame. `blend`: "feather"
+        ramps over the outer half of the dilation, inside the mask; "poisson" takes the colours
+        around the mask; "none".
 
         Raises ValueError for a wrong shape, type or option, a given mask without a hole or
         without known pixels, a missing segmenter, and networks whose answer is not finite.

@@ -31,9 +31,9 @@ class FrameRestorer:
     """Restores frames that follow each other.
 
     Only faces found with confidence count: a frame is never taken for a face as a whole, as a
-    single photo can be; nor are those of OpenCV's cascade, which errs often, once MediaPipe has found
-    one. A face that is lost stays where it was for some frames (`FaceTracker.patience`), but not
-    beyond a cut.
+    single photo can be; nor are those of OpenCV's cascade, which errs often, once MediaPipe has
+    found one. A face that is lost stays where it was for some frames (`FaceTracker.patience`), but
+    not beyond a cut.
     """
 
     def __init__(
