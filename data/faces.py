@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from data.alignment import template_points
 from data.builtin_faces import landmarks, render_face
 from data.seeding import keyed_rng
 from data.transforms import IMAGE_SUFFIXES, list_images, load_square, open_image
@@ -188,6 +189,12 @@ class Faces:
     def __getitem__(self, index: int) -> np.ndarray:
         return self.read(index)
 
+    def placed(self, template: str) -> "Faces":
+        """The same with the landmarks of a template; those that bring their own keep them."""
+        if self.points is not None:
+            return self
+        return replace(self, points=Constant(template_points(template, self.size)))
+
     def subset(self, keep: Sequence[int]) -> "Faces":
         """The images at these indices, in this order."""
         files = [self.files[i] for i in keep] if self.files is not None else None
@@ -208,6 +215,53 @@ class Chosen:
 
     def __call__(self, index: int) -> Any:
         return self.read(self.keep[index])
+
+
+class Constant:
+    """The same answer for every index (a class, as Chosen)."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def __call__(self, index: int) -> Any:
+        return self.answer
+
+
+class _Joined:
+    """`first` for the indices below `length`, `second` for those from it."""
+
+    def __init__(self, length: int, first: Callable, second: Callable) -> None:
+        self.length, self.first, self.second = length, first, second
+
+    def __call__(self, index: int) -> Any:
+        return self.first(index) if index < self.length else self.second(index - self.length)
+
+
+def join_faces(first: Faces, second: Faces) -> Faces:
+    """Those of `first`, then those of `second`. Both bring landmarks (see `Faces.placed`).
+
+    ValueError for two sizes.
+    """
+    if first.size != second.size:
+        raise ValueError(f"faces of {first.size} and of {second.size} px cannot be joined")
+    known = first.files is not None and second.files is not None
+    return Faces(
+        first.names + second.names,
+        first.size,
+        _Joined(len(first), first.read, second.read),
+        [*first.files, *second.files] if known else None,
+        _Joined(len(first), first.points, second.points),
+    )
+
+
+def mixing_order(first: int, second: int, share: float) -> list[int]:
+    """Indices into `first` + `second` joined faces, one part repeated so often that about `share`
+    of them are of the second part. ValueError unless share lies in (0, 1)."""
+    if not 0 < share < 1:
+        raise ValueError(f"share: {share} must lie between 0 and 1")
+    wanted = share / (1 - share) * first / second  # times the second part for each first one
+    times, others = (1, round(wanted)) if wanted >= 1 else (round(1 / wanted), 1)
+    return [*range(first)] * times + [*range(first, first + second)] * others
 
 
 class _Decode:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from data.augment import Augmentation
+from data.augmentations import Augment
 from data.faces import Faces
+from data.found_holes import LARGEST_HOLE, SMALLEST_HOLE, found_hole
 from data.occluder_sets import PairedSet
 from data.occluders import Occluders, bare
 from data.seeding import keyed_rng
@@ -24,7 +25,8 @@ class Batch(NamedTuple):
     """uint8 images (N, 3, H, W), uint8 masks (N, 1, H, W) of {0, 1}, and the images' names.
 
     The images are whole faces to train an inpainter, occluded ones to train a segmenter.
-    `occluded`, like the images: the faces as they are covered, where masks alone do not tell.
+    `occluded`, like the images: the faces as they are covered, where masks alone do not tell; an
+    inpainter that is told of its holes sees them hidden.
     """
 
     image: Tensor
@@ -79,7 +81,7 @@ class OccludedPairs(Dataset):
         occluders: Occluders,
         seed: int,
         flip: bool = False,
-        augment: Augmentation | None = None,
+        augment: Augment | None = None,
     ) -> None:
         self.faces, self.occluders, self.seed = faces, occluders, seed
         self.flip, self.augment = flip, augment
@@ -119,6 +121,38 @@ class CoveredFaces(Dataset):
         return target, mask, f"{self.faces.names[index]} ({made.kind})", occluded
 
 
+class MixedHoles(Dataset):
+    """The endless list of an inpainter's training faces with holes of two sorts; item p is a pure
+    function of (seed, p): target, mask, name and the face as it is around the hole.
+
+    Half of the holes come from `masks`, as in `TrainingPairs`; the other half have the shape of an
+    occluder as a segmenter would find it, with what is left of the occluder around them.
+    """
+
+    def __init__(
+        self, faces: Faces, masks, occluders: Occluders, seed: int, flip: bool = False
+    ) -> None:
+        self.faces, self.masks, self.occluders = faces, masks, occluders
+        self.seed, self.flip = seed, flip
+        self.images = len(faces)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
+        round_, place = divmod(position, len(self.faces))
+        index = int(_order(self.seed, round_, len(self.faces))[place])
+        target = self.faces[index]
+        seen, hole = target, None
+        rng = keyed_rng(self.seed, "holes", position)
+        if rng.random() < 0.5:
+            points = self.faces.points_of(index)
+            made = self.occluders.draw(target, "train", self.seed, position, points=points)
+            seen, hole = made.image, found_hole(made.mask, rng)
+        if hole is None or not SMALLEST_HOLE < hole.mean() < LARGEST_HOLE:
+            seen, hole = target, self.masks.draw("train", self.seed, position)
+        target, mask = _vary(target, hole, self.seed, position, self.flip, None)
+        seen, _ = _vary(seen, hole, self.seed, position, self.flip, None)
+        return target, mask, self.faces.names[index], seen
+
+
 class IdentityPictures(Dataset):
     """The endless list of an identity network's training pictures; item p is a pure function of
     (seed, p).
@@ -136,7 +170,7 @@ class IdentityPictures(Dataset):
         seed: int,
         share: float,
         flip: bool = False,
-        augment: Augmentation | None = None,
+        augment: Augment | None = None,
         swap_share: float = 0.0,
     ) -> None:
         self.faces, self.labels, self.occluders, self.seed = faces, labels, occluders, seed
@@ -180,7 +214,7 @@ class SetPairs(Dataset):
         size: int,
         seed: int,
         flip: bool = False,
-        augment: Augmentation | None = None,
+        augment: Augment | None = None,
     ) -> None:
         self.pairs, self.keep, self.size, self.seed = pairs, keep, size, seed
         self.flip, self.augment = flip, augment
@@ -200,7 +234,7 @@ def _vary(
     seed: int,
     position: int,
     flip: bool,
-    augment: Augmentation | None,
+    augment: Augment | None,
 ) -> tuple[Tensor, Tensor]:
     """Flip and augment as asked, keyed by the position; as tensors (3, H, W) and (1, H, W)."""
     if flip and keyed_rng(seed, "flip", position).random() < 0.5:

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from data.alignment import guess_template
-from data.augment import Augmentation
+from data.augmentations import create_augmentation
 from data.cache import cache_faces
 from data.faces import (
     Faces,
@@ -19,12 +19,14 @@ from data.faces import (
     builtin_faces,
     find_faces,
     folder_faces,
+    join_faces,
     load_split,
+    mixing_order,
     named_folder,
     save_split,
     split_faces,
 )
-from data.loaders import CoveredFaces, OccludedPairs, TrainingPairs
+from data.loaders import CoveredFaces, MixedHoles, OccludedPairs, TrainingPairs
 from data.masks import RATIO_BINS, MaskFolder, MaskGenerator
 from data.occluded_pairs import FrozenOccluded, freeze_occluded
 from data.occluders import NONE, Occluders
@@ -52,6 +54,7 @@ class FaceSources:
     data: FaceData
     folder: Path | None  # of faces; None: built in
     split: Split | None
+    also: Path | None = field(default=None, kw_only=True)  # data.also's folder
 
     def faces(self, split: str) -> Faces:
         """Faces of one split, decoded on demand."""
@@ -68,7 +71,19 @@ class FaceSources:
             faces = faces.subset(range(min(self.data.train_images, len(faces))))
         shared = self.data.cache == "ram" and processes > 1
         cache = "disk" if shared else self.data.cache  # one copy for all processes
-        return cache_faces(faces, cache, self.data.cache_gib, cache_folder)
+        own = len(faces)
+        if self.also is not None:
+            faces = join_faces(faces.placed(self.data.template), self._more_faces())
+        cached = cache_faces(faces, cache, self.data.cache_gib, cache_folder)
+        if self.also is None:
+            return cached
+        own = sum(name in set(faces.names[:own]) for name in cached.names)  # corrupt ones are gone
+        return cached.subset(mixing_order(own, len(cached) - own, self.data.also.share))
+
+    def _more_faces(self) -> Faces:
+        """The training faces of `data.also`."""
+        files = split_faces(self.also, SPLIT_SEED).files["train"]
+        return folder_faces(files, self.also, self.data.size).placed(self.data.also.template)
 
     def face_words(self, split: str) -> str:
         faces = "built-in faces" if self.folder is None else self.folder.name
@@ -77,11 +92,15 @@ class FaceSources:
     def describe(self) -> dict[str, Any]:
         """For environment.json."""
         counts = {name: len(self.faces(name)) for name in ("train", "val", "test")}
-        return {
+        record = {
             "faces": "builtin" if self.folder is None else str(self.folder.resolve()),
             "split": self.split.rule if self.split else "built-in faces, disjoint seeds",
             "images": counts,
         }
+        if self.also is not None:
+            record["also"] = str(self.also.resolve())
+            record["images"]["train, also"] = len(self._more_faces())
+        return record
 
     def save_split(self, path: Path) -> None:
         if self.split is not None:
@@ -99,9 +118,11 @@ class Sources(FaceSources):
 
     def training_pairs(
         self, seed: int, cache_folder: Path, processes: int = 1
-    ) -> TrainingPairs | CoveredFaces:
+    ) -> TrainingPairs | CoveredFaces | MixedHoles:
         """The endless training list."""
         faces = self.training_faces(cache_folder, processes)
+        if self.data.hidden_by == "mixed":
+            return MixedHoles(faces, self.masks, self.occluders, seed, self.data.flip)
         if self.occluders is not None:
             return CoveredFaces(faces, self.occluders, seed, self.data.flip)
         return TrainingPairs(faces, self.masks, seed, self.data.flip)
@@ -109,9 +130,9 @@ class Sources(FaceSources):
     def frozen(self, split: str) -> FrozenPairs | FrozenOccluded:
         """Frozen validation ("val") or test pairs; corrupt images are reported and left out.
 
-        Validation is on what the run trains on, `data.hidden_by`; test pairs always have holes.
+        Validation is under occluders where `data.hidden_by` says so; test pairs always have holes.
         """
-        if split == "val" and self.occluders is not None:
+        if split == "val" and self.data.hidden_by == "occluders":
             return self._covered(split)
         per_bin = (
             max(1, self.data.validation_pairs // len(RATIO_BINS))
@@ -159,7 +180,7 @@ class SegmentationSources(FaceSources):
     def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> OccludedPairs:
         """The endless training list."""
         faces = self.training_faces(cache_folder, processes)
-        augment = Augmentation() if self.data.augment else None
+        augment = create_augmentation(self.data.augment)
         return OccludedPairs(faces, self.occluders, seed, self.data.flip, augment)
 
     def frozen(self, split: str, preset: str | None = None) -> FrozenOccluded:
@@ -211,10 +232,12 @@ def open_sources(data: Data, root: Path | None, split_file: Path | None = None) 
     """
     data, folder, split = _open_faces(data, root, split_file)
     masks = _open_masks(data, root)
+    also = _also_folder(data, root)
     if data.hidden_by == "masks":
-        return Sources(data, folder, split, masks)
+        return Sources(data, folder, split, masks, also=also)
     cutouts = find_occluders(data.occluders, root)
-    return Sources(data, folder, split, masks, create_occluders(data, cutouts, SPLIT_SEED), cutouts)
+    occluders = create_occluders(data, cutouts, SPLIT_SEED)
+    return Sources(data, folder, split, masks, occluders, cutouts, also=also)
 
 
 def open_segmentation_sources(
@@ -226,7 +249,8 @@ def open_segmentation_sources(
     data, folder, split = _open_faces(data, root, split_file)
     occluders = find_occluders(data.occluders, root)
     made = create_occluders(data, occluders, SPLIT_SEED)
-    return SegmentationSources(data, folder, split, made, occluders)
+    also = _also_folder(data, root)
+    return SegmentationSources(data, folder, split, made, occluders, also=also)
 
 
 def _open_faces(
@@ -243,6 +267,15 @@ def _open_faces(
     if data.template == "auto":
         data = data.model_copy(update={"template": tell_template(split)})
     return data, folder, split
+
+
+def _also_folder(data: FaceData, root: Path | None) -> Path | None:
+    """The folder of `data.also`; None without it. FileNotFoundError when there is no such one."""
+    if data.also is None:
+        return None
+    if data.also.faces in ("auto", "builtin"):
+        raise ValueError(f"data.also.faces {data.also.faces!r}: must name a folder")
+    return find_faces(root, data.also.faces, data.size)
 
 
 def tell_template(split: Split | None) -> str:
@@ -270,6 +303,8 @@ def recorded_data(run: Path, data: FaceData) -> Any:
     for name in ("occluders", "pairs"):
         if name in facts:
             used[name] = facts[name]
+    if "also" in facts and data.also is not None:
+        used["also"] = data.also.model_copy(update={"faces": facts["also"]})
     return data.model_copy(update=used)
 
 

@@ -238,7 +238,7 @@ def members_of(files: Sequence[Path | Pointer], source: str = "") -> tuple[Membe
         if member.sha256 in (other.sha256 for other in members[: number - 1]):
             raise ValueError(f"{words}: holds the same weights as an earlier one; name each once")
         hidden_by = member.config["data"].get("hidden_by", "masks")
-        if hidden_by != "masks":
+        if hidden_by == "occluders":
             raise ValueError(
                 f"{words}: was trained on faces under {hidden_by}, it is not told where the hole "
                 "is; members must be trained with data.hidden_by=masks"

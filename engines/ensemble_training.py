@@ -66,7 +66,7 @@ def _pointers(config: RunConfig) -> list[Pointer]:
 
 def _check_data(config: RunConfig, members: tuple[MemberFile, ...]) -> None:
     """ValueError unless the run trains on what its members were trained on."""
-    if config.data.hidden_by != "masks":
+    if config.data.hidden_by == "occluders":
         raise ValueError(
             f"data.hidden_by: {config.data.hidden_by}, but the members are told where the hole is; "
             "set data.hidden_by=masks"

@@ -10,6 +10,7 @@ import losses
 import models
 from engines.settings import (
     AnyRun,
+    Augment,
     FaceData,
     Loop,
     Optimizer,
@@ -56,7 +57,7 @@ class IdentityData(FaceData):
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
     occluded_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     swap_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    augment: bool = True
+    augment: Augment = True
     builtin_people: Annotated[int, Field(ge=2)] = 10
     validation_per_kind: Positive = 10
     test_per_kind: Positive = 200

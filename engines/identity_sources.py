@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.augment import Augmentation
+from data.augmentations import create_augmentation
 from data.cache import cache_faces
 from data.faces import Faces, folder_faces, load_split
 from data.identities import (
@@ -50,7 +50,7 @@ class IdentitySources(FaceSources):
         """The endless training list."""
         faces, data = self.training_faces(cache_folder, processes), self.data
         labels = label_names(faces.names, data.identities)
-        augment = Augmentation() if data.augment else None
+        augment = create_augmentation(data.augment)
         return IdentityPictures(
             faces, labels, self.occluders, seed, data.occluded_share, data.flip, augment,
             data.swap_share,

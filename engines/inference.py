@@ -327,6 +327,6 @@ def load_deoccluder(
         device=device,
         fill=data["fill"],
         template=data.get("template", "ffhq"),
-        hides=data.get("hidden_by", "masks") == "masks",
+        hides=data.get("hidden_by", "masks") != "occluders",
         **options,
     )

@@ -45,17 +45,19 @@ class LoadedByName:
 
 
 @torch.no_grad()
-def start_from(network: nn.Module, named: str, runs: Path) -> LoadedByName:
+def start_from(
+    network: nn.Module, named: str, runs: Path, task: str = "inpainting"
+) -> LoadedByName:
     """Copy every tensor whose name agrees from a run's released (EMA) weights.
 
     `named`: a run's name below `runs`, its folder, or a weights file. FileNotFoundError when it is
-    not there; ValueError when it is no inpainter's, when a tensor of equal name has another shape,
-    or when none agrees.
+    not there; ValueError when it was trained for another task, when a tensor of equal name has
+    another shape, or when none agrees.
     """
     file = weights_file(named, runs)
     state, metadata = load_release(file)
-    if release_task(metadata) != "inpainting":
-        raise ValueError(f"init_from: {file} was trained for {release_task(metadata)}")
+    if release_task(metadata) != task:
+        raise ValueError(f"init_from: {file} was trained for {release_task(metadata)}, not {task}")
     own = network.state_dict()
     shared = sorted(own.keys() & state.keys())
     reshaped = [

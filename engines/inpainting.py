@@ -28,7 +28,7 @@ from engines.teacher import Teacher, open_teacher
 from engines.trainer import BaseTrainer, create_ema, create_optimizer
 from losses import LossInputs
 from metrics.image import ImageMetrics
-from models.features import VGGFeatures
+from models.features import create_features
 
 VALIDATION_BATCH = 16
 
@@ -136,8 +136,8 @@ class Trainer(BaseTrainer):
         if not self.checked:
             check_pair(target, mask)
             self.checked = True
-        given = batch.occluded
-        occluded = hide(target, mask, data.fill) if given is None else picture(given)
+        seen = target if batch.occluded is None else picture(batch.occluded)
+        occluded = seen if data.hidden_by == "occluders" else hide(seen, mask, data.fill)
         taught = self.teach(occluded, mask)
         return Part(target, mask, occluded, batch.names, self.embed(occluded), taught)
 
@@ -155,7 +155,7 @@ def build_trainer(
         generator = models.create_inpainter(config.model.name, **config.model_options())
         loss = losses.create_loss(config.losses, epochs=training.epochs)
         extractors = {
-            network: VGGFeatures(network, layers, training.features_weights).to(runtime.device)
+            network: create_features(network, layers, training.features_weights).to(runtime.device)
             for network, layers in loss.layers().items()
         }
     features, sources = features_for(generator, config.features, continued=runs is None)

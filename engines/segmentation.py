@@ -1,7 +1,8 @@
 """Training a segmenter: its step, validation on frozen pairs, and what its pictures show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from data.contract import check_pair
 from data.loaders import Batch
 from data.occluded_pairs import FrozenOccluded
 from engines.config import SegmentationConfig
+from engines.initial_weights import start_from
 from engines.pair_tensors import load_occluded
 from engines.runtime import Runtime
 from engines.trainer import BaseTrainer, create_ema, create_optimizer
@@ -39,6 +41,7 @@ class SegmentationTrainer(BaseTrainer):
 
     segmenter: nn.Module
     optimizer: torch.optim.Optimizer
+    sources: dict[str, str] = field(default_factory=dict)  # of initial weights, for the record
 
     @property
     def main(self) -> nn.Module:
@@ -52,7 +55,8 @@ class SegmentationTrainer(BaseTrainer):
 
     def origins(self) -> dict[str, str]:
         segmenter = self.runtime.unwrap(self.segmenter)
-        return {"segmenter": getattr(segmenter, "origin", "random initialisation")}
+        origin = getattr(segmenter, "origin", "random initialisation")
+        return {"segmenter": origin, **self.sources}
 
     def to_part(self, batch: Batch) -> SegmentationPart:
         """uint8 of the loader to the contract's tensors on the device."""
@@ -126,12 +130,16 @@ class SegmentationTrainer(BaseTrainer):
 
 
 def build_segmentation_trainer(
-    config: SegmentationConfig, runtime: Runtime, train_images: int
+    config: SegmentationConfig, runtime: Runtime, train_images: int, runs: Path | None = None
 ) -> SegmentationTrainer:
-    """Network, loss and optimizer of a configuration, on the runtime's device."""
-    training = config.training
+    """Network, loss and optimizer of a configuration, on the runtime's device. `runs` as for
+    `engines.inpainting.build_trainer`."""
+    training, sources = config.training, {}
     with runtime.main_first():  # one process downloads pretrained weights
         segmenter = models.create_segmenter(config.model.name, **config.model_options())
+    if config.init_from is not None and runs is not None:
+        started = start_from(segmenter, config.init_from, runs, "segmentation")
+        sources["init_from"] = started.words()
     if training.channels_last:
         segmenter.to(memory_format=torch.channels_last)
     segmenter = runtime.share_statistics(segmenter.to(runtime.device))
@@ -147,4 +155,5 @@ def build_segmentation_trainer(
         loss=losses.create_loss(config.losses, losses.SEGMENTATION_TERMS),
         ema=ema,
         epoch_steps=max(1, images // training.batch_size),
+        sources=sources,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data.augment import Augmentation
+from data.augmentations import create_augmentation
 from data.faces import Split, load_split, named_folder, save_split
 from data.loaders import SetPairs
 from data.occluded_pairs import FrozenOccluded, freeze_set
@@ -45,7 +45,7 @@ class SetSources:
 
     def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> SetPairs:
         """The endless training list. Pictures are decoded anew each time; nothing is cached."""
-        augment = Augmentation() if self.data.augment else None
+        augment = create_augmentation(self.data.augment)
         keep = self.indices("train")[: self.data.train_images]
         return SetPairs(self.pairs, keep, self.data.size, seed, self.data.flip, augment)
 

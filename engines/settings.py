@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 import losses
 import models
 from data.alignment import TEMPLATES
+from data.augmentations import PHOTOGRAPHS, complete_options
 from data.occluders import PRESETS
 from models.features import check_layers
 
@@ -104,15 +114,28 @@ def _template_name(value: str) -> str:
     raise ValueError(f"{value!r} is not one of auto, {', '.join(TEMPLATES)}")
 
 
+class MoreFaces(_Part):
+    """Faces of a second folder, for training only, aligned otherwise than the first.
+
+    faces: as FaceData's, but no auto. share: of the training pictures that come from here.
+    """
+
+    faces: Annotated[str, Field(min_length=1)]
+    template: Annotated[str, AfterValidator(_template_name)]
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
 class FaceData(_Part):
     """Which faces are read, at which size, and how they are kept.
 
     faces: a folder, absolute or below the data folder; auto finds one; builtin uses the
     procedural ones. template: where the eyes lie in them; auto tells by the pictures' aspect.
+    also: more faces to train on.
     """
 
     faces: str = "auto"
     template: Annotated[str, AfterValidator(_template_name)] = "auto"
+    also: MoreFaces | None = None
     size: Annotated[int, Field(ge=32)] = 256
     flip: bool = False
     cache: Literal["none", "ram", "disk"] = "ram"
@@ -128,19 +151,35 @@ def _preset_name(value: str) -> str:
     raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}")
 
 
+def _augmentation(value: Any) -> bool | dict[str, Any]:
+    if isinstance(value, dict) or value == PHOTOGRAPHS:
+        return complete_options(value)
+    try:
+        return TypeAdapter(bool).validate_python(value)
+    except ValidationError:
+        raise ValueError(
+            f"{value!r} is not one of true, false, {PHOTOGRAPHS}, or a mapping with that name"
+        ) from None
+
+
+Augment = Annotated[Any, AfterValidator(_augmentation)]  # bool, or a mapping with all its options
+
+
 class Data(FaceData):
     """Faces and what hides parts of them.
 
     masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
     procedural ones. hidden_by: masks gives holes of the grey level `fill`; occluders covers the
     faces with `occluders` drawn by `preset` (both as in SegmentationData), in training and
-    validation. Test pairs have holes either way, so that all runs share them.
+    validation; mixed gives holes in training, half of them from `masks`, half in the shape of such
+    occluders as a segmenter would find them. Test pairs have holes either way, so that all runs
+    share them.
     """
 
     masks: str = "auto"
     invert_mask: bool = False
     fill: Annotated[float, Field(ge=0, le=1)] = 1.0
-    hidden_by: Literal["masks", "occluders"] = "masks"
+    hidden_by: Literal["masks", "occluders", "mixed"] = "masks"
     occluders: str = "auto"
     preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
     validation_pairs: Positive = 240
@@ -152,7 +191,9 @@ class SegmentationData(FaceData):
 
     occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
     or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
-    augment: small changes of place, light and colour while training. pairs: a paired set on disk
+    augment: changes of the pictures while training: true for small ones of place, light and
+    colour; photographs for what photographs differ in, `{name: photographs, jpeg: 0}` with options
+    of `data.photo_augment.PhotographAugmentation`. pairs: a paired set on disk
     (`python -m data.occluders --output`, or a foreign one in its layout) that is trained on
     instead of faces and occluders. invert_mask: black means hole in its mask files.
     """
@@ -161,7 +202,7 @@ class SegmentationData(FaceData):
     pairs: str | None = None
     invert_mask: bool = False
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
-    augment: bool = True
+    augment: Augment = True
     validation_per_kind: Positive = 8
     test_per_kind: Positive = 25
 
@@ -317,12 +358,13 @@ class RunConfig(AnyRun):
 
 
 class SegmentationConfig(AnyRun):
-    """A run that trains a segmenter, resolved."""
+    """A run that trains a segmenter, resolved. init_from: as RunConfig's."""
 
     TERMS: ClassVar[dict] = losses.SEGMENTATION_TERMS
 
     task: Literal["segmentation"]
     model: Segmenter
+    init_from: Annotated[str, Field(min_length=1)] | None = None
     data: SegmentationData = SegmentationData()
     training: SegmentationTraining = SegmentationTraining()
 

@@ -86,8 +86,7 @@ def draw_epoch(folder: RunFolder):
 def dry_run(config: AnyRun, root: Path | None, runs: Path = Path("runs")) -> str:
     """The resolved config, parameter counts and the data that would be used, as text; errors as of
     a start. `runs`: where runs that it starts from lie."""
-    if isinstance(config, RunConfig):
-        config = settled(config, runs)
+    config = settled(config, runs)
     sources = open_any_sources(config, root)
     config = _with_template(config, sources)
     options = config.model_options()
@@ -120,7 +119,7 @@ def create_trainer(
 ) -> BaseTrainer:
     """The trainer of a run's task. `runs` as for `build_trainer`."""
     if config.task == "segmentation":
-        return build_segmentation_trainer(config, runtime, train_images)
+        return build_segmentation_trainer(config, runtime, train_images, runs)
     if config.task == "identity":
         return build_identity_trainer(config, runtime, train_images)
     return build_trainer(config, runtime, train_images, runs)
@@ -175,7 +174,7 @@ def _train(
 ) -> Outcome:
     """Build everything, then claim the run folder (a new one when `folder` is None) and fit."""
     continued = folder is not None
-    if isinstance(config, RunConfig) and not continued:
+    if not continued:
         config = settled(config, output)
     with runtime.main_first():
         pairs = sources.training_pairs(config.training.seed, output / ".cache", runtime.processes)
@@ -212,12 +211,14 @@ def _train(
             folder.unlock()
 
 
-def settled(config: RunConfig, runs: Path) -> RunConfig:
+def settled(config: AnyRun, runs: Path) -> AnyRun:
     """The same with the weights it starts from, learns from or combines found below `runs`.
     FileNotFoundError or ValueError for what is not there, before anything is read or trained."""
-    start = config.init_from
-    found = {
-        "init_from": start and str(weights_file(start, runs).resolve()),
+    start = getattr(config, "init_from", None)
+    found: dict[str, Any] = {"init_from": start and str(weights_file(start, runs).resolve())}
+    if not isinstance(config, RunConfig):
+        return config if start is None else config.model_copy(update=found)
+    found |= {
         "features": settle_features(config.features, runs),
         "teacher": settle_teacher(config.teacher, runs),
     }

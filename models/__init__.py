@@ -17,6 +17,7 @@ from models.facial_deocclusion import FacialDeocclusion
 from models.identity import IdentityNet
 from models.ifacenet import IFACENET
 from models.occlufix import Occlufix
+from models.smp import SMPSegmenter
 from models.soclnet import SOCLNET
 from models.student import Student
 from models.unet import UNet
@@ -31,7 +32,11 @@ INPAINTERS: dict[str, Callable[..., nn.Module]] = {
     "ensemble": Ensemble,
     "student": Student,
 }
-SEGMENTERS: dict[str, Callable[..., nn.Module]] = {"soclnet": SOCLNET, "unet": UNet}
+SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
+    "soclnet": SOCLNET,
+    "unet": UNet,
+    "smp": SMPSegmenter,
+}
 DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "separable_patch": SeparablePatchDiscriminator,
     "patch": PatchDiscriminator,

@@ -1,4 +1,4 @@
-"""VGG feature extractors for the perceptual and style losses."""
+"""Feature extractors for the perceptual and style losses, by name; the VGGs among them."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -9,12 +9,15 @@ from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
 from models.blocks import ImageNetNormalise
+from models.lite_features import LAYERS as LITE_LAYERS
+from models.lite_features import LiteFeatures
 from models.pretrained import load_fitting, resolve_weights
 
 _NETWORKS = {
     "vgg16": (vgg16, VGG16_Weights.IMAGENET1K_V1),
     "vgg19": (vgg19, VGG19_Weights.IMAGENET1K_V1),
 }
+LITE = "efficientnet_lite0"
 
 
 def layer_names(features: nn.Sequential) -> dict[str, int]:
@@ -40,17 +43,29 @@ def _features(network: str) -> nn.Sequential:
 
 @lru_cache(maxsize=8)
 def _valid_layers(network: str) -> tuple[str, ...]:
-    return tuple(layer_names(_features(network)))
+    return LITE_LAYERS if network == LITE else tuple(layer_names(_features(network)))
 
 
 def check_layers(network: str, layers: Iterable[str]) -> None:
     """Raise ValueError, listing what is valid, when the network or a layer is not known."""
-    if network not in _NETWORKS:
-        raise ValueError(f"network: {network!r} is not one of {', '.join(_NETWORKS)}")
+    if network not in (*_NETWORKS, LITE):
+        raise ValueError(f"network: {network!r} is not one of {', '.join((*_NETWORKS, LITE))}")
     valid = _valid_layers(network)
     unknown = [layer for layer in layers if layer not in valid]
     if unknown:
         raise ValueError(f"layers: {unknown} not in {network}; valid are {', '.join(valid)}")
+
+
+def create_features(network: str, layers: Iterable[str], weights: str = "auto") -> nn.Module:
+    """A frozen network `model(image) -> {layer: features}` with `origin`.
+
+    ValueError, listing what is valid, when the network or a layer is not known.
+    """
+    layers = list(layers)
+    check_layers(network, layers)
+    if network == LITE:
+        return LiteFeatures(layers, weights)
+    return VGGFeatures(network, layers, weights)
 
 
 class VGGFeatures(nn.Module):

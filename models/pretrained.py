@@ -50,12 +50,18 @@ def resolve_weights(weights: str | bool, published: WeightsEnum) -> tuple[dict |
         finally:
             socket.setdefaulttimeout(patience)
         return state, f"torchvision {published}"
-    path = Path(str(weights))
+    valid = "auto, true (imagenet), false (random), or the path of a file"
+    return read_weights(Path(str(weights)), valid)
+
+
+def read_weights(path: Path, valid: str) -> tuple[dict, str]:
+    """The state dict of a file and a sentence on its origin.
+
+    Raises FileNotFoundError, with what would be `valid`, when there is none, and WeightsError when
+    it cannot be read.
+    """
     if not path.is_file():
-        raise FileNotFoundError(
-            f"weights {str(weights)!r}: no such file; "
-            "valid are auto, true (imagenet), false (random), or the path of a file"
-        )
+        raise FileNotFoundError(f"weights {str(path)!r}: no such file; valid are {valid}")
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)

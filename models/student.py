@@ -9,7 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import pad_to_multiple
+from models.pull_push import pull_push
 from models.unet import UNet
+
+STARTS = ("fill", "pull_push")
+DARKEST = 0.01  # the smooth filling is kept this far from black and white, where logits end
 
 
 class Student(nn.Module):
@@ -27,6 +31,8 @@ class Student(nn.Module):
         fold: side of the squares, 1 or 2; 1 folds nothing.
         norm: batch, instance or none.
         separable: depthwise-separable convolutions.
+        start: fill (the network draws the hole from nothing) or pull_push (it is given a smooth
+            filling and adds what is missing, in the sigmoid's logits, at first nothing).
     """
 
     uses_mask = True
@@ -40,11 +46,14 @@ class Student(nn.Module):
         fold: int = 2,
         norm: str = "batch",
         separable: bool = False,
+        start: str = "fill",
     ) -> None:
         super().__init__()
         if fold not in (1, 2):  # with more, 32 pixels would be too few for the network
             raise ValueError(f"fold: {fold} is not one of 1, 2")
-        self.fold = fold
+        if start not in STARTS:
+            raise ValueError(f"start: {start!r} is not one of {', '.join(STARTS)}")
+        self.fold, self.start = fold, start
         self.network = UNet(
             width,
             depth,
@@ -53,6 +62,8 @@ class Student(nn.Module):
             norm=norm,
             separable=separable,
         )
+        if start == "pull_push":
+            nn.init.zeros_(self.network.head.weight)
 
     def forward(
         self, occluded: Tensor, mask: Tensor | None = None, features: Tensor | None = None
@@ -62,7 +73,13 @@ class Student(nn.Module):
             raise ValueError(f"input is {height} x {width}; Student needs 32 x 32 or more")
         if mask is None:
             raise ValueError("mask: None, but Student needs the (N, 1, H, W) mask")
-        x = torch.cat([occluded, mask.to(occluded.dtype)], dim=1)
+        mask = mask.to(occluded.dtype)
+        if self.start == "pull_push":
+            occluded = pull_push(occluded, mask)
+        x = torch.cat([occluded, mask], dim=1)
         x = F.pixel_unshuffle(pad_to_multiple(x, self.fold), self.fold)
         x = self.network(x.contiguous(memory_format=torch.channels_last))
-        return torch.sigmoid(F.pixel_shuffle(x, self.fold)[..., :height, :width])
+        x = F.pixel_shuffle(x, self.fold)[..., :height, :width]
+        if self.start == "pull_push":
+            x = x.float() + torch.logit(occluded.float(), eps=DARKEST)
+        return torch.sigmoid(x)
