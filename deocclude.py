@@ -7,13 +7,15 @@
     python deocclude.py --webcam
 
 Faces are found, a segmenter finds what covers them, an inpainter redraws it; with --mask what is
-white in your own mask is redrawn instead. Outside of that not one pixel of a photo changes. An
-input in which nothing was restored is reported and not written.
+white in your own mask is redrawn instead. Outside of that not one pixel of a photo changes.
+Without a face nothing is painted, a face that nothing covers stays as it is: an input in which
+nothing was restored is reported and not written.
 
 The networks are those in the project's weights/. In Python, with `from deocclude import restore,
 find_mask` (see engines/api.py): `restore("photo.jpg").save("restored.png")`.
 
-Exit code: 0; 1 when an input failed or not a single result could be written; 2 for a wrong option.
+Exit code: 0, also where nothing covers a face; 1 when an input failed, when something covers a face
+that could not be restored, or when no input shows a face; 2 for a wrong option.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from tqdm import tqdm
 from engines.blend import BLENDS
 from engines.chosen_weights import NEWEST, choose_weights
 from engines.classical import METHODS, NO_MASK, ClassicalRestorer
-from engines.detection import FaceDetector
+from engines.detection import FINDERS, KINDS, FaceDetector
 from engines.inference import Deoccluder, load_deoccluder
 from engines.inputs import EXTRAS, Choices, plan_jobs
 from engines.manifest import Manifest
@@ -70,6 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="with --mask: redraw without a network (default: network)",
     )
     add("--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task")
+    add(
+        "--whole",
+        action="store_true",
+        help="where no face is found in a photo, take its centred square for one aligned face",
+    )
     add("--save", type=_extras, default=(), metavar="LIST", help=f"also: {','.join(EXTRAS)}")
     add(
         "--dilate",
@@ -147,7 +154,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--invert-mask says how to read your own mask: name it with --mask")
     if options.method != NETWORK:
         _check_method(parser, options)
-    files = ("inputs", "output", "mask", "save", "manifest")
+    files = ("inputs", "output", "mask", "save", "manifest", "whole")
     unfit = [name for name in files if getattr(options, name)]
     if options.webcam is not None and unfit:
         parser.error(f"--webcam shows pictures live; leave out {', '.join(unfit)}")
@@ -166,7 +173,7 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("stopped; what was finished is kept") from None
-    if any(row.failed for row in rows) or not any(row.output for row in rows):
+    if any(row.failed for row in rows) or all(row.status == "no face found" for row in rows):
         raise SystemExit(1)
 
 
@@ -202,6 +209,7 @@ def load(options: argparse.Namespace) -> Deoccluder | ClassicalRestorer:
     )
     deoccluder.detector = FaceDetector(
         options.landmarker,
+        kinds=KINDS if options.whole else FINDERS,
         template=deoccluder.template,
         small_faces=options.webcam is None,  # a tenth of a second that a live picture lacks
     )

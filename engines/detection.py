@@ -1,4 +1,4 @@
-"""Faces in a photo and where their features are: MediaPipe, else OpenCV, else the whole picture."""
+"""Faces in a photo and where their features are: MediaPipe, or OpenCV where it is missing."""
 
 from pathlib import Path
 
@@ -8,18 +8,22 @@ from engines.face import Face, is_turned, whole_picture
 from engines.haar_faces import HaarFaces
 from engines.landmarker import LandmarkerError, landmarker_file
 from engines.mediapipe_faces import SURE, MediaPipeFaces
+from engines.restoration import NO_FACE
 
 __all__ = ["KINDS", "Face", "FaceDetector"]
 
 KINDS = ("mediapipe", "haar", "whole")
-# How the notices begin by which others tell them apart.
-NO_FACE = "no face found"
-UNSURE_FACE = "MediaPipe found a face only with low confidence"
+FINDERS = KINDS[:2]  # they look for faces; "whole" takes the picture for one
+UNSURE_FACE = "MediaPipe found a face only with low confidence"  # how that notice begins
 EXTRA = 'pip install -e ".[photo]"'
 
 
 class FaceDetector:
     """Finds faces by the first of `kinds` that finds any, and says which one that was.
+
+    Where no face is found there is none: a network that is shown something else draws a face there.
+    Only with "whole" among `kinds` the picture's centred square is taken for one aligned face
+    then. OpenCV's cascade, which takes much for a face, is asked only where there is no MediaPipe.
 
     Parameters
     ----------
@@ -37,7 +41,7 @@ class FaceDetector:
         self,
         landmarker: str | Path | None = None,
         max_faces: int = 16,
-        kinds: tuple[str, ...] = KINDS,
+        kinds: tuple[str, ...] = FINDERS,
         template: str = "ffhq",
         small_faces: bool = True,
     ) -> None:
@@ -59,6 +63,8 @@ class FaceDetector:
         """Faces of a photo uint8 (H, W, 3), the largest first, and what to tell the user."""
         notices: list[str] = []
         for kind in self.kinds:
+            if kind == "haar" and self._mediapipe is not None:
+                continue
             faces = getattr(self, f"_by_{kind}")(image, notices)
             if faces:
                 return faces, notices

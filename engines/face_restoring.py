@@ -18,7 +18,7 @@ from engines.alignment_window import AlignedWindow, Box, alignment_matrix, landm
 from engines.blend import feather_weight, match_surroundings, paste
 from engines.face import Face
 from engines.hole_mask import DILATION, distance_to, hole_mask
-from engines.restoration import FaceResult, Restoration
+from engines.restoration import BARE, FaceResult, Restoration
 
 if TYPE_CHECKING:
     from engines.face_tracker import FaceTracker
@@ -157,7 +157,7 @@ def settle_found(
             weight *= feather_weight(distance, depth, radius)
         work = FaceWork(face, window, wide, weight, _share(wide, inside))
         if not wide.any():
-            work.notices.append("nothing was found that covers this face")
+            work.notices.append(f"{BARE}: it stays as it is")
         works.append(work)
     return sorted(works, key=lambda work: work.window.side)
 

@@ -17,7 +17,7 @@ from data.contract import compose, hide
 from data.transforms import to_tensor
 from engines.alignment_window import AUTO
 from engines.blend import check_blend
-from engines.detection import NO_FACE, FaceDetector
+from engines.detection import FaceDetector
 from engines.face import Face
 from engines.face_restoring import Settings, find_masks, predict, redraw, settle_found, settle_given
 from engines.face_tracker import FaceTracker
@@ -31,7 +31,7 @@ from engines.photo_window import (
     put_enlarged,
     shrink_to_square,
 )
-from engines.restoration import UNCHANGED, Restoration
+from engines.restoration import NO_FACE, UNCHANGED, Restoration
 from engines.runtime import resolve_device
 
 
@@ -178,10 +178,11 @@ class Deoccluder:
         Without `mask` the segmenter finds one in each face's square; it is dilated by `dilate`
         photo pixels. A given mask is redrawn as it is, dilated only if `dilate` is given: each
         face takes the part in its square, what no face takes is redrawn by `restore_photo`
-        (without `blend`), and a notice says so. Where squares overlap the larger
-        face counts. `faces` skips detection; `previous` smooths landmarks and masks from frame to
-        frame. `blend`: "feather" ramps over the outer half of the dilation, inside the mask;
-        "poisson" takes the colours around the mask; "none".
+        (without `blend`), and a notice says so. Where no face is found nothing is redrawn but a
+        given mask, from the photo. Where squares overlap the larger face counts. `faces` skips
+        detection; `previous` smooths landmarks and masks from frame to frame. `blend`: "feather"
+        ramps over the outer half of the dilation, inside the mask; "poisson" takes the colours
+        around the mask; "none".
 
         Raises ValueError for a wrong shape, type or option, a given mask without a hole or
         without known pixels, a missing segmenter, and networks whose answer is not finite.
@@ -211,7 +212,11 @@ class Deoccluder:
                 works = settle_found(self, image, found, settings, result)
             redraw(self, image, works, settings, result)
         if not result.changed:
-            result.notices.append(f"{UNCHANGED}: the photo is unchanged")
+            faceless = f"{NO_FACE}: {UNCHANGED}"
+            result.notices = [text for text in result.notices if text != NO_FACE]
+            result.notices.append(
+                faceless if result.faceless else f"{UNCHANGED}: the photo is unchanged"
+            )
         return result
 
     def _faces(

@@ -28,6 +28,7 @@ COLUMNS = (
 STATUSES = {
     "restored": False,
     "no occluder found": False,  # nothing to restore, so nothing was written
+    "no face found": False,  # likewise; the exit code is 1 when that is all there is to say
     "nothing restored": True,  # something covers the face and too little is left to restore it from
     "incomplete": True,  # a video that ends early; what could be read was written
     "exists": True,  # the result was there already and --overwrite was not given
@@ -191,7 +192,7 @@ def report(row: Row, say: Callable[[str], None]) -> None:
         return
     for text in row.warnings:
         say(f"{row.input}: {text}")
-    if not row.output:
+    if not row.output and not any(text.startswith(row.status) for text in row.warnings):
         say(f"{row.input}: {row.status}: nothing was written")
 
 
@@ -204,4 +205,6 @@ def summary(rows: list[Row], where: str, what: str = "photos") -> str:
         parts.append(f"{counts['incomplete']} incomplete")
     if counts["no occluder found"]:
         parts.append(f"{counts['no occluder found']} without an occluder")
+    if counts["no face found"]:
+        parts.append(f"{counts['no face found']} without a face")
     return f"{', '.join(parts)}: {where}"

@@ -206,7 +206,8 @@ def describe(job: Job, restoration: Restoration) -> Row:
     """What a restoration says about itself, as a row of the manifest."""
     status = "restored"
     if not restoration.changed:
-        status = "nothing restored" if restoration.gave_up else "no occluder found"
+        status = "no face found" if restoration.faceless else "no occluder found"
+        status = "nothing restored" if restoration.gave_up else status
     faces = [result.face for result in restoration.faces]
     return Row(
         str(job.source),

@@ -10,7 +10,9 @@ import numpy as np
 from engines.face import Face
 
 STAGES = ("detect", "align", "segment", "inpaint", "paste")
-UNCHANGED = "nothing was redrawn"  # how the notice begins that says so
+NO_FACE = "no face found"  # how the notices begin that say so
+UNCHANGED = "nothing was redrawn"
+BARE = "nothing covers this face"
 
 
 @dataclass
@@ -57,6 +59,11 @@ class Restoration:
         """Whether nothing was redrawn though a face is covered, or though none could be placed."""
         covered = any(face.hole_ratio > 0 for face in self.faces)
         return not self.changed and (covered or (self.left_out > 0 and not self.faces))
+
+    @property
+    def faceless(self) -> bool:
+        """Whether nothing was redrawn because there is no face."""
+        return not (self.changed or self.faces or self.left_out)
 
     @property
     def changed(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.detection import NO_FACE, UNSURE_FACE, FaceDetector
+from engines.detection import UNSURE_FACE, FaceDetector
 from engines.face import Face
 from engines.face_tracker import FaceTracker
 from engines.inference import Deoccluder
@@ -19,7 +19,7 @@ from engines.inputs import VIDEO_OUTPUT, Choices, Job
 from engines.manifest import Row
 from engines.mediapipe_faces import SURE
 from engines.photos import all_notices, check_targets, draw_extra, read_mask
-from engines.restoration import Restoration
+from engines.restoration import NO_FACE, UNCHANGED, Restoration
 from engines.video_files import FrameReader, FrameWriter, add_sound, find_ffmpeg, open_writer
 
 THUMBNAIL = (32, 18)
@@ -31,9 +31,9 @@ class FrameRestorer:
     """Restores frames that follow each other.
 
     Only faces found with confidence count: a frame is never taken for a face as a whole, as a
-    single photo is; nor are those of OpenCV's cascade, which errs often, once MediaPipe has found
-    one. A face that is lost stays where it was for some frames (`FaceTracker.patience`), but not
-    beyond a cut.
+    single photo can be; nor are those of OpenCV's cascade, which errs often, once MediaPipe has
+    found one. A face that is lost stays where it was for some frames (`FaceTracker.patience`), but
+    not beyond a cut.
     """
 
     def __init__(
@@ -111,7 +111,9 @@ class Tally:
         self.covered |= result.gave_up
         self.sources |= {face.face.source for face in result.faces}
         self.seconds.update(result.seconds)
-        for text in dict.fromkeys(all_notices(result, numbered=False)):
+        texts = dict.fromkeys(all_notices(result, numbered=False))
+        texts.pop(f"{NO_FACE}: {UNCHANGED}", None)  # `faceless` counts them
+        for text in texts:
             kind = re.sub(r"\d+", "#", text)  # "37% of ..." and "38% of ..." are one notice
             self.notices[self._wordings.setdefault(kind, text)] += 1
 
@@ -129,7 +131,8 @@ class Tally:
             text = f"ends after {reader.read} of the {reader.expected} frames its header promises"
             row.warnings.append(f"warning: {text}")
         if not self.restored:
-            row.status = "nothing restored" if self.covered else "no occluder found"
+            row.status = "no occluder found" if self.faces else "no face found"
+            row.status = "nothing restored" if self.covered else row.status
             return row
         row.output = str(job.output)
         row.status = "incomplete" if reader.ends_early else "restored"

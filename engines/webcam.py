@@ -9,8 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from engines.detection import NO_FACE
-from engines.restoration import Restoration
+from engines.restoration import NO_FACE, Restoration
 
 TITLE = "Deocclude - q quits"
 QUIT = (ord("q"), ord("Q"), 27)  # 27: Esc

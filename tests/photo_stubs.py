@@ -7,7 +7,7 @@ from torch import nn
 
 from data.builtin_faces import landmarks, render_face
 from engines.checkpoint import WEIGHTS_VERSION, save_release
-from engines.detection import Face, whole_picture
+from engines.detection import KINDS, Face, whole_picture
 from engines.inference import Deoccluder
 
 GREEN = (0, 255, 0)  # the colour of every occluder here
@@ -38,16 +38,18 @@ class GreenFinder(nn.Module):
 
 class Detector:
     """Answers with what it was made with: faces, or a function of the picture; none is the whole
-    picture, as with the real one."""
+    picture, as with `--whole`, unless that is not among `kinds`."""
 
-    def __init__(self, faces=()):
-        self.faces, self.asked = faces, 0
+    def __init__(self, faces=(), kinds=KINDS):
+        self.faces, self.kinds, self.asked = faces, kinds, 0
 
     def detect(self, image):
         self.asked += 1
         faces = self.faces(image) if callable(self.faces) else list(self.faces)
         if faces:
             return faces, []
+        if "whole" not in self.kinds:
+            return [], ["no face found"]
         return [whole_picture(image.shape[:2])], ["no face found: the whole picture"]
 
     def close(self):

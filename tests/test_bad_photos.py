@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -38,7 +39,9 @@ def restore(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(
             deocclude, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options)
         )
-        monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector(faces))
+        monkeypatch.setattr(
+            deocclude, "FaceDetector", lambda *a, kinds, **k: Detector(faces, kinds)
+        )
         code, text = call(deocclude.main, capsys, *arguments)
         assert "Traceback" not in text
         return code, text
@@ -65,11 +68,46 @@ def manifest(path="out/manifest.csv"):
         return {row["input"]: row for row in csv.DictReader(file)}
 
 
-def test_a_photo_without_a_face_is_taken_as_a_whole_and_that_is_said(restore, tmp_path):
+def test_without_a_face_nothing_is_painted_and_that_is_said(restore, tmp_path):
+    """A blank picture, a drawing and a cup: in each of them the segmenter would mark something."""
+    blank, drawing, cup = (np.full((150, 150, 3), 200, np.uint8) for _ in range(3))
+    cv2.circle(drawing, (75, 75), 50, (20, 20, 20), 2)
+    cv2.ellipse(cup, (75, 80), (60, 40), 0, 0, 360, (240, 240, 235), -1)
+    pictures = {"blank.png": blank, "drawing.png": drawing, "cup.png": cup}
+    for name, picture in pictures.items():
+        picture[60:80, 60:100] = GREEN
+        save(name, picture)
+    code, text = restore(*pictures, "-o", "out", "--save", "mask", faces=())
+    assert code == 1
+    assert "0 of 3 photos restored, 0 failed, 3 without a face" in text
+    for name in pictures:
+        assert text.count(f"{name}: no face found: nothing was redrawn") == 1
+        row = manifest()[name]
+        assert (row["faces"], row["status"], row["output"]) == ("0", "no face found", "")
+        assert "nothing was redrawn" in row["warnings"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["manifest.csv"]
+    save("mask.png", is_green(blank))
+    code, text = restore("blank.png", "--mask", "mask.png", "-o", "masked.png", faces=())
+    assert (code, "no face found: the mask is redrawn" in text) == (0, True)
+    np.testing.assert_array_equal((pixels("masked.png") != blank).any(-1), is_green(blank))
+
+
+def test_a_faceless_photo_among_others_is_no_failure(restore):
+    save("cup.png", np.full((150, 150, 3), 200, np.uint8))
+    save("clean.png", draw_photo(SHAPE, FACE, covered=False))
+
+    def faces(image):
+        return [FACE] if image.shape[:2] == SHAPE else []
+
+    code, text = restore("cup.png", "clean.png", "-o", "out", faces=faces)
+    assert (code, "1 without an occluder, 1 without a face" in text) == (0, True)
+
+
+def test_a_photo_without_a_face_is_taken_as_a_whole_where_that_is_asked_for(restore):
     photo = draw_photo((150, 150))
     photo[60:80, 60:100] = GREEN
     save("whole.png", photo)
-    code, text = restore("whole.png", "-o", "out/", faces=())
+    code, text = restore("whole.png", "-o", "out/", "--whole", faces=())
     assert (code, "no face found: the whole picture" in text) == (0, True)
     assert not is_green(pixels("out/whole.png")).any()
     row = manifest()["whole.png"]
@@ -79,8 +117,10 @@ def test_a_photo_without_a_face_is_taken_as_a_whole_and_that_is_said(restore, tm
 def test_a_photo_with_nothing_on_its_face_is_reported_and_not_written(restore, tmp_path):
     save("clean.png", draw_photo(SHAPE, FACE, covered=False))
     for faces in ((FACE,), ()):
-        code, text = restore("clean.png", "-o", "out/", "--save", "mask,overlay", faces=faces)
-        assert code == 1  # no result was written
+        arguments = ("clean.png", "-o", "out/", "--save", "mask,overlay", "--whole")
+        code, text = restore(*arguments, faces=faces)
+        assert code == 0  # nothing to do is no failure
+        assert "nothing covers this face" in text
         assert "clean.png: no occluder found: nothing was written" in text
         assert "0 of 1 photos restored, 0 failed, 1 without an occluder" in text
         assert [p.name for p in (tmp_path / "out").iterdir()] == ["manifest.csv"]

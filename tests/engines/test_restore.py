@@ -154,7 +154,7 @@ def test_several_faces_the_larger_one_last():
     assert result.mask[mask_of(photo) == 1].all()
     assert [round(SIZE / np.hypot(*f.matrix[0, :2])) for f in result.faces] == [100, 160, 240]
     assert [face.restored for face in result.faces] == [False, True, True]
-    assert "nothing was found" in result.faces[0].notices[0]
+    assert "nothing covers this face" in result.faces[0].notices[0]
     assert result.faces[0].hole_ratio == 0
 
     class Numbered(Flat):
@@ -182,7 +182,8 @@ def test_nothing_found_is_said_and_never_called_restored():
     empty = make().restore(photo, faces=[])
     assert not empty.changed
     assert empty.faces == []
-    assert empty.notices
+    assert empty.notices == ["no face found: nothing was redrawn"]
+    assert (empty.faceless, result.faceless) == (True, False)
 
 
 def test_a_face_that_is_all_covered_is_left_alone():
