@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from engines.face import Face, is_turned, whole_picture
-from engines.haar_faces import HaarFaces
+from engines.haar_faces import HaarFaces, has_cascades
 from engines.landmarker import LandmarkerError, landmarker_file
 from engines.mediapipe_faces import SURE, MediaPipeFaces
 from engines.restoration import NO_FACE
@@ -15,7 +16,7 @@ __all__ = ["KINDS", "Face", "FaceDetector"]
 KINDS = ("mediapipe", "haar", "whole")
 FINDERS = KINDS[:2]  # they look for faces; "whole" takes the picture for one
 UNSURE_FACE = "MediaPipe found a face only with low confidence"  # how that notice begins
-EXTRA = 'pip install -e ".[photo]"'
+INSTALL = "pip install mediapipe"
 
 
 class FaceDetector:
@@ -87,7 +88,7 @@ class FaceDetector:
             try:
                 self._mediapipe = MediaPipeFaces(self.landmarker, self.max_faces, self.small_faces)
             except ImportError as error:
-                self._missing = f"MediaPipe is not installed ({error}); get it with {EXTRA}"
+                self._missing = f"MediaPipe is not installed ({error}); get it with `{INSTALL}`"
             except LandmarkerError as error:
                 self._missing = f"MediaPipe is not used: {error}"
             if self._missing:
@@ -105,6 +106,12 @@ class FaceDetector:
         return faces
 
     def _by_haar(self, image: np.ndarray, notices: list[str]) -> list[Face]:
+        if not has_cascades():
+            notices.append(
+                f"OpenCV {cv2.__version__} has no Haar cascades: without MediaPipe no face can be "
+                "found"
+            )
+            return []
         self._haar = self._haar or HaarFaces(self.max_faces)
         faces = self._haar.detect(image)
         if faces:

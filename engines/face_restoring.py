@@ -17,8 +17,9 @@ from data.transforms import to_tensor, to_uint8
 from engines.alignment_window import AlignedWindow, Box, alignment_matrix, landmarks_under
 from engines.blend import feather_weight, match_surroundings, paste
 from engines.face import Face
-from engines.hole_mask import DILATION, distance_to, hole_mask
+from engines.hole_mask import DILATION, distance_to, hole_mask, move
 from engines.restoration import BARE, FaceResult, Restoration
+from engines.wide_window import FOLLOWED, Found, follow, widened
 
 if TYPE_CHECKING:
     from engines.face_tracker import FaceTracker
@@ -36,19 +37,12 @@ class Settings(NamedTuple):
     uncertainty: bool = False
 
 
-class Found(NamedTuple):
-    """What covers a face, before dilation: mask uint8 {0, 1} over `box` of the photo."""
-
-    face: Face
-    mask: np.ndarray
-    box: Box
-
-
 @dataclass
 class FaceWork:
     """A face on its way: its window, and over `window.box` the mask and the blending weight.
 
-    `given`: the mask is the user's, and what no face takes is redrawn from the photo.
+    `given`: the mask is the user's, and what no face takes is redrawn from the photo. `beyond`:
+    a wider window of a face, for what covers it beyond its square; it is no face of its own.
     """
 
     face: Face
@@ -58,6 +52,7 @@ class FaceWork:
     ratio: float
     notices: list[str] = field(default_factory=list)
     given: bool = False
+    beyond: bool = False
 
     def __post_init__(self) -> None:
         if self.hopeless and self.given:
@@ -104,10 +99,12 @@ def find_masks(
             probabilities += list(deoccluder.find_mask(seen)[:, 0].cpu().numpy())
         if tracker is not None:
             probabilities = tracker.smooth_probabilities(faces, probabilities)
-        return [
+        found = [
             Found(face, hole_mask(probability, window), window.box)
             for face, window, probability in zip(faces, windows, probabilities, strict=True)
         ]
+        # Unsmoothed, what lies outside of the square would come and go from frame to frame.
+        return found if tracker is not None else follow(deoccluder, image, found, windows)
 
 
 def _open(
@@ -139,27 +136,37 @@ def settle_found(
     settings: Settings,
     result: Restoration,
 ) -> list[FaceWork]:
-    """Dilated masks and blending weights in the inpainter's windows, the largest face last."""
-    works = []
-    for face, mask, box in found:
-        hidden = landmarks_under(mask, face.points, box[:2])
-        window = _open(deoccluder, face, image, hidden, result)
+    """Dilated masks and blending weights in the inpainter's windows, the largest face last; before
+    all of them the wider windows of those whose mask runs out of the square."""
+    works, wider = [], []
+    for each in found:
+        hidden = landmarks_under(each.mask, each.face.points, each.box[:2])
+        window = _open(deoccluder, each.face, image, hidden, result)
         if window is None:
             continue
         radius = DILATION * window.side if settings.dilate is None else settings.dilate
-        depth = window.depth(window.box)
-        inside = depth > 0
-        core = _move(mask, box, window.box) * inside
-        distance = distance_to(core)
-        wide = ((distance <= radius) & inside).astype(np.uint8)
-        weight = wide.astype(np.float32)
-        if settings.blend == "feather":
-            weight *= feather_weight(distance, depth, radius)
-        work = FaceWork(face, window, wide, weight, _share(wide, inside))
-        if not wide.any():
-            work.notices.append(f"{BARE}: it stays as it is")
+        work = _settle(each, window, radius, settings)
         works.append(work)
-    return sorted(works, key=lambda work: work.window.side)
+        if not work.mask.any():
+            work.notices.append(f"{BARE}: it stays as it is")
+        elif work.todo and (outer := widened(window, each.mask, each.box)):
+            wider.append(_settle(each, outer, radius, settings))
+            wider[-1].beyond = True
+            work.notices += [FOLLOWED, *each.notices]
+    return wider + sorted(works, key=lambda work: work.window.side)
+
+
+def _settle(found: Found, window: AlignedWindow, radius: float, settings: Settings) -> FaceWork:
+    """The part of a found mask inside a window, dilated by `radius` photo pixels."""
+    depth = window.depth(window.box)
+    inside = depth > 0
+    core = move(found.mask, found.box, window.box) * inside
+    distance = distance_to(core)
+    wide = ((distance <= radius) & inside).astype(np.uint8)
+    weight = wide.astype(np.float32)
+    if settings.blend == "feather":
+        weight *= feather_weight(distance, depth, radius)
+    return FaceWork(found.face, window, wide, weight, _share(wide, inside))
 
 
 def settle_given(
@@ -197,17 +204,6 @@ def settle_given(
 
 def _share(mask: np.ndarray, inside: np.ndarray) -> float:
     return float(mask.sum() / max(1, inside.sum()))
-
-
-def _move(mask: np.ndarray, box: Box, target: Box) -> np.ndarray:
-    """The mask over `box` as one over `target`; nothing is marked where they do not overlap."""
-    moved = np.zeros((target[2] - target[0], target[3] - target[1]), np.uint8)
-    top, left = max(box[0], target[0]), max(box[1], target[1])
-    bottom, right = min(box[2], target[2]), min(box[3], target[3])
-    if bottom > top and right > left:
-        part = mask[top - box[0] : bottom - box[0], left - box[1] : right - box[1]]
-        moved[top - target[0] : bottom - target[0], left - target[1] : right - target[1]] = part
-    return moved
 
 
 def redraw(
@@ -249,6 +245,8 @@ def redraw(
                 if work.todo:
                     drawn = prediction if settings.blend == "poisson" else composed
                     _put_back(work, drawn, doubt, image, hidden, settings, result)
+                if work.beyond:
+                    continue
                 after = np.where(crop[1][..., None] > 0, to_uint8(composed), view)
                 result.faces.append(
                     FaceResult(

@@ -1,5 +1,7 @@
 """OpenCV's Haar cascades: the fallback for frontal faces when MediaPipe is not at hand."""
 
+from __future__ import annotations  # the classes that OpenCV 5 lacks are named here
+
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,14 @@ SMALLEST = 24  # pixels, what the cascade was trained at
 # Where the eyes lie in the cascade's box, as fractions: medians over 198 aligned photographs.
 IN_BOX: Points = {"left_eye": (0.316, 0.388), "right_eye": (0.684, 0.388)}
 NEAR = 0.14  # of the box: how far a detected eye may lie from there
+
+
+def has_cascades() -> bool:
+    """Whether this OpenCV has them: 5.x has left their files out."""
+    folder = Path(cv2.data.haarcascades)
+    return hasattr(cv2, "CascadeClassifier") and all(
+        (folder / name).is_file() for name in (FACES, EYES)
+    )
 
 
 class HaarFaces:

@@ -6,7 +6,7 @@ Sizes are shares of the face's square, so that they mean the same at every resol
 import cv2
 import numpy as np
 
-from engines.alignment_window import AlignedWindow
+from engines.alignment_window import AlignedWindow, Box
 
 THRESHOLD = 0.5
 SPECK = 0.002  # a smaller piece, as a share of the square's area, is no occluder
@@ -40,6 +40,17 @@ def drop_small(mask: np.ndarray, area: float) -> np.ndarray:
 def dilate(mask: np.ndarray, radius: float) -> np.ndarray:
     """Everything within `radius` pixels of the mask, by Euclidean distance: uint8 {0, 1}."""
     return (distance_to(mask) <= radius).astype(np.uint8) if radius > 0 else mask
+
+
+def move(mask: np.ndarray, box: Box, target: Box) -> np.ndarray:
+    """The mask over `box` as one over `target`; nothing is marked where they do not overlap."""
+    moved = np.zeros((target[2] - target[0], target[3] - target[1]), np.uint8)
+    top, left = max(box[0], target[0]), max(box[1], target[1])
+    bottom, right = min(box[2], target[2]), min(box[3], target[3])
+    if bottom > top and right > left:
+        part = mask[top - box[0] : bottom - box[0], left - box[1] : right - box[1]]
+        moved[top - target[0] : bottom - target[0], left - target[1] : right - target[1]] = part
+    return moved
 
 
 def distance_to(mask: np.ndarray) -> np.ndarray:

@@ -40,9 +40,10 @@ CROWD = 1.25
 PADDINGS = (0.25, 0.5)
 # A face of the lowest confidences counts when it is found again in crops of these multiples of its
 # box, each also mirrored. Of 12 crops true faces (8 of 90 photographs of masked people) are found
-# in 4 to 12, drawn cups in 0 or 1, noise and blotches in 0 to 2.
+# in 5 to 12, drawn cups in 0 to 2, coloured noise in 0 to 9: what has nothing of a face in it goes,
+# most of the rest too.
 AGAIN, AGAIN_SIZE, AGAIN_SAME = (1.5, 2.0, 1.75, 2.3, 1.3, 2.6), 256, 0.5
-AGAIN_COUNT = 3
+AGAIN_ASKED, AGAIN_COUNT = 0.1, 4
 
 View = tuple[np.ndarray, np.ndarray]  # a picture, and the map from the photo to it, (2, 3)
 
@@ -105,7 +106,7 @@ class MediaPipeFaces:
         for view in _crops_around(face):
             method = cv2.INTER_AREA if abs(np.linalg.det(view[:, :2])) < 1 else cv2.INTER_LINEAR
             picture = cv2.warpAffine(image, view, (AGAIN_SIZE, AGAIN_SIZE), flags=method)
-            seen = self._ask((picture, view), UNSURE)
+            seen = self._ask((picture, view), AGAIN_ASKED)
             count += any(box_overlap(other.box, face.box) > AGAIN_SAME for other in seen)
             if count == AGAIN_COUNT:
                 return True

@@ -105,7 +105,7 @@ def test_covered_faces_are_found_the_right_way_round(detector, real_data, turns,
     right = 0
     for path in list_images(real_data / "wild_masked")[::5]:
         faces, notices = detector.detect(np.ascontiguousarray(np.rot90(load_image(path), turns)))
-        if faces[0].source != "mediapipe":
+        if not faces:
             continue
         across = np.subtract(faces[0].points["right_eye"], faces[0].points["left_eye"])
         angle = np.rad2deg(np.arctan2(across[1], across[0])) + 90 * turns
@@ -136,8 +136,8 @@ def test_a_face_that_fills_the_picture_is_found(detector, portrait):
 def test_masked_people_are_found(detector, real_data):
     """83 of the 90 photographs; every sixth is looked at here."""
     photos = list_images(real_data / "wild_masked")[::6]
-    found = [detector.detect(load_image(path))[0][0].source for path in photos]
-    assert found.count("mediapipe") >= len(found) - 2
+    found = [detector.detect(load_image(path))[0] for path in photos]
+    assert sum(bool(faces) for faces in found) >= len(found) - 2
 
 
 def test_the_detector_says_nothing_on_its_own(model):
@@ -169,7 +169,7 @@ def test_importing_does_not_load_mediapipe():
     assert done.stdout.strip() == "False"
 
 
-def test_without_mediapipe_haar_goes_on_and_the_extra_is_named(monkeypatch, tmp_path):
+def test_without_mediapipe_haar_goes_on_and_the_package_is_named(monkeypatch, tmp_path):
     file = tmp_path / "model.task"
     file.touch()
     monkeypatch.setattr(detection, "landmarker_file", lambda path: file)
@@ -177,7 +177,7 @@ def test_without_mediapipe_haar_goes_on_and_the_extra_is_named(monkeypatch, tmp_
     detector = FaceDetector(file)
     faces, notices = detector.detect(render_face(1, 256))
     assert [face.source for face in faces] == ["haar"]
-    assert 'pip install -e ".[photo]"' in notices[0]
+    assert "pip install mediapipe" in notices[0]
     assert "Haar" in notices[1]
     _, again = detector.detect(render_face(1, 256))
     assert len(again) == 1  # the missing package is said once
@@ -195,6 +195,48 @@ def test_without_the_model_haar_goes_on_and_says_why(monkeypatch, tmp_path):
     assert faces[0].source == "haar"
     assert "no route to host" in notices[0]
     assert "--landmarker" in notices[0]
+
+
+def test_without_mediapipe_and_with_an_opencv_without_cascades_it_is_said(monkeypatch):
+    monkeypatch.setattr(detection, "has_cascades", lambda: False)
+    detector = FaceDetector(kinds=("haar",))
+    faces, notices = detector.detect(render_face(1, 256))
+    assert faces == []
+    assert "no Haar cascades: without MediaPipe no face can be found" in notices[0]
+
+
+def cup(colour, shift=0):
+    """A white cup of coffee on its saucer, from above."""
+    picture = np.full((480, 600, 3), colour, np.uint8)
+    for centre, axes, shade in (
+        ((300, 280), (220, 150), (235, 235, 230)),
+        ((300, 280), (200, 132), (218, 218, 213)),
+        ((300, 240), (125, 100), (250, 250, 246)),
+        ((300, 234), (105, 82), (70, 40, 20)),
+        ((280 + shift, 224), (45, 30), (150, 100, 60)),
+    ):
+        cv2.ellipse(picture, centre, axes, 0, 0, 360, shade, -1, cv2.LINE_AA)
+    return cv2.GaussianBlur(picture, (0, 0), 1)
+
+
+def test_a_cup_or_a_plain_texture_is_no_face(detector):
+    """MediaPipe alone finds one with low confidence in six of these cups."""
+    rng = np.random.default_rng(0)
+    cups = [cup(rng.integers(30, 230, 3), shift) for shift in (0, 10, 20) for _ in range(4)]
+    ramp = np.broadcast_to(np.linspace(60, 200, 400)[None, :, None], (300, 400, 3)).astype(np.uint8)
+    for picture in (*cups, ramp, np.full((300, 400, 3), 128, np.uint8)):
+        assert detector.detect(picture) == ([], ["no face found"])
+
+
+def test_a_drawing_of_a_face_is_taken_for_one_or_for_none_without_an_error(detector):
+    picture = np.full((400, 400, 3), 255, np.uint8)
+    cv2.circle(picture, (200, 200), 150, (255, 220, 60), -1, cv2.LINE_AA)
+    for x in (150, 250):
+        cv2.circle(picture, (x, 160), 18, (20, 20, 20), -1, cv2.LINE_AA)
+    cv2.ellipse(picture, (200, 210), (80, 70), 0, 20, 160, (20, 20, 20), 8, cv2.LINE_AA)
+    for face in detector.detect(picture)[0]:
+        assert face.source == "mediapipe"
+        assert 50 < face.points["left_eye"][0] < face.points["right_eye"][0] < 350
 
 
 def test_haar_finds_built_in_faces_where_they_are():
@@ -224,6 +266,21 @@ def test_no_face_is_the_whole_picture_and_said():
     assert face.points["left_eye"] == pytest.approx((50 + 0.39 * 200, 0.512 * 200), abs=3)
     assert "no face found" in notices[0]
     assert FaceDetector(kinds=("haar",)).detect(grey) == ([], ["no face found"])
+
+
+def test_where_mediapipe_finds_none_the_cascade_is_not_asked(monkeypatch):
+    """It takes coins, stains and the moon for faces."""
+
+    class Blind:
+        def __init__(self, *args):
+            pass
+
+        def detect(self, image):
+            return []
+
+    monkeypatch.setattr(detection, "MediaPipeFaces", Blind)
+    assert FaceDetector(kinds=("haar",)).detect(render_face(1, 256))[0]
+    assert FaceDetector().detect(render_face(1, 256)) == ([], ["no face found"])
 
 
 def test_bad_options_are_refused(tmp_path):

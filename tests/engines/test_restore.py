@@ -139,12 +139,41 @@ def test_pixels_beyond_the_photo_are_not_redrawn():
     assert any("outside of the photo" in notice for notice in result.notices)
 
 
-def test_a_mask_does_not_leave_the_faces_square():
-    """Green runs out of the square, which ends in column 330."""
-    photo = photo_with((190, 240, 260, 480))
-    result = make().restore(photo, faces=[face_at(160, (250, 200))], blend="none")
-    assert result.mask[190:260, 240:330].all()
-    assert not result.mask[:, 330:].any()
+@pytest.mark.parametrize("blend", ["feather", "poisson", "none"])
+def test_what_runs_out_of_the_faces_square_is_followed(blend):
+    """The square ends in column 330, the wider view in column 410; another green thing there hangs
+    together with nothing and is not this face's."""
+    photo = photo_with((190, 240, 260, 390), (110, 370, 150, 400))
+    result = make().restore(photo, faces=[face_at(160, (250, 200))], blend=blend)
+    assert result.mask[190:260, 240:390].all()
+    assert not result.mask[grown(mask_of(photo_with((190, 240, 260, 390))), 8) == 0].any()
+    assert not mask_of(result.restored)[190:260].any()
+    (face,) = result.faces
+    (notice,) = face.notices
+    assert "redrawn from a wider view" in notice
+    long = photo_with((190, 240, 260, 480))
+    result = make().restore(long, faces=[face_at(160, (250, 200))], blend=blend)
+    assert result.mask[190:260, 240:405].all()
+    assert not result.mask[:, 412:].any()
+    assert "runs on beyond the wider view" in result.faces[0].notices[1]
+
+
+def test_a_mask_that_stays_in_the_square_or_ends_with_the_photo_asks_for_no_wider_view():
+    segmenter = GreenFinder()
+    shown = []
+    segmenter.register_forward_hook(lambda module, seen, answer: shown.append(len(seen[0])))
+    near = photo_with((190, 240, 260, 325))
+    assert (
+        not make(segmenter=segmenter)
+        .restore(near, faces=[face_at(160, (250, 200))])
+        .faces[0]
+        .notices
+    )
+    edge = photo_with((100, 100, 160, 160), shape=(160, 160))
+    assert (
+        not make(segmenter=segmenter).restore(edge, faces=[face_at(200, (80, 80))]).faces[0].notices
+    )
+    assert shown == [1, 1]
 
 
 def test_several_faces_the_larger_one_last():
