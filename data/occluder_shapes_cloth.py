@@ -67,7 +67,7 @@ def cloth_colour(face: np.ndarray, points: Points, rng: Generator) -> tuple[Colo
     elif name == "white":
         colour = rng.uniform(225, 255) + rng.normal(0, 4, 3)
     elif name == "black":
-        colour = rng.uniform(12, 60) + rng.normal(0, 3, 3)
+        colour = rng.uniform(18, 75) + rng.normal(0, 3, 3)
     elif name == "strong":
         colour = np.array(STRONG[rng.integers(len(STRONG))]) * rng.uniform(0.75, 1.1)
     else:
@@ -106,6 +106,8 @@ def facemask_photo(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     black, strong colours, prints, a mouth or words on it; worn, under the nose or on the chin."""
     side, frame = working_side(face.shape[0]), face_frame(points, face.shape[0])
     cloth, name = cloth_surface(face, points, rng, side, frame.unit)
+    if chance(rng, 0.5):
+        cloth = light(cloth, _folds(rng, frame, side))
     style = ("surgical", "cloth", "printed", "respirator")[rng.choice(4, p=[0.35, 0.3, 0.2, 0.15])]
     glow = rng.uniform(0.8, 1.15)
     if name == "white":

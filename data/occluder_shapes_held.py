@@ -6,10 +6,11 @@ Every function takes a face, uint8 (S, S, 3), its points (pixels) and a generato
 
 import math
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 
-from data.occluder_shapes_cloth import cloth_surface
+from data.occluder_shapes_cloth import cloth_surface, skin_colour
 from data.occluder_shapes_hand import lay_hand
 from data.occluder_shapes_outline import (
     DOWN,
@@ -41,6 +42,12 @@ FRUIT = ((200, 30, 36), (110, 170, 50), (240, 150, 30), (235, 205, 70), (120, 40
 CRUST = ((206, 150, 86), (232, 196, 140), (120, 72, 44), (236, 170, 190))
 
 
+def _likely_skin(face: np.ndarray, points: Points) -> float:
+    """How often a hand takes the face's colour: seldom when something else covers the skin."""
+    y, cr, cb = cv2.cvtColor(np.uint8([[skin_colour(face, points)]]), cv2.COLOR_RGB2YCrCb)[0, 0]
+    return 0.75 if 133 <= cr <= 173 and 77 <= cb <= 127 and y > 40 else 0.05
+
+
 def hands(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """A hand over mouth, eyes, nose or cheek from any side, or two of them."""
     frame = face_frame(points, face.shape[0])
@@ -48,7 +55,7 @@ def hands(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
                                                                      0.04]))]  # fmt: skip
     if chance(rng, 0.25):
         sides.append(-sides[0] if sides[0] else 0.4)
-    mask = np.zeros(face.shape[:2], np.uint8)
+    mask, matched = np.zeros(face.shape[:2], np.uint8), _likely_skin(face, points)
     for heading in sides:
         aim = np.array(AIMS[rng.integers(len(AIMS))]) + rng.normal(0, 0.2, 2)
         width = frame.unit * rng.uniform(0.8, 1.9)
@@ -56,7 +63,7 @@ def hands(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
         # The fingers lie on the aim, so the knuckles are half a palm back.
         back = turned([(0, 1)], heading)[0] * rng.uniform(0, 0.6) * width
         target = frame.at([aim])[0] + back
-        face, marked = lay_hand(face, frame, rng, width, heading, target, 0.7)
+        face, marked = lay_hand(face, frame, rng, width, heading, target, matched)
         mask |= marked
     return face, mask
 
@@ -188,7 +195,8 @@ def phone(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
         sign = 1 if chance(rng, 0.5) else -1
         grip = spot + turned([(sign * half[0] * 1.1, 0.4 * half[1])], turn)[0]
         width = frame.unit * rng.uniform(0.8, 1.2)
-        face, marked = lay_hand(face, frame, rng, width, -sign * 0.9, grip, 0.8)
+        matched = _likely_skin(solid.face, points)
+        face, marked = lay_hand(face, frame, rng, width, -sign * 0.9, grip, matched)
         mask |= marked
     return face, mask
 

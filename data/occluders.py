@@ -15,7 +15,7 @@ from data.cutouts import Cutout, CutoutLibrary
 from data.faces import SPLITS
 from data.occluder_shapes import KINDS, draw_shape
 from data.occluder_shapes_photo import PHOTO_KINDS, draw_photo_shape
-from data.photographs import EYEGLASSES, cover, plan
+from data.photographs import EYEGLASSES, cover, loosened, plan
 from data.placement import NONE, Occluded, bare, joined, place_cutout
 from data.seeding import keyed_rng
 
@@ -120,7 +120,7 @@ class Occluders:
         case = Preset._fields[rng.choice(len(shares), p=np.array(shares) / sum(shares))]
         if shares.photographs:
             categories = self.cutouts.require(split) if self.cutouts else []
-            kinds = plan(rng, categories, covered=case != "none")
+            kinds, points = plan(rng, categories, covered=case != "none"), loosened(points, rng)
             return self._retry(
                 lambda: cover(face, kinds, split, self.cutouts, points, rng, self.stay)
             )

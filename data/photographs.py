@@ -26,6 +26,7 @@ GROUPS = {  # group: (weight, its kinds: cut-outs' categories and drawn kinds, w
 SECOND_SHARE = 0.22  # of covered faces have a second thing, of another group
 GLASSES_SHARE = 0.12  # of covered faces wear clear eyeglasses too
 BARE_GLASSES_SHARE = 0.35  # of faces that nothing covers wear clear eyeglasses
+TURNED_SHARE = 0.2  # of things are worn as if the head were turned
 EYEGLASSES = {"eyeglasses": 0.7, "eyeglasses_drawn": 0.3}
 
 
@@ -47,6 +48,23 @@ def plan(rng: Generator, categories: Collection[str], covered: bool) -> list[str
         place = 0 if rng.random() < 0.6 else len(kinds)  # below a mask's edge, or over it
         kinds.insert(place, _pick(rng, EYEGLASSES, categories))
     return kinds
+
+
+def loosened(points: Points, rng: Generator) -> Points:
+    """The points moved a little, the nose at times as if the head were turned: things sit otherwise
+    on every face."""
+    (x0, y0), (x1, y1) = points["left_eye"], points["right_eye"]
+    unit = float(np.hypot(x1 - x0, y1 - y0))
+    moved = {
+        name: (x + dx, y + dy)
+        for (name, (x, y)), (dx, dy) in zip(
+            points.items(), 0.03 * unit * rng.standard_normal((len(points), 2)), strict=True
+        )
+    }
+    if rng.random() < TURNED_SHARE:
+        nose = moved["nose_tip"]
+        moved["nose_tip"] = (nose[0] + unit * rng.uniform(-0.3, 0.3), nose[1])
+    return moved
 
 
 def cover(
