@@ -3,6 +3,7 @@
     python deocclude.py photo.jpg -o restored.png
     python deocclude.py photos/ clip.mp4 "more/*.jpg" -o restored/ --save overlay,side-by-side
     python deocclude.py photo.png --mask mask.png -o restored.png
+    python deocclude.py photo.png --mask mask.png --method telea -o restored.png
     python deocclude.py --webcam
 
 Faces are found, a segmenter finds what covers them, an inpainter redraws it; with --mask what is
@@ -10,30 +11,41 @@ white in your own mask is redrawn instead. Outside of that not one pixel of a ph
 Without a face nothing is painted, a face that nothing covers stays as it is: an input in which
 nothing was restored is reported and not written.
 
+The networks are those in the project's weights/. In Python, with `from deocclude import restore,
+find_mask` (see engines/api.py): `restore("photo.jpg").save("restored.png")`.
+
 Exit code: 0, also where nothing covers a face; 1 when an input failed, when something covers a face
 that could not be restored, or when no input shows a face; 2 for a wrong option.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from engines.blend import BLENDS
+from engines.chosen_weights import NEWEST, choose_weights
+from engines.classical import METHODS, NO_MASK, ClassicalRestorer
 from engines.detection import FINDERS, KINDS, FaceDetector
 from engines.inference import Deoccluder, load_deoccluder
 from engines.inputs import EXTRAS, Choices, plan_jobs
 from engines.manifest import Manifest
-from engines.newest_run import newest_checkpoint
 from engines.restore_jobs import restore_all
 from engines.video import FrameRestorer
 from engines.webcam import run_webcam
 
 RUNS = Path("runs")
-TRAINING = {
-    "inpainting": ("python train_inpainting.py Reconstruction", "--checkpoint"),
-    "segmentation": ("python train_segmentation.py SOCLNET", "--segmenter"),
-}
+NETWORK = "network"
+
+
+def __getattr__(name: str) -> Any:
+    """`restore` and `find_mask` of engines.api, which the command line has no need of."""
+    if name in ("restore", "find_mask"):
+        from engines import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,14 +58,19 @@ def build_parser() -> argparse.ArgumentParser:
     add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
     add("--mask", type=Path, help="your own: white = redraw; a file, or a folder paired by stem")
     add("--invert-mask", action="store_true", help="the mask is black where to redraw")
-    newest = "(default: the newest finished run in runs/)"
     add(
         "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help=f"weights of the inpainter, or an ensemble's YAML\n{newest}",
+        metavar="WEIGHTS",
+        help="the inpainter: a weights file, an ensemble's YAML, a run's name (UNet, UNet/002) or\n"
+        f"folder, or {NEWEST}, the run in runs/ that finished last (default: the one that ships)",
     )
-    add("--segmenter", type=Path, metavar="FILE", help=f"weights of the segmenter\n{newest}")
+    add("--segmenter", metavar="WEIGHTS", help="the same of the segmenter")
+    add(
+        "--method",
+        choices=(NETWORK, *METHODS),
+        default=NETWORK,
+        help="with --mask: redraw without a network (default: network)",
+    )
     add("--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task")
     add(
         "--whole",
@@ -134,6 +151,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("nothing to restore: name a photo, a video or a folder, or use --webcam")
     if options.invert_mask and options.mask is None:
         parser.error("--invert-mask says how to read your own mask: name it with --mask")
+    if options.method != NETWORK:
+        _check_method(parser, options)
     files = ("inputs", "output", "mask", "save", "manifest", "whole")
     unfit = [name for name in files if getattr(options, name)]
     if options.webcam is not None and unfit:
@@ -146,6 +165,8 @@ def main(argv: list[str] | None = None) -> None:
             return
         plan = plan_jobs(options.inputs, options.mask, options.output, options.save)
         path = options.manifest or (plan.folder / "manifest.csv" if plan.folder else None)
+        if options.method != NETWORK and (videos := [j.source for j in plan.jobs if j.is_video]):
+            raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
         manifest = Manifest(path, tqdm.write)
         rows = restore_all(load(options), plan, choices, manifest)
     except (OSError, ValueError) as error:
@@ -156,28 +177,33 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(1)
 
 
-def load(options: argparse.Namespace) -> Deoccluder:
-    """The networks that the options name, or the newest; a ValueError says how to train them."""
-    files = {"inpainting": options.checkpoint, "segmentation": options.segmenter}
-    if options.mask is not None and files.pop("segmentation") is not None:
+def _check_method(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the process when what was asked for needs a network and --method rules that out."""
+    if options.webcam is not None or options.mask is None:
+        parser.error(f"--method {options.method}: {NO_MASK}; name it with --mask")
+    networks = ("checkpoint", "segmenter", "landmarker", "flip")
+    if unfit := [f"--{name}" for name in networks if getattr(options, name)]:
+        parser.error(f"--method {options.method} uses no network; leave out {', '.join(unfit)}")
+    if "uncertainty" in options.save:
+        parser.error(f"--method {options.method} does not say how unsure it is: --save uncertainty")
+
+
+def load(options: argparse.Namespace) -> Deoccluder | ClassicalRestorer:
+    """The networks that the options name, or those that ship, or the method that needs none."""
+    if options.method != NETWORK:
+        print(f"method: {options.method}, no network is used")
+        return ClassicalRestorer(options.method)
+    named = {"inpainting": options.checkpoint, "segmentation": options.segmenter}
+    if options.mask is not None and named.pop("segmentation") is not None:
         print("with --mask no segmenter is used: --segmenter is ignored")
-    missing = []
-    for task, given in files.items():
-        files[task] = given or newest_checkpoint(RUNS, task)
-        command, option = TRAINING[task]
-        if files[task] is None:
-            missing.append(f"    {command:45}({task}; or name a file with {option})")
-        elif given is None:
-            print(f"{task}: {files[task]} (the newest finished run; {option} names another)")
-    if missing:
-        without = "" if files.get("segmentation", True) else ", or bring a mask with --mask"
-        raise ValueError(
-            "\n".join([f"no trained weights under {RUNS}/; train some{without}:", *missing])
-        )
+    chosen = {task: choose_weights(name, task, RUNS) for task, name in named.items()}
+    for _, line in chosen.values():
+        print(line)
+    segmenter, _ = chosen.get("segmentation", (None, ""))
     deoccluder = load_deoccluder(
-        files["inpainting"],
+        chosen["inpainting"][0],
         options.device,
-        files.get("segmentation"),
+        segmenter,
         batch=options.batch,
         flip=options.flip,
     )

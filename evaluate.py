@@ -52,7 +52,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         nargs="+",
         action="extend",
         default=[],
-        help="weights files, or ensembles' YAML files",
+        help="weights files, ensembles' YAML files, or shipped: the weights that ship",
     )
     what.add_argument("--baselines", help=f"all (default), none, or some of {','.join(BASELINES)}")
     what.add_argument("--reference", help="the row that differences are taken to; else the first")
@@ -119,9 +119,8 @@ def parse_masks(command: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--suite", type=Path, help="a name in ablations/suites/, or a YAML, that lists the runs"
     )
-    parser.add_argument(
-        "--checkpoint", type=Path, nargs="+", action="extend", default=[], help="weights files"
-    )
+    files = {"type": Path, "nargs": "+", "action": "extend", "default": []}
+    parser.add_argument("--checkpoint", **files, help="weights files, or shipped: those that ship")
     shown = "the inpainter in the figure" if ends else "the row that differences are taken to"
     parser.add_argument("--reference", help=f"{shown}; else the first")
     parser.add_argument("--data", type=Path, help="data folder; else that of each segmenter")

@@ -72,6 +72,7 @@ config = load_config(
         f"training.batch_size={BATCH}",
         f"training.learning_rate.warmup_steps={STEPS // 8}",
         f"training.features_weights={FEATURES}",
+        "training.feature_terms=true",
         "training.mixed_precision=no",
         *(["losses.perceptual.layers=[relu1_1,relu2_1]"] if SHALLOW else []),
         *(["losses.style.layers=[relu2_2]"] if SHALLOW else []),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from data.faces import Faces
 from data.frozen import FrozenList, hash_array, hash_image
 from data.occluder_sets import PairedSet
-from data.occluders import NONE, Occluders
+from data.occluders import Occluders
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,9 @@ def freeze_occluded(
 ) -> FrozenOccluded:
     """`per_kind` pairs of each kind of occluder; faces are used in turn, so kinds share them.
 
-    A pair whose occluder ended outside the picture (an empty mask, kind "none" excepted) is left
-    out. `kinds`: some of `occluders.kinds(split)`; None means all. ValueError lists the valid ones.
+    A pair whose occluder ended outside the picture (an empty mask; kind "none" and kept eyeglasses
+    excepted) is left out. `kinds`: some of `occluders.kinds(split)`; None means all. ValueError
+    lists the valid ones.
     """
     valid = occluders.kinds(split)
     unknown = [kind for kind in kinds or () if kind not in valid]
@@ -83,7 +84,7 @@ def freeze_occluded(
             index = (place * per_kind + number) % len(faces)
             face = faces[index]
             made = occluders.fixed(face, split, kind, number, points=faces.points_of(index))
-            if kind != NONE and not made.mask.any():
+            if not occluders.leaves_bare(kind) and not made.mask.any():
                 continue
             if index not in hashes:
                 hashes[index] = hash_image(faces, index)

@@ -9,11 +9,13 @@ from data.faces import SPLITS, Faces, builtin_faces, face_images, folder_faces
 from data.occluder_set_files import LAYOUTS
 from data.occluder_set_writer import write_set
 from data.occluder_shapes import KINDS
+from data.occluder_shapes_photo import PHOTO_KINDS
 from data.occluder_sheets import kinds_sheet, occluded_sheet
 from data.occluders import PRESETS, Occluders
 from data.transforms import open_image, save_image
 
-DESCRIPTION = """Draw a sheet of the twenty drawn kinds (--sheet FILE), of occluded faces (--sheet
+DESCRIPTION = """Draw a sheet of the drawn kinds (--sheet FILE; with --preset photographs of its
+own ones), of occluded faces (--sheet
 FILE --count 64), or write a paired set (--output DIR): occluded pictures, masks, inverted masks and
 clean pictures."""
 BUILTIN = 64  # built-in faces of a sheet
@@ -87,8 +89,12 @@ def _run(options: argparse.Namespace) -> None:
     if options.count:
         sheet = occluded_sheet(faces, occluders, options.split, options.count)
     else:
-        occluders = Occluders(options.size, None, "drawn", template, options.seed)
-        sheet = kinds_sheet(faces, occluders, options.split)
+        photographs = options.preset == "photographs"
+        preset, kinds = ("photographs", PHOTO_KINDS) if photographs else ("drawn", KINDS)
+        occluders = Occluders(
+            options.size, None, preset, template, options.seed, eyeglasses="redraw"
+        )
+        sheet = kinds_sheet(faces, occluders, options.split, kinds=tuple(kinds))
     save_image(options.sheet, sheet)
     print(f"{options.sheet}: {sheet.shape[1]} x {sheet.shape[0]} px")
 

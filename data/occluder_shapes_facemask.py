@@ -51,21 +51,44 @@ CLOTH = {  # material: (weight, paper colours, patterns)
 def facemask_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """A face mask in the shape of this face: surgical with pleats, plain or printed cloth, or a
     folded respirator; ear loops, a nose wire, light from one side, a soft shadow below."""
-    size = face.shape[0]
-    side, frame = working_side(size), face_frame(points, size)
     names = list(CLOTH)
     style = names[rng.choice(len(names), p=[CLOTH[name][0] for name in names])]
-    top, bottom = _mask_edges(frame, style, rng)
+    return wear_mask(face, points, rng, style)
+
+
+def wear_mask(
+    face: np.ndarray,
+    points: Points,
+    rng: Generator,
+    style: str,
+    cloth: np.ndarray | None = None,
+    slip: float | None = None,
+    glow: float = 1.0,
+    broad_loops: bool = False,
+) -> Drawn:
+    """A face mask cut as one of CLOTH and worn on this face.
+
+    Args:
+        cloth: its material, uint8 (W, W, 3) at the working side; None draws one of the style's.
+        slip: how far it hangs down, in eye distances; None draws it, mostly 0.
+        glow: factor on the light that falls on it; above 1 it is overexposed.
+        broad_loops: ear loops of the mask's own cloth, as sponge masks have them.
+    """
+    size = face.shape[0]
+    side, frame = working_side(size), face_frame(points, size)
+    top, bottom = _mask_edges(frame, style, rng, slip)
     outline = np.concatenate((top, bottom[::-1]))
     cover = np.zeros((side, side), np.uint8)
     pixels = frame.at(outline)
     fill(cover, pixels)
-    surface = _cloth(frame, style, rng, side)
+    surface = _cloth(frame, style, rng, side) if cloth is None else cloth.copy()
     _sew(surface, frame, style, top, bottom, rng)
-    surface = light(surface, _cloth_light(frame, style, rng, side) * face_light(face))
+    surface = light(surface, _cloth_light(frame, style, rng, side) * (face_light(face) * glow))
     surface = grain(rng, surface, rng.uniform(0, 6))
     body = cover.copy()
-    if chance(rng, 0.7):
+    if broad_loops:
+        _broad_loops(cover, frame, top, bottom, rng)
+    elif chance(rng, 0.7):
         _ear_loops(cover, surface, frame, top, bottom, rng)
     cover = soften(cover, side / 256 * rng.uniform(0, 1.1))
     drop = frame.unit * size / side * rng.uniform(0.02, 0.09)
@@ -73,14 +96,18 @@ def facemask_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     return lay(face, cover, surface, grow=1)
 
 
-def _mask_edges(frame: Frame, style: str, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+def _mask_edges(
+    frame: Frame, style: str, rng: Generator, slip: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The upper and the lower edge from the picture's left to its right, in eye distances.
 
     The middle follows the nose, the sides swing the other way as the head turns.
     """
     chin, nose = frame.chin, frame.nose
     case = rng.random()  # worn well in most cases; hung below the nose, seldom below the mouth
-    slip = 0.0 if case < 0.86 else rng.uniform(0.3, 0.5) if case < 0.96 else rng.uniform(0.6, 0.8)
+    if slip is None:
+        low, high = (0.0, 0.0) if case < 0.86 else (0.3, 0.5) if case < 0.96 else (0.6, 0.8)
+        slip = rng.uniform(low, high) if high else 0.0
     rise = rng.uniform(0.2, 0.5) + slip
     wide = rng.uniform(0.94, 1.14)
     side_top = rise + rng.uniform(0.12, 0.3)
@@ -199,3 +226,16 @@ def _ear_loops(
             line = frame.at(curve(np.stack((start, middle, target)), 6))
             draw_line(surface, line, width + 2, colour)
             draw_line(cover, line, width)
+
+
+def _broad_loops(
+    cover: np.ndarray, frame: Frame, top: np.ndarray, bottom: np.ndarray, rng: Generator
+) -> None:
+    """Broad bands from the sides to the ears with a hole between them, drawn in place."""
+    width, ear = frame.unit * rng.uniform(0.05, 0.14), rng.uniform(1.2, 1.4)
+    level = rng.uniform(0.25, 0.5)
+    for sign, first, last in ((-1, top[0], bottom[0]), (1, top[-1], bottom[-1])):
+        target = np.array([sign * ear - 0.6 * frame.nose, level])
+        line = np.stack((first + DOWN * 0.06, target - DOWN * 0.02, target + DOWN * 0.2,
+                         last - DOWN * 0.06))  # fmt: skip
+        draw_line(cover, frame.at(curve(line, 6)), width)

@@ -15,6 +15,7 @@ from numpy.random import Generator
 from data.occluder_shapes_outline import (
     SHIFT,
     Drawn,
+    Frame,
     Points,
     closed_curve,
     draw_line,
@@ -50,18 +51,39 @@ THUMB = ((0.4, 0.62), 0.85, 0.72, 0.13)
 def hand_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """A hand-like shape that reaches into the picture from below or a side: wrist, palm, four
     fingers and a thumb in a skin tone, round in the light, with nails or creases."""
-    size = face.shape[0]
-    side, frame = working_side(size), face_frame(points, size)
+    frame = face_frame(points, face.shape[0])
     width = frame.unit * rng.uniform(0.95, 1.45)
     heading = rng.choice([0.0, -1.0, 1.0]) * rng.uniform(0.5, 1.5) + rng.normal(0, 0.2)
     target = frame.at([(rng.normal(0, 0.5), rng.uniform(0.3, 1.7))])[0]
+    return lay_hand(face, frame, rng, width, heading, target)
+
+
+def lay_hand(
+    face: np.ndarray,
+    frame: Frame,
+    rng: Generator,
+    width: float,
+    heading: float,
+    target: np.ndarray,
+    matched: float = 0.6,
+) -> Drawn:
+    """A hand with its knuckles at a place.
+
+    Args:
+        width: of the palm, in px of the working side.
+        heading: where the fingers point: radians, 0 = up, clockwise.
+        target: the knuckles' middle (x, y), in px of the working side.
+        matched: how often it takes the face's own skin colour.
+    """
+    size = face.shape[0]
+    side = working_side(size)
     mirror = np.array([1.0 if chance(rng, 0.5) else -1.0, 1.0])
 
     def place(local: np.ndarray | list) -> np.ndarray:
         """Hand coordinates, fingers up, to pixels."""
         return target + turned(np.asarray(local) * mirror * width, heading)
 
-    if chance(rng, 0.6):
+    if chance(rng, matched):
         middle = frame.at([(-0.35, 0.75), (0.35, 0.75), (0, 0.2)]) * size / side
         spots = np.clip(np.rint(middle), 0, size - 1).astype(int)
         skin = np.median(face[spots[:, 1], spots[:, 0]], axis=0) * rng.uniform(0.85, 1.12)

@@ -49,14 +49,14 @@ def sunglasses_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     style = LENSES[rng.integers(len(LENSES))]
     rim = frame.unit * math.exp(rng.uniform(math.log(0.012), math.log(0.065)))
     lift = rng.normal(0.03, 0.05)
-    lenses = [frame.at(lens + DOWN * lift) for lens in _lenses(frame, style, rng)]
-    colour = _frame_colour(rng)
+    lenses = [frame.at(lens + DOWN * lift) for lens in lens_outlines(frame, style, rng)]
+    colour = frame_colour(rng)
     surface = np.full((side, side, 3), shaded(colour, face_light(face)), np.uint8)
     for outline in lenses:
         fill(cover, outline)
         fill(glass, outline)
         draw_line(cover, np.concatenate((outline, outline[:1])), 2 * rim)
-    _bridge_and_temples(cover, frame, lift, rim, style, rng)
+    bridge_and_temples(cover, frame, lift, rim, style, rng)
     opacity = 1.0 if chance(rng, 0.55) else rng.uniform(0.72, 0.97)
     tinted = _lens_paint(rng, side, frame)
     weight = cv2.merge((glass,) * 3).astype(np.float32) / 255
@@ -72,7 +72,7 @@ def sunglasses_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     return occluded, mask
 
 
-def _frame_colour(rng: Generator) -> Colour:
+def frame_colour(rng: Generator) -> Colour:
     case = rng.random()
     if case < 0.5:
         return (22, 21, 22)
@@ -83,7 +83,7 @@ def _frame_colour(rng: Generator) -> Colour:
     return random_colour(rng)
 
 
-def _lenses(frame: Frame, style: str, rng: Generator) -> list[np.ndarray]:
+def lens_outlines(frame: Frame, style: str, rng: Generator) -> list[np.ndarray]:
     """One outline an eye, or one for both, about the eyes, in eye distances."""
     wide, tall = rng.uniform(0.37, 0.46), rng.uniform(0.25, 0.38)
     if style == "shield":
@@ -109,7 +109,7 @@ def _lenses(frame: Frame, style: str, rng: Generator) -> list[np.ndarray]:
     return [right * (-1, 1), right]
 
 
-def _bridge_and_temples(
+def bridge_and_temples(
     cover: np.ndarray, frame: Frame, lift: float, rim: float, style: str, rng: Generator
 ) -> None:
     """What joins the lenses and what leads to the ears, drawn in place."""

@@ -14,10 +14,12 @@ from data.alignment import LANDMARKS, Points, template_points
 from data.cutouts import Cutout, CutoutLibrary
 from data.faces import SPLITS
 from data.occluder_shapes import KINDS, draw_shape
-from data.placement import Occluded, place_cutout
+from data.occluder_shapes_photo import PHOTO_KINDS, draw_photo_shape
+from data.photographs import EYEGLASSES, cover, loosened, plan
+from data.placement import NONE, Occluded, bare, joined, place_cutout
 from data.seeding import keyed_rng
 
-NONE = "none"
+EYEGLASSES_MODES = ("auto", "redraw", "keep")
 FAVOURED = {"facemask": 2.0, "facemask_drawn": 3.0, "sunglasses_drawn": 2.0}  # others weigh 1
 TRIES = 4  # a placement that ends outside of the picture, or hides all of it, is drawn again
 LARGEST = 0.75  # share of the picture that an occluder may hide
@@ -31,6 +33,7 @@ class Preset(NamedTuple):
     both: float  # a cut-out and a drawn kind over it
     none: float  # the bare face
     blind: float = 0.0  # what system A trains its blind variant on
+    photographs: float = 0.0  # scenes of `data.photographs`
 
 
 PRESETS = {
@@ -38,6 +41,7 @@ PRESETS = {
     "real": Preset(real=1.0, drawn=0.0, both=0.0, none=0.0),
     "drawn": Preset(real=0.0, drawn=1.0, both=0.0, none=0.0),
     "blind": Preset(real=0.0, drawn=0.0, both=0.0, none=0.0, blind=1.0),
+    "photographs": Preset(real=0.0, drawn=0.0, both=0.0, none=0.1, photographs=0.9),
 }
 
 
@@ -46,13 +50,15 @@ class Occluders:
 
     Args:
         size: side of the faces in px.
-        cutouts: real occluders; without them "mixed" and "blind" use drawn ones in their place.
+        cutouts: real occluders; without them all presets but "real" use drawn ones in their place.
         preset: one of PRESETS.
         template: where the features lie when a face comes without points.
         seed: first of the keys of every draw.
+        eyeglasses: clear ones count as occluders under "redraw"; under "keep" they are drawn, their
+            masks are empty. "auto" keeps them under the preset "photographs" only.
 
-    Raises ValueError for an unknown preset or template, and for "real" without cut-outs; drawing
-    raises one for a split that the folder of cut-outs has nothing for.
+    Raises ValueError for an unknown preset, template or way with eyeglasses, and for "real"
+    without cut-outs; drawing raises one for a split that the folder of cut-outs has nothing for.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Occluders:
         preset: str = "mixed",
         template: str = "ffhq",
         seed: int = 0,
+        eyeglasses: str = "auto",
     ) -> None:
         if preset not in PRESETS:
             raise ValueError(f"occluder preset {preset!r} is not one of {', '.join(PRESETS)}")
@@ -70,20 +77,26 @@ class Occluders:
                 "occluder preset 'real' needs a folder of cut-outs; without one, choose mixed, "
                 "drawn or blind"
             )
+        if eyeglasses not in EYEGLASSES_MODES:
+            raise ValueError(
+                f"eyeglasses {eyeglasses!r} is not one of {', '.join(EYEGLASSES_MODES)}"
+            )
         if size < 16:
             raise ValueError(f"size: occluders need faces of at least 16 px, found {size}")
         self.size, self.cutouts, self.preset = size, cutouts, preset
         self.template, self.seed = template, seed
         self._points = template_points(template, size)
+        keep = eyeglasses == "keep" or (eyeglasses == "auto" and preset == "photographs")
+        self.stay = (NONE, *EYEGLASSES) if keep else (NONE,)  # kinds that leave the mask empty
 
     def kinds(self, split: str) -> list[str]:
         """What `fixed` takes: categories of the split's cut-outs, drawn kinds, "none"."""
         check_split(split)
         shares = PRESETS[self.preset]
         kinds = []
-        if self.cutouts and (shares.real or shares.both or shares.blind):
+        if self.cutouts and (shares.real or shares.both or shares.blind or shares.photographs):
             kinds += self.cutouts.require(split)
-        if shares.drawn or shares.both or shares.blind:
+        if shares.drawn or shares.both or shares.blind or shares.photographs:
             kinds += KINDS
         return [*kinds, NONE]
 
@@ -105,6 +118,12 @@ class Occluders:
         shares = PRESETS[self.preset]
         # Once, not at every try: placements that fail must not change how often what is drawn.
         case = Preset._fields[rng.choice(len(shares), p=np.array(shares) / sum(shares))]
+        if shares.photographs:
+            categories = self.cutouts.require(split) if self.cutouts else []
+            kinds, points = plan(rng, categories, covered=case != "none"), loosened(points, rng)
+            return self._retry(
+                lambda: cover(face, kinds, split, self.cutouts, points, rng, self.stay)
+            )
         if case == "blind":
             shapes = int(rng.integers(1, 4)) if rng.random() < 0.5 else 0
             shadow = rng.random() < 0.3
@@ -121,14 +140,22 @@ class Occluders:
     ) -> Occluded:
         """One occluder of this kind, the same whatever the preset; "none" leaves the face bare.
 
-        Raises ValueError unless `kind` is one of `kinds(split)`.
+        Eyeglasses that are kept are in the picture, their mask is empty. Under "photographs" its
+        own drawn kinds, PHOTO_KINDS, may be asked for too. Raises ValueError unless `kind` is one
+        of them or of `kinds(split)`.
         """
         valid = self.kinds(split)
+        if PRESETS[self.preset].photographs:
+            valid += PHOTO_KINDS
         if kind not in valid:
             raise ValueError(f"occluder kind {kind!r} is not one of {', '.join(valid)}")
         points = self._check(face, points)
         rng = keyed_rng(self.seed, "fixed occluders", split, kind, *keys)
         return self._retry(lambda: self._one(face, split, kind, points, rng))
+
+    def leaves_bare(self, kind: str) -> bool:
+        """Whether an empty mask is right for this kind, joined by + of several."""
+        return all(part in self.stay for part in kind.split("+"))
 
     def describe(self) -> dict:
         """Settings, for the run's record."""
@@ -138,10 +165,11 @@ class Occluders:
             "size": self.size,
             "template": self.template,
             "seed": self.seed,
+            "eyeglasses": "keep" if len(self.stay) > 1 else "redraw",
             "drawn kinds": list(KINDS) if self.preset != "real" else [],
             "cut-outs": self.cutouts.describe() if self.cutouts else None,
         }
-        if self.cutouts is None and self.preset in ("mixed", "blind"):
+        if self.cutouts is None and self.preset in ("mixed", "blind", "photographs"):
             record["note"] = "no folder of cut-outs: drawn occluders stand in for real ones"
         return record
 
@@ -158,11 +186,11 @@ class Occluders:
             raise ValueError(f"points: lack {', '.join(missing)}; needed: {', '.join(LANDMARKS)}")
         return points
 
-    @staticmethod
-    def _retry(make: Callable[[], Occluded]) -> Occluded:
+    def _retry(self, make: Callable[[], Occluded]) -> Occluded:
         for _ in range(TRIES):
             made = make()
-            if made.kind == NONE or 0 < cv2.countNonZero(made.mask) <= LARGEST * made.mask.size:
+            marked = cv2.countNonZero(made.mask)
+            if self.leaves_bare(made.kind) or 0 < marked <= LARGEST * made.mask.size:
                 break
         return made
 
@@ -191,7 +219,13 @@ class Occluders:
             return bare(face)
         if kind in KINDS:
             return Occluded(*draw_shape(kind, face, points, rng), kind)
-        return place_cutout(face, self.cutouts.pick(split, kind, rng), points, rng)
+        if kind in PHOTO_KINDS:
+            return self._kept(Occluded(*draw_photo_shape(kind, face, points, rng), kind))
+        return self._kept(place_cutout(face, self.cutouts.pick(split, kind, rng), points, rng))
+
+    def _kept(self, made: Occluded) -> Occluded:
+        """With an empty mask where this kind is not to be redrawn."""
+        return made._replace(mask=np.zeros_like(made.mask)) if made.kind in self.stay else made
 
     def _blind(
         self, face: np.ndarray, split: str, rng: Generator, shapes: int, shadow: bool
@@ -201,23 +235,13 @@ class Occluders:
         if self.cutouts is None:
             made = self._one(face, split, favoured(rng, list(KINDS)), self._points, rng)
         else:
-            made = paste_anywhere(face, self.cutouts.pick(split, None, rng), rng)
+            made = self._kept(paste_anywhere(face, self.cutouts.pick(split, None, rng), rng))
         for _ in range(shapes):
             kind = "patch" if rng.random() < 0.5 else "ellipse"
             made = joined(made, self._one(made.image, split, kind, self._points, rng))
         if shadow:
             made = joined(made, self._one(made.image, split, "shadow", self._points, rng))
         return made
-
-
-def bare(face: np.ndarray) -> Occluded:
-    """A face with nothing on it."""
-    return Occluded(face.copy(), np.zeros(face.shape[:2], np.uint8), NONE)
-
-
-def joined(first: Occluded, second: Occluded) -> Occluded:
-    """`second` drawn over `first`: its picture, both masks."""
-    return Occluded(second.image, first.mask | second.mask, f"{first.kind}+{second.kind}")
 
 
 def favoured(rng: Generator, kinds: Sequence[str]) -> str:

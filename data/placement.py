@@ -8,12 +8,13 @@ from data.alignment import Points
 from data.blending import blur_layer, composite, fold, match_light, match_skin, tint
 from data.cutout_shape import guess_category
 from data.cutouts import Cutout
-from data.poses import POSES, find_head
-from data.warping import warp
+from data.poses import POSES, Head, find_head
+from data.warping import Layer, warp
 
 BLUR_SHARE = 0.2  # of the cut-outs are blurred
 TINT_SHARE = 0.4  # of face masks, scarves and hats get another colour
 CLOTH = ("facemask", "scarf", "hat")
+NONE = "none"
 
 
 class Occluded(NamedTuple):
@@ -22,6 +23,16 @@ class Occluded(NamedTuple):
     image: np.ndarray
     mask: np.ndarray
     kind: str
+
+
+def bare(face: np.ndarray) -> Occluded:
+    """A face with nothing on it."""
+    return Occluded(face.copy(), np.zeros(face.shape[:2], np.uint8), NONE)
+
+
+def joined(first: Occluded, second: Occluded) -> Occluded:
+    """`second` drawn over `first`: its picture, both masks."""
+    return Occluded(second.image, first.mask | second.mask, f"{first.kind}+{second.kind}")
 
 
 def place_cutout(
@@ -52,9 +63,27 @@ def place_cutout(
     layer = warp(rgba, pose, size)
     if layer is None:
         return Occluded(face.copy(), np.zeros((size, size), np.uint8), category)
+    image, mask = lay_layer(face, layer, sort, head, points, rng)
+    return Occluded(image, mask, category)
+
+
+def lay_layer(
+    face: np.ndarray,
+    layer: Layer,
+    sort: str,
+    head: Head,
+    points: Points,
+    rng: np.random.Generator,
+    tint_share: float = TINT_SHARE,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A warped cut-out of this sort, a key of POSES, lit like the face and laid on it.
+
+    `tint_share`: of face masks, scarves and hats get another colour. Returns (image, mask).
+    """
+    size = face.shape[0]
     if sort == "hand":
         layer = layer._replace(colour=match_skin(layer.colour, layer.alpha, face, points))
-    elif sort in CLOTH and rng.random() < TINT_SHARE:
+    elif sort in CLOTH and rng.random() < tint_share:
         layer = layer._replace(colour=tint(layer.colour, _dye(rng)))
     if sort == "scarf":
         layer = layer._replace(colour=fold(layer, rng))
@@ -64,8 +93,7 @@ def place_cutout(
         layer = blur_layer(layer, size, rng)
     shadow = rng.uniform(0.15, 0.5)
     reach = head.unit * rng.uniform(0.03, 0.1)
-    image, mask = composite(face, layer, shadow, float(np.clip(reach, 0.4, size / 16)))
-    return Occluded(image, mask, category)
+    return composite(face, layer, shadow, float(np.clip(reach, 0.4, size / 16)))
 
 
 def _dye(rng: np.random.Generator) -> np.ndarray:

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from models import create_identity_network, create_inpainter, create_segmenter, takes_option
 
 NETWORKS, STATE = "networks.safetensors", "state.pt"
+# Of weights that ship: raised when this code cannot use older files, or older code newer ones.
+WEIGHTS_VERSION = 1
+LFS = b"version https://git-lfs"  # how a file begins that only points to the real one
 
 
 class CheckpointError(ValueError):
@@ -125,11 +128,16 @@ def save_release(
 
 def load_release(path: str | Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State dict and metadata of a weights file, of its main network or of a named `part`; the
-    others' tensors are not read. CheckpointError when it is missing or damaged."""
+    others' tensors are not read. Tensors stored in half precision come back in float32.
+    CheckpointError when it is missing or damaged."""
     with _opened(path) as file:
         named = [(*key.rpartition("/")[::2], key) for key in file.keys()]  # noqa: SIM118
-        state = {own: file.get_tensor(key) for owner, own, key in named if owner == part}
+        state = {own: _whole(file.get_tensor(key)) for owner, own, key in named if owner == part}
         return state, _metadata(file)
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def release_metadata(path: str | Path) -> dict[str, Any]:
@@ -146,9 +154,32 @@ def _opened(path: str | Path) -> Iterator[safe_open]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        if is_lfs_pointer(path):
+            raise CheckpointError(
+                f"{path}: is a git-lfs pointer, not the weights themselves; `git lfs pull`"
+            ) from error
         raise CheckpointError(
             f"{path}: is truncated or is no safetensors file of this project ({error})"
         ) from error
+
+
+def is_lfs_pointer(path: str | Path) -> bool:
+    """Whether a file only says where git-lfs keeps the real one."""
+    with open(path, "rb") as file:
+        return file.read(len(LFS)) == LFS
+
+
+def check_version(metadata: dict[str, Any], source: str) -> None:
+    """CheckpointError, naming `source`, when weights that ship are of a version that this code
+    cannot use. Those of a run state none."""
+    version = metadata.get("release", {}).get("version", WEIGHTS_VERSION)
+    if version != WEIGHTS_VERSION:
+        newer = version > WEIGHTS_VERSION
+        what = "update the project: `git pull`" if newer else "`git checkout weights` restores them"
+        raise CheckpointError(
+            f"{source}: is of weights version {version}, {'newer' if newer else 'older'} than this "
+            f"project's {WEIGHTS_VERSION}; {what}"
+        )
 
 
 def _metadata(file: safe_open) -> dict[str, Any]:
@@ -184,6 +215,7 @@ def _load_network(path: str | Path, device: str | torch.device, task: str, creat
     state, metadata = load_release(path)
     if "config" not in metadata:
         raise CheckpointError(f"{path}: has no config in its metadata, it is not a release file")
+    check_version(metadata, str(path))
     if release_task(metadata) != task:
         raise CheckpointError(
             f"{path}: holds a network for {release_task(metadata)}, one for {task} is needed here"

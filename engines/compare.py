@@ -13,6 +13,7 @@ from engines.config import Data
 from engines.datasets import data_root, open_sources
 from engines.evaluation import Row, baseline_row
 from engines.measures import FID, Measure
+from engines.released import shipped_for
 from engines.report import Report, default_folder, report
 from engines.runtime import resolve_device
 from engines.seeds import fold_seeds, recipe_row, reference_among, single
@@ -144,7 +145,8 @@ def _members(options: Options, suite: Suite | None) -> list[Trained]:
             )
     elif wanted is not None and wanted != ["none"]:
         folders = comparison.resolve_runs(wanted, options.runs_folder, every)
-    files = [folder / comparison.WEIGHTS for folder in folders] + options.checkpoint
+    files = [folder / comparison.WEIGHTS for folder in folders]
+    files += [f for named in options.checkpoint for f in shipped_for(named, comparison.INPAINTING)]
     members = [comparison.read_trained(file) for file in files]
     return comparison.name_apart(comparison.check_task(members, comparison.INPAINTING))
 

@@ -24,6 +24,8 @@ from engines.config import (
 )
 from engines.datasets import data_root, open_sources, recorded_data
 from engines.ensemble_files import home_of, is_recipe, recipe_config
+from engines.newest_run import hardly_begun
+from engines.released import SHIPPED, is_shipped
 
 logger = logging.getLogger(__name__)
 
@@ -72,14 +74,17 @@ class Group:
 
 
 def finished_runs(root: Path, every: bool = False, task: str | None = None) -> list[Path]:
-    """Folders of finished runs below `root`: the latest of each name, or every one.
+    """Folders of finished runs below `root`: the latest of each name, or every one; not those that
+    were `hardly_begun`.
 
     With a `task`, those that trained for it, and those whose weights file cannot be read, so that
     whoever reads it next says so.
     """
     found: dict[str, list[Path]] = {}
     for mark in sorted(root.glob("*/*/finished.json")):
-        if _has_weights(mark) and _trained_for(mark.parent, task):
+        if not _has_weights(mark) or hardly_begun(mark.parent):
+            continue
+        if _trained_for(mark.parent, task):
             found.setdefault(mark.parent.parent.name, []).append(mark.parent)
     return [folder for runs in found.values() for folder in (runs if every else runs[-1:])]
 
@@ -88,17 +93,22 @@ def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Pat
     """Run folders for names (`Reconstruction`, any case), numbers (`Reconstruction/002`), paths, or
     the YAML files of runs.
 
-    A name stands for its latest finished run. FileNotFoundError names all that are not there, what
-    makes them, and the finished runs there are.
+    A name stands for its latest finished run; a later one that was hardly begun is passed over,
+    with a warning. A path stands for what lies there. FileNotFoundError names all that are not
+    there, what makes them, and the finished runs there are.
     """
     finished = finished_runs(root, every=True)
     found = {text: _find_runs(text, finished, every) for text in wanted}
+    begun = {text: _passed_over(text, found[text], root) for text in wanted}
+    for line in [line for text in wanted if found[text] for line in begun[text]]:
+        logger.warning("%s", line)
     if missing := [text for text, runs in found.items() if not runs]:
         one = len(missing) == 1
         raise FileNotFoundError(
             f"{', '.join(missing)}: no finished run{'' if one else 's'} of "
             f"{'that name' if one else 'these names'} below {root}, and no run folder; "
             f"finished: {finished_words(root)}; {'; '.join(map(_what_makes, missing))}"
+            + "".join(f"; {line}" for text in missing for line in begun[text])
         )
     return list(dict.fromkeys(run for runs in found.values() for run in runs))
 
@@ -127,6 +137,22 @@ def _find_runs(text: str, finished: list[Path], every: bool) -> list[Path]:
         return [path]
     below = _runs_below(path) if path.is_dir() else []
     return below if every else below[-1:]
+
+
+def _passed_over(text: str, found: list[Path], root: Path) -> list[str]:
+    """A line on each run that a name or a number stands for but that was hardly begun, if it is
+    later than those that were found."""
+    text = name_in_file(Path(text)) if is_run_file(text) else text
+    name, _, number = text.lower().partition("/")
+    latest = found[-1].name if found else ""
+    lines = []
+    for mark in sorted(root.glob("*/*/finished.json")):
+        run = mark.parent
+        if run.parent.name.lower() != name or number not in ("", run.name) or run.name <= latest:
+            continue
+        if _has_weights(mark) and (why := hardly_begun(run)):
+            lines.append(f"{run} is passed over: {why}; name its folder to use it all the same")
+    return lines
 
 
 def _what_makes(text: str) -> str:
@@ -192,7 +218,8 @@ def read_trained(checkpoint: Path) -> Trained:
     if finished.is_file() and not is_recipe(checkpoint):
         training = json.loads(finished.read_text(encoding="utf-8"))
     data = recorded_data(home_of(checkpoint), DATA[task_of(config)](**config["data"]))
-    return Trained(config["name"], checkpoint, config, training, data)
+    name = SHIPPED if is_shipped(checkpoint) else config["name"]
+    return Trained(name, checkpoint, config, training, data)
 
 
 def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -274,9 +301,15 @@ def settle_data(
         update = update | below(Path(data_folder), member)
     data = Data(**member.data.model_dump() | update)
     # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-    open_ended = data_folder is not None or data.faces == "auto"
+    open_ended = data_folder is not None or not is_settled(data.faces)
     root = data_root(data_folder) if open_ended else None
     return data, root, own_split(member, data, root)
+
+
+def is_settled(folder: str) -> bool:
+    """Whether a folder is told whole, or none: weights that ship know its name below a data folder
+    alone, and `auto` means whatever is there."""
+    return folder == "builtin" or Path(folder).is_absolute()
 
 
 def below(root: Path, member: Trained) -> dict[str, Any]:

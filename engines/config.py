@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
+RELEASE = ABLATIONS / "release"  # runs of any task, called as they say themselves
 TASKS: dict[str, type[AnyRun]] = {
     "inpainting": RunConfig,
     "segmentation": SegmentationConfig,
@@ -60,8 +61,13 @@ def run_folder(task: str) -> Path:
 
 
 def available_runs(task: str = "inpainting") -> dict[str, Path]:
-    """Every run of a task in ablations/ by its lower-case name, sorted."""
-    return {path.stem.lower(): path for path in sorted(run_folder(task).glob("*.yaml"))}
+    """Every run of a task in ablations/ by its lower-case name, sorted, then those whose networks
+    ship."""
+    return {path.stem.lower(): path for path in sorted(run_folder(task).glob("*.yaml"))} | {
+        name_in_file(path).lower(): path
+        for path in sorted(RELEASE.glob("*.yaml"))
+        if read_yaml(path).get("task", "inpainting") == task
+    }
 
 
 def is_run_file(name: str | Path) -> bool:

@@ -29,7 +29,7 @@ from data.faces import (
 from data.loaders import CoveredFaces, MixedHoles, OccludedPairs, TrainingPairs
 from data.masks import RATIO_BINS, MaskFolder, MaskGenerator
 from data.occluded_pairs import FrozenOccluded, freeze_occluded
-from data.occluders import NONE, Occluders
+from data.occluders import Occluders
 from data.pairs import FrozenPairs, freeze
 from engines.config import AnyRun, Data, FaceData, SegmentationData
 from engines.occluder_sources import (
@@ -145,7 +145,7 @@ class Sources(FaceSources):
 
     def _covered(self, split: str) -> FrozenOccluded:
         """data.validation_pairs faces under occluders, evenly of each kind, none of them bare."""
-        kinds = [kind for kind in self.occluders.kinds(split) if kind != NONE]
+        kinds = [k for k in self.occluders.kinds(split) if not self.occluders.leaves_bare(k)]
         per_kind = -(-self.data.validation_pairs // len(kinds))
         faces = self.faces(split)
         wanted = min(per_kind * len(kinds), len(faces))
@@ -273,8 +273,6 @@ def _also_folder(data: FaceData, root: Path | None) -> Path | None:
     """The folder of `data.also`; None without it. FileNotFoundError when there is no such one."""
     if data.also is None:
         return None
-    if data.also.faces in ("auto", "builtin"):
-        raise ValueError(f"data.also.faces {data.also.faces!r}: must name a folder")
     return find_faces(root, data.also.faces, data.size)
 
 

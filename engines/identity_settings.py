@@ -100,4 +100,4 @@ class IdentityConfig(AnyRun):
         """Options of the network; ValueError while `data.identities` is not told yet."""
         if self.data.identities is None:
             raise ValueError("data.identities: must be told before there is a network")
-        return {**self.model.options, "classes": len(self.data.identities)}
+        return {**self.network_options(), "classes": len(self.data.identities)}

@@ -138,7 +138,7 @@ class Deoccluder:
         """
         if self.segmenter is None:
             raise ValueError(
-                "no segmenter: give a mask, or train one: `python train_segmentation.py SOCLNET`"
+                "no segmenter: give a mask, or the one that ships, weights/segmenter.safetensors"
             )
         inner, outer = (self.segmenter_size,) * 2, aligned.shape[-2:]
         seen = aligned.to(self.device)

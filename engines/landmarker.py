@@ -1,4 +1,5 @@
-"""Where MediaPipe's Face Landmarker model comes from: a given file, the cache, or one download."""
+"""Where MediaPipe's Face Landmarker model comes from: a given file, the one that ships, the cache,
+or one download."""
 
 import socket
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import torch
 
 from data.whole_files import sha256
+from engines import released
 
 URL = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
@@ -25,10 +27,12 @@ def cache_file() -> Path:
 
 
 def landmarker_file(path: str | Path | None = None) -> Path:
-    """The model file: `path`, or the cached one, or a fresh download; its SHA-256 is checked.
+    """The model file: `path`, or the one that ships, or the cached one, or a fresh download; its
+    SHA-256 is checked.
 
-    Raises FileNotFoundError for a given file that does not exist, LandmarkerError for one with
-    another SHA-256 and for a download that fails. A file in the cache is always whole.
+    Raises FileNotFoundError for a given file that does not exist, LandmarkerError for a given or
+    shipped one with another SHA-256 and for a download that fails. A file in the cache is always
+    whole.
     """
     if path is not None:
         path = Path(path)
@@ -41,6 +45,13 @@ def landmarker_file(path: str | Path | None = None) -> Path:
                 f"(SHA-256 {found}, expected {SHA256}); {_by_hand()}"
             )
         return path
+    shipped = released.FOLDER / released.LANDMARKER
+    if shipped.is_file():
+        if (found := sha256(shipped)) != SHA256:
+            raise LandmarkerError(
+                f"{shipped}: SHA-256 {found}, expected {SHA256}; {released.restore_with(shipped)}"
+            )
+        return shipped
     cached = cache_file()
     if not cached.is_file() or sha256(cached) != SHA256:
         _download(cached)

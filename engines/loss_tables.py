@@ -251,7 +251,7 @@ def _definition(term: str, member: Trained) -> str:
     """Everything that decides what a term measures in a run, as text."""
     config = member.config
     if term == TOTAL:
-        losses = config["losses"]
+        losses = [config["losses"], config["training"].get("feature_terms", True)]
     else:
         losses = {k: v for k, v in config["losses"][term].items() if k != "weight"}
     network = config["training"].get("features_weights")

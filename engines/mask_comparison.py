@@ -16,6 +16,7 @@ from engines.datasets import data_root, open_segmentation_sources
 from engines.end_to_end_report import DILATIONS, end_to_end_report
 from engines.evaluation import Row, model_row
 from engines.mask_rows import constant_rows, segmenter_row
+from engines.released import shipped_for
 from engines.report import Report, default_folder
 from engines.runtime import resolve_device
 from engines.segmentation_report import segmentation_report
@@ -79,7 +80,7 @@ def compare_segmenters(options: MaskOptions) -> list[Report]:
     if suite is not None and suite.tables:
         chosen = [_table_options(options, suite, table) for table in suite.tables]
         return [each for part in chosen for each in compare_segmenters(part)]
-    named = _named(options, suite)
+    named = _named(options, suite, SEGMENTATION)
     members = comparison.check_task(named, SEGMENTATION) or _latest(options, SEGMENTATION)
     groups = group_by_occluded(comparison.name_apart(members), options)
     device = resolve_device(options.device)
@@ -108,10 +109,11 @@ def compare_end_to_end(options: MaskOptions) -> list[Report]:
     `compare_segmenters`.
     """
     suite = _suite(options)
-    named = comparison.name_apart(_named(options, suite))
+    named = _named(options, suite, SEGMENTATION, INPAINTING)
     chosen = {
-        task: [member for member in named if member.task == task]
-        or comparison.name_apart(_latest(options, task))
+        task: comparison.name_apart(
+            [member for member in named if member.task == task] or _latest(options, task)
+        )
         for task in (SEGMENTATION, INPAINTING)
     }
     device = resolve_device(options.device)
@@ -167,11 +169,13 @@ def _reference(suite: Suite | None, inpainters: list[Trained]) -> str | None:
     return suite.reference if known else None
 
 
-def _named(options: MaskOptions, suite: Suite | None) -> list[Trained]:
-    """What the options name, of any task; nothing when they name nothing."""
+def _named(options: MaskOptions, suite: Suite | None, *tasks: str) -> list[Trained]:
+    """What the options name, of any task; nothing when they name nothing. `tasks`: those of the
+    weights that ship, where these are named."""
     wanted = list(suite.runs) if suite else options.runs or []
     folders = comparison.resolve_runs(wanted, options.runs_folder, options.all_runs)
-    files = [folder / WEIGHTS for folder in folders] + options.checkpoint
+    files = [folder / WEIGHTS for folder in folders]
+    files += [file for named in options.checkpoint for file in shipped_for(named, *tasks)]
     return [comparison.read_trained(file) for file in files]
 
 
@@ -201,7 +205,8 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
             update |= comparison.below(options.data, member)
         data = type(member.data)(**member.data.model_dump() | update)
         # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-        asked = data.pairs is None and "auto" in (data.faces, data.occluders)
+        told = comparison.is_settled(data.faces) and data.occluders != "auto"
+        asked = data.pairs is None and not told
         open_ended = options.data is not None or asked
         root = data_root(options.data) if open_ended else None
         split = comparison.own_split(member, data, root)

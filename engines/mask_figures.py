@@ -81,7 +81,7 @@ def mask_figure(
         columns.append([overlay(*pair, own) for pair, own in zip(loaded, found, strict=True)])
         for caption, (_, index) in zip(captions, chosen, strict=True):
             line = frames[model.name].loc[index]
-            empty = line["kind"] == UNOCCLUDED
+            empty = np.isnan(line["iou"])
             caption.append(
                 f"{line['false_positive']:.1%} marked" if empty else f"IoU {line['iou']:.2f}"
             )
@@ -101,7 +101,8 @@ def choose_masks(frame: pd.DataFrame, each: int) -> list[tuple[str, int]]:
         if group == UNOCCLUDED:
             chosen.append(("most marked", int(part["false_positive"].idxmax())))
             continue
-        chosen += ranked(part.sort_values("iou", kind="stable")["index"].tolist(), each)
+        part = part[part["iou"].notna()].sort_values("iou", kind="stable")
+        chosen += ranked(part["index"].tolist(), each)
     return chosen
 
 

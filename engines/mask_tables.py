@@ -8,6 +8,7 @@ import pandas as pd
 
 from data.occluder_sets import UNKNOWN
 from data.occluder_shapes import KINDS
+from data.photographs import EYEGLASSES
 from engines.mask_rows import UNOCCLUDED
 from engines.row_files import RowResult
 from engines.tables import MISSING, Cell, Table, cost_table, mark_best, named_rows
@@ -42,8 +43,10 @@ def group_title(group: str, held_out: bool) -> str:
 
 
 def groups_of(frame: pd.DataFrame) -> np.ndarray:
-    """The group of each line of a row's CSV."""
-    return np.array([group_of(kind) for kind in frame["kind"]])
+    """The group of each line of a row's CSV; eyeglasses that are kept leave a face unoccluded."""
+    kept = frame["kind"].isin([*EYEGLASSES]) & frame["hole_ratio"].eq(0)
+    groups = np.array([group_of(kind) for kind in frame["kind"]], dtype=object)
+    return np.where(kept, UNOCCLUDED, groups).astype(str)
 
 
 def faces_only(results: Sequence[RowResult]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from data.cutouts import open_cutouts
 from data.faces import named_folder
 from data.occluders import Occluders
+from engines.identity_settings import IdentityData
 from engines.settings import Data, SegmentationData
 
 
@@ -27,10 +28,13 @@ def find_occluders(occluders: str, root: Path | None) -> Path | None:
     )
 
 
-def create_occluders(data: Data | SegmentationData, folder: Path | None, seed: int) -> Occluders:
+def create_occluders(
+    data: Data | SegmentationData | IdentityData, folder: Path | None, seed: int
+) -> Occluders:
     """The occluders of a configuration; `folder` holds the cut-outs, None for drawn ones only."""
     cutouts = open_cutouts(folder, seed) if folder is not None else None
-    return Occluders(data.size, cutouts, data.preset, data.template, seed)
+    eyeglasses = "auto" if isinstance(data, IdentityData) else data.eyeglasses
+    return Occluders(data.size, cutouts, data.preset, data.template, seed, eyeglasses)
 
 
 def occluder_words(occluders: Occluders, split: str) -> str:

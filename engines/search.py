@@ -218,7 +218,7 @@ def _say_start(search: Search, wanted: int, done: int) -> None:
         "weights   %s, %g to %g in steps of %g",
         ", ".join(space.terms), space.low, space.high, space.step,
     )  # fmt: skip
-    fixed = [name for name in config.losses if name not in space.terms]
+    fixed = [name for name in config.loss_terms() if name not in space.terms]
     if fixed:
         logger.info("as it is  %s", ", ".join(fixed))
     if not space.holds(search.own_weights):

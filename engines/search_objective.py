@@ -172,7 +172,7 @@ def load_search_config(
 def choose_terms(config: RunConfig, wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The loss terms whose weights are searched: those named, else all of constant, positive
     weight. ValueError lists the terms there are."""
-    known = {name: term["weight"] for name, term in config.losses.items()}
+    known = {name: term["weight"] for name, term in config.loss_terms().items()}
     numbers = [name for name, weight in known.items() if not isinstance(weight, Mapping)]
     for name in wanted or ():
         if name not in known:

@@ -114,14 +114,27 @@ def _template_name(value: str) -> str:
     raise ValueError(f"{value!r} is not one of auto, {', '.join(TEMPLATES)}")
 
 
+def _known_template(value: str) -> str:
+    if value in TEMPLATES:
+        return value
+    raise ValueError(f"{value!r} is not one of {', '.join(TEMPLATES)}")
+
+
+def _named_folder(value: str) -> str:
+    if value and value not in ("auto", "builtin"):
+        return value
+    raise ValueError(f"{value!r} names no folder of faces")
+
+
 class MoreFaces(_Part):
     """Faces of a second folder, for training only, aligned otherwise than the first.
 
-    faces: as FaceData's, but no auto. share: of the training pictures that come from here.
+    faces: a folder, absolute or below the data folder. template: one of data.alignment.TEMPLATES.
+    share: of the training pictures that come from here.
     """
 
-    faces: Annotated[str, Field(min_length=1)]
-    template: Annotated[str, AfterValidator(_template_name)]
+    faces: Annotated[str, AfterValidator(_named_folder)]
+    template: Annotated[str, AfterValidator(_known_template)]
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
@@ -170,10 +183,10 @@ class Data(FaceData):
 
     masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
     procedural ones. hidden_by: masks gives holes of the grey level `fill`; occluders covers the
-    faces with `occluders` drawn by `preset` (both as in SegmentationData), in training and
-    validation; mixed gives holes in training, half of them from `masks`, half in the shape of such
-    occluders as a segmenter would find them. Test pairs have holes either way, so that all runs
-    share them.
+    faces with `occluders` drawn by `preset` and `eyeglasses` (as in SegmentationData), in
+    training and validation; mixed gives holes in training, half of them from `masks`, half in the
+    shape of such occluders as a segmenter would find them. Test pairs have holes either way, so
+    that all runs share them.
     """
 
     masks: str = "auto"
@@ -182,6 +195,7 @@ class Data(FaceData):
     hidden_by: Literal["masks", "occluders", "mixed"] = "masks"
     occluders: str = "auto"
     preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
+    eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
     validation_pairs: Positive = 240
     test_per_bin: Positive = 500
 
@@ -191,6 +205,8 @@ class SegmentationData(FaceData):
 
     occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
     or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
+    eyeglasses: clear ones are to be redrawn, or kept: then they are in the pictures and their masks
+    are empty; auto keeps them under the preset photographs only.
     augment: changes of the pictures while training: true for small ones of place, light and
     colour; photographs for what photographs differ in, `{name: photographs, jpeg: 0}` with options
     of `data.photo_augment.PhotographAugmentation`. pairs: a paired set on disk
@@ -202,12 +218,15 @@ class SegmentationData(FaceData):
     pairs: str | None = None
     invert_mask: bool = False
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
+    eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
     augment: Augment = True
     validation_per_kind: Positive = 8
     test_per_kind: Positive = 25
 
     @model_validator(mode="after")
     def _masks_of_a_set(self) -> SegmentationData:
+        if self.also is not None and self.pairs is not None:
+            raise ValueError("also: adds faces, but pairs are trained on; leave one of them out")
         if self.invert_mask and self.pairs is None:
             raise ValueError("invert_mask: true is for the masks of a paired set; pairs is null")
         return self
@@ -253,11 +272,18 @@ class Loop(_Part):
 
 
 class Training(Loop):
-    """The loop, with an optimiser for each network and the weights of the loss's extractors."""
+    """The loop, with an optimiser for each network and the weights of the loss's extractors.
+
+    feature_terms: false leaves out the loss terms that compare a fixed network's features
+    (perceptual, style); that network is not made. features_reduce: it sees the pictures this many
+    times smaller, which costs it as many squared less.
+    """
 
     generator: Optimizer = Optimizer()
     discriminator: Optimizer = Optimizer()
     features_weights: str = "auto"
+    feature_terms: bool = True
+    features_reduce: Literal[1, 2, 4] = 1
 
 
 class SegmentationTraining(Loop):
@@ -265,13 +291,18 @@ class SegmentationTraining(Loop):
 
 
 class AnyRun(_Part):
-    """What every run has, whatever it trains."""
+    """What every run has, whatever it trains.
+
+    downloads: false lets `model.pretrained: auto` mean random weights, whatever the network's cache
+    or the internet has.
+    """
 
     TERMS: ClassVar[dict] = losses.TERMS
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     description: str
     profile: str = "full"
+    downloads: bool = True
     losses: dict[Word, dict[str, Any]]
 
     @model_validator(mode="after")
@@ -291,6 +322,25 @@ class AnyRun(_Part):
                 f"training.batch_size {self.training.batch_size}"
             )
         return self
+
+    def starts_at_random(self) -> bool:
+        """Whether `downloads: false` is why the network has no published weights."""
+        choice = self.model.options.get("pretrained", "auto")
+        takes = models.takes_option(self.task, self.model.name, "pretrained")
+        return takes and str(choice).lower() == "auto" and not self.downloads
+
+    def network_options(self) -> dict[str, Any]:
+        """The model's own options, with `pretrained` as `downloads` lets it be."""
+        return self.model.options | ({"pretrained": False} if self.starts_at_random() else {})
+
+    def left_out(self) -> list[str]:
+        """What these settings leave out of the run as it is written, a sentence each."""
+        if not self.starts_at_random():
+            return []
+        return [
+            f"published weights: {self.model.name} starts at random, nothing is downloaded; "
+            "--set downloads=true fetches them"
+        ]
 
 
 class RunConfig(AnyRun):
@@ -342,6 +392,11 @@ class RunConfig(AnyRun):
                 "teacher: no loss term listens to it, it would do nothing; "
                 "`losses: {imitation: {weight: 1.0}}` does, `teacher: null` leaves it out"
             )
+        if not self.loss_terms():
+            raise ValueError(
+                f"training.feature_terms: false leaves no loss term, "
+                f"{', '.join(self.losses)} compare features; true keeps them"
+            )
         heard = loss.adversarial_kinds(self.discriminators)
         for name in self.discriminators:
             if name not in heard:
@@ -354,7 +409,28 @@ class RunConfig(AnyRun):
     def model_options(self) -> dict[str, Any]:
         """Options of the inpainter, with the published defects when the run asks for them."""
         published = getattr(models.INPAINTERS[self.model.name], "as_published", {})
-        return {**(published if self.as_published else {}), **self.model.options}
+        return {**(published if self.as_published else {}), **self.network_options()}
+
+    def feature_terms(self) -> list[str]:
+        """The loss terms that compare a fixed network's features."""
+        terms = losses.create_loss(self.losses).terms
+        return [name for name, term in terms.items() if hasattr(term, "layers")]
+
+    def loss_terms(self) -> dict[str, dict[str, Any]]:
+        """The loss terms that train: `losses`, without feature terms where they are left out."""
+        without = [] if self.training.feature_terms else self.feature_terms()
+        return {name: term for name, term in self.losses.items() if name not in without}
+
+    def left_out(self) -> list[str]:
+        without = [name for name in self.losses if name not in self.loss_terms()]
+        if not without:
+            return super().left_out()
+        return [
+            f"loss terms {', '.join(without)}: they compare the features of a large network, which "
+            "would have random weights here and take most of the time; "
+            "--set training.feature_terms=true trains with them",
+            *super().left_out(),
+        ]
 
 
 class SegmentationConfig(AnyRun):
@@ -369,4 +445,4 @@ class SegmentationConfig(AnyRun):
     training: SegmentationTraining = SegmentationTraining()
 
     def model_options(self) -> dict[str, Any]:
-        return self.model.options
+        return self.network_options()

@@ -17,6 +17,7 @@ from data.whole_files import write_text
 from engines.comparison import IDENTITY
 from engines.datasets import choose_profile, data_root
 from engines.feature_network import AUTO
+from engines.release_export import export_suite
 from engines.run_folder import RunFolder
 from engines.runtime import say_progress
 from engines.suite_ensembles import fit_command, look_up_ensemble
@@ -129,7 +130,10 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
         stopped = bool(stopper.asked)
         files, problems = {}, []
         if not stopped:
-            files, problems = make_tables(suite, _rows(jobs, results), request, folder)
+            rows = _rows(jobs, results)
+            files, problems = make_tables(suite, rows, request, folder)
+            weights, more = export_suite(suite, rows, folder / "weights")
+            files, problems = files | weights, problems + more
         text = "\n".join(describe_end(suite, jobs, results, files, problems, stopped, folder))
         write_text(folder / "summary.txt", text + "\n")
         failed = bool(stopped or problems or any(r.problem for r in results.values()))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from engines.ensemble_files import FIXED, read_recipe
 
 TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
 ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
-SUITE_KEYS = (*TABLE_KEYS, "tables")
+SUITE_KEYS = (*TABLE_KEYS, "tables", "export")
+EXPORTED = {"segmenter": "segmentation", "inpainter": "inpainting"}  # what ships -> its task
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of a table: its folder too
 
 
@@ -57,7 +58,7 @@ class Suite:
     to.
 
     With `tables` each of these is a table of its own, and `runs` and `ensembles` have all of
-    theirs.
+    theirs. `exports`: pairs of what ships, a key of EXPORTED, and the run that it is made from.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Suite:
     reference: str | None
     tables: tuple["Suite", ...] = ()
     ensembles: tuple[FixedEnsemble, ...] = ()
+    exports: tuple[tuple[str, str], ...] = ()
 
     @property
     def folder(self) -> str:
@@ -118,6 +120,24 @@ def load_suite(named: Path) -> Suite:
         raise ValueError(f"{path}: is not valid YAML: {error}") from error
     _check_keys(content, SUITE_KEYS, f"{path}: a suite")
     content.setdefault("name", path.stem)
+    suite = _suite(content, path)
+    return replace(suite, exports=_exports(content.get("export"), suite, path))
+
+
+def _exports(given: Any, suite: Suite, path: Path) -> tuple[tuple[str, str], ...]:
+    """What ships -> the run it is made from, of those that the suite has."""
+    if given is None:
+        return ()
+    runs = [run.lower() for run in suite.runs]
+    known = isinstance(given, dict) and given.keys() <= EXPORTED.keys()
+    if not known or any(str(run).lower() not in runs for run in given.values()):
+        raise ValueError(
+            f"{path}: export must map {', '.join(EXPORTED)} to runs of the suite, found {given!r}"
+        )
+    return tuple((what, str(run)) for what, run in given.items())
+
+
+def _suite(content: dict[str, Any], path: Path) -> Suite:
     if "tables" not in content:
         return _table(content, list(BASELINES), str(path))
     both = [key for key in ("runs", "ensembles", "reference") if key in content]

@@ -92,6 +92,8 @@ def describe_end(
             notes = [note for note in (result.note, job.remark) if note]
             lines += [f"  {'':<{width}} {note}" for note in notes] + _otherwise(job, width)
     lines += [f"  {name:<{width}} {path}" for name, path in files.items()]
+    if any(name.startswith("weights ") for name in files):
+        lines.append("`python -m engines.release_export` puts these weights into weights/")
     lines += [f"  problem: {problem}" for problem in problems]
     lines += _warning(jobs, results)
     if stopped:

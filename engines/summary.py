@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from engines.compare import Options, compare
-from engines.comparison import IDENTITY, INPAINTING, SEGMENTATION, read_trained
-from engines.config import SCRIPTS
+from engines.comparison import IDENTITY, INPAINTING, SEGMENTATION
+from engines.config import SCRIPTS, AnyRun
 from engines.identity_comparison import IdentityOptions, compare_identities
 from engines.mask_comparison import MaskOptions, compare_segmenters
 from engines.report import Report
@@ -26,8 +26,8 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     The data are those that the run recorded. Table and figures go to the run's own folder.
     """
     folder = outcome.folder
-    task = read_trained(folder.best).task
-    report = _evaluate(task, folder.path, output, device)
+    task = folder.config().task
+    report = _evaluate(folder.config(), folder.path, output, device)
     pictures = report.files[PICTURES[task]]
     lines = [
         "",
@@ -43,10 +43,25 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     if outcome.reason in ("max_minutes", "interrupted"):
         lines.append(f"continue  python {SCRIPTS[task]} {folder.config().name} --resume")
     lines.append(f"compare   python evaluate.py{'' if task == INPAINTING else f' {task}'}")
-    return "\n".join(lines)
+    return "\n".join(lines + _next_steps(folder.config(), pictures))
 
 
-def _evaluate(task: str, run: Path, output: Path, device: str) -> Report:
+def _next_steps(config: AnyRun, pictures: Path) -> list[str]:
+    """After a quick run: what to look at, and the ways on from it."""
+    if config.profile != "quick":
+        return []
+    lines = ["", "This was a look at the whole path. Next:", f"  look at {pictures}"]
+    if config.task == INPAINTING:
+        lines.append("  restore a photo                 python deocclude.py photo.jpg")
+    return [
+        *lines,
+        "  train on real faces             python -m data.download faces masks occluders",
+        f"                                  python {SCRIPTS[config.task]} {config.name}",
+    ]
+
+
+def _evaluate(config: AnyRun, run: Path, output: Path, device: str) -> Report:
+    task = config.task
     common = {
         "runs": [str(run)],
         "runs_folder": output,
@@ -59,5 +74,6 @@ def _evaluate(task: str, run: Path, output: Path, device: str) -> Report:
     elif task == IDENTITY:
         (report,) = compare_identities(IdentityOptions(**common))
     else:
-        (report,) = compare(Options(**common, baselines=FAST_BASELINES, fid="off"))
+        lpips = "auto" if config.downloads else "off"  # its backbone would be downloaded
+        (report,) = compare(Options(**common, baselines=FAST_BASELINES, fid="off", lpips=lpips))
     return report

@@ -65,6 +65,7 @@ def environment(trainer: BaseTrainer, sources: AnySources) -> dict[str, Any]:
         "mixed_precision": trainer.config.training.mixed_precision,
         "seed": trainer.config.training.seed,
         "weights": trainer.origins(),
+        "left_out": trainer.config.left_out(),
         "parameters": count_parameters(network),
         "trainable_parameters": count_parameters(network, trainable=True),
         "data": sources.describe(),
@@ -286,3 +287,5 @@ def _say_start(trainer: BaseTrainer, images: int, sources: AnySources, folder: R
     )  # fmt: skip
     for name, origin in trainer.origins().items():
         logger.info("weights   %s: %s", name, origin)
+    for what in config.left_out():
+        logger.info("left out  %s", what)

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from engines.inference import Deoccluder
 
 ZOOM = 1.6  # the wider square's side, in sides of the face's
-SHIFT = (
-    0.2  # of the side: how far it moves to where the mask leaves; the face's square stays inside
-)
+SHIFT = 0.2  # of the side: how far it moves to where the mask leaves; the square stays inside
 LEAST = 0.02  # of the side: a mask that touches the edge on a shorter stretch does not leave it
 FOLLOWED = "what covers this face runs out of its square; that part is redrawn from a wider view"
 CUT = "what covers this face runs on beyond the wider view: it is cut there"

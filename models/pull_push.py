@@ -22,7 +22,7 @@ def pull_push(image: Tensor, mask: Tensor) -> Tensor:
         full = (2 * share).clamp(max=1)  # half of a cell known is enough to trust it
         sums.append(total * (full / share.clamp(min=1e-6)))
         shares.append(full)
-    filled = sums[-1]
+    filled = sums[-1] / shares[-1].clamp(min=1e-6)
     for total, share in zip(reversed(sums[:-1]), reversed(shares[:-1]), strict=True):
         coarse = F.interpolate(filled, total.shape[-2:], mode="bilinear", align_corners=False)
         filled = total + (1 - share) * coarse

@@ -19,6 +19,7 @@ TINY = [
     "training.max_minutes=null",
     "training.mixed_precision=no",
     "training.features_weights=random",
+    "training.feature_terms=true",
     "training.log_steps=1",
     "losses.perceptual.layers=[relu1_1]",
     "losses.style.layers=[relu2_1]",

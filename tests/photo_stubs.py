@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from data.builtin_faces import landmarks, render_face
-from engines.checkpoint import save_release
+from engines.checkpoint import WEIGHTS_VERSION, save_release
 from engines.detection import KINDS, Face, whole_picture
 from engines.inference import Deoccluder
 
@@ -101,7 +101,8 @@ def write_release(path, task: str, name: str, network: nn.Module, **data) -> Non
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     config = {"task": task, "model": {"name": name}, "data": {"fill": 1.0} | data}
-    save_release(path, network, {"config": config, "contract": {}, "metrics": {}})
+    metadata = {"config": config, "contract": {}, "metrics": {}}
+    save_release(path, network, metadata | {"release": {"version": WEIGHTS_VERSION}})
     (path.parent / "config.yaml").write_text(f"task: {task}\n")
     (path.parent / "finished.json").write_text("{}")
 

@@ -12,8 +12,8 @@ from engines.training import Outcome
 
 SMALL = [
     "data.size=32", "data.builtin_images=12", "data.workers=0", "training.batch_size=4",
-    "training.features_weights=random", "losses.perceptual.layers=[relu1_1]",
-    "losses.style.layers=[relu2_1]",
+    "training.features_weights=random", "training.feature_terms=true",
+    "losses.perceptual.layers=[relu1_1]", "losses.style.layers=[relu2_1]",
 ]  # fmt: skip
 TERMS = ("perceptual", "style", "hole_l1", "adversarial")
 

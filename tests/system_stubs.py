@@ -19,6 +19,7 @@ TINY = [
     "training.max_minutes=null",
     "training.mixed_precision=no",
     "training.features_weights=random",
+    "training.feature_terms=true",
     "training.log_steps=1",
 ]
 SMALL_UNET = ["model.width=4", "model.depth=2"]

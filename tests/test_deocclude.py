@@ -25,6 +25,7 @@ def run(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(deocclude, "load_deoccluder", load)
     monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector())
+    (tmp_path / "best.safetensors").touch()
 
     def run_main(*arguments, checkpoint=("--checkpoint", "best.safetensors")):
         return call(deocclude.main, capsys, *arguments, *checkpoint)
@@ -311,19 +312,46 @@ def test_bad_command_lines_end_with_one_message(run, folder, arguments, message)
     assert "Traceback" not in text
 
 
-def test_newest_run_is_used_and_said_or_the_training_command(run, folder):
+def test_newest_is_a_finished_run(run, folder):
     arguments = ("photos/b.png", "--mask", "masks/b.png", "-o", "out.png")
-    code, text = run(*arguments, checkpoint=())
-    assert (code, "python train_inpainting.py Reconstruction" in text) == (1, True)
-    assert run.loaded == []
+    newest = ("--checkpoint", "newest")
     weights = folder / "runs" / "reconstruction" / "001" / "best.safetensors"
     weights.parent.mkdir(parents=True)
     weights.touch()
-    assert run(*arguments, checkpoint=())[0] == 1  # not finished
+    assert run(*arguments, checkpoint=newest)[0] == 1  # not finished
+    assert run.loaded == []
     (weights.parent / "finished.json").touch()
-    code, text = run(*arguments, checkpoint=())
+    code, text = run(*arguments, checkpoint=newest)
     assert (code, "runs/reconstruction/001/best.safetensors" in text) == (0, True)
     assert run.loaded[0].resolve() == weights
+
+
+@pytest.mark.parametrize("method", ["telea", "navier_stokes", "biharmonic"])
+def test_a_method_needs_a_mask_and_no_weights(run, folder, method):
+    arguments = ("photos/b.png", "--method", method, "-o", "out.png")
+    code, text = run(*arguments, checkpoint=())
+    assert (code, "a mask is needed" in text, "--mask" in text) == (2, True, True)
+    code, text = run(*arguments, "--mask", "masks/b.png", checkpoint=())
+    assert (code, f"method: {method}, no network" in text, run.loaded) == (0, True, [])
+    before, after = pixels("photos/b.png"), pixels("out.png")
+    hole = pixels("masks/b.png") > 0
+    np.testing.assert_array_equal(after[~hole], before[~hole])
+    assert (after[hole] != before[hole]).any()
+
+
+@pytest.mark.parametrize(
+    "more", [("--checkpoint", "x"), ("--flip",), ("--save", "uncertainty"), ("--segmenter", "x")]
+)
+def test_a_method_takes_nothing_that_networks_are_for(run, folder, more):
+    words = ("photos/b.png", "--mask", "masks/b.png", "--method", "telea")
+    code, text = run(*words, *more, checkpoint=())
+    assert (code, more[-1 if "uncertainty" in more else 0] in text) == (2, True)
+
+
+def test_a_method_is_for_photos(run, folder):
+    (folder / "clip.mp4").touch()
+    code, text = run("clip.mp4", "--mask", "masks/b.png", "--method", "telea", checkpoint=())
+    assert (code, "restores photos, not videos" in text) == (1, True)
 
 
 def test_unreadable_checkpoint_ends_with_one_message(run, folder, monkeypatch):
@@ -332,7 +360,7 @@ def test_unreadable_checkpoint_ends_with_one_message(run, folder, monkeypatch):
 
     monkeypatch.setattr(deocclude, "load_deoccluder", load)
     code, text = run("photos", "--mask", "masks")
-    assert (code, text.strip()) == (1, "error: best.safetensors: truncated")
+    assert (code, text.splitlines()[-1]) == (1, "error: best.safetensors: truncated")
 
 
 def test_a_place_that_cannot_be_written_to_is_one_line(run, folder):

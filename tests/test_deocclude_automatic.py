@@ -1,6 +1,9 @@
 """`python deocclude.py` without a mask: released networks, many inputs, extras, the manifest."""
 
 import csv
+import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -17,9 +20,12 @@ from photo_stubs import (
     write_video,
 )
 from PIL import Image
+from release_stubs import write_sums
 
 import deocclude
 import models
+from engines import released
+from engines.chosen_weights import WHAT
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)
@@ -27,14 +33,21 @@ INPAINTER, SEGMENTER = "runs/grey/001/best.safetensors", "runs/green/002/best.sa
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty working folder with two finished runs, of different sizes, and a known detector."""
+def folder(tmp_path, tmp_path_factory, monkeypatch):
+    """An empty working folder with two finished runs, of different sizes, that also ship, and a
+    known detector."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(models.INPAINTERS, "constant", Constant)
     monkeypatch.setitem(models.SEGMENTERS, "green", GreenFinder)
     monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector([FACE]))
     write_release(tmp_path / INPAINTER, "inpainting", "constant", Constant(), size=64)
     write_release(tmp_path / SEGMENTER, "segmentation", "green", GreenFinder(), size=96)
+    weights = tmp_path_factory.mktemp("project") / "weights"
+    weights.mkdir()
+    for source, task in ((INPAINTER, "inpainting"), (SEGMENTER, "segmentation")):
+        shutil.copy(tmp_path / source, weights / released.FILES[task])
+    write_sums(weights)
+    monkeypatch.setattr(released, "FOLDER", weights)
     return tmp_path
 
 
@@ -64,8 +77,9 @@ def test_a_photo_in_and_the_restored_photo_out(run, folder):
     photo = save(folder / "photo.png")
     code, text = run("photo.png")
     assert code == 0
-    assert f"inpainting: {INPAINTER} (the newest finished run" in text
-    assert f"segmentation: {SEGMENTER} (the newest finished run" in text
+    for task, what in WHAT.items():
+        shipped = released.FOLDER / released.FILES[task]
+        assert f"{what}: {shipped} (ships with the project)" in text
     assert "1 of 1 photos restored, 0 failed: photo-restored.png" in text
     restored = pixels("photo-restored.png")
     changed = (restored != photo).any(axis=2)
@@ -138,23 +152,77 @@ def test_dilation_and_blending(run, folder):
     assert (results["poisson"] != results["none"]).any()
 
 
-def test_without_trained_weights_it_says_which_commands_make_them(run, folder):
+@pytest.mark.parametrize(
+    ("inpainter", "segmenter", "said"),
+    [
+        ("newest", "newest", "the run that finished last"),
+        ("GREY", "green/002", "as named"),
+        ("runs/grey", "runs/green/002", "as named"),
+        (INPAINTER, SEGMENTER, "as named"),
+    ],
+)
+def test_runs_are_named_instead_of_what_ships(run, folder, inpainter, segmenter, said):
+    save(folder / "photo.png")
+    for name in released.FILES.values():
+        (released.FOLDER / name).unlink()
+    code, text = run("photo.png", "--checkpoint", inpainter, "--segmenter", segmenter)
+    assert code == 0
+    assert f"inpainter: {INPAINTER} ({said})" in text
+    assert f"segmenter: {SEGMENTER} ({said})" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--checkpoint", "grey/003"], r"grey/003: no finished run .* finished: green/002, grey/0"),
+        (["--segmenter", "grey"], "holds a network for inpainting, one for segmentation is needed"),
+        (["--segmenter", "mean.yaml"], "mean.yaml: is an ensemble's YAML"),
+        (["--checkpoint", "none.safetensors"], "none.safetensors: no such weights file"),
+    ],
+)
+def test_weights_that_are_not_there_or_do_something_else(run, folder, arguments, message):
+    save(folder / "photo.png")
+    (folder / "mean.yaml").write_text("members: [{weights: a}]")
+    code, text = run("photo.png", *arguments)
+    assert code == 1
+    assert re.search(f"error: .*{message}", text), text
+
+
+def test_newest_without_a_run_says_what_trains_one(run, folder):
     save(folder / "photo.png")
     (folder / "runs").rename(folder / "elsewhere")
+    code, text = run("photo.png", "--checkpoint", "newest")
+    assert (code, "newest: no finished inpainter below runs; finished: none" in text) == (1, True)
+    assert "python -m engines.suite release" in text
+
+
+def test_a_run_that_was_stopped_after_a_step_is_not_finished(run, folder):
+    save(folder / "photo.png")
+    shutil.copytree(folder / "runs/grey/001", folder / "runs/grey/002")
+    facts = {"reason": "interrupted", "steps": 1, "planned_steps": 900, "best": {"step": 0}}
+    (folder / "runs/grey/002/finished.json").write_text(json.dumps(facts))
+    with pytest.warns(UserWarning, match=r"grey.002: passed over.*interrupted.*1 of 900 steps"):
+        code, text = run("photo.png", "--checkpoint", "newest")
+    assert (code, f"inpainter: {INPAINTER} (" in text) == (0, True)
+    code, text = run("photo.png", "--checkpoint", "grey", "--overwrite")
+    assert (code, f"inpainter: {INPAINTER} (" in text) == (0, True)
+    code, text = run("photo.png", "--checkpoint", "grey/002")
+    assert (code, "after 1 of 900 steps, inside its first epoch; name its folder" in text) == (
+        1,
+        True,
+    )
+    code, text = run("photo.png", "--checkpoint", "runs/grey/002", "--overwrite")
+    assert (code, "runs/grey/002/best.safetensors (as named)" in text) == (0, True)
+
+
+def test_with_a_mask_no_segmenter_is_needed(run, folder):
+    save(folder / "photo.png")
+    (released.FOLDER / released.FILES["segmentation"]).unlink()
     code, text = run("photo.png")
-    assert code == 1
-    assert "error: no trained weights under runs/" in text
-    assert "python train_inpainting.py Reconstruction " in text
-    assert "python train_segmentation.py SOCLNET " in text
-    assert "--mask" in text
-    elsewhere = INPAINTER.replace("runs", "elsewhere")
-    code, text = run("photo.png", "--checkpoint", elsewhere)
-    assert (code, "train_inpainting" in text, "train_segmentation" in text) == (1, False, True)
-    code, text = run("photo.png", "--segmenter", SEGMENTER.replace("runs", "elsewhere"))
-    assert (code, "train_inpainting" in text, "train_segmentation" in text) == (1, True, False)
-    assert "--mask" not in text
+    assert (code, "weights that ship are missing" in text) == (1, True)
+    assert "git checkout weights/segmenter.safetensors" in text
     Image.fromarray(is_green(pixels("photo.png"))).save("mask.png")
-    code, text = run("photo.png", "--mask", "mask.png", "--checkpoint", elsewhere)
+    code, text = run("photo.png", "--mask", "mask.png")
     assert (code, "segment" in text) == (0, False)
 
 

@@ -83,6 +83,7 @@ def test_evaluate_adds_a_row_that_shares_no_values(loaded, weights, tmp_path, ca
 def test_deocclude_restores_both_ways(loaded, tmp_path, monkeypatch, flip):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector())
+    (tmp_path / "best.safetensors").touch()
     photo = np.full((64, 64, 3), 127, np.uint8)
     mask = np.zeros((64, 64), np.uint8)
     mask[24:40, 4:60] = 255

@@ -21,6 +21,7 @@ MODULES = {  # distribution -> what is imported, where the two differ
     "pillow": "PIL",
     "scikit-image": "skimage",
     "pyyaml": "yaml",
+    "segmentation-models-pytorch": "segmentation_models_pytorch",
     "tensorboard": "torch.utils.tensorboard",
 }
 # Done without, or asked for in one sentence, where they are missing: IPython draws only where it is

@@ -20,7 +20,8 @@ TINY = (
     "data.size=32", "data.builtin_images=24", "data.validation_pairs=6", "data.test_per_bin=1",
     "data.workers=0", "training.epochs=1", "training.epoch_images=8", "training.batch_size=4",
     "training.mixed_precision=no", "training.features_weights=random", "training.log_steps=1",
-    "losses.perceptual.layers=[relu1_1]", "losses.style.layers=[relu2_1]",
+    "training.feature_terms=true", "losses.perceptual.layers=[relu1_1]",
+    "losses.style.layers=[relu2_1]",
 )  # fmt: skip
 
 

@@ -5,13 +5,16 @@ import pytest
 from PIL import Image
 
 from data import cache as cache_module
+from data.alignment import template_points
 from data.cache import cache_faces
 from data.faces import (
     SPLITS,
     builtin_faces,
     find_faces,
     folder_faces,
+    join_faces,
     load_split,
+    mixing_order,
     save_split,
     split_faces,
 )
@@ -200,3 +203,28 @@ def test_builtin_splits_share_no_face():
     train, test = builtin_faces("train", 3, 32), builtin_faces("test", 3, 32)
     assert not any(np.array_equal(train[i], test[j]) for i in range(3) for j in range(3))
     assert np.array_equal(train.subset([2])[0], train[2])
+
+
+def test_joined_faces_keep_their_pictures_names_and_landmarks(tmp_path):
+    one, other = (write_images(tmp_path / name, count) for name, count in (("a", 3), ("b", 4)))
+    first = folder_faces(sorted(one.iterdir()), one, 32).placed("ffhq")
+    second = folder_faces(sorted(other.iterdir()), other, 32).placed("utkface")
+    both = cache_faces(join_faces(first, second), "ram", 1.0, tmp_path)
+    assert len(both) == 7
+    assert np.array_equal(both[5], second[2])
+    assert both.names[5] == second.names[2]
+    assert both.points_of(2) == template_points("ffhq", 32)
+    assert both.points_of(3) == template_points("utkface", 32)
+    built = builtin_faces("train", 2, 32)
+    assert built.placed("utkface").points_of(0) == built.points_of(0)  # their own are better
+    with pytest.raises(ValueError, match="32 and of 64 px"):
+        join_faces(first, builtin_faces("train", 2, 64))
+
+
+@pytest.mark.parametrize(("sizes", "share"), [((20, 100), 0.5), ((100, 20), 0.5), ((50, 50), 0.25)])
+def test_mixing_repeats_the_rarer_part_to_its_share(sizes, share):
+    order = mixing_order(*sizes, share)
+    assert set(order) == set(range(sum(sizes)))
+    assert np.mean(np.array(order) >= sizes[0]) == pytest.approx(share, abs=0.02)
+    with pytest.raises(ValueError, match="share: 1 must lie between"):
+        mixing_order(3, 4, 1)

@@ -8,7 +8,14 @@ import torch
 from data.augment import Augmentation
 from data.cache import SharedStore, cache_faces
 from data.faces import builtin_faces
-from data.loaders import CoveredFaces, PositionSampler, TrainingPairs, _vary, training_loader
+from data.loaders import (
+    CoveredFaces,
+    MixedHoles,
+    PositionSampler,
+    TrainingPairs,
+    _vary,
+    training_loader,
+)
 from data.masks import MaskGenerator
 from data.occluders import Occluders
 
@@ -141,3 +148,20 @@ def test_covered_faces_keep_target_mask_and_occluder_together():
 
 def test_a_batch_without_occluders_has_none(pairs):
     assert next(iter(training_loader(pairs, sampler(), 0))).occluded is None
+
+
+def test_mixed_holes_are_irregular_or_have_an_occluders_shape():
+    faces = builtin_faces("train", 5, 64)
+    masks = MaskGenerator(64)
+    pairs = MixedHoles(faces, masks, Occluders(64, preset="drawn"), seed=1, flip=False)
+    irregular = 0
+    for position in range(40):
+        target, mask, name, seen = pairs[position]
+        assert np.array_equal(target.numpy(), faces[faces.names.index(name)].transpose(2, 0, 1))
+        assert 0.005 < mask.float().mean() < 0.8
+        if np.array_equal(mask[0].numpy(), masks.draw("train", 1, position)):
+            irregular += 1
+            assert torch.equal(seen, target)  # nothing stands around these holes
+    assert 10 < irregular < 32
+    (batch,) = read(pairs, sampler(stop=1, batch=8), workers=1)
+    assert torch.equal(batch.occluded[3], pairs[3][3])

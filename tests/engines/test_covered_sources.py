@@ -120,3 +120,36 @@ def test_the_self_supervised_run_is_as_documented():
     for optimizer in (run.training.generator, run.training.discriminator):
         assert (optimizer.betas, optimizer.lr) == ((0.0, 0.9), 1e-3)
     assert run.model == base.model
+
+
+ALSO = "data.also={faces: more, template: utkface, share: 0.5}"
+
+
+@pytest.mark.parametrize("task", ["inpainting", "segmentation"])
+def test_more_faces_are_trained_on_and_never_tested_on(root, tmp_path, task):
+    (root / "more").mkdir(exist_ok=True)
+    for index in range(60):
+        Image.fromarray(render_face(100 + index, 64)).save(root / "more" / f"m{index:02d}.png")
+    run = "ablationv1" if task == "inpainting" else "unetlight"
+    tiny = ["data.size=32", "data.faces=faces", "data.occluders=auto", ALSO]
+    config = load_config(run, "quick", tiny, task)
+    sources = open_any_sources(config, root)
+    pairs = sources.training_pairs(1, tmp_path)
+    names = [pairs[position][2].split(" (")[0] for position in range(pairs.images)]
+    assert np.mean([name.startswith("m") for name in names]) == pytest.approx(0.5, abs=0.05)
+    tested = {pair.image for split in ("val", "test") for pair in sources.frozen(split).pairs}
+    assert not any(name.startswith("m") for name in tested)
+    record = sources.describe()
+    assert record["also"] == str((root / "more").resolve())
+    (tmp_path / "environment.json").write_text(json.dumps([{"data": record}]))
+    assert recorded_data(tmp_path, config.data).also.faces == str((root / "more").resolve())
+
+
+def test_more_faces_that_cannot_be_are_refused(root, tiny_config):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        open_any_sources(
+            tiny_config("ablationv1", "data.also={faces: nowhere, template: ffhq}"), root
+        )
+    for wrong, named in (("auto, template: ffhq", "auto"), ("more, template: round", "round")):
+        with pytest.raises(ConfigError, match=rf"data\.also.*{named}"):
+            tiny_config("ablationv1", f"data.also={{faces: {wrong}}}")

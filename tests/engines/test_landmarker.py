@@ -6,7 +6,7 @@ import urllib.error
 import pytest
 import torch
 
-from engines import landmarker
+from engines import landmarker, released
 from engines.landmarker import LandmarkerError, cache_file, landmarker_file
 
 CONTENT = b"a model"
@@ -14,7 +14,8 @@ CONTENT = b"a model"
 
 @pytest.fixture
 def home(monkeypatch, tmp_path):
-    """An empty cache, and a model whose SHA-256 is that of CONTENT."""
+    """An empty cache, a model whose SHA-256 is that of CONTENT, and none that ships."""
+    monkeypatch.setattr(released, "FOLDER", tmp_path / "weights")
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     source = tmp_path / "source.task"
     source.write_bytes(CONTENT)
@@ -32,6 +33,24 @@ def test_a_given_file_is_used_and_checked(home):
         landmarker_file(wrong)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.task"):
         landmarker_file(home / "nowhere.task")
+
+
+def test_the_one_that_ships_is_used_before_the_cache_and_the_network(home, monkeypatch):
+    shipped = home / "weights" / released.LANDMARKER
+    shipped.parent.mkdir()
+    shutil.copy(home / "source.task", shipped)
+    monkeypatch.setattr(landmarker, "URL", "file:///not/there")
+    assert landmarker_file() == shipped
+    assert not cache_file().exists()
+    shipped.write_bytes(CONTENT[:3])
+    with pytest.raises(LandmarkerError, match=r"expected.*git checkout weights/face_landmarker"):
+        landmarker_file()
+
+
+def test_the_checkout_holds_the_published_file(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert landmarker_file() == released.FOLDER / released.LANDMARKER
+    assert released.read_sums(released.FOLDER)[released.LANDMARKER] == landmarker.SHA256
 
 
 def test_it_is_downloaded_once(home, monkeypatch):

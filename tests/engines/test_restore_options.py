@@ -86,7 +86,7 @@ def test_bad_networks_are_no_result():
     broken.forward = lambda seen: seen
     with pytest.raises(ValueError, match=r"\(1, 3, 64, 64\)"):
         make(segmenter=broken).restore(photo, faces=[face])
-    with pytest.raises(ValueError, match=r"train_segmentation\.py"):
+    with pytest.raises(ValueError, match=r"weights.segmenter"):
         make(segmenter=None).restore(photo, faces=[face])
     with pytest.raises(ValueError, match="'glue'"):
         make().restore(photo, faces=[face], blend="glue")

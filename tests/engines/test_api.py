@@ -1,0 +1,208 @@
+"""`from deocclude import restore, find_mask`: what they take, give back, keep and refuse."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from photo_stubs import (
+    Constant,
+    Detector,
+    GreenFinder,
+    draw_photo,
+    face_at,
+    is_green,
+    write_release,
+)
+from PIL import Image
+from release_stubs import write_sums
+
+import deocclude
+import models
+from deocclude import find_mask, restore
+from engines import api, released
+
+FACE = face_at(30, 20, 110)
+SHAPE = (150, 170)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def weights(tmp_path, monkeypatch):
+    """Stand-ins that ship, a known detector, an empty working folder; how often one was made."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setitem(models.INPAINTERS, "constant", Constant)
+    monkeypatch.setitem(models.SEGMENTERS, "green", GreenFinder)
+    made = []
+    monkeypatch.setattr(api, "FaceDetector", lambda *a, **k: made.append(1) or Detector([FACE]))
+    folder = tmp_path / "weights"
+    monkeypatch.setattr(released, "FOLDER", folder)
+    names = released.FILES
+    write_release(folder / names["inpainting"], "inpainting", "constant", Constant(), size=64)
+    write_release(folder / names["segmentation"], "segmentation", "green", GreenFinder(), size=96)
+    write_sums(folder)
+    for cache in (api._networks, api._segmenter):
+        cache.cache_clear()
+    return made
+
+
+def photo_as(kind):
+    """The same covered face, as something that `restore` takes."""
+    photo = draw_photo(SHAPE, FACE)
+    picture = Image.fromarray(photo)
+    picture.save("photo.png")
+    if kind == "array with transparency":
+        return np.dstack([photo, np.full(SHAPE, 200, np.uint8)])
+    return {
+        "name": "photo.png",
+        "path": Path("photo.png"),
+        "picture": picture,
+        "palette": picture.quantize(256),
+        "array": photo,
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["name", "path", "picture", "palette", "array", "array with transparency"]
+)
+def test_three_lines_restore_a_photo_of_any_kind(kind):
+    photo = photo_as(kind)
+    restored = restore(photo, device="cpu")
+    assert restored.changed
+    assert restored.image.mode == ("RGBA" if "transparency" in kind else "RGB")
+    assert restored.image.size == restored.mask.size == SHAPE[::-1]
+    mask = np.asarray(restored.mask)
+    assert restored.mask.mode == "L"
+    assert set(np.unique(mask)) == {0, 255}
+    after = np.asarray(restored.image)
+    before = np.asarray(Image.open("photo.png") if kind in ("name", "path") else photo_rgb(photo))
+    np.testing.assert_array_equal(after[mask == 0][:, :3], before[mask == 0][:, :3])
+    assert not is_green(after[..., :3]).any()
+    assert len(restored.faces) == 1
+    restored.save("restored.png")
+    np.testing.assert_array_equal(np.asarray(Image.open("restored.png")), after)
+    shown = Image.open(io.BytesIO(restored._repr_png_()))
+    assert shown.size == restored.image.size
+
+
+def photo_rgb(photo):
+    return photo if isinstance(photo, np.ndarray) else photo.convert("RGB")
+
+
+def test_a_grey_picture_stays_grey_and_keeps_its_transparency():
+    colour = draw_photo(SHAPE, FACE)
+    mask = is_green(colour)
+    grey = Image.fromarray(colour).convert("LA")
+    restored = restore(grey, mask, device="cpu")
+    assert restored.image.mode == "LA"
+    assert restore(np.asarray(grey)[..., 0], mask, device="cpu").image.mode == "L"
+    np.testing.assert_array_equal(np.asarray(restored.mask) > 0, mask)
+    np.testing.assert_array_equal(np.asarray(restored.image)[~mask], np.asarray(grey)[~mask])
+
+
+def test_exif_turns_a_picture_and_its_mask_is_upright():
+    upright = Image.fromarray(draw_photo(SHAPE, FACE))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = upright.rotate(90, expand=True)
+    turned.getexif()[0x0112] = 6
+    for photo in (turned, "turned.png"):
+        turned.save("turned.png", exif=exif)
+        restored = restore(photo, device="cpu")
+        assert restored.image.size == upright.size
+        assert not is_green(np.asarray(restored.image)).any()
+
+
+@pytest.mark.parametrize("kind", ["bool", "levels", "0 and 1", "picture", "file"])
+def test_a_mask_of_any_kind(kind):
+    photo = draw_photo(SHAPE, FACE)
+    hole = np.zeros(SHAPE, bool)
+    hole[60:90, 60:100] = True
+    levels = hole * np.uint8(255)
+    Image.fromarray(levels).save("mask.png")
+    mask = {
+        "bool": hole,
+        "levels": levels,
+        "0 and 1": hole.astype(np.uint8),
+        "picture": Image.fromarray(levels),
+        "file": "mask.png",
+    }[kind]
+    (released.FOLDER / released.FILES["segmentation"]).unlink()  # not needed
+    restored = restore(photo, mask, device="cpu")
+    np.testing.assert_array_equal(np.asarray(restored.mask), levels)
+    classical = restore(photo, mask, method="telea")
+    np.testing.assert_array_equal(np.asarray(classical.mask), levels)
+    assert (np.asarray(classical.image)[hole] != np.asarray(restored.image)[hole]).any()
+
+
+def test_find_mask_needs_no_inpainter_and_is_what_restore_redraws():
+    photo = draw_photo(SHAPE, FACE)
+    redrawn = restore(photo, device="cpu").mask
+    (released.FOLDER / released.FILES["inpainting"]).unlink()
+    found = find_mask(photo, device="cpu")
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(redrawn))
+    own = np.asarray(find_mask(photo, device="cpu", dilate=0)) > 0
+    assert own.sum() < (np.asarray(found) > 0).sum()
+    assert (own & is_green(photo)).sum() > 0.95 * is_green(photo).sum()
+    assert not np.asarray(find_mask(draw_photo(SHAPE, FACE, covered=False), device="cpu")).any()
+
+
+def test_networks_are_loaded_once_and_anew_when_their_file_is_another(weights):
+    photo = draw_photo(SHAPE, FACE)
+    for options in ({}, {}, {"flip": True}, {"blend": "none"}, {"dilate": 1}):
+        restore(photo, device="cpu", **options)
+    assert len(weights) == 1
+    before = np.asarray(restore(photo, device="cpu").image)
+    path = released.FOLDER / released.FILES["inpainting"]
+    write_release(path, "inpainting", "constant", Constant(0.9), size=64)
+    write_sums(released.FOLDER)
+    after = np.asarray(restore(photo, device="cpu").image)
+    assert len(weights) == 2
+    assert after.mean() > before.mean() + 1
+
+
+def test_saving_refuses_what_would_be_lost():
+    restored = restore(draw_photo(SHAPE, FACE), device="cpu")
+    assert restored.save("a.png") == Path("a.png")
+    with pytest.raises(FileExistsError, match=r"a\.png: exists already; overwrite=True"):
+        restored.save("a.png")
+    restored.save("a.png", overwrite=True)
+    with pytest.raises(ValueError, match=r"a\.gif: cannot write"):
+        restored.save("a.gif")
+    assert Image.open(restored.save("a.jpg")).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("photo", "options", "error", "message"),
+    [
+        ("none.jpg", {}, FileNotFoundError, "none.jpg"),
+        (np.zeros((4, 4, 2), np.uint8), {}, ValueError, r"array must be uint8 .*\(4, 4, 2\)"),
+        (np.zeros((4, 4, 3), float), {}, ValueError, r"array must be uint8 .*float64"),
+        (7, {}, ValueError, "found int"),
+        (np.zeros((4, 4, 3), np.uint8), {"mask": np.ones((3, 4))}, ValueError, r"\(4, 4\)"),
+        (np.zeros((4, 4, 3), np.uint8), {"method": "telea"}, ValueError, "a mask is needed"),
+        (np.zeros((4, 4, 3), np.uint8), {"method": "x"}, ValueError, "'x' is not one of telea"),
+        (np.zeros((4, 4, 3), np.uint8), {"checkpoint": "x"}, FileNotFoundError, "x: no finished"),
+    ],
+)
+def test_bad_arguments_are_named(photo, options, error, message):
+    with pytest.raises(error, match=message):
+        restore(photo, **options)
+
+
+def test_an_unknown_name_is_an_import_error():
+    with pytest.raises(AttributeError, match="'nothing'"):
+        _ = deocclude.nothing
+
+
+def test_it_is_imported_from_any_folder(tmp_path):
+    """The three lines in a process of their own; only the landmarker lies in the checkout."""
+    code = "import sys; sys.path.insert(0, sys.argv[1])\nfrom deocclude import restore, find_mask\n"
+    code += "print(restore.__module__, find_mask.__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["engines.api", "find_mask"], done.stderr
