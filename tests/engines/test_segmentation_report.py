@@ -19,15 +19,15 @@ KINDS = ("sunglasses", "scarf", "scratches", "none")
 MAGENTA = (255, 0, 255)
 
 
-def magenta_pairs(each=3, kinds=KINDS, seed=0):
-    """Dull faces on which each occluder is one magenta box, its size known."""
+def magenta_pairs(each=3, kinds=KINDS, seed=0, empty=("none",)):
+    """Dull faces on which each occluder is one magenta box, its size known; of `empty`, none."""
     cells = [(kind, number) for kind in kinds for number in range(each)]
 
     def read(index):
         kind, number = cells[index]
         face = keyed_rng(seed, number).integers(40, 200, (SIZE, SIZE, 3), np.uint8)
         mask = np.zeros((SIZE, SIZE), np.uint8)
-        if kind != "none":
+        if kind not in empty:
             mask[4 : 8 + 2 * number, 6 : 16 + kinds.index(kind)] = 1
         occluded = np.where(mask[..., None] == 1, np.uint8(MAGENTA), face)
         return face, occluded, mask
@@ -246,11 +246,25 @@ def test_examples_are_worst_median_and_best_of_each_group():
     frame = pd.DataFrame({"index": range(8), "kind": ["scarf"] * 6 + ["none"] * 2})
     frame["iou"] = [0.5, 0.1, 0.9, 0.3, 0.2, 0.8, math.nan, math.nan]
     frame["false_positive"] = [math.nan] * 6 + [0.0, 0.2]
+    frame["hole_ratio"] = [0.1] * 6 + [0.0] * 2
     chosen = mask_figures.choose_masks(frame, 2)
     assert chosen == [
         ("worst", 1), ("worst", 4), ("median", 3), ("median", 0), ("best", 5), ("best", 2),
         ("most marked", 7),
     ]  # fmt: skip
+
+
+def test_kept_eyeglasses_are_reported_with_the_faces_that_nothing_covers(rows, tmp_path):
+    kinds = ("scarf", "eyeglasses", "none")
+    kept = magenta_pairs(kinds=kinds, empty=("eyeglasses", "none"))
+    made = segmentation_report(rows, kept, tmp_path / "kept", batch=4)
+    assert "Real cut-outs, none of them trained on: 3 images" in made.markdown
+    assert "Faces with nothing on them: 6 images" in made.markdown
+    assert "eyeglasses (real)" not in made.markdown
+    marked = segmentation_report(rows, magenta_pairs(kinds=kinds), tmp_path / "marked", batch=4)
+    assert "Real cut-outs, none of them trained on: 6 images" in marked.markdown
+    assert "Faces with nothing on them: 3 images" in marked.markdown
+    assert "eyeglasses (real)" in marked.markdown
 
 
 def test_report_writes_every_file(pairs, rows, tmp_path):
