@@ -84,7 +84,7 @@ def source_files() -> list[Path]:
 
 def own_names() -> tuple[str, ...]:
     """Everything at the root that Python could import as ours."""
-    return (*PACKAGES, "tests", "benchmarks", *(p.stem for p in ROOT.glob("*.py")))
+    return (*PACKAGES, "tests", "benchmarks", "examples", *(p.stem for p in ROOT.glob("*.py")))
 
 
 def test_every_import_is_allowed():
@@ -101,7 +101,7 @@ def test_every_import_is_allowed():
 def test_every_folder_with_modules_has_a_rule():
     """A new package must enter the table, or nothing would hold it."""
     folders = {p.parent.name for p in ROOT.glob("*/*.py") if not p.parent.name.startswith(".")}
-    assert folders - {"tests", "benchmarks"} == set(PACKAGES)
+    assert folders - {"tests", "benchmarks", "examples"} == set(PACKAGES)
 
 
 @pytest.mark.parametrize(
