@@ -280,3 +280,33 @@ def test_report_writes_every_file(pairs, rows, tmp_path):
     assert "Intervals are over faces only" in made.markdown
     with pytest.raises(ValueError, match="rows: perfect, half, Nothing marked"):
         segmentation_report(rows, pairs, tmp_path, reference="none")
+
+
+def test_real_cutouts_are_also_told_without_clear_eyeglasses(tmp_path):
+    """A segmenter that lets eyeglasses stay misses them on purpose."""
+
+    class LetsGlassesStay(SeesMagenta):
+        def forward(self, occluded):
+            found = super().forward(occluded)
+            widths = (found > 0).any(2).sum(-1)[:, 0]
+            found[widths == 11] = -3.0  # the boxes of the second kind, see magenta_pairs
+            return found
+
+    pairs = magenta_pairs(kinds=("scarf", "eyeglasses", "sunglasses", "none"))
+    rows = [finder_row("model", LetsGlassesStay())]
+    report = segmentation_report(rows, pairs, tmp_path)
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index(["group", "kind", "metric"])
+    assert summary.loc[("real", "all", "iou"), "mean"] == pytest.approx(2 / 3)
+    others = mask_tables.WITHOUT_GLASSES
+    assert summary.loc[(others, "all", "iou"), "mean"] == pytest.approx(1)
+    assert summary.loc[(others, "all", "iou"), "count"] == 6
+    assert summary.loc[others].index.get_level_values("kind").unique().tolist() == ["all"]
+    assert (
+        "## Real cut-outs without clear eyeglasses, none of them trained on: 6" in report.markdown
+    )
+    assert report.markdown.count("eyeglasses (real)") == 1
+
+
+def test_without_eyeglasses_there_is_one_table_of_real_cutouts(tmp_path):
+    report = segmentation_report([finder_row("model", SeesMagenta())], magenta_pairs(), tmp_path)
+    assert "without clear eyeglasses" not in report.markdown
