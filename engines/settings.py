@@ -206,7 +206,7 @@ class SegmentationData(FaceData):
     occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
     or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
     eyeglasses: clear ones are to be redrawn, or kept: then they are in the pictures and their masks
-    are empty; auto keeps them under the preset photographs only.
+    are empty; auto keeps them under the presets of photographs only.
     augment: changes of the pictures while training: true for small ones of place, light and
     colour; photographs for what photographs differ in, `{name: photographs, jpeg: 0}` with options
     of `data.photo_augment.PhotographAugmentation`. pairs: a paired set on disk

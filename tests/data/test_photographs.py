@@ -150,6 +150,20 @@ def test_a_tenth_of_draws_is_bare_and_no_draw_fails(library, face):
         assert empty - bare < 0.02  # what ended outside the picture four times
 
 
+def test_the_mixed_preset_draws_both_and_keeps_eyeglasses(library, face):
+    occluders = Occluders(SIZE, library, "photographs_and_drawn")
+    assert occluders.leaves_bare("eyeglasses")
+    made = [occluders.draw(face, "train", number) for number in range(150)]
+    kinds = [one.kind for one in made]
+    thin = [kind for kind in kinds if kind in ("scratches", "text", "hair", "bubbles", "stroke")]
+    scenes = [kind for kind in kinds if PHOTO_KINDS.keys() & set(kind.split("+"))]
+    assert len(thin) >= 3
+    assert len(scenes) >= 20
+    bare = [one for one in made if occluders.leaves_bare(one.kind)]
+    assert 8 <= len(bare) <= 35
+    assert not any(one.mask.any() for one in bare)
+
+
 def test_points_far_outside_the_picture_fail_nothing(library, face):
     made = Occluders(SIZE, library, "photographs")
     for shift in (-2.0, 2.0):
