@@ -229,7 +229,8 @@ def test_with_a_mask_no_segmenter_is_needed(run, folder):
 def test_named_weights_are_used_and_checked(run, folder):
     save(folder / "photo.png")
     write_release(folder / "dark.safetensors", "inpainting", "constant", Constant(0.1), size=32)
-    assert run("photo.png", "--checkpoint", "dark.safetensors", "-o", "dark.png")[0] == 0
+    words = ("--checkpoint", "dark.safetensors", "--blend", "feather", "-o", "dark.png")
+    assert run("photo.png", *words)[0] == 0
     hole = is_green(pixels("photo.png"))
     assert abs(pixels("dark.png")[hole].mean() - 25) < 8
     code, text = run("photo.png", "--segmenter", INPAINTER, "-o", "wrong.png")
