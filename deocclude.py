@@ -88,9 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--blend",
         choices=BLENDS,
-        default="feather",
-        help="how the edge is joined (default: feather, a soft edge within the dilation: without\n"
-        "--dilate it changes nothing about your own mask)",
+        help="how the edge is joined (default: matched, a soft edge within the dilation and the\n"
+        "colours of what is around; live: feather, the soft edge alone)",
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     add(
@@ -158,7 +157,8 @@ def main(argv: list[str] | None = None) -> None:
     unfit = [name for name in files if getattr(options, name)]
     if options.webcam is not None and unfit:
         parser.error(f"--webcam shows pictures live; leave out {', '.join(unfit)}")
-    choices = Choices(options.invert_mask, options.overwrite, options.dilate, options.blend)
+    blend = options.blend or ("matched" if options.webcam is None else "feather")
+    choices = Choices(options.invert_mask, options.overwrite, options.dilate, blend)
     try:
         if options.webcam is not None:
             run_webcam(FrameRestorer(load(options), choices), options.webcam)

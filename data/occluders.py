@@ -42,6 +42,8 @@ PRESETS = {
     "drawn": Preset(real=0.0, drawn=1.0, both=0.0, none=0.0),
     "blind": Preset(real=0.0, drawn=0.0, both=0.0, none=0.0, blind=1.0),
     "photographs": Preset(real=0.0, drawn=0.0, both=0.0, none=0.1, photographs=0.9),
+    # With more of the thin and faint drawn kinds, and of faces that nothing covers.
+    "photographs_and_drawn": Preset(real=0.12, drawn=0.18, both=0.05, none=0.13, photographs=0.52),
 }
 
 
@@ -55,7 +57,7 @@ class Occluders:
         template: where the features lie when a face comes without points.
         seed: first of the keys of every draw.
         eyeglasses: clear ones count as occluders under "redraw"; under "keep" they are drawn, their
-            masks are empty. "auto" keeps them under the preset "photographs" only.
+            masks are empty. "auto" keeps them under the presets of photographs only.
 
     Raises ValueError for an unknown preset, template or way with eyeglasses, and for "real"
     without cut-outs; drawing raises one for a split that the folder of cut-outs has nothing for.
@@ -86,7 +88,7 @@ class Occluders:
         self.size, self.cutouts, self.preset = size, cutouts, preset
         self.template, self.seed = template, seed
         self._points = template_points(template, size)
-        keep = eyeglasses == "keep" or (eyeglasses == "auto" and preset == "photographs")
+        keep = eyeglasses == "keep" or (eyeglasses == "auto" and PRESETS[preset].photographs > 0)
         self.stay = (NONE, *EYEGLASSES) if keep else (NONE,)  # kinds that leave the mask empty
 
     def kinds(self, split: str) -> list[str]:
@@ -118,7 +120,7 @@ class Occluders:
         shares = PRESETS[self.preset]
         # Once, not at every try: placements that fail must not change how often what is drawn.
         case = Preset._fields[rng.choice(len(shares), p=np.array(shares) / sum(shares))]
-        if shares.photographs:
+        if shares.photographs and case in ("photographs", "none"):
             categories = self.cutouts.require(split) if self.cutouts else []
             kinds, points = plan(rng, categories, covered=case != "none"), loosened(points, rng)
             return self._retry(
@@ -169,7 +171,7 @@ class Occluders:
             "drawn kinds": list(KINDS) if self.preset != "real" else [],
             "cut-outs": self.cutouts.describe() if self.cutouts else None,
         }
-        if self.cutouts is None and self.preset in ("mixed", "blind", "photographs"):
+        if self.cutouts is None and self.preset not in ("real", "drawn"):
             record["note"] = "no folder of cut-outs: drawn occluders stand in for real ones"
         return record
 

@@ -23,6 +23,7 @@ from engines import comparison, figures
 from engines.arguments import at_least
 from engines.comparison import INPAINTING, WEIGHTS, Group, Trained
 from engines.html_report import save_html
+from engines.released import shipped_for
 from engines.report import Report
 from engines.table_writers import to_markdown
 from engines.tables import Table
@@ -35,6 +36,7 @@ ANALYSES = {
     "timing": "engines.analysis_timing",
     "errors": "engines.analysis_errors",
     "uncertainty": "engines.analysis_uncertainty",
+    "groups": "engines.analysis_groups",
 }
 PROGRAM = "evaluate.py analyse"
 
@@ -79,7 +81,8 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--runs", nargs="+", metavar="RUN", help="names or run folders; else the latest inpainters")
     add("--all-runs", action="store_true", help="every finished run, not the latest")
-    add("--checkpoint", type=Path, nargs="+", action="extend", default=[], help="weights files")
+    files = {"type": Path, "nargs": "+", "action": "extend", "default": []}
+    add("--checkpoint", **files, help="weights files, or shipped: those that ship")
     add("--data", type=Path, help="data folder; else the one each run was trained on")
     add("--limit", type=at_least(1), help="at most this many pairs, of all bins")
     add("--output", type=Path, help="else runs/analysis/<analysis>/")
@@ -105,20 +108,26 @@ def chosen_members(arguments: argparse.Namespace, task: str = INPAINTING) -> lis
             )
     else:
         folders = comparison.resolve_runs(arguments.runs or [], root, every)
-    files = [folder / WEIGHTS for folder in folders] + arguments.checkpoint
+    files = [folder / WEIGHTS for folder in folders]
+    files += [file for named in arguments.checkpoint for file in shipped_for(named, task)]
     members = [comparison.read_trained(file) for file in files]
     return comparison.name_apart(comparison.check_task(members, task))
 
 
 def shared_group(
-    arguments: argparse.Namespace, members: Sequence[Trained], one_an_image: bool = False
+    arguments: argparse.Namespace,
+    members: Sequence[Trained],
+    one_an_image: bool = False,
+    size: int | None = None,
+    per_bin: int | None = None,
 ) -> Group:
     """The frozen test pairs of `members`, at most `--limit`, evenly from all bins.
 
     With `one_an_image`, each image is met under one mask only, so that samples are independent.
+    `size` in px and `per_bin` replace the members' own.
     ValueError when they have different test pairs, naming who has which, or when there is none.
     """
-    groups = comparison.group_by_pairs(list(members), arguments.data)
+    groups = comparison.group_by_pairs(list(members), arguments.data, size, per_bin)
     if len(groups) > 1:
         found = "; ".join(
             f"{group.pairs.hash[:12]} at {group.pairs.size} px: "

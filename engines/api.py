@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from data.transforms import save_image, to_rgb
 from engines.chosen_weights import choose_weights
 from engines.classical import ClassicalRestorer
-from engines.detection import FaceDetector
+from engines.detection import KINDS, FaceDetector
 from engines.inference import Deoccluder, load_deoccluder
 from engines.inputs import Choices
 from engines.photos import (
@@ -104,6 +104,7 @@ def restore(
     blend: str | None = None,
     dilate: float | None = None,
     flip: bool = False,
+    whole: bool = False,
 ) -> Restored:
     """Find what covers the faces of a photo and redraw it.
 
@@ -121,6 +122,7 @@ def restore(
     blend, dilate : how the edge is joined and by how many pixels the mask is grown; by default as
         on the command line.
     flip : restore each face mirrored too and take the mean: a little better, twice the time.
+    whole : where no face is found, take the picture's centred square for one aligned face.
 
     The networks are loaded at the first call and kept for those that follow. Raises
     FileNotFoundError, ValueError (ImageReadError, CheckpointError and ShippedWeightsError among
@@ -133,6 +135,9 @@ def restore(
         stamps = tuple(file and file.stat().st_mtime_ns for file in files)
         restorer = copy.copy(_networks(files, stamps, device, _text(landmarker)))
         restorer.flip = flip
+        if whole:
+            restorer.detector = copy.copy(restorer.detector)
+            restorer.detector.kinds = KINDS
     else:
         restorer = ClassicalRestorer(method)
     opened = _open(photo)

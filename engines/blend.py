@@ -3,7 +3,10 @@
 import cv2
 import numpy as np
 
-BLENDS = ("feather", "poisson", "none")
+BLENDS = ("matched", "feather", "poisson", "none")
+# "matched": the known pixels whose colours count lie this share of the square's side away from the
+# hole, beyond what a mask that is a little too small leaves standing of the occluder.
+GAP = 0.02
 CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 COARSEST = 6  # pixels: the relaxation starts here
 SWEEP_PIXELS, FEWEST_SWEEPS, MOST_SWEEPS = 1e7, 4, 60  # fewer sweeps where pixels are many

@@ -281,7 +281,8 @@ def group_by_pairs(
     for member in members:
         given = {"size": size, "test_per_bin": per_bin, "invert_mask": invert_mask or None}
         update = {name: value for name, value in given.items() if value is not None}
-        update["hidden_by"] = "masks"  # whatever it trained on: test pairs have holes
+        # Whatever it trained on: test pairs have holes, and a second folder is for training only.
+        update |= {"hidden_by": "masks", "also": None}
         data, root, split = settle_data(member, data_folder, update)
         fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
@@ -317,7 +318,8 @@ def below(root: Path, member: Trained) -> dict[str, Any]:
 
     What does not depend on a data folder stays: `builtin`, and absolute folders. Faces named
     relative to a data folder are looked for below `root`, else `root` says which there are. Where
-    the eyes lie in other faces than the run's own is told anew.
+    the eyes lie in other faces than the run's own is told anew; those of its second folder, by its
+    name, are aligned as the run says.
     """
     other = "masks" if member.task == INPAINTING else "occluders"
     apart = {} if member.task == INPAINTING else {"pairs": None, "invert_mask": False}
@@ -327,9 +329,12 @@ def below(root: Path, member: Trained) -> dict[str, Any]:
         logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
     kept = fixed or (root / faces).is_dir()
     found = {"faces": faces if kept else "auto", other: member.config["data"][other]} | apart
-    if fixed or same_folder(member, find_faces(root, found["faces"], member.data.size)):
+    folder = find_faces(root, found["faces"], member.data.size)
+    if fixed or same_folder(member, folder):
         return found
-    return found | {"template": "auto"}
+    also = member.data.also
+    second = also is not None and folder is not None and folder.name == Path(also.faces).name
+    return found | {"template": also.template if second else "auto"}
 
 
 def same_folder(member: Trained, faces: Path | None) -> bool:

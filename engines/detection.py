@@ -14,6 +14,7 @@ from engines.restoration import NO_FACE
 __all__ = ["KINDS", "Face", "FaceDetector"]
 
 KINDS = ("mediapipe", "haar", "whole")
+MOST_FACES = 64
 FINDERS = KINDS[:2]  # they look for faces; "whole" takes the picture for one
 UNSURE_FACE = "MediaPipe found a face only with low confidence"  # how that notice begins
 INSTALL = "pip install mediapipe"
@@ -29,7 +30,7 @@ class FaceDetector:
     Parameters
     ----------
     landmarker : MediaPipe's model file; None: the cached one, downloaded once.
-    max_faces : the largest ones are kept.
+    max_faces : the largest ones are kept; a notice says that there may be more.
     kinds : some of KINDS, asked in this order.
     template : how "whole" takes the picture's centred square to be aligned.
     small_faces : take the time for a photo: look for faces below a tenth of the picture too, and
@@ -41,7 +42,7 @@ class FaceDetector:
     def __init__(
         self,
         landmarker: str | Path | None = None,
-        max_faces: int = 16,
+        max_faces: int = MOST_FACES,
         kinds: tuple[str, ...] = FINDERS,
         template: str = "ffhq",
         small_faces: bool = True,
@@ -67,6 +68,8 @@ class FaceDetector:
             if kind == "haar" and self._mediapipe is not None:
                 continue
             faces = getattr(self, f"_by_{kind}")(image, notices)
+            if len(faces) == self.max_faces > 1:
+                notices.append(f"only the {self.max_faces} largest faces are looked at")
             if faces:
                 return faces, notices
         return [], [*notices, NO_FACE]

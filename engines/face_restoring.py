@@ -15,9 +15,9 @@ import torch
 from data.contract import compose
 from data.transforms import to_tensor, to_uint8
 from engines.alignment_window import AlignedWindow, Box, alignment_matrix, landmarks_under
-from engines.blend import feather_weight, match_surroundings, paste
+from engines.blend import GAP, feather_weight, match_surroundings, paste
 from engines.face import Face
-from engines.hole_mask import DILATION, distance_to, hole_mask, move
+from engines.hole_mask import DILATION, dilate, distance_to, hole_mask, move
 from engines.restoration import BARE, FaceResult, Restoration
 from engines.wide_window import FOLLOWED, Found, follow, widened
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from engines.inference import Deoccluder
 
 NOTHING_LEFT = 0.95  # share of a face's square above which nothing is left to restore it from
-BORDER = 0.1  # of the mask's extent: what "poisson" sees around it
+BORDER = 0.1  # of the mask's extent: what COLOURED sees around it
+SOFT, COLOURED = ("matched", "feather"), ("matched", "poisson")  # of engines.blend.BLENDS
 
 
 class Settings(NamedTuple):
@@ -164,7 +165,7 @@ def _settle(found: Found, window: AlignedWindow, radius: float, settings: Settin
     distance = distance_to(core)
     wide = ((distance <= radius) & inside).astype(np.uint8)
     weight = wide.astype(np.float32)
-    if settings.blend == "feather":
+    if settings.blend in SOFT:
         weight *= feather_weight(distance, depth, radius)
     return FaceWork(found.face, window, wide, weight, _share(wide, inside))
 
@@ -192,7 +193,7 @@ def settle_given(
         inside = window.depth(window.box) > 0
         own = mask[part] * inside
         weight = own.astype(np.float32)
-        if settings.blend == "feather" and settings.dilate:
+        if settings.blend in SOFT and settings.dilate:
             distance = distance_to(core[part])
             weight *= feather_weight(distance, np.full_like(distance, np.inf), settings.dilate)
         work = FaceWork(face, window, own, weight, _share(own, inside), given=True)
@@ -243,7 +244,7 @@ def redraw(
                 known, hole = (to_tensor(array)[None] for array in crop)
                 composed = compose(prediction[None], known, hole)[0]
                 if work.todo:
-                    drawn = prediction if settings.blend == "poisson" else composed
+                    drawn = prediction if settings.blend in COLOURED else composed
                     _put_back(work, drawn, doubt, image, hidden, settings, result)
                 if work.beyond:
                     continue
@@ -302,13 +303,17 @@ def _put_back(
     result: Restoration,
 ) -> None:
     """Paste one face into the photo, working only on the rows and columns its mask spans."""
-    inner, box = _around_mask(work, BORDER if settings.blend == "poisson" else 0)
+    inner, box = _around_mask(work, BORDER if settings.blend in COLOURED else 0)
     outer = np.s_[box[0] : box[2], box[1] : box[3]]
     mask = work.mask[inner]
     redrawn = work.window.spread(np.ascontiguousarray(drawn.movedim(0, -1).numpy()), box)
-    if settings.blend == "poisson":
-        known = (1 - hidden[outer]) * (work.window.depth(box) > 0)
-        matched = match_surroundings(image[outer], redrawn, mask, known.astype(np.uint8))
+    if settings.blend in COLOURED:
+        gap = GAP * work.window.side if settings.blend == "matched" else 0
+        known = (1 - dilate(hidden[outer], gap)) * (work.window.depth(box) > 0)
+        unknown = dilate(mask, gap) * (work.window.depth(box) > 0)
+        matched = match_surroundings(
+            image[outer], redrawn, unknown.astype(np.uint8), known.astype(np.uint8)
+        )
         if matched is None:
             work.notices.append("no known pixels around the mask: pasted without blending")
         else:

@@ -29,7 +29,7 @@ def has_cascades() -> bool:
 class HaarFaces:
     """Frontal faces with the eyes where the eye cascade finds them, else where they usually are."""
 
-    def __init__(self, max_faces: int = 16) -> None:
+    def __init__(self, max_faces: int = 64) -> None:
         folder = Path(cv2.data.haarcascades)
         self.faces, self.eyes = (_cascade(folder / name) for name in (FACES, EYES))
         self.max_faces = max_faces

@@ -182,7 +182,7 @@ class Deoccluder:
         given mask, from the photo. Where squares overlap the larger face counts. `faces` skips
         detection; `previous` smooths landmarks and masks from frame to frame. `blend`: "feather"
         ramps over the outer half of the dilation, inside the mask; "poisson" takes the colours
-        around the mask; "none".
+        around the mask; "matched" does both, with the colours a little away from it; "none".
 
         Raises ValueError for a wrong shape, type or option, a given mask without a hole or
         without known pixels, a missing segmenter, and networks whose answer is not finite.

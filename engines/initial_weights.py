@@ -48,7 +48,8 @@ class LoadedByName:
 def start_from(
     network: nn.Module, named: str, runs: Path, task: str = "inpainting"
 ) -> LoadedByName:
-    """Copy every tensor whose name agrees from a run's released (EMA) weights.
+    """Copy every tensor whose name agrees from a run's released (EMA) weights, fitted where the
+    network knows how.
 
     `named`: a run's name below `runs`, its folder, or a weights file. FileNotFoundError when it is
     not there; ValueError when it was trained for another task, when a tensor of equal name has
@@ -58,6 +59,8 @@ def start_from(
     state, metadata = load_release(file)
     if release_task(metadata) != task:
         raise ValueError(f"init_from: {file} was trained for {release_task(metadata)}, not {task}")
+    if hasattr(network, "fitted"):
+        state = network.fitted(state)
     own = network.state_dict()
     shared = sorted(own.keys() & state.keys())
     reshaped = [

@@ -254,14 +254,15 @@ def loss_inputs(
     trainer: Trainer, critics: Mapping[str, nn.Module], prediction: Tensor, part: Part
 ) -> LossInputs:
     """The terms' inputs; every extractor runs once a picture, on the target without gradients."""
+    smaller = nn.AvgPool2d(trainer.config.training.features_reduce)
     with torch.no_grad():
-        wanted = {name: net(part.target) for name, net in trainer.extractors.items()}
+        wanted = {name: net(smaller(part.target)) for name, net in trainer.extractors.items()}
     return LossInputs(
         prediction=prediction,
         target=part.target,
         mask=part.mask,
         fake_logits={name: critic(prediction, part.mask) for name, critic in critics.items()},
-        features={name: net(prediction) for name, net in trainer.extractors.items()},
+        features={name: net(smaller(prediction)) for name, net in trainer.extractors.items()},
         target_features=wanted,
         teacher=part.teacher,
     )

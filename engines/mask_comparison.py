@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from data.frozen import hash_array
 from data.occluded_pairs import FrozenOccluded
@@ -20,6 +21,7 @@ from engines.released import shipped_for
 from engines.report import Report, default_folder
 from engines.runtime import resolve_device
 from engines.segmentation_report import segmentation_report
+from engines.settings import SegmentationData
 from engines.suite_files import Suite, finished_suite
 
 logger = logging.getLogger(__name__)
@@ -201,15 +203,7 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
     frozen: dict[str, tuple[FrozenOccluded, Path | None, str, Path | None]] = {}
     for member in members:
         update = {} if options.per_kind is None else {"test_per_kind": options.per_kind}
-        if options.data is not None:
-            update |= comparison.below(options.data, member)
-        data = type(member.data)(**member.data.model_dump() | update)
-        # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-        told = comparison.is_settled(data.faces) and data.occluders != "auto"
-        asked = data.pairs is None and not told
-        open_ended = options.data is not None or asked
-        root = data_root(options.data) if open_ended else None
-        split = comparison.own_split(member, data, root)
+        data, root, split = settle_occluded(member, options.data, update)
         fields = ("faces", "occluders", "pairs", "invert_mask", "template", "size", "test_per_kind")
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
@@ -229,6 +223,26 @@ def group_by_occluded(members: list[Trained], options: MaskOptions) -> list[Occl
     return list(groups.values())
 
 
+def settle_occluded(
+    member: Trained, data_folder: Path | None, update: dict[str, Any]
+) -> tuple[SegmentationData, Path | None, Path | None]:
+    """A segmenter's data with some fields replaced, for `open_segmentation_sources`: the data, the
+    data folder where one counts, and the split that the run wrote down if it fits.
+
+    Clear eyeglasses are to be found, whatever the run keeps, so that all runs share test pairs. A
+    second folder is for training only.
+    """
+    update = update | {"eyeglasses": "redraw", "also": None}
+    if data_folder is not None:
+        update |= comparison.below(data_folder, member)
+    data = SegmentationData(**member.data.model_dump() | update)
+    # Recorded folders are absolute: a data folder set elsewhere must not replace them.
+    told = comparison.is_settled(data.faces) and data.occluders != "auto"
+    asked = data.pairs is None and not told
+    root = data_root(data_folder) if data_folder is not None or asked else None
+    return data, root, comparison.own_split(member, data, root)
+
+
 def fitting_inpainters(
     members: list[Trained], group: OccludedGroup
 ) -> tuple[list[Trained], list[str]]:
@@ -241,10 +255,10 @@ def fitting_inpainters(
                 f"{member.name} is left out: trained at {member.data.size} px, these pairs have "
                 f"{group.pairs.size}."
             )
-        elif (template := template_of(member, group)) != group.template:
+        elif group.template not in (known := templates_of(member, group)):
             remarks.append(
-                f"{member.name} is left out: trained on faces aligned as {template}, these are "
-                f"aligned as {group.template}."
+                f"{member.name} is left out: trained on faces aligned as {' and '.join(known)}, "
+                f"these are aligned as {group.template}."
             )
         elif seen := faces_seen(member, group):
             remarks.append(
@@ -270,13 +284,16 @@ def fitting_inpainters(
     return fit, remarks
 
 
-def template_of(member: Trained, group: OccludedGroup) -> str:
+def templates_of(member: Trained, group: OccludedGroup) -> list[str]:
     """How the faces lie that an inpainter was trained on: as those of the group when they are the
-    same, else as its weights file says; one that does not say so is of ffhq's."""
+    same, else as its weights file says; one that does not say so is of ffhq's. And as those of its
+    second folder."""
+    also = member.data.also
     if comparison.same_folder(member, group.faces):
-        return group.template
-    told = member.config["data"].get("template") or "auto"
-    return "ffhq" if told == "auto" else told
+        told = group.template
+    else:
+        told = member.config["data"].get("template") or "auto"
+    return ["ffhq" if told == "auto" else told, *([also.template] if also else [])]
 
 
 def unchecked(member: Trained, group: OccludedGroup) -> str | None:

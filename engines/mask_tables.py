@@ -17,11 +17,13 @@ from metrics.statistics import Interval, bootstrap_interval, bootstrap_strata, p
 
 REAL, DRAWN = "real", "drawn"
 OCCLUDED = (REAL, DRAWN, UNKNOWN)
+WITHOUT_GLASSES = "real without eyeglasses"  # part of REAL: clear ones may be meant to stay
 GROUPS = (*OCCLUDED, UNOCCLUDED)
 TITLES = {
     REAL: "Real cut-outs",
     DRAWN: "Drawn occluders",
     UNKNOWN: "Occluders of kinds that the set does not name",
+    WITHOUT_GLASSES: "Real cut-outs without clear eyeglasses",
 }
 HEADINGS = {"accuracy": "pixel accuracy", "iou": "IoU", "dice": "Dice", "boundary_f": "boundary F"}
 POOLED = {"pooled/iou": "IoU, pooled", "pooled/accuracy": "accuracy, pooled"}
@@ -39,7 +41,8 @@ def group_of(kind: str) -> str:
 
 def group_title(group: str, held_out: bool) -> str:
     """A group of occluded pictures as the tables call it; `held_out` as in FrozenOccluded."""
-    return TITLES[group] + (", none of them trained on" if group == REAL and held_out else "")
+    real = group in (REAL, WITHOUT_GLASSES)
+    return TITLES[group] + (", none of them trained on" if real and held_out else "")
 
 
 def groups_of(frame: pd.DataFrame) -> np.ndarray:
@@ -64,7 +67,8 @@ def summarise_masks(results: Sequence[RowResult], reference: str) -> pd.DataFram
 
     Columns: row, group, kind ("all": the group's images together), metric, count, mean, low, high,
     difference, difference_low, difference_high (to `reference`, on the same pairs, 95 %). Intervals
-    are over faces, each with all its occluders; pooled metrics have none.
+    are over faces, each with all its occluders; pooled metrics have none. Where some real occluders
+    are clear eyeglasses, WITHOUT_GLASSES is a group of all others, without lines by kind.
     """
     frames = [result.frame() for result in results]
     values = np.stack([frame[list(COLUMNS)].to_numpy(np.float64) for frame in frames])
@@ -74,17 +78,28 @@ def summarise_masks(results: Sequence[RowResult], reference: str) -> pd.DataFram
     groups, kinds = groups_of(frames[0]), frames[0]["kind"].to_numpy()
     faces = frames[0]["image"].to_numpy()
     lines = []
-    for group in [name for name in GROUPS if name in groups]:
-        chosen = groups == group
+    selected = {group: groups == group for group in GROUPS if group in groups}
+    if (without := _without_glasses(groups, kinds)) is not None:
+        selected[WITHOUT_GLASSES] = without
+    for group, chosen in selected.items():
         parts = {ALL: bootstrap_interval(flat[chosen], images=faces[chosen])}
-        by_kind = bootstrap_strata(flat[chosen], kinds[chosen], faces[chosen])
-        parts |= {kind: part for kind, part in by_kind.items() if kind is not None}
+        if group != WITHOUT_GLASSES:
+            by_kind = bootstrap_strata(flat[chosen], kinds[chosen], faces[chosen])
+            parts |= {kind: part for kind, part in by_kind.items() if kind is not None}
         for kind, interval in parts.items():
             place = {"group": group, "kind": kind}
             found = interval_lines([r.name for r in results], place, COLUMNS, interval)
             lines += [line for line in found if line["count"]]
         lines += _pooled(results, frames, group, chosen)
     return pd.DataFrame(lines)
+
+
+def _without_glasses(groups: np.ndarray, kinds: np.ndarray) -> np.ndarray | None:
+    """Which lines are of real occluders other than clear eyeglasses; None where that is all or no
+    real ones."""
+    real = groups == REAL
+    others = real & ~np.isin(kinds, list(EYEGLASSES))
+    return others if 0 < others.sum() < real.sum() else None
 
 
 def interval_lines(
@@ -214,7 +229,7 @@ def mask_tables(results: Sequence[RowResult], summary: pd.DataFrame, reference: 
     found, held_out = set(summary["group"]), results[0].info["held_out"]
     tables = [
         group_table(summary, group, reference, group_title(group, held_out))
-        for group in OCCLUDED
+        for group in (*OCCLUDED, WITHOUT_GLASSES)
         if group in found
     ]
     false = false_table(summary, results)

@@ -56,7 +56,7 @@ class MediaPipeFaces:
     """
 
     def __init__(
-        self, model: str | Path | None, max_faces: int = 16, small_faces: bool = True
+        self, model: str | Path | None, max_faces: int = 64, small_faces: bool = True
     ) -> None:
         import mediapipe
 

@@ -206,7 +206,7 @@ class SegmentationData(FaceData):
     occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
     or beside the data folder; drawn uses none. preset: one of `data.occluders.PRESETS`.
     eyeglasses: clear ones are to be redrawn, or kept: then they are in the pictures and their masks
-    are empty; auto keeps them under the preset photographs only.
+    are empty; auto keeps them under the presets of photographs only.
     augment: changes of the pictures while training: true for small ones of place, light and
     colour; photographs for what photographs differ in, `{name: photographs, jpeg: 0}` with options
     of `data.photo_augment.PhotographAugmentation`. pairs: a paired set on disk
@@ -275,13 +275,15 @@ class Training(Loop):
     """The loop, with an optimiser for each network and the weights of the loss's extractors.
 
     feature_terms: false leaves out the loss terms that compare a fixed network's features
-    (perceptual, style); that network is not made.
+    (perceptual, style); that network is not made. features_reduce: it sees the pictures this many
+    times smaller, which costs it as many squared less.
     """
 
     generator: Optimizer = Optimizer()
     discriminator: Optimizer = Optimizer()
     features_weights: str = "auto"
     feature_terms: bool = True
+    features_reduce: Literal[1, 2, 4] = 1
 
 
 class SegmentationTraining(Loop):

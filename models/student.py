@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from models.blocks import pad_to_multiple
 from models.pull_push import pull_push
-from models.unet import UNet
+from models.unet import MIN_SIDE, UNet
 
+FOLDS = (1, 2, 4)
 STARTS = ("fill", "pull_push")
 DARKEST = 0.01  # the smooth filling is kept this far from black and white, where logits end
 
@@ -23,12 +24,13 @@ class Student(nn.Module):
     that no layer works at full resolution; channels come last in memory, the faster order on CPUs.
 
     Shape: occluded (N, 3, H, W), mask (N, 1, H, W) -> prediction (N, 3, H, W) in [0, 1], H and W at
-    least 32.
+    least 32, with fold 4 at least 64.
 
     Args:
         width: channels at the finest scale, doubled from scale to scale.
         depth: number of scales, 2 to 6.
-        fold: side of the squares, 1 or 2; 1 folds nothing.
+        fold: side of the squares, 1, 2 or 4; 1 folds nothing. A picture twice as large at twice the
+            fold costs the same: see `fitted`.
         norm: batch, instance or none.
         separable: depthwise-separable convolutions.
         start: fill (the network draws the hole from nothing) or pull_push (it is given a smooth
@@ -49,8 +51,8 @@ class Student(nn.Module):
         start: str = "fill",
     ) -> None:
         super().__init__()
-        if fold not in (1, 2):  # with more, 32 pixels would be too few for the network
-            raise ValueError(f"fold: {fold} is not one of 1, 2")
+        if fold not in FOLDS:
+            raise ValueError(f"fold: {fold} is not one of {', '.join(map(str, FOLDS))}")
         if start not in STARTS:
             raise ValueError(f"start: {start!r} is not one of {', '.join(STARTS)}")
         self.fold, self.start = fold, start
@@ -69,8 +71,12 @@ class Student(nn.Module):
         self, occluded: Tensor, mask: Tensor | None = None, features: Tensor | None = None
     ) -> Tensor:
         height, width = occluded.shape[-2:]
-        if min(height, width) < 32:
-            raise ValueError(f"input is {height} x {width}; Student needs 32 x 32 or more")
+        least = max(32, MIN_SIDE * self.fold)
+        if min(height, width) < least:
+            raise ValueError(
+                f"input is {height} x {width}; Student of fold {self.fold} needs {least} x {least} "
+                "or more"
+            )
         if mask is None:
             raise ValueError("mask: None, but Student needs the (N, 1, H, W) mask")
         mask = mask.to(occluded.dtype)
@@ -83,3 +89,30 @@ class Student(nn.Module):
         if self.start == "pull_push":
             x = x.float() + torch.logit(occluded.float(), eps=DARKEST)
         return torch.sigmoid(x)
+
+    def fitted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of a student of a smaller fold, so that this one, of its width and depth,
+        starts from what that one knows: it sees means of its pixels' squares and answers with equal
+        pixels in each, as that one does on a smaller picture. Other tensors are returned as they
+        are.
+        """
+        first, head = "network.down.0.0.weight", "network.head.{}"
+        if first not in state or state[first].shape[1] % 4:
+            return state
+        before = round((state[first].shape[1] // 4) ** 0.5)
+        if before >= self.fold or self.fold % before:
+            return state
+        times = self.fold // before
+        fitted = dict(state)
+        fitted[first] = _spread(state[first].transpose(0, 1), 4, before, times).transpose(0, 1)
+        fitted[first] = fitted[first] / times**2
+        for name in map(head.format, ("weight", "bias")):
+            fitted[name] = _spread(state[name], 3, before, times)
+        return fitted
+
+
+def _spread(values: Tensor, channels: int, fold: int, times: int) -> Tensor:
+    """Values a folded pixel, (channels fold^2, ...), repeated for squares of `times` pixels."""
+    squares = values.unflatten(0, (channels, fold, fold))
+    squares = squares.repeat_interleave(times, 1).repeat_interleave(times, 2)
+    return squares.flatten(0, 2)

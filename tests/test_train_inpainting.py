@@ -13,6 +13,7 @@ from PIL import Image
 
 import train_inpainting
 from engines import datasets
+from engines.config import available_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ("ablationv1", "ablationv2", "ablationv3", "reconstruction", "reconstruction_as_published")
@@ -75,6 +76,8 @@ def test_list_has_one_line_for_every_run(run, tmp_path):
     code, out, _ = run("--list")
     lines = dict(line.split(maxsplit=1) for line in out.splitlines())
     names = {path.stem for path in (ROOT / "ablations").glob("*.yaml")}
+    names |= {name for name in available_runs() if name.startswith("release-")}
+    assert "release-inpainter" in names
     assert code == 0
     assert set(lines) == names >= set(RUNS)
     assert "ResNet-50" in lines["ablationv1"]

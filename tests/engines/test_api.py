@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photo_stubs import (
+    GREEN,
     Constant,
     Detector,
     GreenFinder,
@@ -23,6 +24,7 @@ import deocclude
 import models
 from deocclude import find_mask, restore
 from engines import api, released
+from engines.detection import FaceDetector
 
 FACE = face_at(30, 20, 110)
 SHAPE = (150, 170)
@@ -206,3 +208,16 @@ def test_it_is_imported_from_any_folder(tmp_path):
         [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.stdout.split() == ["engines.api", "find_mask"], done.stderr
+
+
+def test_whole_takes_the_middle_where_no_face_is_found_and_only_then(monkeypatch):
+    monkeypatch.setattr(
+        api, "FaceDetector", lambda *a, **k: FaceDetector(kinds=("haar",), template=k["template"])
+    )
+    covered = np.full((96, 96, 3), 90, np.uint8)
+    covered[40:60, 30:60] = GREEN
+    plain = restore(covered)
+    assert not plain.changed
+    assert any(notice.startswith("no face found") for notice in plain.notices)
+    assert restore(covered, whole=True).changed
+    assert not restore(covered).changed  # the networks that are kept forget it

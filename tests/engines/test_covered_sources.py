@@ -52,6 +52,19 @@ def test_training_and_validation_show_occluders_and_test_pairs_holes(tiny_config
     assert plain.frozen("test").hash == test.hash
 
 
+def test_validation_leaves_out_faces_that_only_kept_eyeglasses_cover(tiny_config, root, tmp_path):
+    shutil.copytree(root, tmp_path / "data")
+    for split in ("train", "val", "test"):
+        place = tmp_path / "data" / "occluders" / split
+        shutil.copy(place / "object_001.png", place / "eyeglasses_001.png")
+    kinds = {}
+    for way in ("keep", "redraw"):
+        options = ("data.faces=builtin", "data.preset=photographs", f"data.eyeglasses={way}")
+        sources = open_any_sources(tiny_config("ablationv1", *COVERED, *options), tmp_path / "data")
+        kinds[way] = {pair.kind for pair in sources.frozen("val").pairs}
+    assert kinds["redraw"] - kinds["keep"] == {"eyeglasses"}
+
+
 def test_either_kind_of_pair_loads_as_target_mask_and_picture(tiny_config):
     sources = open_any_sources(tiny_config("ablationv1", *COVERED), None)
     target, mask, occluded = load_pairs(sources.frozen("test"), range(2), 0.25)

@@ -13,7 +13,7 @@ import torch
 from data.alignment import LANDMARKS, template_points
 from data.builtin_faces import landmarks, render_face
 from data.transforms import list_images, load_image
-from engines import detection
+from engines import detection, released
 from engines.detection import FaceDetector
 from engines.face import Face
 
@@ -189,6 +189,7 @@ def test_without_the_model_haar_goes_on_and_says_why(monkeypatch, tmp_path):
     def refuse(*args, **kwargs):
         raise urllib.error.URLError("no route to host")
 
+    monkeypatch.setattr(released, "FOLDER", tmp_path / "weights")
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     faces, notices = FaceDetector().detect(render_face(1, 256))

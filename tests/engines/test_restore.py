@@ -17,11 +17,12 @@ from restore_stubs import (
 )
 
 from data.transforms import to_tensor, to_uint8
+from engines.blend import BLENDS
 from engines.hole_mask import DILATION
 from engines.restoration import STAGES
 
 
-@pytest.mark.parametrize("blend", ["feather", "poisson", "none"])
+@pytest.mark.parametrize("blend", BLENDS)
 @pytest.mark.parametrize("degrees", [0, 25])
 def test_the_occluder_goes_and_nothing_else_changes(blend, degrees):
     noise = np.random.default_rng(0).integers(80, 100, (400, 500, 3), dtype=np.uint8)
@@ -34,7 +35,7 @@ def test_the_occluder_goes_and_nothing_else_changes(blend, degrees):
     green = mask_of(photo)
     assert result.mask[green == 1].all()
     assert not result.mask[grown(green, DILATION * 240 + 3) == 0].any()
-    if blend != "poisson":
+    if blend in ("feather", "none"):
         np.testing.assert_allclose(result.restored[green == 1], 128, atol=1)
     else:  # the colours around the mask
         assert np.abs(result.restored[green == 1].astype(int) - 90).max() < 15
@@ -57,6 +58,21 @@ def test_feather_runs_inside_the_dilated_mask():
     assert (row[:4] == 255).all()
     assert 90 < row[9] < 250
     assert (row[14:] == 90).all()
+
+
+def test_matched_takes_its_colours_from_beyond_a_rim_that_was_left_standing():
+    """The occluder is two pixels wider than the mask with its dilation: "poisson" spreads it."""
+    photo = photo_with((176, 196, 244, 304))
+    mask = mask_of(photo_with((178, 198, 242, 302)))
+    colour = {}
+    for blend in ("poisson", "matched"):
+        result = make(segmenter=None).restore(
+            photo, mask, faces=[face_at(240, (250, 200))], blend=blend
+        )
+        colour[blend] = result.restored[180, 250].astype(int)
+        np.testing.assert_array_equal(result.mask, mask)
+    assert np.abs(colour["matched"] - 90).max() < 10
+    assert np.abs(colour["poisson"] - 90).max() > 60
 
 
 def test_dilation_is_in_photo_pixels_and_a_share_of_the_face_by_default():
@@ -139,7 +155,7 @@ def test_pixels_beyond_the_photo_are_not_redrawn():
     assert any("outside of the photo" in notice for notice in result.notices)
 
 
-@pytest.mark.parametrize("blend", ["feather", "poisson", "none"])
+@pytest.mark.parametrize("blend", BLENDS)
 def test_what_runs_out_of_the_faces_square_is_followed(blend):
     """The square ends in column 330, the wider view in column 410; another green thing there hangs
     together with nothing and is not this face's."""

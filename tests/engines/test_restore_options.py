@@ -26,7 +26,7 @@ from engines.inference import load_deoccluder
 from engines.newest_run import newest_checkpoint
 
 
-@pytest.mark.parametrize("blend", ["feather", "poisson", "none"])
+@pytest.mark.parametrize("blend", ["matched", "feather", "poisson", "none"])
 def test_a_given_mask_is_redrawn_whole_and_as_it_is(blend):
     """One part in a face's square, one outside, without a dilation unless asked for."""
     photo = photo_with((190, 220, 240, 290), (10, 420, 50, 470))

@@ -166,6 +166,28 @@ def test_a_perfect_answer_scores_one():
     assert scores["false_positive"] == 0
 
 
+def test_validation_tells_what_is_marked_on_faces_with_kept_eyeglasses(tmp_path):
+    for split, height in (("train", 30), ("val", 12)):
+        (tmp_path / "occluders" / split).mkdir(parents=True)
+        for kind in ("eyeglasses", "scarf"):
+            cutout = np.full((height, 40, 4), (90, 20, 20, 255), np.uint8)
+            cutout[3:-3, 3:-3, 3] = 0
+            height += 7
+            Image.fromarray(cutout).save(tmp_path / "occluders" / split / f"{kind}_1.png")
+    trainer = make_trainer("data.preset=photographs")
+    found = {}
+    for way in ("auto", "redraw"):
+        options = ("data.preset=photographs", "data.faces=builtin", "data.occluders=auto")
+        data = tiny(*options, f"data.eyeglasses={way}").data
+        pairs = open_segmentation_sources(data, tmp_path).frozen("val")
+        found[way] = trainer.validate(pairs)
+    assert "iou/eyeglasses" not in found["auto"]
+    assert 0 <= found["auto"]["false_positive/eyeglasses"] <= 1
+    assert "false_positive/eyeglasses" not in found["redraw"]
+    assert {"iou/eyeglasses", "iou/scarf"} <= set(found["redraw"])
+    assert not any(name.endswith("/none") for scores in found.values() for name in scores)
+
+
 def test_validation_leaves_modes_and_weights_as_they_are():
     trainer = make_trainer()
     trainer.segmenter.train()

@@ -19,15 +19,15 @@ KINDS = ("sunglasses", "scarf", "scratches", "none")
 MAGENTA = (255, 0, 255)
 
 
-def magenta_pairs(each=3, kinds=KINDS, seed=0):
-    """Dull faces on which each occluder is one magenta box, its size known."""
+def magenta_pairs(each=3, kinds=KINDS, seed=0, empty=("none",)):
+    """Dull faces on which each occluder is one magenta box, its size known; of `empty`, none."""
     cells = [(kind, number) for kind in kinds for number in range(each)]
 
     def read(index):
         kind, number = cells[index]
         face = keyed_rng(seed, number).integers(40, 200, (SIZE, SIZE, 3), np.uint8)
         mask = np.zeros((SIZE, SIZE), np.uint8)
-        if kind != "none":
+        if kind not in empty:
             mask[4 : 8 + 2 * number, 6 : 16 + kinds.index(kind)] = 1
         occluded = np.where(mask[..., None] == 1, np.uint8(MAGENTA), face)
         return face, occluded, mask
@@ -246,11 +246,25 @@ def test_examples_are_worst_median_and_best_of_each_group():
     frame = pd.DataFrame({"index": range(8), "kind": ["scarf"] * 6 + ["none"] * 2})
     frame["iou"] = [0.5, 0.1, 0.9, 0.3, 0.2, 0.8, math.nan, math.nan]
     frame["false_positive"] = [math.nan] * 6 + [0.0, 0.2]
+    frame["hole_ratio"] = [0.1] * 6 + [0.0] * 2
     chosen = mask_figures.choose_masks(frame, 2)
     assert chosen == [
         ("worst", 1), ("worst", 4), ("median", 3), ("median", 0), ("best", 5), ("best", 2),
         ("most marked", 7),
     ]  # fmt: skip
+
+
+def test_kept_eyeglasses_are_reported_with_the_faces_that_nothing_covers(rows, tmp_path):
+    kinds = ("scarf", "eyeglasses", "none")
+    kept = magenta_pairs(kinds=kinds, empty=("eyeglasses", "none"))
+    made = segmentation_report(rows, kept, tmp_path / "kept", batch=4)
+    assert "Real cut-outs, none of them trained on: 3 images" in made.markdown
+    assert "Faces with nothing on them: 6 images" in made.markdown
+    assert "eyeglasses (real)" not in made.markdown
+    marked = segmentation_report(rows, magenta_pairs(kinds=kinds), tmp_path / "marked", batch=4)
+    assert "Real cut-outs, none of them trained on: 6 images" in marked.markdown
+    assert "Faces with nothing on them: 3 images" in marked.markdown
+    assert "eyeglasses (real)" in marked.markdown
 
 
 def test_report_writes_every_file(pairs, rows, tmp_path):
@@ -266,3 +280,33 @@ def test_report_writes_every_file(pairs, rows, tmp_path):
     assert "Intervals are over faces only" in made.markdown
     with pytest.raises(ValueError, match="rows: perfect, half, Nothing marked"):
         segmentation_report(rows, pairs, tmp_path, reference="none")
+
+
+def test_real_cutouts_are_also_told_without_clear_eyeglasses(tmp_path):
+    """A segmenter that lets eyeglasses stay misses them on purpose."""
+
+    class LetsGlassesStay(SeesMagenta):
+        def forward(self, occluded):
+            found = super().forward(occluded)
+            widths = (found > 0).any(2).sum(-1)[:, 0]
+            found[widths == 11] = -3.0  # the boxes of the second kind, see magenta_pairs
+            return found
+
+    pairs = magenta_pairs(kinds=("scarf", "eyeglasses", "sunglasses", "none"))
+    rows = [finder_row("model", LetsGlassesStay())]
+    report = segmentation_report(rows, pairs, tmp_path)
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index(["group", "kind", "metric"])
+    assert summary.loc[("real", "all", "iou"), "mean"] == pytest.approx(2 / 3)
+    others = mask_tables.WITHOUT_GLASSES
+    assert summary.loc[(others, "all", "iou"), "mean"] == pytest.approx(1)
+    assert summary.loc[(others, "all", "iou"), "count"] == 6
+    assert summary.loc[others].index.get_level_values("kind").unique().tolist() == ["all"]
+    assert (
+        "## Real cut-outs without clear eyeglasses, none of them trained on: 6" in report.markdown
+    )
+    assert report.markdown.count("eyeglasses (real)") == 1
+
+
+def test_without_eyeglasses_there_is_one_table_of_real_cutouts(tmp_path):
+    report = segmentation_report([finder_row("model", SeesMagenta())], magenta_pairs(), tmp_path)
+    assert "without clear eyeglasses" not in report.markdown

@@ -30,9 +30,26 @@ def test_every_pixel_of_the_input_counts_and_every_pixel_of_the_output_is_its_ow
 
 
 @pytest.mark.parametrize("fold", [0, 3])
-def test_a_fold_that_would_leave_too_few_pixels_is_refused(fold):
-    with pytest.raises(ValueError, match=f"fold: {fold} is not one of 1, 2"):
+def test_a_fold_that_there_is_not_is_refused(fold):
+    with pytest.raises(ValueError, match=f"fold: {fold} is not one of 1, 2, 4"):
         Student(fold=fold)
+    with pytest.raises(ValueError, match="32 x 32; Student of fold 4 needs 64 x 64"):
+        Student(width=4, fold=4)(torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32))
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+def test_twice_the_fold_starts_from_what_half_of_it_knows(fold):
+    """On a picture of equal pixels in squares it answers just like the smaller one."""
+    torch.manual_seed(0)
+    small = Student(width=8, depth=3, fold=fold).eval()
+    large = Student(width=8, depth=3, fold=2 * fold).eval()
+    large.load_state_dict(large.fitted(small.state_dict()))
+    occluded, mask = torch.rand(1, 3, 40, 48), (torch.rand(1, 1, 40, 48) < 0.3).float()
+    twice = [part.repeat_interleave(2, 2).repeat_interleave(2, 3) for part in (occluded, mask)]
+    answer = small(occluded, mask).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.allclose(large(*twice), answer, atol=1e-5)
+    own = large.state_dict()
+    assert large.fitted(own) is own  # nothing to fit
 
 
 def test_it_needs_the_mask():
