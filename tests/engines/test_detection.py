@@ -292,3 +292,16 @@ def test_bad_options_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.task"):
         FaceDetector(tmp_path / "none.task")
     assert Face._fields == ("box", "points", "source", "score")
+
+
+def test_what_is_seen_in_a_mirror_keeps_its_sides():
+    """A mirrored view gives the points of the photo itself: left is the picture's left."""
+    mediapipe_faces = pytest.importorskip("engines.mediapipe_faces")
+    pytest.importorskip("mediapipe")
+    finder = mediapipe_faces.MediaPipeFaces(None)
+    photo = render_face(1, 256)
+    (plain,) = finder._ask((photo, np.eye(2, 3)), 0.5)
+    mirror = np.array([[-1.0, 0, 256], [0, 1, 0]])
+    (mirrored,) = finder._ask((photo[:, ::-1], mirror), 0.5)
+    for name, place in plain.points.items():
+        assert np.hypot(*np.subtract(place, mirrored.points[name])) < 12
