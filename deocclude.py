@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> None:
     unfit = [name for name in files if getattr(options, name)]
     if options.webcam is not None and unfit:
         parser.error(f"--webcam shows pictures live; leave out {', '.join(unfit)}")
-    blend = options.blend or ("matched" if options.webcam is None else "feather")
+    blend = options.blend or (Choices().blend if options.webcam is None else "feather")
     choices = Choices(options.invert_mask, options.overwrite, options.dilate, blend)
     try:
         if options.webcam is not None:

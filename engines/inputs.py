@@ -26,7 +26,7 @@ class Choices:
     invert_mask: bool = False
     overwrite: bool = False
     dilate: float | None = None
-    blend: str = "feather"
+    blend: str = "matched"
 
 
 @dataclass(frozen=True)
