@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models.blocks import ImageNetNormalise, pad_to_multiple
@@ -90,6 +91,7 @@ class SMPSegmenter(nn.Module):
                 f"{MIN_SIDE} x {MIN_SIDE}"
             )
         padded = pad_to_multiple(self.normalise(occluded), self.multiple)
+        padded = padded.contiguous(memory_format=torch.channels_last)  # the faster order
         return self.network(padded)[..., :height, :width]
 
 
