@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from engines.compare import Options, compare
-from engines.comparison import IDENTITY, INPAINTING, SEGMENTATION
-from engines.config import SCRIPTS, AnyRun
+from engines.comparison import IDENTITY, INPAINTING, SEGMENTATION, Trained, read_trained
+from engines.config import SCRIPTS
 from engines.identity_comparison import IdentityOptions, compare_identities
 from engines.mask_comparison import MaskOptions, compare_segmenters
 from engines.report import Report
@@ -25,9 +25,9 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
 
     The data are those that the run recorded. Table and figures go to the run's own folder.
     """
-    folder = outcome.folder
-    task = folder.config().task
-    report = _evaluate(folder.config(), folder.path, output, device)
+    folder, trained = outcome.folder, read_trained(outcome.folder.best)
+    task = trained.task
+    report = _evaluate(trained, folder.path, output, device)
     pictures = report.files[PICTURES[task]]
     lines = [
         "",
@@ -43,25 +43,25 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     if outcome.reason in ("max_minutes", "interrupted"):
         lines.append(f"continue  python {SCRIPTS[task]} {folder.config().name} --resume")
     lines.append(f"compare   python evaluate.py{'' if task == INPAINTING else f' {task}'}")
-    return "\n".join(lines + _next_steps(folder.config(), pictures))
+    return "\n".join(lines + _next_steps(trained, pictures))
 
 
-def _next_steps(config: AnyRun, pictures: Path) -> list[str]:
+def _next_steps(trained: Trained, pictures: Path) -> list[str]:
     """After a quick run: what to look at, and the ways on from it."""
-    if config.profile != "quick":
+    if trained.config.get("profile") != "quick":
         return []
     lines = ["", "This was a look at the whole path. Next:", f"  look at {pictures}"]
-    if config.task == INPAINTING:
+    if trained.task == INPAINTING:
         lines.append("  restore a photo                 python deocclude.py photo.jpg")
     return [
         *lines,
         "  train on real faces             python -m data.download faces masks occluders",
-        f"                                  python {SCRIPTS[config.task]} {config.name}",
+        f"                                  python {SCRIPTS[trained.task]} {trained.name}",
     ]
 
 
-def _evaluate(config: AnyRun, run: Path, output: Path, device: str) -> Report:
-    task = config.task
+def _evaluate(trained: Trained, run: Path, output: Path, device: str) -> Report:
+    task = trained.task
     common = {
         "runs": [str(run)],
         "runs_folder": output,
@@ -74,6 +74,7 @@ def _evaluate(config: AnyRun, run: Path, output: Path, device: str) -> Report:
     elif task == IDENTITY:
         (report,) = compare_identities(IdentityOptions(**common))
     else:
-        lpips = "auto" if config.downloads else "off"  # its backbone would be downloaded
+        downloads = trained.config.get("downloads", True)  # as LPIPS's backbone would be
+        lpips = "auto" if downloads else "off"
         (report,) = compare(Options(**common, baselines=FAST_BASELINES, fid="off", lpips=lpips))
     return report

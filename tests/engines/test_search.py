@@ -75,7 +75,7 @@ def test_another_setting_is_refused_and_named(searched, capsys):
     output = searched.parents[1]
     assert search.main(command(output, "--set", "training.ema_decay=0.5", "--low", "0.5")) == 1
     error = capsys.readouterr().err
-    assert "training.ema_decay 0.99 (now 0.5)" in error
+    assert "training.ema_decay 0.95 (now 0.5)" in error
     assert "range" in error
 
 

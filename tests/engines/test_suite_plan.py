@@ -82,7 +82,7 @@ def test_trained_otherwise_is_named_and_trained_anew_only_when_asked(tmp_path):
     assert job.state == "finished"
     assert job.differences == [
         "data.size 48 (now 64)",
-        "training.epochs 3 (now 6)",
+        "training.epochs 3 (now 5)",
         "30.0 minutes (now at most 10)",
     ]
     text = "\n".join(describe_plan([job], request(tmp_path)))
