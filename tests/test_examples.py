@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from data.transforms import load_image, load_mask
-from engines.api import find_mask, restore
+from engines.api import restore
+from engines.hole_mask import DILATION, dilate
 from engines.released import FILES, FOLDER
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PICTURES = sorted(EXAMPLES.glob("*.jpg"))
-LEAST_IOU = 0.7
+LEAST_IOU = 0.75  # of masks with their dilation, which agree a little more easily
 
 
 def psnr(picture: np.ndarray, original: np.ndarray, mask: np.ndarray) -> float:
@@ -49,8 +50,8 @@ def test_restoring_an_example(path, weights):
     restored = restore(path, device="cpu")
     assert [face.face.source for face in restored.faces] == ["mediapipe"], restored.notices
     assert restored.changed
-    found = np.asarray(find_mask(path, device="cpu", dilate=0)) > 0
-    assert (found & (true > 0)).sum() / (found | (true > 0)).sum() >= LEAST_IOU
     image, redrawn = np.asarray(restored.image), np.asarray(restored.mask) > 0
+    grown = dilate(true, DILATION * len(true)) > 0  # as a mask that was found is
+    assert (redrawn & grown).sum() / (redrawn | grown).sum() >= LEAST_IOU
     assert np.array_equal(image[~redrawn], occluded[~redrawn])
     assert psnr(image, original, true) > psnr(occluded, original, true)
