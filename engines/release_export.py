@@ -37,8 +37,9 @@ from engines.suite_request import Job
 
 LIMIT = 24_000_000  # bytes of the whole folder, so that a clone stays small
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
-# Mean difference of answers, in [0, 1], that half precision may make: an eighth of a grey level.
-TOLERANCE = 0.0005
+# Mean difference of answers that half precision may make: an eighth of a grey level, half a percent
+# of probability (on noise, where a segmenter is least sure; on faces it is far less).
+TOLERANCE = {"inpainting": 0.0005, "segmentation": 0.005}
 LICENCE = "non-commercial research only"
 
 
@@ -165,10 +166,10 @@ def _compare(task: str, source: Path, written: Path) -> None:
         answer = network(*given)
         answers.append(answer if task == "inpainting" else answer.sigmoid())
     difference = float((answers[0] - answers[1]).abs().mean())
-    if not difference <= TOLERANCE:
+    if not difference <= TOLERANCE[task]:
         raise ValueError(
             f"{source}: in half precision its answers differ by {difference:.4f} on average, more "
-            f"than {TOLERANCE}; --dtype float32 keeps them"
+            f"than {TOLERANCE[task]}; --dtype float32 keeps them"
         )
 
 
