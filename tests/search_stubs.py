@@ -11,6 +11,7 @@ from engines.search_study import SharedStudy
 from engines.training import Outcome
 
 SMALL = [
+    "losses.adversarial.weight=4.7",
     "data.size=32", "data.builtin_images=12", "data.workers=0", "training.batch_size=4",
     "training.features_weights=random", "training.feature_terms=true",
     "losses.perceptual.layers=[relu1_1]", "losses.style.layers=[relu2_1]",
