@@ -40,7 +40,8 @@ def test_the_templates_points_lie_in_their_regions(template, size):
     assert {key: name_at(labels, points[key]) for key in POINTS} == POINTS
     x, y = points["chin"]
     assert name_at(labels, (x, y - 0.05 * size)) == "skin"
-    assert name_at(labels, (x, y + 0.05 * size)) == "background"
+    if y + 0.05 * size < size:  # the face of utkface ends with the picture
+        assert name_at(labels, (x, y + 0.05 * size)) == "background"
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
