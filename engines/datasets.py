@@ -71,14 +71,12 @@ class FaceSources:
             faces = faces.subset(range(min(self.data.train_images, len(faces))))
         shared = self.data.cache == "ram" and processes > 1
         cache = "disk" if shared else self.data.cache  # one copy for all processes
-        own = len(faces)
-        if self.also is not None:
-            faces = join_faces(faces.placed(self.data.template), self._more_faces())
         cached = cache_faces(faces, cache, self.data.cache_gib, cache_folder)
         if self.also is None:
             return cached
-        own = sum(name in set(faces.names[:own]) for name in cached.names)  # corrupt ones are gone
-        return cached.subset(mixing_order(own, len(cached) - own, self.data.also.share))
+        more = cache_faces(self._more_faces(), cache, self.data.cache_gib, cache_folder)
+        both = join_faces(cached.placed(self.data.template), more)
+        return both.subset(mixing_order(len(cached), len(more), self.data.also.share))
 
     def _more_faces(self) -> Faces:
         """The training faces of `data.also`."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from data.loaders import Batch
 from data.occluded_pairs import FrozenOccluded
 from data.occluders import NONE
 from engines.config import SegmentationConfig
+from engines.ensemble_training import source_name
 from engines.initial_weights import start_from
 from engines.pair_tensors import load_occluded
 from engines.runtime import Runtime
@@ -59,6 +60,10 @@ class SegmentationTrainer(BaseTrainer):
         segmenter = self.runtime.unwrap(self.segmenter)
         origin = getattr(segmenter, "origin", "random initialisation")
         return {"segmenter": origin, **self.sources}
+
+    def released_config(self) -> dict[str, Any]:
+        config, start = super().released_config(), self.config.init_from
+        return config if start is None else config | {"init_from": source_name(start)}
 
     def to_part(self, batch: Batch) -> SegmentationPart:
         """uint8 of the loader to the contract's tensors on the device."""
