@@ -104,7 +104,12 @@ def test_sets_without_clean_pictures_train_but_compare_no_restoration(tmp_path):
     inpainter = load_config(
         "ablationv1",
         "quick",
-        [*TINY[:-1], "training.epoch_images=4", "data.validation_pairs=6"],
+        [
+            *TINY[:-1],
+            "training.epoch_images=4",
+            "data.validation_pairs=6",
+            "data.builtin_images=24",
+        ],
     )
     train(inpainter, None, tmp_path / "runs", max_minutes=1e-9, device="cpu")
     with pytest.raises(ValueError, match="no clean pictures"):
