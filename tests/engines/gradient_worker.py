@@ -1,4 +1,5 @@
-"""Run by test_distributed.py under torchrun: one training step, gradients saved by rank 0."""
+"""Run by test_distributed.py under torchrun: a training step of each configuration that is named,
+its gradients saved beside it by rank 0."""
 
 import sys
 from pathlib import Path
@@ -10,12 +11,12 @@ from data.loaders import PositionSampler, TrainingPairs, training_loader
 from data.masks import MaskGenerator
 from engines.config import load_config
 from engines.inpainting import build_trainer, discriminator_step, generator_step
-from engines.runtime import start_runtime
+from engines.runtime import Runtime, start_runtime
 
 
-def main(config_path: str, output: str) -> None:
-    config = load_config(config_path)
-    runtime = start_runtime("no", "cpu", config.training.seed)
+def save_gradients(path: Path, runtime: Runtime) -> None:
+    config = load_config(str(path))
+    torch.manual_seed(config.training.seed)
     trainer = build_trainer(config, runtime, 24)
     faces = builtin_faces("train", 24, config.data.size)
     pairs = TrainingPairs(faces, MaskGenerator(config.data.size), config.training.seed)
@@ -37,10 +38,16 @@ def main(config_path: str, output: str) -> None:
             for key, parameter in runtime.unwrap(network).named_parameters()
         }
         gradients["processes"] = torch.tensor(runtime.processes)
-        torch.save(gradients, Path(output))
+        torch.save(gradients, path.with_suffix(".pt"))
+
+
+def main(paths: list[str]) -> None:
+    runtime = start_runtime("no", "cpu")
+    for path in paths:
+        save_gradients(Path(path), runtime)
     runtime.wait()
     runtime.close()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

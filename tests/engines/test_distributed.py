@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,24 +14,37 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("gradient_worker.py")
 
 
-def run(tmp_path: Path, config, processes: int) -> dict[str, torch.Tensor]:
-    path, output = tmp_path / f"config{processes}.yaml", tmp_path / f"gradients{processes}.pt"
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+ACCUMULATE = (1, 2)
+
+
+@pytest.fixture(scope="module")
+def gradients(tmp_path_factory, tiny_config):
+    """By the number of processes and of accumulated batches; one start for all of a number."""
+    found = {}
+    for processes in (1, 2):
+        folder = tmp_path_factory.mktemp(f"processes{processes}")
+        files = {n: folder / f"{n}.yaml" for n in ACCUMULATE}
+        for n, path in files.items():
+            config = tiny_config("ablationv1", f"training.accumulate={n}")
+            path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+        start(processes, files.values())
+        for n, path in files.items():
+            found[processes, n] = torch.load(path.with_suffix(".pt"), weights_only=True)
+    return found
+
+
+def start(processes: int, configs: Iterable[Path]) -> None:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    command = [sys.executable, *(launch if processes > 1 else []), str(WORKER), str(path)]
+    command = [sys.executable, *(launch if processes > 1 else []), str(WORKER), *map(str, configs)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(output)], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(output, weights_only=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs a libuv build on Windows")
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_equal_one_with_the_joint_batch(tmp_path, tiny_config, accumulate):
-    config = tiny_config("ablationv1", f"training.accumulate={accumulate}")
-    joint, shared = run(tmp_path, config, 1), run(tmp_path, config, 2)
+@pytest.mark.parametrize("accumulate", ACCUMULATE)
+def test_two_processes_equal_one_with_the_joint_batch(gradients, accumulate):
+    joint, shared = gradients[1, accumulate], gradients[2, accumulate]
     assert (joint.pop("processes"), shared.pop("processes")) == (1, 2)
     assert joint.keys() == shared.keys()
     assert any(key.startswith("discriminator/") for key in joint)
