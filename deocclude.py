@@ -22,18 +22,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from deocclude.engines.cli.restore import restore_all
+from deocclude.engines.photos.blend import BLENDS
+from deocclude.engines.photos.classical import METHODS, NO_MASK, ClassicalRestorer
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
+from deocclude.engines.photos.jobs import EXTRAS, Choices, plan_jobs
+from deocclude.engines.photos.manifest import Manifest
+from deocclude.engines.photos.video import FrameRestorer
+from deocclude.engines.photos.webcam import run_webcam
+from deocclude.engines.runs.chosen import NEWEST, choose_weights
 from tqdm import tqdm
-
-from engines.blend import BLENDS
-from engines.chosen_weights import NEWEST, choose_weights
-from engines.classical import METHODS, NO_MASK, ClassicalRestorer
-from engines.detection import FINDERS, KINDS, FaceDetector
-from engines.inference import Deoccluder, load_deoccluder
-from engines.inputs import EXTRAS, Choices, plan_jobs
-from engines.manifest import Manifest
-from engines.restore_jobs import restore_all
-from engines.video import FrameRestorer
-from engines.webcam import run_webcam
 
 RUNS = Path("runs")
 NETWORK = "network"
@@ -42,7 +41,7 @@ NETWORK = "network"
 def __getattr__(name: str) -> Any:
     """`restore` and `find_mask` of engines.api, which the command line has no need of."""
     if name in ("restore", "find_mask"):
-        from engines import api
+        from deocclude.engines import api
 
         return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

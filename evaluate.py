@@ -14,7 +14,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from engines.arguments import at_least
+from deocclude.engines.options import at_least
 
 
 def parse_rows(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
@@ -27,7 +27,7 @@ def parse_rows(parser: argparse.ArgumentParser, argv: list[str] | None) -> argpa
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line of the inpainting tables."""
-    from engines.baselines import BASELINES
+    from deocclude.engines.inference.baselines import BASELINES
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -177,22 +177,26 @@ def parse_losses(argv: list[str]) -> argparse.Namespace:
 def plan(argv: list[str]):
     """What the command line asks for, to be called: it gives the reports."""
     if argv[:1] == ["analyse"]:
-        from engines.analyse import plan_analysis
+        from deocclude.engines.analysis.frame import plan_analysis
 
         return plan_analysis(argv[1:])
     if argv[:1] == ["identity"]:
-        from engines.identity_comparison import IdentityOptions, compare_identities
+        from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
 
         return partial(compare_identities, IdentityOptions(**vars(parse_identity(argv[1:]))))
     if argv[:1] == ["losses"]:
-        from engines.loss_tables import LossOptions, compare_losses
+        from deocclude.engines.evaluation.losses import LossOptions, compare_losses
 
         return partial(compare_losses, LossOptions(**vars(parse_losses(argv[1:]))))
     if argv[:1] not in (["segmentation"], ["end-to-end"]):
-        from engines.compare import Options, compare
+        from deocclude.engines.evaluation.inpainting import Options, compare
 
         return partial(compare, Options(**vars(parse(argv))))
-    from engines.mask_comparison import MaskOptions, compare_end_to_end, compare_segmenters
+    from deocclude.engines.evaluation.segmentation import (
+        MaskOptions,
+        compare_end_to_end,
+        compare_segmenters,
+    )
 
     options = MaskOptions(**vars(parse_masks(argv[0], argv[1:])))
     return partial(compare_segmenters if argv[0] == "segmentation" else compare_end_to_end, options)
@@ -200,7 +204,7 @@ def plan(argv: list[str]):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison; 0, or 1 after one line about an error that the user can mend."""
-    from engines.runtime import say_progress
+    from deocclude.engines.runs.runtime import say_progress
 
     comparison = plan(sys.argv[1:] if argv is None else argv)
     say_progress()

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import torch
+from deocclude.data.faces.files import Faces
+from deocclude.data.pairs.training import Batch, PositionSampler, TrainingPairs, training_loader
+from deocclude.data.sources.holes import Sources, worker_count
+from deocclude.engines.inference.cost import synchronise
+from deocclude.engines.runs.config import RunConfig
+from deocclude.engines.runs.memory import free, held_mib
+from deocclude.engines.runs.runtime import Runtime
+from deocclude.engines.training.inpainting import Part, Trainer, build_trainer, train_step
 
 from benchmarks.public_loop import PublicLoop, gradient_difference, weight_difference
-from data.faces import Faces
-from data.loaders import Batch, PositionSampler, TrainingPairs, training_loader
-from engines.config import RunConfig
-from engines.cost import synchronise
-from engines.datasets import Sources, worker_count
-from engines.inpainting import Part, Trainer, build_trainer, train_step
-from engines.memory import free, held_mib
-from engines.runtime import Runtime
 
 PARTS = ("data", "generator forward", "losses", "backward + update", "discriminator", "EMA")
 OURS = "ours"

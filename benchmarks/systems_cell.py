@@ -6,17 +6,17 @@ from typing import Any
 
 import psutil
 import torch
+from deocclude.engines.analysis.apart import MEASURED, TOO_LARGE
+from deocclude.engines.inference.cost import model_cost, noise, rate, synchronise
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.runs.config import RunConfig, load_config
+from deocclude.engines.runs.memory import free, held_mib
+from deocclude.engines.runs.runtime import Runtime, start_runtime
+from deocclude.engines.training.inpainting import Trainer, build_trainer, released, train_step
 from torch import Tensor, nn
 
-import models
 from benchmarks.steps import OURS, Case, random_part
-from engines.apart import MEASURED, TOO_LARGE
-from engines.config import RunConfig, load_config
-from engines.cost import model_cost, noise, rate, synchronise
-from engines.inference import Deoccluder
-from engines.inpainting import Trainer, build_trainer, released, train_step
-from engines.memory import free, held_mib
-from engines.runtime import Runtime, start_runtime
+from deocclude import models
 
 MISSING_PRECISION = "not on this device"
 
@@ -117,7 +117,7 @@ def _count(network: nn.Module) -> int:
 def _inference(
     deoccluder: Deoccluder, runtime: Runtime, batch: int, repetitions: int
 ) -> dict[str, Any]:
-    """`engines.cost.model_cost` and images a second in batches, in the runtime's precision."""
+    """`engines.inference.cost.model_cost` and images a second in batches, in the runtime's precision."""
     forward = _in_precision(deoccluder, runtime)
     size = deoccluder.size
     clock, used = time.perf_counter(), time.process_time()

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from deocclude.engines.report.tables import MISSING, Cell, Table
+
 from benchmarks.training import mib
-from engines.tables import MISSING, Cell, Table
 
 FULL = "no"  # full precision, in the configuration's words
 SAVED = 0.45  # Occlufix: mixed precision cuts memory by more than this share

@@ -16,16 +16,11 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
-from torch import Tensor, nn
-
-from data.transforms import save_image, to_rgb
-from engines.chosen_weights import choose_weights
-from engines.classical import ClassicalRestorer
-from engines.detection import KINDS, FaceDetector
-from engines.inference import Deoccluder, load_deoccluder
-from engines.inputs import Choices
-from engines.photos import (
+from deocclude.data.images import save_image, to_rgb
+from deocclude.engines.photos.classical import ClassicalRestorer
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import KINDS, FaceDetector
+from deocclude.engines.photos.files import (
     LOSSLESS,
     LOSSY,
     WITHOUT_EXIF,
@@ -36,7 +31,11 @@ from engines.photos import (
     read_photo,
     remove_colour,
 )
-from engines.restoration import FaceResult, Restoration
+from deocclude.engines.photos.jobs import Choices
+from deocclude.engines.photos.restoration import FaceResult, Restoration
+from deocclude.engines.runs.chosen import choose_weights
+from PIL import Image, ImageOps
+from torch import Tensor, nn
 
 Picture = str | PathLike | Image.Image | np.ndarray
 RUNS = Path("runs")
@@ -115,9 +114,9 @@ def restore(
     mask : your own, 255 (or True) = redraw, as large as the photo; a file is resized to it. Then no
         segmenter is used.
     checkpoint, segmenter : other weights than those that ship: a file, a run's name or folder, or
-        "newest"; see engines.chosen_weights.
+        "newest"; see engines.runs.chosen.
     landmarker : another file of MediaPipe's face_landmarker.task.
-    method : "network", or one of engines.classical.METHODS, which need a mask and no weights.
+    method : "network", or one of engines.photos.classical.METHODS, which need a mask and no weights.
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
     blend, dilate : how the edge is joined and by how many pixels the mask is grown; by default as
         on the command line.
@@ -192,8 +191,8 @@ def _networks(
 
 @lru_cache(maxsize=2)
 def _segmenter(file: Path, stamp: int, device: str, landmarker: str | None) -> Deoccluder:
-    from engines.checkpoint import load_segmenter
-    from engines.runtime import resolve_device
+    from deocclude.engines.runs.runtime import resolve_device
+    from deocclude.engines.runs.weights import load_segmenter
 
     where = resolve_device(device)
     network, metadata = load_segmenter(file, where)

@@ -6,18 +6,23 @@ from dataclasses import fields
 from typing import Any
 
 import torch
+from deocclude.losses.adversarial import Adversarial, discriminator_loss
+from deocclude.losses.edges import Edge
+from deocclude.losses.identity import CrossEntropy, IdentityInputs
+from deocclude.losses.imitation import Imitation
+from deocclude.losses.inputs import LossInputs
+from deocclude.losses.perceptual import Perceptual, Style
+from deocclude.losses.pixel import L1, L2, HoleL1, TotalVariation
+from deocclude.losses.schedule import Schedule
+from deocclude.losses.segmentation import (
+    BinaryCrossEntropy,
+    Dice,
+    Focal,
+    LovaszHinge,
+    SegmentationInputs,
+)
+from deocclude.losses.structural import SSIMLoss
 from torch import Tensor, nn
-
-from losses.adversarial import Adversarial, discriminator_loss
-from losses.edges import Edge
-from losses.identity import CrossEntropy, IdentityInputs
-from losses.imitation import Imitation
-from losses.inputs import LossInputs
-from losses.perceptual import Perceptual, Style
-from losses.pixel import L1, L2, HoleL1, TotalVariation
-from losses.schedule import Schedule
-from losses.segmentation import BinaryCrossEntropy, Dice, Focal, LovaszHinge, SegmentationInputs
-from losses.structural import SSIMLoss
 
 __all__ = [
     "IDENTITY_TERMS",

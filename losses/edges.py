@@ -2,9 +2,8 @@
 
 import torch
 import torch.nn.functional as F
+from deocclude.losses.inputs import LossInputs
 from torch import Tensor, nn
-
-from losses.inputs import LossInputs
 
 
 class Edge(nn.Module):

@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
+from deocclude.losses.inputs import LossInputs
+from deocclude.losses.pixel import HoleL1
 from torch import Tensor
-
-from losses.inputs import LossInputs
-from losses.pixel import HoleL1
 
 
 class Imitation(HoleL1):

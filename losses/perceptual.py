@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import torch
+from deocclude.losses.inputs import LossInputs
 from torch import Tensor, nn
-
-from losses.inputs import LossInputs
 
 
 class _FeatureTerm(nn.Module):

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import torch
+from deocclude.metrics.once_per_target import OncePerTarget
 from torch import Tensor
-
-from metrics.once_per_target import OncePerTarget
 
 
 class CosineSimilarity:

@@ -8,8 +8,7 @@ Bootstrap Methods and their Application, 1997, section 3.8).
 from collections.abc import Hashable
 
 import numpy as np
-
-from metrics.statistics import (
+from deocclude.metrics.statistics import (
     LEVEL,
     RESAMPLES,
     bootstrap_samples,

@@ -4,24 +4,23 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
-
-from models.attention_gan import AttentionGAN
-from models.discriminators import (
+from deocclude.models.attention_gan import AttentionGAN
+from deocclude.models.discriminators import (
     GlobalDiscriminator,
     PatchDiscriminator,
     SeparablePatchDiscriminator,
 )
-from models.ensemble import Ensemble
-from models.facial_deocclusion import FacialDeocclusion
-from models.identity import IdentityNet
-from models.ifacenet import IFACENET
-from models.occlufix import Occlufix
-from models.smp import SMPSegmenter
-from models.soclnet import SOCLNET
-from models.student import Student
-from models.unet import UNet
-from models.vgg19_generator import VGG19Generator
+from deocclude.models.ensemble import Ensemble
+from deocclude.models.facial_deocclusion import FacialDeocclusion
+from deocclude.models.identity import IdentityNet
+from deocclude.models.ifacenet import IFACENET
+from deocclude.models.occlufix import Occlufix
+from deocclude.models.smp import SMPSegmenter
+from deocclude.models.soclnet import SOCLNET
+from deocclude.models.student import Student
+from deocclude.models.unet import UNet
+from deocclude.models.vgg19_generator import VGG19Generator
+from torch import nn
 
 INPAINTERS: dict[str, Callable[..., nn.Module]] = {
     "ifacenet": IFACENET,

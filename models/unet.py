@@ -4,9 +4,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
+from deocclude.models.blocks import SeparableConv2d, initialise, pad_to_multiple
 from torch import Tensor, nn
-
-from models.blocks import SeparableConv2d, initialise, pad_to_multiple
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,

@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-
-from engines.config import RunConfig, load_config
+from deocclude.engines.runs.config import RunConfig, load_config
 
 TINY = [
     "data.size=32",

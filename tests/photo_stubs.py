@@ -3,12 +3,11 @@
 import cv2
 import numpy as np
 import torch
+from deocclude.data.builtin.faces import landmarks, render_face
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.photos.detection import KINDS, Face, whole_picture
+from deocclude.engines.runs.weights import WEIGHTS_VERSION, save_release
 from torch import nn
-
-from data.builtin_faces import landmarks, render_face
-from engines.checkpoint import WEIGHTS_VERSION, save_release
-from engines.detection import KINDS, Face, whole_picture
-from engines.inference import Deoccluder
 
 GREEN = (0, 255, 0)  # the colour of every occluder here
 

@@ -3,12 +3,11 @@
 import cv2
 import numpy as np
 import torch
+from deocclude.data.faces.alignment import invert, template_points
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.photos.face import Face
 from torch import nn
-
-from data.alignment import invert, template_points
-from engines.detection import FaceDetector
-from engines.face import Face
-from engines.inference import Deoccluder
 
 SIZE = 64
 GREEN = (0, 255, 0)

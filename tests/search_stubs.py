@@ -4,11 +4,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
-
-from engines import search, search_objective
-from engines.run_folder import RunFolder
-from engines.search_study import SharedStudy
-from engines.training import Outcome
+from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.search import __main__ as search
+from deocclude.engines.search import objective
+from deocclude.engines.search.study import SharedStudy
+from deocclude.engines.training.run import Outcome
 
 SMALL = [
     "losses.adversarial.weight=4.7",
@@ -44,7 +44,7 @@ class Fake:
 
     def __init__(self, monkeypatch, epochs: int = 4) -> None:
         self.epochs, self.stop_at, self.started = epochs, {}, []
-        monkeypatch.setattr(search_objective, "train", self.train)
+        monkeypatch.setattr(objective, "train", self.train)
         monkeypatch.setattr(search, "gc", SimpleNamespace(collect=lambda: 0))  # slow in tests
 
     def train(self, config, root, output, resume, max_minutes, device, prune) -> Outcome:

@@ -1,11 +1,10 @@
 """Small runs of several systems, for the tests of what the frame does for them."""
 
 import torch
-
-from data.contract import hide
-from engines.config import load_config
-from engines.inpainting import Part, build_trainer
-from engines.runtime import start_runtime
+from deocclude.data.contract import hide
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.training.inpainting import Part, build_trainer
 
 TINY = [
     "data.size=32",

@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from deocclude.engines.photos.deoccluder import Deoccluder
 from photo_stubs import Constant, Detector, call
 from PIL import Image
 
 import deocclude
-from engines.inference import Deoccluder
 
 SIZE = 32
 

@@ -7,6 +7,8 @@ import shutil
 
 import numpy as np
 import pytest
+from deocclude.engines.runs import released
+from deocclude.engines.runs.chosen import WHAT
 from photo_stubs import (
     Constant,
     Detector,
@@ -23,9 +25,7 @@ from PIL import Image
 from release_stubs import write_sums
 
 import deocclude
-import models
-from engines import released
-from engines.chosen_weights import WHAT
+from deocclude import models
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)

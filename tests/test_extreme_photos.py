@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from deocclude.engines.inference.baselines import RADIUS
+from deocclude.engines.photos.detection import FaceDetector
 from photo_stubs import GREEN, Detector, call, draw_photo, face_at, is_green, stub_deoccluder
 from PIL import Image
 
 import deocclude
-from engines.baselines import RADIUS
-from engines.detection import FaceDetector
 
 ROOT = Path(__file__).resolve().parent.parent
 MEMORY = 4 * 2**30  # bytes

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from deocclude.engines.measures.inpainting import model_row
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.runs.config import Data
 from photo_stubs import Detector
 from PIL import Image
 from safetensors.torch import save_file
@@ -12,9 +15,6 @@ from torch import nn
 
 import deocclude
 import evaluate
-from engines.config import Data
-from engines.evaluation import model_row
-from engines.inference import Deoccluder
 
 SIZE = 32
 
@@ -40,7 +40,7 @@ def loaded(monkeypatch):
         calls.append(options.get("flip"))
         return Deoccluder(Leaning(), SIZE, device="cpu", flip=options.get("flip", False))
 
-    monkeypatch.setattr("engines.inference.load_deoccluder", load)
+    monkeypatch.setattr("deocclude.engines.photos.deoccluder.load_deoccluder", load)
     monkeypatch.setattr(deocclude, "load_deoccluder", load)
     return calls
 

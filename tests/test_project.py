@@ -28,15 +28,15 @@ MODULES = {  # distribution -> what is imported, where the two differ
 # already running, MediaPipe has no wheels for some platforms, the rest is the extra `analysis` and
 # what it brings.
 OPTIONAL = {
-    "IPython": {"engines/figures.py"},
-    "mediapipe": {"engines/mediapipe_faces.py"},
-    "umap": {"engines/analysis_umap.py"},
-    "sklearn": {"engines/analysis_umap_report.py"},
-    "optuna": {"engines/search_report.py", "engines/search_study.py"},
-    "sqlalchemy": {"engines/search_study.py"},
+    "IPython": {"engines/report/figures.py"},
+    "mediapipe": {"engines/photos/mediapipe_faces.py"},
+    "umap": {"engines/analysis/umap.py"},
+    "sklearn": {"engines/analysis/umap_report.py"},
+    "optuna": {"engines/search/report.py", "engines/search/study.py"},
+    "sqlalchemy": {"engines/search/study.py"},
 }
 # They import one at their top, and are imported inside functions alone, or by each other.
-LATE = {"engines/search_report.py", "engines/search_study.py"}
+LATE = {"engines/search/report.py", "engines/search/study.py"}
 ONE_MB = 1_000_000
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from deocclude.data.sources import holes
+from deocclude.engines.runs.config import available_runs
 from PIL import Image
 
 import train_inpainting
-from engines import datasets
-from engines.config import available_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ("ablationv1", "ablationv2", "ablationv3", "reconstruction", "reconstruction_as_published")
@@ -30,7 +30,7 @@ TINY = (
 def run(tmp_path, monkeypatch, capsys):
     """Call main in an empty folder, with no data named; return (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(datasets.VARIABLE, raising=False)
+    monkeypatch.delenv(holes.VARIABLE, raising=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
     def call(*arguments):
@@ -166,9 +166,9 @@ def test_an_unknown_profile_lists_the_profiles(run):
 def test_a_missing_data_folder_is_named(run, tmp_path, monkeypatch):
     line = one_error(*run("ablationv1", "--data", "nowhere")[::2])
     assert "--data 'nowhere'" in line
-    monkeypatch.setenv(datasets.VARIABLE, "gone")
+    monkeypatch.setenv(holes.VARIABLE, "gone")
     line = one_error(*run("ablationv1")[::2])
-    assert f"{datasets.VARIABLE} 'gone'" in line
+    assert f"{holes.VARIABLE} 'gone'" in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -212,7 +212,7 @@ def test_profile_auto_goes_by_data_and_gpu(
     tmp_path, monkeypatch, data, gpu, device, profile, words
 ):
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
-    chosen, reason = datasets.choose_profile(tmp_path if data else None, device)
+    chosen, reason = holes.choose_profile(tmp_path if data else None, device)
     assert chosen == profile
     assert f"profile {profile}" in reason
     assert [word for word in words if word not in reason] == []

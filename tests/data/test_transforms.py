@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
-from data.transforms import (
+from deocclude.data.images import (
     ImageReadError,
     list_images,
     load_image,
@@ -17,6 +15,7 @@ from data.transforms import (
     to_tensor,
     to_uint8,
 )
+from PIL import Image
 
 COLOUR = (200, 100, 50)
 GREY = 124  # the luma of COLOUR

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deocclude.engines import api
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.runs import released
 from photo_stubs import (
     GREEN,
     Constant,
@@ -21,10 +24,7 @@ from PIL import Image
 from release_stubs import write_sums
 
 import deocclude
-import models
-from deocclude import find_mask, restore
-from engines import api, released
-from engines.detection import FaceDetector
+from deocclude import find_mask, models, restore
 
 FACE = face_at(30, 20, 110)
 SHAPE = (150, 170)

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from deocclude.losses import LossInputs, create_loss
+from deocclude.losses.edges import Edge, sobel
 from skimage.filters import sobel_h, sobel_v
-
-from losses import LossInputs, create_loss
-from losses.edges import Edge, sobel
 
 
 def pair(n=2, height=20, width=17):

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from deocclude.losses import IdentityInputs
 
-import losses
-from losses import IdentityInputs
+from deocclude import losses
 
 
 def test_cross_entropy_is_the_definition():

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-
-from losses import LossInputs, create_loss
-from losses.imitation import Imitation
+from deocclude.losses import LossInputs, create_loss
+from deocclude.losses.imitation import Imitation
 
 
 def make_inputs(**changes) -> LossInputs:

@@ -3,9 +3,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-
-from losses import LossInputs, Schedule, create_loss, discriminator_loss
-from losses.perceptual import gram_matrix
+from deocclude.losses import LossInputs, Schedule, create_loss, discriminator_loss
+from deocclude.losses.perceptual import gram_matrix
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@ import math
 
 import pytest
 import torch
-
-from losses import SEGMENTATION_TERMS, SegmentationInputs, create_loss
+from deocclude.losses import SEGMENTATION_TERMS, SegmentationInputs, create_loss
 
 
 def value(term, inputs, **options):

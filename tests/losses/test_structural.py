@@ -2,12 +2,11 @@
 
 import pytest
 import torch
+from deocclude.losses import LossInputs, create_loss
+from deocclude.losses.structural import SSIMLoss
+from deocclude.metrics.image import ssim
 from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
-
-from losses import LossInputs, create_loss
-from losses.structural import SSIMLoss
-from metrics.image import ssim
 
 
 def picture(n=2, height=32, width=29):

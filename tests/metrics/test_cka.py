@@ -5,8 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-
-from metrics.cka import LinearCKA, centred_gram
+from deocclude.metrics.cka import LinearCKA, centred_gram
 
 
 def similarity(batch=None, **features):

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
+from deocclude.metrics.correlation import correlate, ranks_within, spearman
 from scipy import stats
-
-from metrics.correlation import correlate, ranks_within, spearman
 
 
 @pytest.fixture

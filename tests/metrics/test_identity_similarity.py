@@ -1,8 +1,7 @@
 """The cosine between embeddings of restored and true pictures."""
 
 import torch
-
-from metrics.identity import CosineSimilarity
+from deocclude.metrics.identity import CosineSimilarity
 
 
 def pictures(count=4, seed=0):

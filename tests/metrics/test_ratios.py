@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from metrics.ratios import Samples, percentiles, sample_ratios, smooth_curve
+from deocclude.metrics.ratios import Samples, percentiles, sample_ratios, smooth_curve
 
 
 def test_every_pixel_counts_the_same_not_every_image():

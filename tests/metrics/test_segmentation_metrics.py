@@ -5,9 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import distance_transform_edt
-
-from metrics.segmentation import (
+from deocclude.metrics.segmentation import (
     COLUMNS,
     SEGMENTATION_METRICS,
     SegmentationMetrics,
@@ -20,6 +18,7 @@ from metrics.segmentation import (
     precision,
     recall,
 )
+from scipy.ndimage import distance_transform_edt
 
 
 def square(top, left, side, size=32):

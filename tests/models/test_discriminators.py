@@ -1,9 +1,8 @@
 import pytest
 import torch
+from deocclude.models import DISCRIMINATORS, create_discriminator
+from deocclude.models.blocks import count_parameters
 from torch import nn
-
-from models import DISCRIMINATORS, create_discriminator
-from models.blocks import count_parameters
 
 NEW = ("patch", "global")
 

@@ -1,11 +1,15 @@
 import pytest
 import timm
 import torch
+from deocclude.models import create_segmenter, encoder_weights
+from deocclude.models.encoder_weights import (
+    PACKAGES,
+    package_weights,
+    read_weights,
+    resolve_encoder,
+)
+from deocclude.models.pretrained import WeightsError
 from safetensors.torch import save_file
-
-from models import create_segmenter, encoder_weights
-from models.encoder_weights import PACKAGES, package_weights, read_weights, resolve_encoder
-from models.pretrained import WeightsError
 
 LITE = "tf_efficientnet_lite0"
 

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
+from deocclude.data.contract import hide
+from deocclude.models.ensemble import Ensemble, Member, bin_index
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-import models
-from data.contract import hide
-from models.ensemble import Ensemble, Member, bin_index
+from deocclude import models
 
 LABELS = ["a", "b", "c"]
 

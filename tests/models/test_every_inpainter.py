@@ -2,15 +2,15 @@
 
 import pytest
 import torch
+from deocclude.data.contract import compose, hide
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.runs.config import available_runs, load_config
+from deocclude.models.ensemble import Ensemble, Member
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import l1_loss
 
-import models
-from data.contract import compose, hide
-from engines.config import available_runs, load_config
-from engines.inference import Deoccluder
-from models.ensemble import Ensemble, Member
+from deocclude import models
 
 VIT = {"encoder": "vit", "layers": 4, "heads": 2, "hidden": 32, "width": 8}
 VARIANTS = {  # small where there is an option for it; at least one of each name in the registry

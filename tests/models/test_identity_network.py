@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
+from deocclude.models.identity import IdentityNet
 from torch import nn
 
-import models
-from models.identity import IdentityNet
+from deocclude import models
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,10 @@
 import pytest
 import timm
 import torch
+from deocclude.losses import LossInputs, create_loss
+from deocclude.models.features import check_layers, create_features
+from deocclude.models.lite_features import LAYERS, NETWORK, LiteFeatures
 from safetensors.torch import save_file
-
-from losses import LossInputs, create_loss
-from models.features import check_layers, create_features
-from models.lite_features import LAYERS, NETWORK, LiteFeatures
 
 
 @pytest.fixture(scope="module")

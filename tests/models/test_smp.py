@@ -4,11 +4,10 @@ import sys
 
 import pytest
 import torch
-
-from engines.checkpoint import load_segmenter, save_release
-from engines.config import load_config
-from models import create_segmenter, encoder_weights
-from models.blocks import ImageNetNormalise
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.weights import load_segmenter, save_release
+from deocclude.models import create_segmenter, encoder_weights
+from deocclude.models.blocks import ImageNetNormalise
 
 ARCHITECTURES = (
     "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus",

@@ -1,9 +1,8 @@
 import pytest
 import torch
+from deocclude.models import create_inpainter
+from deocclude.models.blocks import count_parameters
 from torch import nn
-
-from models import create_inpainter
-from models.blocks import count_parameters
 
 
 def test_three_strided_blocks_then_residual_blocks_then_transposed_convolutions():

@@ -1,0 +1,248 @@
+"""The whole of `evaluate.py`: options in, a report for each set of frozen pairs out."""
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from deocclude.data.pairs.holes import FrozenPairs
+from deocclude.data.sources.holes import data_root, open_sources
+from deocclude.engines.evaluation.report import Report, default_folder, report
+from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference_among, single
+from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
+from deocclude.engines.measures.choice import choose_measures
+from deocclude.engines.measures.columns import FID, Measure
+from deocclude.engines.measures.inpainting import Row, baseline_row
+from deocclude.engines.runs import finished
+from deocclude.engines.runs.config import Data
+from deocclude.engines.runs.finished import Group, Trained
+from deocclude.engines.runs.released import shipped_for
+from deocclude.engines.runs.runtime import resolve_device
+from deocclude.engines.suite.files import Suite, finished_suite
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compare, on what, and how: `evaluate.py`'s options, `share_values`, and what is said
+    above the tables: `title`, `remarks`.
+
+    With `share_values` the values of each image lie where a comparison without `output` keeps them,
+    whatever `output` is, so that neither computes what the other has.
+    """
+
+    runs: list[str] | None = None
+    all_runs: bool = False
+    fold_seeds: bool = False
+    suite: Path | None = None
+    checkpoint: list[Path] = field(default_factory=list)
+    baselines: str | None = None
+    reference: str | None = None
+    data: Path | None = None
+    images: Path | None = None
+    masks: Path | None = None
+    pair_by_order: bool = False
+    invert_mask: bool = False
+    size: int | None = None
+    per_bin: int | None = None
+    limit: int | None = None
+    output: Path | None = None
+    runs_folder: Path = Path("runs")
+    batch: int = 64
+    workers: int | None = None
+    device: str = "auto"
+    lpips: str = "auto"
+    lpips_weights: list[str] = field(default_factory=list)
+    identity: str = "auto"
+    fid: str = "auto"
+    inception_weights: Path | None = None
+    legacy_metrics: bool = False
+    flip: bool = False
+    share_values: bool = False
+    title: str | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def compare(options: Options, measures: list[Measure] | None = None) -> list[Report]:
+    """Compare runs, weights files and baselines: a report for each group that shares its pairs.
+
+    A suite of several tables gives the reports of each, with the same `measures`, which are those
+    that the options ask for by default. Raises ValueError or FileNotFoundError that
+    says what is missing and which command makes it.
+    """
+    suite = finished_suite(options.suite, options.runs_folder) if options.suite else None
+    if suite is not None and suite.tables:
+        chosen = [_table_options(options, suite, table) for table in suite.tables]
+        measures = _measures(options)
+        return [each for part in chosen for each in compare(part, measures)]
+    if suite is not None:
+        fitted = _fitted(options, suite, suite)
+        options = replace(options, checkpoint=[*options.checkpoint, *fitted])
+    members = _members(options, suite)
+    names = _baseline_names(options, suite)
+    if not members and not names:
+        raise ValueError("nothing to compare: neither runs nor baselines were chosen")
+    groups = _groups(options, members)
+    device = resolve_device(options.device)
+    measures = _measures(options) if measures is None else measures
+    if len(groups) > 1:
+        logger.info("the runs have %d different sets of test pairs: a table each", len(groups))
+    reports = []
+    with BaselinePool(options.workers) as pool:
+        for group in groups:
+            reports.append(
+                _report(options, suite, group, names, pool, device, measures, len(groups) > 1)
+            )
+    return reports
+
+
+def _measures(options: Options) -> list[Measure]:
+    return choose_measures(
+        options.lpips,
+        options.lpips_weights,
+        options.identity,
+        options.fid,
+        options.inception_weights,
+        options.legacy_metrics,
+        options.runs_folder,
+        resolve_device(options.device),
+    )
+
+
+def _table_options(options: Options, suite: Suite, table: Suite) -> Options:
+    """The options of one table of a suite; the values of each image stay shared."""
+    folder = options.output or options.runs_folder / "evaluation" / suite.folder
+    return replace(
+        options,
+        suite=None,
+        runs=list(table.runs) or ["none"],
+        checkpoint=[*options.checkpoint, *_fitted(options, suite, table)],
+        baselines=options.baselines or ",".join(table.baselines) or "none",
+        reference=options.reference or table.reference,
+        output=folder / table.name,
+        share_values=True,
+        title=f"Evaluation: {suite.name}, {table.name}",
+    )
+
+
+def _fitted(options: Options, suite: Suite, table: Suite) -> list[Path]:
+    """The files of a table's ensembles, which `python -m engines.suite` wrote for the suite."""
+    folder = suite.own_folder(options.runs_folder)
+    return [file for each in table.ensembles for file in each.files(folder, options.fold_seeds)]
+
+
+def _members(options: Options, suite: Suite | None) -> list[Trained]:
+    wanted = list(suite.runs) if suite else options.runs
+    folders: list[Path] = []
+    every = options.all_runs or options.fold_seeds
+    if wanted is None and not options.checkpoint:
+        task = finished.INPAINTING
+        folders = finished.finished_runs(options.runs_folder, every, task)
+        if not folders:
+            raise FileNotFoundError(
+                f"no finished run below {options.runs_folder}: {finished.MAKE_ONE}; "
+                "`--runs none` compares the baselines alone, --checkpoint names a weights file"
+            )
+    elif wanted is not None and wanted != ["none"]:
+        folders = finished.resolve_runs(wanted, options.runs_folder, every)
+    files = [folder / finished.WEIGHTS for folder in folders]
+    files += [f for named in options.checkpoint for f in shipped_for(named, finished.INPAINTING)]
+    members = [finished.read_trained(file) for file in files]
+    return finished.name_apart(finished.check_task(members, finished.INPAINTING))
+
+
+def _baseline_names(options: Options, suite: Suite | None) -> tuple[str, ...]:
+    if options.baselines is not None or suite is None:
+        return parse_baselines(options.baselines or "all")
+    return suite.baselines
+
+
+def _groups(options: Options, members: list[Trained]) -> list[Group]:
+    if options.images is not None:
+        return finished.group_by_folders(
+            members,
+            options.images,
+            options.masks,
+            options.size,
+            options.pair_by_order,
+            options.invert_mask,
+            options.limit,
+        )
+    if members:
+        return finished.group_by_pairs(
+            members,
+            options.data,
+            options.size,
+            options.per_bin,
+            options.limit,
+            options.invert_mask,
+        )
+    given = {"size": options.size, "test_per_bin": options.per_bin}
+    data = Data(
+        invert_mask=options.invert_mask, **{k: v for k, v in given.items() if v is not None}
+    )
+    pairs = open_sources(data, data_root(options.data)).frozen("test")
+    return [Group(pairs.limited(options.limit), [])]
+
+
+def _report(
+    options: Options,
+    suite: Suite | None,
+    group: Group,
+    names: tuple[str, ...],
+    pool: BaselinePool,
+    device,
+    measures: list[Measure],
+    several: bool,
+) -> Report:
+    pairs = group.pairs
+    recipes, remarks = [single(member) for member in group.members], []
+    if options.fold_seeds:
+        recipes, remarks = fold_seeds(group.members)
+    rows: list[Row] = [
+        recipe_row(recipe, device, flip)
+        for recipe in recipes
+        for flip in ([False, True] if options.flip else [False])
+    ]
+    rows += [baseline_row(name, pool) for name in names]
+    folder = options.output or default_folder(pairs, options.runs_folder)
+    if options.output is not None and several:
+        folder = options.output / pairs.hash[:12]
+    _say_durations(pairs, names, pool, device, measures)
+    reference = options.reference or (suite.reference if suite else None)
+    if options.fold_seeds:
+        reference = reference_among(reference, recipes)
+    hint = "it is shown the same holes as the others here, end to end what it was trained for"
+    return report(
+        rows,
+        pairs,
+        folder,
+        reference=reference,
+        batch=options.batch,
+        device=device,
+        measures=measures,
+        title=options.title or (f"Evaluation: {suite.name}" if suite else "Evaluation"),
+        remarks=[*options.remarks, *remarks, *finished.under_occluders(group.members, hint)],
+        values_folder=default_folder(pairs, options.runs_folder) if options.share_values else None,
+    )
+
+
+def _say_durations(
+    pairs: FrozenPairs, names: tuple[str, ...], pool: BaselinePool, device, measures: list[Measure]
+) -> None:
+    """Log what is measured on, and what of it takes long."""
+    logger.info("%d pairs (%s), hash %s", len(pairs), pairs.description, pairs.hash[:12])
+    if "biharmonic" in names:
+        seconds = len(pairs) * 8e-3 * (pairs.size / 64) ** 2.2 / max(1, pool.workers)
+        logger.info(
+            "biharmonic takes about %.1f min here unless its values are kept from before; "
+            "--baselines %s leaves it out",
+            seconds / 60,
+            ",".join(name for name in names if name != "biharmonic") or "none",
+        )
+    if str(device) == "cpu" and any(m.name == FID and m.reason is None for m in measures):
+        logger.info(
+            "FID takes about %.0f min a row on a CPU core unless its value is kept from before; "
+            "--fid off leaves it out",
+            len(pairs) * 0.065 / 60,
+        )

@@ -1,0 +1,266 @@
+"""Loss terms as tables: of one run by epoch, and of several runs at their released epoch."""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from deocclude.data.files import write_text
+from deocclude.engines.evaluation.report import Report
+from deocclude.engines.report import figures
+from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
+from deocclude.engines.report.writers import save_tables, to_markdown
+from deocclude.engines.runs import finished
+from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.suite.files import Suite, finished_suite
+from deocclude.engines.training.history import weights_change, weights_figure
+
+logger = logging.getLogger(__name__)
+
+EPOCHS = (1, 5, 10)  # shown besides the last one
+TRAIN, VALIDATION, TOTAL = "train/", "val/loss/", "total"
+DISCRIMINATOR = "discriminator"  # train/discriminator and train/discriminator.<name> are no terms
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Whose losses, and where the tables go: the options of `evaluate.py losses`."""
+
+    runs: list[str] | None = None
+    all_runs: bool = False
+    suite: Path | None = None
+    epochs: tuple[int, ...] = EPOCHS
+    output: Path | None = None
+    runs_folder: Path = Path("runs")
+
+
+def read_history(run: Path) -> pd.DataFrame:
+    """A run's metrics.csv, a line an epoch. ValueError or FileNotFoundError names the file."""
+    path = run / "metrics.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; a run has it once an epoch is over")
+    try:
+        frame = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path}: cannot be read as CSV ({error})") from error
+    missing = [column for column in ("step", "epoch") if column not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"{path}: has no {' and no '.join(missing) or 'row'}")
+    return frame
+
+
+def term_names(frame: pd.DataFrame) -> list[str]:
+    """The loss terms of a history, trained or validated, the total last."""
+    found = [
+        column.removeprefix(prefix)
+        for prefix in (TRAIN, VALIDATION)
+        for column in frame
+        if column.startswith(prefix)
+    ]
+    terms = [name for name in dict.fromkeys(found) if not name.startswith(DISCRIMINATOR)]
+    return [*(name for name in terms if name != TOTAL), *([TOTAL] if TOTAL in terms else [])]
+
+
+def shown_rows(frame: pd.DataFrame, epochs: Sequence[int] = EPOCHS) -> pd.DataFrame:
+    """The lines of these epochs, where they exist, and the last one."""
+    chosen = frame["epoch"].isin(epochs) | (frame.index == frame.index[-1])
+    return frame[chosen]
+
+
+def epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> tuple[Table, pd.DataFrame]:
+    """A row a term: its training and its validation value at some epochs.
+
+    Returns the table and the numbers behind it, a line an epoch: epoch, train/..., val/loss/...
+    """
+    history = read_history(run)
+    terms = term_names(history)
+    kinds = {"train": TRAIN, "validation": VALIDATION}
+    columns = [f"{prefix}{term}" for prefix in kinds.values() for term in terms]
+    columns = [column for column in columns if column in history]
+    if not columns:
+        raise ValueError(f"{run / 'metrics.csv'}: has no column {TRAIN}... or {VALIDATION}...")
+    kinds = {k: p for k, p in kinds.items() if any(c.startswith(p) for c in columns)}
+    numbers = shown_rows(history, epochs)[["epoch", *columns]]
+    lines = [line for _, line in numbers.iterrows()]
+    labels = [f"{kind}, epoch {line['epoch']:g}" for line in lines for kind in kinds]
+    cells = [
+        [
+            Cell(term),
+            *(Cell(_number(line.get(f"{p}{term}"))) for line in lines for p in kinds.values()),
+        ]
+        for term in terms
+    ]
+    released = released_row(history, run)
+    notes = [] if released is None else [f"Released: epoch {released['epoch']:g}."]
+    if any(cell.text == MISSING for row in cells for cell in row):
+        notes.append(f"{MISSING}: not measured.")
+    return Table(f"Losses of {name}", ["", *labels], cells, notes), numbers
+
+
+def write_epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> list[Path]:
+    """losses.md and losses.csv (every digit) in a run's folder."""
+    table, numbers = epoch_table(run, name, epochs)
+    paths = [run / "losses.md", run / "losses.csv"]
+    write_text(paths[0], to_markdown([table], name, [EXPLANATION]))
+    write_text(paths[1], numbers.to_csv(index=False))
+    return paths
+
+
+EXPLANATION = (
+    "Terms are unweighted, the total is weighted. Training: mean over the epoch. Validation: the "
+    "averaged (EMA) weights on the run's frozen validation pairs."
+)
+
+
+def record_losses(run: Path, name: str) -> None:
+    """What a run that ends leaves of its losses: curves, table, and its weights where they change.
+
+    figures/losses.png, losses.md, losses.csv, figures/weights.png. Errors as in `read_history`.
+    """
+    metrics = run / "metrics.csv"
+    figures.save(figures.loss_curves(metrics), run / "figures" / "losses.png")
+    write_epoch_table(run, name)
+    if weights_change(read_history(run)):
+        figures.save(weights_figure(metrics), run / "figures" / "weights.png")
+
+
+def released_row(history: pd.DataFrame, run: Path) -> pd.Series | None:
+    """The line of the epoch whose weights are released; None when none of them is."""
+    mark = run / "finished.json"
+    if not mark.is_file():
+        return None
+    step = json.loads(mark.read_text(encoding="utf-8")).get("best", {}).get("step")
+    found = history[history["step"].eq(step)]
+    return None if found.empty else found.iloc[-1]
+
+
+def compare_losses(options: LossOptions) -> list[Report]:
+    """Validation losses of several runs at their released epochs, then each run's own table.
+
+    Raises ValueError or FileNotFoundError that says which run or file is missing.
+    """
+    suite = finished_suite(options.suite, options.runs_folder) if options.suite else None
+    members = _members(options, suite)
+    table, numbers = released_table(members)
+    tables = [table]
+    for member in members:
+        tables.append(epoch_table(member.checkpoint.parent, member.name, options.epochs)[0])
+    named = suite.folder if suite else _folder_name(members)
+    folder = options.output or options.runs_folder / "evaluation" / "losses" / named
+    files = save_tables(tables, [EXPLANATION], numbers, folder, "Losses")
+    texts = [to_markdown(part, "Losses", [EXPLANATION]) for part in (tables, tables[:1])]
+    return [Report(*texts, files)]
+
+
+def _folder_name(members: Sequence[Trained], longest: int = 80) -> str:
+    """A name for the folder of a comparison: the runs, by a hash where they are many."""
+    folders = [member.checkpoint.parent for member in members]
+    runs = [re.sub(r"[^\w.-]+", "-", f"{each.parent.name}-{each.name}") for each in folders]
+    name = "+".join(runs)
+    if len(name) <= longest:
+        return name
+    return f"{runs[0]}+{len(runs) - 1}-more-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _members(options: LossOptions, suite: Suite | None = None) -> list[Trained]:
+    wanted = options.runs if suite is None else list(suite.runs)
+    if suite is not None and not wanted:
+        raise ValueError(f"suite {suite.name}: has ensembles only, which have no losses")
+    if wanted:
+        folders = finished.resolve_runs(wanted, options.runs_folder, options.all_runs)
+    else:
+        folders = finished.finished_runs(options.runs_folder, options.all_runs, INPAINTING)
+    if not folders:
+        raise FileNotFoundError(f"no finished run below {options.runs_folder}: {finished.MAKE_ONE}")
+    members = [finished.read_trained(folder / finished.WEIGHTS) for folder in folders]
+    return finished.name_apart(members)
+
+
+def released_table(members: Sequence[Trained]) -> tuple[Table, pd.DataFrame]:
+    """A row a run: validation total and terms of the released weights, and the numbers behind it.
+
+    The best value of a column is marked where all runs that have the term define it alike and
+    were validated on the same pairs. ValueError when no run has validation losses.
+    """
+    lines, histories = [], [read_history(member.checkpoint.parent) for member in members]
+    for member, history in zip(members, histories, strict=True):
+        row = released_row(history, member.checkpoint.parent)
+        values = {} if row is None else row.to_dict()
+        terms = {k: v for k, v in values.items() if k.startswith(VALIDATION)}
+        lines.append({"run": member.name, "epoch": values.get("epoch")} | terms)
+    numbers = pd.DataFrame(lines)
+    columns = [column for column in numbers if column.startswith(VALIDATION)]
+    columns.sort(key=lambda column: column != VALIDATION + TOTAL)  # stable: the total first
+    if not columns:
+        raise ValueError(
+            f"none of {', '.join(m.name for m in members)} has validation losses "
+            f"(columns {VALIDATION}... of metrics.csv) at its released epoch"
+        )
+    terms = [column.removeprefix(VALIDATION) for column in columns]
+    fair = [comparable(term, members) for term in terms]
+    grid = []
+    for column, marked in zip(columns, fair, strict=True):
+        values = [float(value) for value in numbers[column]]
+        texts = [_number(value) for value in values]
+        grid.append(mark_best(texts, values, higher=False) if marked else [*map(Cell, texts)])
+    rows = [
+        [Cell(line["run"]), Cell(_number(line["epoch"])), *(column[i] for column in grid)]
+        for i, line in enumerate(lines)
+    ]
+    notes = _comparison_notes(terms, fair, numbers, members)
+    title = "Validation losses of the released weights"
+    return Table(title, ["", "epoch", *terms], rows, notes), numbers[["run", "epoch", *columns]]
+
+
+def _comparison_notes(
+    terms: Sequence[str], fair: Sequence[bool], numbers: pd.DataFrame, members: Sequence[Trained]
+) -> list[str]:
+    notes = [f"{MISSING}: not a term of this run, or no released epoch is on record."]
+    shared = [numbers[f"{VALIDATION}{term}"].count() > 1 for term in terms]
+    unfair = [t for t, marked, both in zip(terms, fair, shared, strict=True) if both and not marked]
+    if unfair:
+        notes.append(
+            f"Not to be compared between rows, or of no merit when low: {', '.join(unfair)}."
+        )
+    critics = any(_is_adversarial(name, m) for m in members for name in m.config["losses"])
+    if critics and TOTAL in terms and TOTAL not in unfair:
+        notes.append("The total holds an adversarial term, which each run's own critic decides.")
+    return notes
+
+
+def comparable(term: str, members: Sequence[Trained]) -> bool:
+    """Whether a lower value of this column is better: several runs have the term and define it
+    alike, on the same pairs; never so for a term that each run's own discriminator decides."""
+    chosen = [m for m in members if term == TOTAL or term in m.config["losses"]]
+    if len(chosen) < 2 or any(_is_adversarial(term, member) for member in chosen):
+        return False
+    return len({_definition(term, member) for member in chosen}) == 1
+
+
+def _is_adversarial(term: str, member: Trained) -> bool:
+    return member.config["losses"].get(term, {}).get("term", term) == "adversarial"
+
+
+def _definition(term: str, member: Trained) -> str:
+    """Everything that decides what a term measures in a run, as text."""
+    config = member.config
+    if term == TOTAL:
+        losses = [config["losses"], config["training"].get("feature_terms", True)]
+    else:
+        losses = {k: v for k, v in config["losses"][term].items() if k != "weight"}
+    network = config["training"].get("features_weights")
+    return json.dumps([losses, config.get("loss_on"), network, _validation(member)], sort_keys=True)
+
+
+def _validation(member: Trained) -> str | None:
+    """The hash of a run's validation pairs, as it wrote it down."""
+    path = member.checkpoint.parent / "validation_pairs.json"
+    return json.loads(path.read_text(encoding="utf-8"))["hash"] if path.is_file() else None
+
+
+def _number(value: float | None) -> str:
+    return MISSING if value is None or value != value else f"{value:.4g}"

@@ -1,0 +1,274 @@
+"""One validated, frozen configuration a run, from YAML files, a profile and `--set`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from deocclude.engines.runs.identity_settings import IdentityConfig, IdentityData
+from deocclude.engines.runs.settings import (
+    AnyRun,
+    Data,
+    FaceData,
+    LearningRate,
+    Optimizer,
+    RunConfig,
+    SegmentationConfig,
+    SegmentationData,
+)
+
+__all__ = [
+    "ABLATIONS",
+    "AnyRun",
+    "ConfigError",
+    "Data",
+    "FaceData",
+    "IdentityConfig",
+    "IdentityData",
+    "LearningRate",
+    "Optimizer",
+    "RunConfig",
+    "SegmentationConfig",
+    "SegmentationData",
+    "available_runs",
+    "load_config",
+    "read_yaml",
+    "validate",
+]
+
+ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
+RELEASE = ABLATIONS / "release"  # runs of any task, called as they say themselves
+TASKS: dict[str, type[AnyRun]] = {
+    "inpainting": RunConfig,
+    "segmentation": SegmentationConfig,
+    "identity": IdentityConfig,
+}
+SCRIPTS = {task: f"train_{task}.py" for task in TASKS}
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names key, value, file and what is valid."""
+
+
+def run_folder(task: str) -> Path:
+    """Where a task's runs and profiles lie."""
+    return ABLATIONS if task == "inpainting" else ABLATIONS / task
+
+
+def available_runs(task: str = "inpainting") -> dict[str, Path]:
+    """Every run of a task in ablations/ by its lower-case name, sorted, then those whose networks
+    ship."""
+    return {path.stem.lower(): path for path in sorted(run_folder(task).glob("*.yaml"))} | {
+        name_in_file(path).lower(): path
+        for path in sorted(RELEASE.glob("*.yaml"))
+        if read_yaml(path).get("task", "inpainting") == task
+    }
+
+
+def is_run_file(name: str | Path) -> bool:
+    """Whether a run is named by a YAML file that is there."""
+    return str(name).lower().endswith((".yaml", ".yml")) and Path(name).is_file()
+
+
+def name_in_file(path: Path) -> str:
+    """How the run of a YAML file is called: what it says itself, else as the file."""
+    return str(read_yaml(path).get("name", path.stem))
+
+
+def find_run(name: str | Path, task: str = "inpainting") -> Path:
+    """The YAML of a name (any case) or a path. ConfigError lists the right names."""
+    if is_run_file(name):
+        return Path(name)
+    runs = available_runs(task)
+    if str(name).lower() in runs:
+        return runs[str(name).lower()]
+    close = difflib.get_close_matches(str(name).lower(), runs, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    for other in TASKS:
+        if str(name).lower() in available_runs(other):
+            hint = f"; {name} is trained by {SCRIPTS[other]}"
+    raise ConfigError(f"{str(name)!r} is no run; valid are {', '.join(runs)}, or a YAML path{hint}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping. ConfigError names the file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must hold a mapping of keys, found {type(content).__name__}")
+    return content
+
+
+def merge(base: dict, over: dict, source: str, origins: dict[str, str], prefix: str = "") -> dict:
+    """`over` laid on `base`, key by key; null removes a loss term or a discriminator. Fills
+    `origins` with each key's file.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        dotted = f"{prefix}{key}"
+        origins[dotted] = source
+        if prefix in ("losses.", "discriminators.") and value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            renamed = "name" in value and value["name"] != merged[key].get("name")
+            start = {} if renamed else merged[key]
+            merged[key] = merge(start, value, source, origins, f"{dotted}.")
+        else:
+            merged[key] = (
+                merge({}, value, source, origins, f"{dotted}.")
+                if isinstance(value, dict)
+                else value
+            )
+    return merged
+
+
+def _load_chain(
+    path: Path, origins: dict[str, str], task: str, seen: tuple[Path, ...] = ()
+) -> dict:
+    """A YAML laid over its `extends` chain."""
+    path = path.resolve()
+    if path in seen:
+        raise ConfigError(f"{path.name}: extends itself through {[p.name for p in seen]}")
+    content = _one_discriminator(read_yaml(path))
+    parent = content.pop("extends", None)
+    base: dict = {}
+    if parent is not None:
+        sibling = path.parent / f"{str(parent).lower()}.yaml"
+        base = _load_chain(
+            sibling if sibling.is_file() else find_run(parent, task), origins, task, (*seen, path)
+        )
+    return merge(base, content, path.name, origins)
+
+
+def _one_discriminator(content: dict) -> dict:
+    """`discriminator:`, as a run with a single one may say, as the one of that name."""
+    if "discriminator" not in content:
+        return content
+    content = dict(content)
+    single = {"discriminator": content.pop("discriminator")}
+    return content | {"discriminators": {**(content.get("discriminators") or {}), **single}}
+
+
+def nested(assignments: Sequence[str]) -> dict[str, Any]:
+    """["training.epochs=3"] to nested dicts; values are read as YAML."""
+    result: dict = {}
+    for assignment in assignments:
+        key, sign, value = assignment.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"--set {assignment!r}: must look like training.epochs=3")
+        node = result
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {assignment!r}: {parent!r} was set to a value before")
+        try:
+            node[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {assignment!r}: {value!r} is not valid YAML") from error
+    return result
+
+
+def load_config(
+    run: str | Path,
+    profile: str | None = None,
+    overrides: list[str] | None = None,
+    task: str = "inpainting",
+) -> RunConfig | SegmentationConfig | IdentityConfig:
+    """Resolve a run: its extends chain, then the profile, then `--set` assignments.
+
+    Raises ConfigError that names the key, the value, the file it came from and what would be valid;
+    also for a run of another `task`.
+    """
+    origins: dict[str, str] = {}
+    path = find_run(run, task)
+    content = _load_chain(path, origins, task)
+    found = content.setdefault("task", "inpainting")
+    if found in TASKS and found != task:
+        raise ConfigError(f"{path.name}: its task is {found}; {SCRIPTS[found]} trains it")
+    if "name" not in read_yaml(path):  # a parent's name is not its own
+        content["name"] = path.stem
+    own = content.pop("profiles", None) or {}
+    if profile is not None:
+        folder = run_folder(task) / "profiles"
+        valid = sorted(p.stem for p in folder.glob("*.yaml"))
+        if profile not in valid:
+            raise ConfigError(
+                f"profile {profile!r} is not known; valid are auto, {', '.join(valid)}"
+            )
+        overlay = _one_discriminator(read_yaml(folder / f"{profile}.yaml"))
+        content = merge(content, {**overlay, "profile": profile}, f"{profile}.yaml", origins)
+        content = merge(content, _own_profile(own, profile, valid, path), path.name, origins)
+    given = _one_discriminator(nested(overrides or []))
+    content = merge(content, given, "--set", origins)
+    return validate(content, path.name, origins)
+
+
+def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
+    """What a run's `profiles:` changes under this profile."""
+    if not isinstance(own, dict) or not all(isinstance(part, dict) for part in own.values()):
+        raise ConfigError(f"{path.name}: profiles must map a profile's name to keys, found {own!r}")
+    unknown = [name for name in own if name not in valid]
+    if unknown:
+        raise ConfigError(
+            f"{path.name}: profiles: {', '.join(unknown)} not known; valid are {', '.join(valid)}"
+        )
+    return _one_discriminator(own.get(profile, {}))
+
+
+def validate(
+    content: dict, file: str, origins: dict[str, str] | None = None
+) -> RunConfig | SegmentationConfig | IdentityConfig:
+    """A mapping to its task's configuration; pydantic's errors become one readable ConfigError."""
+    task = content.get("task", "inpainting")
+    if task not in TASKS:
+        raise ConfigError(f"{file}: task {task!r} is not one of {', '.join(TASKS)}")
+    try:
+        return TASKS[task].model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(e, file, origins or {}, TASKS[task]) for e in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _explain(error: dict, file: str, origins: dict[str, str], kind: type[AnyRun]) -> str:
+    parts = [str(p) for p in error["loc"]]
+    key = ".".join(parts)
+    while parts and ".".join(parts) not in origins:
+        parts.pop()
+    source = origins.get(".".join(parts), file)
+    if error["type"] == "extra_forbidden":
+        keys = _valid_keys(kind, error["loc"][:-1])
+        close = difflib.get_close_matches(str(error["loc"][-1]), keys, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        return f"{source}: unknown key {key!r}{hint}; valid are {', '.join(keys)}"
+    if error["type"] == "missing":
+        return f"{source}: {key!r} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return f"{_sources_of(message, origins) or source}: {message}"
+    value = "" if error["type"] == "value_error" else f" = {error['input']!r}"
+    return f"{source}: {key}{value}: {message}"
+
+
+def _sources_of(message: str, origins: dict[str, str]) -> str:
+    """Where the loss term that a message begins with was written: the files, or --set."""
+    term = message.partition(":")[0]
+    return ", ".join(
+        dict.fromkeys(source for key, source in origins.items() if f"{key}.".startswith(f"{term}."))
+    )
+
+
+def _valid_keys(kind: type[BaseModel], location: tuple) -> list[str]:
+    """The keys of the part of a configuration that `location` leads to."""
+    for part in location:
+        kind = kind.model_fields[part].annotation
+    return list(kind.model_fields)

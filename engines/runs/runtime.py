@@ -1,0 +1,208 @@
+"""The one place that knows about devices, precision and processes; all of it through Accelerate."""
+
+import contextlib
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import metadata
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs, set_seed
+from torch import Tensor, nn
+
+from deocclude.engines.runs.memory import peak_mib
+
+PATIENCE = timedelta(hours=2)  # of processes that wait while the main one decodes or validates
+PACKAGES = ("torch", "torchvision", "accelerate", "torchmetrics", "numpy", "opencv-contrib-python")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device, mixed precision and processes of a run."""
+
+    accelerator: Accelerator
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    @property
+    def rank(self) -> int:
+        return self.accelerator.process_index
+
+    @property
+    def processes(self) -> int:
+        return self.accelerator.num_processes
+
+    @property
+    def is_main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def share_statistics(self, network: nn.Module) -> nn.Module:
+        """BatchNorm over the batches of all processes; PyTorch has that for GPUs only."""
+        if self.processes > 1 and self.device.type == "cuda":
+            return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return network
+
+    def prepare(self, *things):
+        """Networks and optimizers, wrapped for this runtime."""
+        return self.accelerator.prepare(*things)
+
+    def unwrap(self, network: nn.Module) -> nn.Module:
+        return self.accelerator.unwrap_model(network)
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        return self.accelerator.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        """Scaled where the precision needs it."""
+        self.accelerator.backward(loss)
+
+    @contextlib.contextmanager
+    def synchronised(self, network: nn.Module, last: bool) -> Iterator[None]:
+        """Exchange gradients between processes only on the last part of an accumulated batch."""
+        with contextlib.nullcontext() if last else self.accelerator.no_sync(network):
+            yield
+
+    def clip(self, network: nn.Module, optimizer, limit: float | None) -> None:
+        """Clip the gradient norm, unscaling this optimizer's first; nothing without a `limit`."""
+        if limit is not None:
+            self.accelerator.unscale_gradients(optimizer)
+            nn.utils.clip_grad_norm_(network.parameters(), limit)
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; every process gets the same answer."""
+        if self.processes == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device)).item())
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over processes."""
+        return self.accelerator.reduce(values, "mean") if self.processes > 1 else values
+
+    def wait(self) -> None:
+        self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Leave the process group, where there is one."""
+        self.accelerator.end_training()
+
+    def main_first(self) -> contextlib.AbstractContextManager:
+        """The main process runs the block before the others (downloads, caches)."""
+        return self.accelerator.main_process_first()
+
+    def scaler_state(self) -> dict:
+        return self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
+
+    def load_scaler_state(self, state: dict) -> None:
+        if self.accelerator.scaler and state:
+            self.accelerator.scaler.load_state_dict(state)
+
+    def peak_memory_mib(self) -> float:
+        """Peak device memory in MiB since the start; of the process on a CPU."""
+        return peak_mib(self.device)
+
+
+def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int = 42) -> Runtime:
+    """Set up device, precision, processes and seeds.
+
+    Args:
+        mixed_precision: no, bf16 or fp16.
+        device: auto (a GPU when there is one) or cpu.
+
+    Raises ValueError for a precision that the device does not have.
+    """
+    if device not in ("auto", "cpu"):
+        raise ValueError(
+            f"device {device!r} is not one of auto, cpu (choose a GPU by CUDA_VISIBLE_DEVICES)"
+        )
+    if "WORLD_SIZE" not in os.environ:  # several runs in one session, as in a notebook
+        AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        accelerator = Accelerator(
+            mixed_precision=mixed_precision,
+            cpu=device == "cpu",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
+    except ValueError as error:
+        raise ValueError(f"training.mixed_precision {mixed_precision!r}: {error}") from error
+    if mixed_precision != "no" and not accelerator.native_amp:  # it would compute in float32
+        raise ValueError(
+            f"training.mixed_precision {mixed_precision!r}: the device {accelerator.device} has "
+            "none; valid here are no, bf16"
+        )
+    set_seed(seed)
+    return Runtime(accelerator)
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """The device by name; "auto" is an accelerator if there is one, else the CPU.
+
+    Raises ValueError for a name that torch does not know and for a device that is not here.
+    """
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device == "auto":
+        return here or torch.device("cpu")
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device {device!r}: unknown; try auto, cpu, cuda, cuda:1, mps") from None
+    known = ("cpu", here.type) if here else ("cpu",)
+    count = 1 if wanted.type == "cpu" else torch.accelerator.device_count()
+    if wanted.type not in known or (wanted.index or 0) >= count:
+        raise ValueError(f"device {device!r}: not on this machine, which has {', '.join(known)}")
+    return wanted
+
+
+def device_name(device: torch.device) -> str:
+    """A name for tables, e.g. the GPU's, or the CPU's with its core count."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu_model()}, {available_cores()} cores" if device.type == "cpu" else device.type
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that decide results."""
+    return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(text: str) -> None:
+    """Print once, however many processes there are."""
+    if _first_process():
+        print(text, flush=True)
+
+
+def say_progress(level: int = logging.INFO) -> None:
+    """Messages of this project to the console, plainly; repeated calls change nothing."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        root.addHandler(handler)
+    root.setLevel(level if _first_process() else logging.ERROR)
+    logging.getLogger("PIL").setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
