@@ -18,31 +18,32 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.contract import compose, hide, hole_ratio
 from deocclude.data.images import load_image, to_tensor
 from deocclude.data.masks.source import RATIO_BINS, touches_border
-from deocclude.data.pairs.tensors import load_occluded
+from deocclude.data.pairs.tensors import load_occluded, load_pairs
 from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader
 from deocclude.data.sources.holes import data_root, open_segmentation_sources, open_sources
 from deocclude.engines.evaluation.inpainting_tables import build_tables
-from deocclude.engines.evaluation.summaries import summarise
+from deocclude.engines.evaluation.summaries import caption, summarise
 from deocclude.engines.inference.baselines import LABELS, BaselinePool
 from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows, model_row
 from deocclude.engines.photos.deoccluder import load_deoccluder
 from deocclude.engines.report import figures
 from deocclude.engines.report.grids import picture_grid
-from deocclude.engines.report.tables import caption
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.runtime import device_name, start_runtime
 from deocclude.engines.runs.weights import save_release
 from deocclude.engines.training.fit import CONTRACT
-from deocclude.engines.training.inpainting import build_trainer, load_pairs, loss_inputs, train_step
+from deocclude.engines.training.gan_steps import loss_inputs
+from deocclude.engines.training.inpainting import build_trainer, train_step
 from deocclude.engines.training.segmentation import build_segmentation_trainer
 from deocclude.models import create_discriminator, create_inpainter
 from deocclude.models.blocks import count_parameters
-from matplotlib.figure import Figure
 
 RUN = "ablationv1"  # any name that `python train_inpainting.py --list` prints
 SEGMENTER = "unetlight"  # any name that `python train_segmentation.py --list` prints

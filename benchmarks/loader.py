@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
 from deocclude.data.faces.cache import cache_faces
 from deocclude.data.faces.files import Faces
 from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from deocclude import models
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.images import list_images, load_image
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
@@ -32,8 +33,6 @@ from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.folder import write_text
 from deocclude.engines.runs.runtime import device_name, resolve_device
-
-from deocclude import models
 
 CANVAS, FACE = (960, 1280), 400  # pixels: a stand-in photo and its face's square
 

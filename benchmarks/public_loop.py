@@ -15,14 +15,15 @@ There is no EMA in it, and the optimizers are the project's fused ones: ours win
 import copy
 
 import torch
-from deocclude.engines.training.inpainting import Part, Trainer
+from torch import Tensor, nn
+
+from deocclude import models
+from deocclude.engines.training.gan_steps import Part
+from deocclude.engines.training.inpainting import Trainer
 from deocclude.engines.training.trainer import create_optimizer, learning_rate_factor
 from deocclude.losses import LossInputs, discriminator_loss
 from deocclude.metrics.image import l1, psnr, ssim
 from deocclude.models.features import VGGFeatures
-from torch import Tensor, nn
-
-from deocclude import models
 
 LOOPS = ("frozen", "kept")  # whether the VGG's own weights ask for gradients
 

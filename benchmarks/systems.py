@@ -19,17 +19,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deocclude.engines.analysis.apart import MEASURED, measured_apart
+from benchmarks.systems_cell import MISSING_PRECISION, cell_config
+from benchmarks.systems_cell import measure_cell as measure
+from benchmarks.systems_tables import inference_table, memory_table, training_table
+from benchmarks.training import LARGE, positive, say
+from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.measures.rows import row_file
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.folder import write_text
 from deocclude.engines.runs.runtime import device_name, start_runtime
-
-from benchmarks.systems_cell import MISSING_PRECISION, cell_config
-from benchmarks.systems_cell import measure_cell as measure
-from benchmarks.systems_tables import inference_table, memory_table, training_table
-from benchmarks.training import LARGE, positive, say
 
 SYSTEMS = ("Reconstruction", "occlufix", "vgg19_generator", "attention_gan", "facial_deocclusion")
 PRECISIONS = ("no", "bf16", "fp16")

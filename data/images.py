@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from deocclude.data.contract import binarise
 from PIL import Image, ImageOps
 from torch import Tensor
+
+from deocclude.data.contract import binarise
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 

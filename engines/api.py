@@ -16,6 +16,9 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
 from deocclude.data.images import save_image, to_rgb
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
@@ -34,8 +37,6 @@ from deocclude.engines.photos.files import (
 from deocclude.engines.photos.jobs import Choices
 from deocclude.engines.photos.restoration import FaceResult, Restoration
 from deocclude.engines.runs.chosen import choose_weights
-from PIL import Image, ImageOps
-from torch import Tensor, nn
 
 Picture = str | PathLike | Image.Image | np.ndarray
 RUNS = Path("runs")

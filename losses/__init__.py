@@ -6,6 +6,8 @@ from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from deocclude.losses.adversarial import Adversarial, discriminator_loss
 from deocclude.losses.edges import Edge
 from deocclude.losses.identity import CrossEntropy, IdentityInputs
@@ -22,7 +24,6 @@ from deocclude.losses.segmentation import (
     SegmentationInputs,
 )
 from deocclude.losses.structural import SSIMLoss
-from torch import Tensor, nn
 
 __all__ = [
     "IDENTITY_TERMS",

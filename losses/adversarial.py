@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 import torch.nn.functional as F
-from deocclude.losses.inputs import LossInputs
 from torch import Tensor, nn
+
+from deocclude.losses.inputs import LossInputs
 
 KINDS = ("bce", "hinge", "lsgan")
 

@@ -2,8 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from deocclude.losses.inputs import LossInputs
 from torch import Tensor, nn
+
+from deocclude.losses.inputs import LossInputs
 
 
 class Edge(nn.Module):

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from torch import Tensor
+
 from deocclude.losses.inputs import LossInputs
 from deocclude.losses.pixel import HoleL1
-from torch import Tensor
 
 
 class Imitation(HoleL1):

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from deocclude.losses.inputs import LossInputs
 from torch import Tensor, nn
+
+from deocclude.losses.inputs import LossInputs
 
 
 class _FeatureTerm(nn.Module):

@@ -1,8 +1,9 @@
 """Pixel-wise terms. Each image counts the same, whatever its hole or its process, so that a batch
 split over processes gives the gradients of the joint batch."""
 
-from deocclude.losses.inputs import LossInputs
 from torch import Tensor, nn
+
+from deocclude.losses.inputs import LossInputs
 
 
 class L1(nn.Module):

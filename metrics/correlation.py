@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+
 from deocclude.metrics.statistics import LEVEL, RESAMPLES, Interval, cluster_draws, sums_by_image
 
 

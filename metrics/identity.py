@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from deocclude.metrics.once_per_target import OncePerTarget
 from torch import Tensor
+
+from deocclude.metrics.once_per_target import OncePerTarget
 
 
 class CosineSimilarity:

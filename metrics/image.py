@@ -8,9 +8,10 @@ nothing was asked of it. No function averages over images.
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from deocclude.data.contract import check_image, compose
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
+
+from deocclude.data.contract import check_image, compose
 
 WINDOW, SIGMA = 11, 1.5
 HIGHER_IS_BETTER = {"l1": False, "mse": False, "psnr": True, "ssim": True, "lpips": False}

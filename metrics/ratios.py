@@ -7,6 +7,7 @@ them counts more. What is resampled is the image, as in `metrics.statistics`.
 from typing import NamedTuple
 
 import numpy as np
+
 from deocclude.metrics.statistics import (
     LEVEL,
     RESAMPLES,

@@ -8,6 +8,7 @@ Bootstrap Methods and their Application, 1997, section 3.8).
 from collections.abc import Hashable
 
 import numpy as np
+
 from deocclude.metrics.statistics import (
     LEVEL,
     RESAMPLES,

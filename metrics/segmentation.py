@@ -10,8 +10,9 @@ from math import hypot, log
 
 import torch
 import torch.nn.functional as F
-from deocclude.metrics.image import finite_mean
 from torch import Tensor
+
+from deocclude.metrics.image import finite_mean
 
 BOUNDARY_TOLERANCE = 0.0075  # of the picture's diagonal
 HIGHER_IS_BETTER = {

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import nn
+
 from deocclude.models.attention_gan import AttentionGAN
 from deocclude.models.discriminators import (
     GlobalDiscriminator,
@@ -20,7 +22,6 @@ from deocclude.models.soclnet import SOCLNET
 from deocclude.models.student import Student
 from deocclude.models.unet import UNet
 from deocclude.models.vgg19_generator import VGG19Generator
-from torch import nn
 
 INPAINTERS: dict[str, Callable[..., nn.Module]] = {
     "ifacenet": IFACENET,

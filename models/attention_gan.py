@@ -8,9 +8,10 @@ kernel sizes, the decoder's widths and how parts are joined are chosen here.
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from deocclude.models.blocks import initialise, pad_to_multiple
 from deocclude.models.contextual_attention import ContextualAttention
-from torch import Tensor, nn
 
 WIDTHS = (64, 128, 256)  # channels at 1/2, 1/4 and 1/8 of the sides
 INTERFACE = 128  # length of the embedding that the published generator takes

@@ -7,9 +7,10 @@ where a published discriminator has BatchNorm, these have instance normalisation
 from itertools import pairwise
 
 import torch
-from deocclude.models.blocks import SeparableConv2d, initialise
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrum
+
+from deocclude.models.blocks import SeparableConv2d, initialise
 
 SLOPE = 0.2  # of every LeakyReLU
 POOLED = 4  # side of the feature map that DCGAN's last convolution sees

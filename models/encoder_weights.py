@@ -16,8 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from deocclude.models.pretrained import WeightsError, load_fitting, read_weights
 from torch import Tensor, nn
+
+from deocclude.models.pretrained import WeightsError, load_fitting, read_weights
 
 PATIENCE = 8.0  # seconds after which the hub counts as out of reach
 # Each holds one file, in timm's order of tensors under other names. The weights are those of

@@ -8,9 +8,10 @@ mixture of experts with frozen experts (Jacobs et al., Neural Computation 1991),
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor, nn
+
 from deocclude.data.contract import hide, hole_ratio
 from deocclude.models.unet import UNet
-from torch import Tensor, nn
 
 COMBINATIONS = ("mean", "median", "weights", "bins", "gate")
 EDGES = (0.1, 0.2, 0.3, 0.4, 0.5)  # hole ratios between the rows of "bins", each edge the lower's

@@ -12,8 +12,9 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from deocclude.models.blocks import initialise, pad_to_multiple, residual_layers
 from torch import Tensor, nn
+
+from deocclude.models.blocks import initialise, pad_to_multiple, residual_layers
 
 SCALES = 5
 ATTENDED = 2  # scale of the attention module: 4 * width channels at stride 4

@@ -5,12 +5,13 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
+
 from deocclude.models.blocks import ImageNetNormalise
 from deocclude.models.lite_features import LAYERS as LITE_LAYERS
 from deocclude.models.lite_features import LiteFeatures
 from deocclude.models.pretrained import load_fitting, resolve_weights
-from torch import Tensor, nn
-from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
 _NETWORKS = {
     "vgg16": (vgg16, VGG16_Weights.IMAGENET1K_V1),

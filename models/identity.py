@@ -1,9 +1,10 @@
 """Identity networks: whose face this is, and the embedding that generators are conditioned on."""
 
-from deocclude.models.blocks import ImageNetNormalise
-from deocclude.models.pretrained import load_backbone
 from torch import Tensor, nn
 from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0
+
+from deocclude.models.blocks import ImageNetNormalise
+from deocclude.models.pretrained import load_backbone
 
 HIDDEN = (512, 256)
 SMALLEST = 32  # pixels: EfficientNet-B0 halves the picture five times

@@ -11,6 +11,9 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import ResNet50_Weights, resnet50
+
 from deocclude.models.blocks import (
     MultiDilationBlock,
     SelfAttention2d,
@@ -19,8 +22,6 @@ from deocclude.models.blocks import (
     pad_to_multiple,
 )
 from deocclude.models.pretrained import load_backbone
-from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights, resnet50
 
 FEATURES = 512  # channels of each sub-encoder's output and of each dilation branch
 STRIDE = 32  # ResNet-50's deepest stride; inputs are padded to a multiple of it

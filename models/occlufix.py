@@ -8,10 +8,11 @@ its decoder from UNETR (Hatamizadeh et al., WACV 2022, figure 2).
 
 import torch
 import torch.nn.functional as F
-from deocclude.models.blocks import initialise, pad_to_multiple
-from deocclude.models.unet import NORMS, ConvBlock, UNet
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
+
+from deocclude.models.blocks import initialise, pad_to_multiple
+from deocclude.models.unet import NORMS, ConvBlock, UNet
 
 GRID = 16  # side of the learned grid of position embeddings; interpolated to the image's own grid
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from deocclude.models.blocks import ImageNetNormalise, pad_to_multiple
 from deocclude.models.encoder_weights import load_encoder
-from torch import Tensor, nn
 
 MIN_SIDE = 16
 UNET_CHANNELS = (128, 64, 32, 24, 16)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch.nn.functional as F
-from deocclude.models.blocks import ImageNetNormalise, SelfAttention2d, pad_to_multiple
-from deocclude.models.pretrained import load_backbone
 from torch import Tensor, nn
 from torchvision.models import (
     MobileNet_V3_Large_Weights,
@@ -23,6 +21,9 @@ from torchvision.models import (
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
+
+from deocclude.models.blocks import ImageNetNormalise, SelfAttention2d, pad_to_multiple
+from deocclude.models.pretrained import load_backbone
 
 MIN_SIDE = 16
 

@@ -6,10 +6,11 @@ beside the target. Folding pixels into channels and back is Shi et al. (CVPR 201
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from deocclude.models.blocks import pad_to_multiple
 from deocclude.models.pull_push import pull_push
 from deocclude.models.unet import MIN_SIDE, UNet
-from torch import Tensor, nn
 
 FOLDS = (1, 2, 4)
 STARTS = ("fill", "pull_push")

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from deocclude.models.blocks import SeparableConv2d, initialise, pad_to_multiple
 from torch import Tensor, nn
+
+from deocclude.models.blocks import SeparableConv2d, initialise, pad_to_multiple
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,

@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from deocclude.models.blocks import initialise, pad_to_multiple, residual_layers
 from torch import Tensor, nn
+
+from deocclude.models.blocks import initialise, pad_to_multiple, residual_layers
 
 STRIDE = 8
 CALM = 0.1  # gain of the layer before tanh, so that no pixel starts saturated

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import torch
+from torch import nn
+
+from deocclude import models
 from deocclude.data.contract import hide
 from deocclude.engines.runs.config import Data
 from deocclude.engines.runs.features import create_features
 from deocclude.engines.runs.weights import save_release
-from torch import nn
-
-from deocclude import models
 
 SIZE = 32
 TINY = {"name": "occlufix", "width": 4, "depth": 2}

@@ -3,6 +3,7 @@ rows with known values."""
 
 import numpy as np
 import torch
+
 from deocclude.data.masks.source import generate_mask
 from deocclude.data.pairs.holes import FrozenPairs, Pair
 from deocclude.data.seeding import keyed_rng

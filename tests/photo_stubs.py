@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 import torch
+from torch import nn
+
 from deocclude.data.builtin.faces import landmarks, render_face
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import KINDS, Face, whole_picture
 from deocclude.engines.runs.weights import WEIGHTS_VERSION, save_release
-from torch import nn
 
 GREEN = (0, 255, 0)  # the colour of every occluder here
 

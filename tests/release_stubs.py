@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import torch
+
+from deocclude import models
 from deocclude.data.files import sha256
 from deocclude.engines.runs.released import FILES, SUMS
 from deocclude.engines.runs.weights import WEIGHTS_VERSION, save_release
-
-from deocclude import models
 
 MODELS = {
     "inpainting": {"name": "student", "width": 8},

@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 import torch
+from torch import nn
+
 from deocclude.data.faces.alignment import invert, template_points
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import Face
-from torch import nn
 
 SIZE = 64
 GREEN = (0, 255, 0)

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
+
 from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.search import __main__ as search
 from deocclude.engines.search import objective

@@ -3,11 +3,12 @@
 import json
 
 import torch
+from safetensors.torch import save_file
+
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.folder import dump_config
 from deocclude.engines.suite.plan import plan_jobs
 from deocclude.engines.suite.request import Request
-from safetensors.torch import save_file
 
 QUICK = ["training.max_minutes=null"]
 

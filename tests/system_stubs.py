@@ -1,10 +1,12 @@
 """Small runs of several systems, for the tests of what the frame does for them."""
 
 import torch
+
 from deocclude.data.contract import hide
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.training.inpainting import Part, build_trainer
+from deocclude.engines.training.gan_steps import Part
+from deocclude.engines.training.inpainting import build_trainer
 
 TINY = [
     "data.size=32",

@@ -7,16 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from deocclude.data.contract import hide
-from deocclude.data.faces.files import Faces
-from deocclude.data.masks.source import MaskGenerator
-from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.training.inpainting import Part, build_trainer, train_step
 
 from benchmarks import training
 from benchmarks.loader import measure_loader
 from benchmarks.public_loop import LOOPS, PublicLoop, gradient_difference, weight_difference
 from benchmarks.steps import PARTS, Laps, marked
+from deocclude.data.contract import hide
+from deocclude.data.faces.files import Faces
+from deocclude.data.masks.source import MaskGenerator
+from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.training.gan_steps import Part
+from deocclude.engines.training.inpainting import build_trainer, train_step
 
 TINY = [
     "data.builtin_images=8",

@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from deocclude.engines.photos.deoccluder import Deoccluder
 from photo_stubs import Constant, Detector, call
 from PIL import Image
 
-import deocclude
+from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.photos.deoccluder import Deoccluder
 
 SIZE = 32
 
@@ -23,12 +23,12 @@ def run(tmp_path, monkeypatch, capsys):
         loaded.append(checkpoint)
         return Deoccluder(Constant(), SIZE)
 
-    monkeypatch.setattr(deocclude, "load_deoccluder", load)
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector())
+    monkeypatch.setattr(restore_command, "load_deoccluder", load)
+    monkeypatch.setattr(restore_command, "FaceDetector", lambda *a, **k: Detector())
     (tmp_path / "best.safetensors").touch()
 
     def run_main(*arguments, checkpoint=("--checkpoint", "best.safetensors")):
-        return call(deocclude.main, capsys, *arguments, *checkpoint)
+        return call(restore_command.main, capsys, *arguments, *checkpoint)
 
     run_main.loaded = loaded
     return run_main
@@ -358,7 +358,7 @@ def test_unreadable_checkpoint_ends_with_one_message(run, folder, monkeypatch):
     def load(checkpoint, device="auto", segmenter=None, **options):
         raise ValueError(f"{checkpoint}: truncated")
 
-    monkeypatch.setattr(deocclude, "load_deoccluder", load)
+    monkeypatch.setattr(restore_command, "load_deoccluder", load)
     code, text = run("photos", "--mask", "masks")
     assert (code, text.splitlines()[-1]) == (1, "error: best.safetensors: truncated")
 

@@ -7,8 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-from deocclude.engines.runs import released
-from deocclude.engines.runs.chosen import WHAT
 from photo_stubs import (
     Constant,
     Detector,
@@ -24,8 +22,10 @@ from photo_stubs import (
 from PIL import Image
 from release_stubs import write_sums
 
-import deocclude
 from deocclude import models
+from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.runs import released
+from deocclude.engines.runs.chosen import WHAT
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)
@@ -39,7 +39,7 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(models.INPAINTERS, "constant", Constant)
     monkeypatch.setitem(models.SEGMENTERS, "green", GreenFinder)
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector([FACE]))
+    monkeypatch.setattr(restore_command, "FaceDetector", lambda *a, **k: Detector([FACE]))
     write_release(tmp_path / INPAINTER, "inpainting", "constant", Constant(), size=64)
     write_release(tmp_path / SEGMENTER, "segmentation", "green", GreenFinder(), size=96)
     weights = tmp_path_factory.mktemp("project") / "weights"
@@ -53,7 +53,7 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def run(capsys):
-    return lambda *arguments: call(deocclude.main, capsys, *arguments, "--device", "cpu")
+    return lambda *arguments: call(restore_command.main, capsys, *arguments, "--device", "cpu")
 
 
 def save(path, covered=True):
@@ -276,7 +276,7 @@ def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
             raise KeyboardInterrupt
         return [FACE]
 
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector(faces))
+    monkeypatch.setattr(restore_command, "FaceDetector", lambda *a, **k: Detector(faces))
     code, text = run("in", "-o", "out")
     assert (code, "stopped" in text) == (1, True)
     assert list(rows("out/manifest.csv")) == ["in/a.png"]
@@ -285,7 +285,7 @@ def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
 
 def test_webcam(run, folder, monkeypatch):
     calls = []
-    monkeypatch.setattr(deocclude, "run_webcam", lambda restore, number: calls.append(number))
+    monkeypatch.setattr(restore_command, "run_webcam", lambda restore, number: calls.append(number))
     assert run("--webcam")[0] == 0
     assert run("--webcam", "2")[0] == 0
     assert calls == [0, 2]

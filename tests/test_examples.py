@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from deocclude.data.images import load_image, load_mask
 from deocclude.engines.api import restore
 from deocclude.engines.inference.hole_mask import DILATION, dilate

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deocclude.engines.photos.deoccluder import Deoccluder
-from deocclude.engines.photos.detection import FaceDetector
-from deocclude.engines.photos.restoration import STAGES
 from PIL import Image
 from torch import nn
 
 from benchmarks import photo
 from benchmarks.photo import LowerHalf, measure_photos, photo_table, stand_ins
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.photos.restoration import STAGES
 
 
 class Echo(nn.Module):

@@ -4,12 +4,12 @@ import csv
 
 import numpy as np
 import pytest
-from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.restoration import FaceResult, Restoration
 from PIL import Image
 
 from benchmarks import photo_sheets
 from benchmarks.photo_sheets import ROOT, show, write_sheets
+from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.restoration import FaceResult, Restoration
 
 SIZE = 40
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from deocclude.engines.analysis.apart import FAILED, MEASURED, TOO_LARGE, failure
-from deocclude.engines.report.tables import MISSING
-from deocclude.engines.runs.config import available_runs, load_config
 
 from benchmarks import systems, systems_cell
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems_cell import MISSING_PRECISION, cell_config
 from benchmarks.systems_tables import inference_table, memory_table, training_table
 from deocclude import models
+from deocclude.engines.analysis.timing_tables import FAILED, MEASURED, TOO_LARGE, failure
+from deocclude.engines.report.tables import MISSING
+from deocclude.engines.runs.config import available_runs, load_config
 
 SMALL = ["--size", "32", "--batch", "2", "--steps", "1", "--device", "cpu", "--threads", "1"]
 SMALL += ["--runs", "facial_deocclusion", "--set", "model.width=4"]

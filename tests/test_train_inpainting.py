@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from deocclude.data.sources import holes
-from deocclude.engines.runs.config import available_runs
 from PIL import Image
 
 import train_inpainting
+from deocclude.data.sources import holes
+from deocclude.engines.runs import config as runs_config
+from deocclude.engines.runs.config import available_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ("ablationv1", "ablationv2", "ablationv3", "reconstruction", "reconstruction_as_published")
@@ -212,7 +213,7 @@ def test_profile_auto_goes_by_data_and_gpu(
     tmp_path, monkeypatch, data, gpu, device, profile, words
 ):
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
-    chosen, reason = holes.choose_profile(tmp_path if data else None, device)
+    chosen, reason = runs_config.choose_profile(tmp_path if data else None, device)
     assert chosen == profile
     assert f"profile {profile}" in reason
     assert [word for word in words if word not in reason] == []

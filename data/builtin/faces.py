@@ -9,6 +9,7 @@ import math
 
 import cv2
 import numpy as np
+
 from deocclude.data.builtin.canvas import Canvas, Light, blur, spread
 from deocclude.data.builtin.parts import (
     CENTRE,

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+
 from deocclude.data.builtin.canvas import Canvas, Cover, ellipse, ribbon, shifted, smooth
 from deocclude.data.builtin.traits import EYE_DEPTH, Traits, linear
 

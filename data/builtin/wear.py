@@ -1,6 +1,7 @@
 """What grows on or is worn by a built-in face: hair, beard, glasses, head covers."""
 
 import numpy as np
+
 from deocclude.data.builtin.canvas import Canvas, Cover, blur, ellipse, ribbon, shifted, smooth
 from deocclude.data.builtin.parts import CENTRE, Head
 

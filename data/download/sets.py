@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gdown
+from gdown.exceptions import DownloadError
+from tqdm import tqdm
+
 from deocclude.data.download.archives import ArchiveError, list_archives, unpack
 from deocclude.data.download.stl10 import BINARY, fetch_stl10
 from deocclude.data.images import ImageReadError, list_images, open_image
-from gdown.exceptions import DownloadError
-from tqdm import tqdm
 
 LAYOUT = """\
     {root}/faces/train/*.jpg, val/*.jpg, test/*.jpg   aligned faces; or {root}/faces/*.jpg

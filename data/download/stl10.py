@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from deocclude.data.download.archives import ArchiveError
-from deocclude.data.seeding import keyed_rng
 from PIL import Image
 from torchvision.datasets import STL10
 from tqdm import tqdm
+
+from deocclude.data.download.archives import ArchiveError
+from deocclude.data.seeding import keyed_rng
 
 SEED = 42
 TRAIN, VAL = 7000, 1000

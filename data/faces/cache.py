@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from deocclude.data.faces.files import Chosen, Faces
 from deocclude.data.images import ImageReadError
 

@@ -1,5 +1,6 @@
 """Faces: from a folder tree or built in, split without leaking an identity."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,8 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from deocclude.data.builtin.faces import landmarks, render_face
 from deocclude.data.faces.alignment import template_points
+from deocclude.data.files import sha256
 from deocclude.data.images import IMAGE_SUFFIXES, list_images, load_square, open_image
 from deocclude.data.seeding import keyed_rng
 
@@ -295,3 +298,15 @@ def folder_faces(files: Sequence[Path], folder: Path, size: int) -> Faces:
     """Image files below `folder`, decoded on demand."""
     names = [path.relative_to(folder).as_posix() for path in files]
     return Faces(names, size, _Decode(list(files), size), list(files))
+
+
+def hash_image(faces: Faces, index: int) -> str:
+    """Of the file's bytes, or of the pixels when there is no file."""
+    if faces.files is None:
+        return hash_array(faces[index])
+    return sha256(faces.files[index])
+
+
+def hash_array(array: np.ndarray) -> str:
+    """SHA-256 of an array's bytes, in hex."""
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()

@@ -11,6 +11,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
+
 from deocclude.data.builtin.faces import landmarks_of, person_traits, render_person
 from deocclude.data.faces.files import OTHER_FOLDERS, SPLITS, Faces, Split, named_folder
 from deocclude.data.images import list_images

@@ -7,6 +7,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+
 from deocclude.data.faces.alignment import template_points
 
 REGIONS = ("eyes", "brows", "nose", "mouth", "skin", "hair", "background")

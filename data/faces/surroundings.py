@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+
 from deocclude.data.faces.alignment import Points, template_points
 
 SOFTNESS = 0.02  # of the side: deviation of the Gaussian that blends face and surroundings

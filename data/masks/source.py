@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
+
 from deocclude.data.images import IMAGE_SUFFIXES, ImageReadError, list_images, load_mask
 from deocclude.data.masks.shapes import (
     KINDS,
@@ -24,7 +26,6 @@ from deocclude.data.masks.shapes import (
     touches_border,
 )
 from deocclude.data.seeding import keyed_rng
-from tqdm import tqdm
 
 __all__ = [
     "KINDS",

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+
 from deocclude.data.faces.alignment import Points
 from deocclude.data.occluders.warping import Layer
 

@@ -4,6 +4,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.faces.alignment import Points
 from deocclude.data.occluders.cutout_shape import guess_category
 from deocclude.data.occluders.cutouts import Cutout
@@ -14,7 +16,6 @@ from deocclude.data.occluders.drawn.solid import Solid
 from deocclude.data.occluders.placing import TINT_SHARE, Occluded, lay_layer
 from deocclude.data.occluders.poses import POSES, Head, find_head
 from deocclude.data.occluders.warping import Layer, Pose, warp
-from numpy.random import Generator
 
 COLLAGE = "collage"
 RECOLOUR_SHARE = {"facemask": 0.65, "scarf": 0.5, "hat": 0.4, "sunglasses": 0.2}  # of cut-outs

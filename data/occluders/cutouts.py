@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
+
 from deocclude.data.faces.cache import report_corrupt
 from deocclude.data.faces.files import SPLITS
 from deocclude.data.images import ImageReadError, list_images, open_image, to_rgb
 from deocclude.data.occluders.cutout_shape import find_copy, look_of
-from PIL import Image
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.faces.alignment import LANDMARKS, Points, template_points
 from deocclude.data.faces.files import SPLITS
 from deocclude.data.occluders.cutouts import Cutout, CutoutLibrary
@@ -16,7 +18,6 @@ from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS, draw_photo_s
 from deocclude.data.occluders.photographs import EYEGLASSES, cover, loosened, plan
 from deocclude.data.occluders.placing import NONE, Occluded, bare, joined, place_cutout
 from deocclude.data.seeding import keyed_rng
-from numpy.random import Generator
 
 EYEGLASSES_MODES = ("auto", "redraw", "keep")
 FAVOURED = {"facemask": 2.0, "facemask_drawn": 3.0, "sunglasses_drawn": 2.0}  # others weigh 1

@@ -3,13 +3,14 @@
 from collections.abc import Collection
 
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.faces.alignment import Points
 from deocclude.data.occluders.cutout_variation import COLLAGE, paste_texture, place_varied
 from deocclude.data.occluders.cutouts import CutoutLibrary
 from deocclude.data.occluders.drawn.kinds import KINDS, draw_shape
 from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS, draw_photo_shape
 from deocclude.data.occluders.placing import Occluded, bare, joined
-from numpy.random import Generator
 
 GROUPS = {  # group: (weight, its kinds: cut-outs' categories and drawn kinds, with their weights)
     "lower": (0.37, {"facemask": 0.45, "facemask_photo": 0.4, "facemask_drawn": 0.15}),

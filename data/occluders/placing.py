@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+
 from deocclude.data.faces.alignment import Points
 from deocclude.data.occluders.blending import (
     blur_layer,

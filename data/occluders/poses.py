@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+
 from deocclude.data.faces.alignment import LANDMARKS, Points
 from deocclude.data.occluders.cutout_shape import body_box, fills_box, whole_box, wrist
 from deocclude.data.occluders.warping import Pose

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
+
 from deocclude.data.faces.cache import report_corrupt
-from deocclude.data.faces.files import Faces
+from deocclude.data.faces.files import Faces, hash_image
 from deocclude.data.files import sha256, write_text
 from deocclude.data.images import ImageReadError, save_image
 from deocclude.data.occluders.mixture import Occluders
@@ -26,8 +28,6 @@ from deocclude.data.occluders.set_files import (
     sorted_rows,
     write_index,
 )
-from deocclude.data.pairs.frozen import hash_image
-from tqdm import tqdm
 
 VERSION = 1  # raised when the same settings would give other pictures
 JPEG = {"quality": 95, "subsampling": 0}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+
 from deocclude.data.contract import binarise
 from deocclude.data.faces.cache import report_corrupt
 from deocclude.data.faces.files import Split, deal_out

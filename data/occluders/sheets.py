@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+
 from deocclude.data.faces.files import Faces
 from deocclude.data.occluders.drawn.kinds import KINDS
 from deocclude.data.occluders.mixture import Occluders

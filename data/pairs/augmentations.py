@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+
 from deocclude.data.pairs.augment import Augmentation
 from deocclude.data.pairs.photo_augment import PhotographAugmentation
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from deocclude.data.faces.files import Faces
-from deocclude.data.files import sha256, write_text
+
+from deocclude.data.files import write_text
 
 Frozen = TypeVar("Frozen", bound="FrozenList")
 
@@ -100,15 +100,3 @@ class FrozenList(abc.ABC):
             if mine != other:
                 raise ValueError(f"{path}: pair {index} was {other}, is now {mine}")
         raise ValueError(f"{path}: lists {len(theirs)} pairs, there are {len(self.pairs)} now")
-
-
-def hash_image(faces: Faces, index: int) -> str:
-    """Of the file's bytes, or of the pixels when there is no file."""
-    if faces.files is None:
-        return hash_array(faces[index])
-    return sha256(faces.files[index])
-
-
-def hash_array(array: np.ndarray) -> str:
-    """SHA-256 of an array's bytes, in hex."""
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()

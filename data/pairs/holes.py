@@ -5,9 +5,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from deocclude.data.faces.files import Faces
+
+from deocclude.data.faces.files import Faces, hash_array, hash_image
 from deocclude.data.masks.source import RATIO_BINS
-from deocclude.data.pairs.frozen import FrozenList, hash_array, hash_image
+from deocclude.data.pairs.frozen import FrozenList
 
 logger = logging.getLogger(__name__)
 

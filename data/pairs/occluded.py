@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from deocclude.data.faces.files import Faces
+from deocclude.data.faces.files import Faces, hash_array, hash_image
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.sets import PairedSet
-from deocclude.data.pairs.frozen import FrozenList, hash_array, hash_image
+from deocclude.data.pairs.frozen import FrozenList
 
 logger = logging.getLogger(__name__)
 

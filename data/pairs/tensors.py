@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
+
 from deocclude.data.contract import check_pair, hide
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
-from torch import Tensor
 
 
 def load_pairs(

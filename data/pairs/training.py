@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
 from deocclude.data.faces.files import Faces
 from deocclude.data.faces.surroundings import swap_surroundings
 from deocclude.data.masks.found import LARGEST_HOLE, SMALLEST_HOLE, found_hole
@@ -16,8 +19,6 @@ from deocclude.data.occluders.mixture import Occluders, bare
 from deocclude.data.occluders.sets import PairedSet
 from deocclude.data.pairs.augmentations import Augment
 from deocclude.data.seeding import keyed_rng
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 
 class Batch(NamedTuple):

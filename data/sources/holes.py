@@ -1,13 +1,13 @@
 """From a configuration to the faces, masks, occluders and frozen pairs of a run."""
 
-import json
 import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from PIL import Image
+
 from deocclude.data.faces.alignment import guess_template
 from deocclude.data.faces.cache import cache_faces
 from deocclude.data.faces.files import (
@@ -29,6 +29,7 @@ from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.holes import FrozenPairs, freeze
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
 from deocclude.data.pairs.training import CoveredFaces, MixedHoles, OccludedPairs, TrainingPairs
+from deocclude.data.settings import Data, FaceData, SegmentationData
 from deocclude.data.sources.occluders import (
     create_occluders,
     describe_occluders,
@@ -36,9 +37,6 @@ from deocclude.data.sources.occluders import (
     occluder_words,
 )
 from deocclude.data.sources.paired_set import SetSources, open_set_sources
-from deocclude.engines.runs.config import AnyRun, Data, FaceData, SegmentationData
-from deocclude.engines.runs.runtime import available_cores
-from PIL import Image
 
 logger = logging.getLogger(__name__)
 
@@ -284,25 +282,6 @@ def tell_template(split: Split | None) -> str:
     return "ffhq"
 
 
-def recorded_data(run: Path, data: FaceData) -> Any:
-    """`data` with the folders that this run really used, from its environment.json."""
-    record = run / "environment.json"
-    if not record.is_file():
-        return data
-    facts = json.loads(record.read_text(encoding="utf-8"))[0]["data"]
-    used = {"faces": facts["faces"]} if "faces" in facts else {}
-    if "masks" in facts:
-        masks = facts["masks"]
-        generated = masks["source"] == "generated"
-        used["masks"] = "builtin" if generated else str(Path(masks["folder"]).resolve())
-    for name in ("occluders", "pairs"):
-        if name in facts:
-            used[name] = facts[name]
-    if "also" in facts and data.also is not None:
-        used["also"] = data.also.model_copy(update={"faces": facts["also"]})
-    return data.model_copy(update=used)
-
-
 def _open_masks(data: Data, root: Path | None) -> MaskGenerator | MaskFolder:
     if data.masks == "auto":
         default = root / "masks" if root else None
@@ -313,30 +292,3 @@ def _open_masks(data: Data, root: Path | None) -> MaskGenerator | MaskFolder:
         return MaskGenerator(data.size, SPLIT_SEED)
     folder = named_folder(root, data.masks) or Path(data.masks)
     return MaskFolder(folder, data.size, data.invert_mask, SPLIT_SEED)
-
-
-def choose_profile(root: Path | None, device: str = "auto") -> tuple[str, str]:
-    """The profile that `auto` means here, and the sentence that says why."""
-    gpu = device != "cpu" and torch.cuda.is_available()
-    if root is None:
-        return "quick", (
-            "profile quick: no data folder was given, so this is a short run on built-in faces at "
-            "64 px that shows the whole path in minutes; its numbers mean little. For real data: "
-            "`python -m data.download faces masks occluders`, or --data FOLDER"
-        )
-    if gpu:
-        return "full", f"profile full: the published setting, on a GPU, with data from {root}"
-    return "small", (
-        f"profile small: 64 px, sized for a CPU, with data from {root}; "
-        "--profile full is the published setting, meant for a GPU"
-    )
-
-
-def worker_count(config: AnyRun, on_gpu: bool) -> int:
-    """Loader processes: as configured; auto leaves small machines to the training itself."""
-    if config.data.workers != "auto":
-        return config.data.workers
-    cores = available_cores()
-    if on_gpu:
-        return min(8, max(1, cores - 1))
-    return 0 if cores <= 2 else 2

@@ -6,8 +6,7 @@ from typing import Any
 from deocclude.data.faces.files import named_folder
 from deocclude.data.occluders.cutouts import open_cutouts
 from deocclude.data.occluders.mixture import Occluders
-from deocclude.engines.runs.identity_settings import IdentityData
-from deocclude.engines.runs.settings import Data, SegmentationData
+from deocclude.data.settings import Data, IdentityData, SegmentationData
 
 
 def find_occluders(occluders: str, root: Path | None) -> Path | None:

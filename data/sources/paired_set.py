@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from deocclude.data.faces.files import Split, load_split, named_folder, save_split
 from deocclude.data.occluders.set_files import SETTINGS
 from deocclude.data.occluders.sets import PairedSet, open_set
 from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_set
 from deocclude.data.pairs.training import SetPairs
-from deocclude.engines.runs.settings import SegmentationData
+from deocclude.data.settings import SegmentationData
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
 from deocclude.data.pairs.training import IdentityPictures
+from deocclude.data.settings import IdentityData
 from deocclude.data.sources.holes import SPLIT_SEED, FaceSources, tell_template
 from deocclude.data.sources.occluders import (
     create_occluders,
@@ -25,7 +26,6 @@ from deocclude.data.sources.occluders import (
     find_occluders,
     occluder_words,
 )
-from deocclude.engines.runs.identity_settings import IdentityData
 
 BUILTIN_HELD_OUT = 20  # pictures of each procedural person in validation, and in the test
 

@@ -1,6 +1,7 @@
 """The data of a run, whatever its task."""
 
 from pathlib import Path
+from typing import Any, Protocol
 
 from deocclude.data.sources.holes import (
     SegmentationSources,
@@ -10,7 +11,6 @@ from deocclude.data.sources.holes import (
 )
 from deocclude.data.sources.paired_set import SetSources
 from deocclude.data.sources.people import IdentitySources, open_identity_sources
-from deocclude.engines.runs.config import AnyRun
 
 AnySources = Sources | SegmentationSources | SetSources | IdentitySources
 OPENERS = {
@@ -20,8 +20,13 @@ OPENERS = {
 }
 
 
-def open_any_sources(
-    config: AnyRun, root: Path | None, split_file: Path | None = None
-) -> AnySources:
+class Run(Protocol):
+    """What is looked at of a run's configuration."""
+
+    task: str
+    data: Any
+
+
+def open_any_sources(config: Run, root: Path | None, split_file: Path | None = None) -> AnySources:
     """The sources of a run's task."""
     return OPENERS[config.task](config.data, root, split_file)

@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from deocclude import models
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.engines.analysis import cka_report
@@ -28,16 +32,12 @@ from deocclude.engines.analysis.layers import (
     survey,
     watching,
 )
-from deocclude.engines.evaluation.report import Report
+from deocclude.engines.inference.networks import Networks, load_networks
 from deocclude.engines.options import at_least
-from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.report.report import Report
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.runtime import resolve_device
 from deocclude.metrics.cka import LEAST, LinearCKA, centred_gram
-from torch import Tensor
-from tqdm import tqdm
-
-from deocclude import models
 
 logger = logging.getLogger(__name__)
 
@@ -137,37 +137,37 @@ def picture_grams(pairs: FrozenPairs, batches: Sequence[np.ndarray]) -> Grams:
 
 def _sources(
     members: Sequence[Trained], arguments: argparse.Namespace, device: torch.device
-) -> Iterator[tuple[str, Callable[[], Deoccluder]]]:
+) -> Iterator[tuple[str, Callable[[], Networks]]]:
     for member in members:
-        opener = partial(load_deoccluder, member.checkpoint, device)
+        opener = partial(load_networks, member.checkpoint, device)
         yield member.name, opener
         if arguments.untrained:
             fresh = partial(_untrained, member, opener, arguments.seed)
             yield f"{member.name}, untrained", fresh
 
 
-def _untrained(member: Trained, opener: Callable[[], Deoccluder], seed: int) -> Deoccluder:
+def _untrained(member: Trained, opener: Callable[[], Networks], seed: int) -> Networks:
     """The same network with the weights it has before any training, no pretrained ones."""
-    deoccluder = opener()
+    networks = opener()
     model = dict(member.config["model"])
     if models.takes_option("inpainting", model["name"], "pretrained"):
         model["pretrained"] = False
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        deoccluder.inpainter = models.create_inpainter(**model).to(deoccluder.device)
-    return deoccluder
+        networks.inpainter = models.create_inpainter(**model).to(networks.device)
+    return networks
 
 
 def measure(
     name: str,
-    opener: Callable[[], Deoccluder],
+    opener: Callable[[], Networks],
     pairs: FrozenPairs,
     batches: Sequence[np.ndarray],
     patterns: Sequence[str] | None,
 ) -> tuple[System, Grams]:
     """One network's layers and their Gram matrices; the network is let go afterwards."""
-    deoccluder = opener()
-    system = describe(name, deoccluder, pairs.size, patterns)
+    networks = opener()
+    system = describe(name, networks, pairs.size, patterns)
     grams: Grams = []
 
     def take(layer: str, features: Any) -> None:
@@ -176,25 +176,25 @@ def measure(
         except ValueError as error:
             raise ValueError(f"{name}, layer {layer}: {error}") from error
 
-    with watching(deoccluder.inpainter, list(system.layers), take):
+    with watching(networks.inpainter, list(system.layers), take):
         for indices in tqdm(batches, desc=name, unit="batch", disable=None):
             grams.append({})
-            _, mask, occluded = load_pairs(pairs, indices.tolist(), deoccluder.fill)
-            deoccluder.restore_batch(occluded, mask)
+            _, mask, occluded = load_pairs(pairs, indices.tolist(), networks.fill)
+            networks.restore_batch(occluded, mask)
     return system, grams
 
 
 def describe(
     name: str,
-    deoccluder: Deoccluder,
+    networks: Networks,
     size: int,
     patterns: Sequence[str] | None = None,
 ) -> System:
     """Which layers a network has. ValueError, listing its stages, when no pattern fits any."""
-    network = deoccluder.inpainter
+    network = networks.inpainter
     stages = stage_names(network)
     names = matching_names(network, patterns) if patterns else stages
-    layers = survey(deoccluder, size, names)
+    layers = survey(networks, size, names)
     if not layers:
         asked = f"named {', '.join(patterns)}" if patterns else "to look into"
         raise ValueError(

@@ -6,11 +6,12 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+
 from deocclude.engines.analysis.layers import INPUT, Shape
 from deocclude.engines.report.heat_map import heat_map
 from deocclude.engines.report.tables import MISSING, Cell, Table
 from deocclude.metrics.cka import Similarity
-from matplotlib.figure import Figure
 
 PICTURES = ("mask", "input", "true face")
 PIXELS = "pixels"  # the group of PICTURES in figures

@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
 from deocclude.data.faces.regions import REGIONS, region_labels, region_shares
 from deocclude.engines.analysis.error_rows import HOLE, PLACES, ErrorMaps
 from deocclude.engines.analysis.error_tables import CURVES
 from deocclude.engines.evaluation.segmentation_tables import ALL
 from deocclude.engines.report.figures import COLOURS, DASHES, DPI, GREYS, INK, MARKERS, tidy
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 MOST = 12  # rows in one figure
 ACROSS = 6  # maps in one line

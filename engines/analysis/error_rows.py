@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
+from tqdm import tqdm
+
 from deocclude.data.faces.regions import REGIONS, region_shares
 from deocclude.data.files import replacing
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.engines.measures.inpainting import PAIR_COLUMNS, Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
-from torch import Tensor
-from tqdm import tqdm
 
 # Raised whenever a number in the files would come out differently, as with other outlines of the
 # regions.

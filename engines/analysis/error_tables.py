@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+
 from deocclude.engines.analysis.error_rows import HOLE, PLACES, hole_values, sums_of
 from deocclude.engines.evaluation.segmentation_tables import ALL, OCCLUDED, group_of, interval_lines
+from deocclude.engines.evaluation.summaries import check_same_pairs
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.measures.segmentation import UNOCCLUDED
 from deocclude.engines.report.tables import (
@@ -14,7 +16,6 @@ from deocclude.engines.report.tables import (
     MISSING,
     Cell,
     Table,
-    check_same_pairs,
     mark_best,
     named_rows,
 )

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from deocclude.data.faces.alignment import TEMPLATES
 from deocclude.data.pairs.holes import FrozenPairs
+from deocclude.data.settings import SegmentationData
 from deocclude.data.sources.holes import data_root, open_segmentation_sources
 from deocclude.engines.analysis import error_figures, error_tables
 from deocclude.engines.analysis.error_rows import evaluate_errors, read_maps
@@ -20,18 +22,19 @@ from deocclude.engines.analysis.frame import (
     save_analysis,
     shared_group,
 )
-from deocclude.engines.evaluation.report import Report, default_folder
-from deocclude.engines.evaluation.segmentation import PRESET, OccludedGroup, fitting_inpainters
+from deocclude.engines.evaluation.overlap import fitting_inpainters
+from deocclude.engines.evaluation.summaries import choose_reference
 from deocclude.engines.inference.baselines import BASELINES, BaselinePool, parse_baselines
 from deocclude.engines.measures.end_to_end import TRUE_MASK, Case, evaluate_cases
 from deocclude.engines.measures.inpainting import Row, baseline_row, model_row
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.options import at_least
-from deocclude.engines.report.tables import choose_reference
+from deocclude.engines.report.report import Report
 from deocclude.engines.runs import finished
+from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.pairs import PRESET, OccludedGroup, default_folder
 from deocclude.engines.runs.runtime import resolve_device
-from deocclude.engines.runs.settings import SegmentationData
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +151,7 @@ def _faces_of(arguments: argparse.Namespace, member: Trained) -> SegmentationDat
     data = member.data
     update = {"faces": data.faces, "template": data.template}
     if arguments.data is not None:
-        below = finished.below(arguments.data, member)
+        below = runs_pairs.below(arguments.data, member)
         update |= {name: below[name] for name in update if name in below}
     if arguments.per_kind:
         update["test_per_kind"] = arguments.per_kind
@@ -176,7 +179,7 @@ def by_kind(
     first = members[0]
     data = _faces_of(arguments, first).model_copy(update={"template": template})
     root = data_root(arguments.data)
-    split = finished.own_split(first, data, root)
+    split = runs_pairs.own_split(first, data, root)
     beside = Path(data.faces).parent if Path(data.faces).is_absolute() else None
     sources = open_segmentation_sources(data, root or beside, split)
     pairs = sources.frozen("test").limited(arguments.limit)

@@ -15,18 +15,22 @@ from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
+from matplotlib.figure import Figure
+
 from deocclude.data.files import write_text
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.engines.evaluation.report import Report
 from deocclude.engines.options import at_least
 from deocclude.engines.report import figures
 from deocclude.engines.report.html import save_html
+from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import Table
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs import finished
-from deocclude.engines.runs.finished import INPAINTING, WEIGHTS, Group, Trained
+from deocclude.engines.runs import pairs as runs_pairs
+from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.pairs import Group
 from deocclude.engines.runs.released import shipped_for
-from matplotlib.figure import Figure
+from deocclude.engines.runs.weights import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +131,7 @@ def shared_group(
     `size` in px and `per_bin` replace the members' own.
     ValueError when they have different test pairs, naming who has which, or when there is none.
     """
-    groups = finished.group_by_pairs(list(members), arguments.data, size, per_bin)
+    groups = runs_pairs.group_by_pairs(list(members), arguments.data, size, per_bin)
     if len(groups) > 1:
         found = "; ".join(
             f"{group.pairs.hash[:12]} at {group.pairs.size} px: "

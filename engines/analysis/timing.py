@@ -10,14 +10,15 @@ from typing import Any
 
 import pandas as pd
 import torch
+
 from deocclude.data.files import write_text
 from deocclude.engines.analysis import timing_tables
-from deocclude.engines.analysis.apart import MEASURED, measured_apart
 from deocclude.engines.analysis.frame import chosen_members, output_folder, save_analysis
+from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.evaluation.report import Report
 from deocclude.engines.measures.rows import row_file
 from deocclude.engines.options import at_least
+from deocclude.engines.report.report import Report
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.runtime import device_name, resolve_device
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 import torch
-from deocclude.engines.analysis.apart import MEASURED, TOO_LARGE
+
+from deocclude.engines.analysis.timing_tables import MEASURED, TOO_LARGE
 from deocclude.engines.inference.cost import (
     call_seconds,
     latency,
@@ -41,7 +42,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Time, memory and size of `Deoccluder.restore_batch` on noise, as one flat record.
+    """Time, memory and size of `Networks.restore_batch` on noise, as one flat record.
 
     `peak_mib` is what was held at most during the calls, reading the file left out, and on a CPU
     with Python and its libraries; `own_mib` is the same without what was held before the network
@@ -49,31 +50,31 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     means that other programs had the rest. `status` is MEASURED; TOO_LARGE comes with a `reason`
     and without numbers.
     """
-    from deocclude.engines.photos.deoccluder import load_deoccluder
+    from deocclude.engines.inference.networks import load_networks
 
     load = psutil.getloadavg()[0]
     device = resolve_device(arguments.device)
     free(device)
     before = held_mib(device)
-    deoccluder = load_deoccluder(arguments.checkpoint, device)
+    networks = load_networks(arguments.checkpoint, device)
     given = [part.to(device) for part in noise(arguments.batch, arguments.size)]
     try:
         free(device)
         clock, used = time.perf_counter(), time.process_time()
         seconds = call_seconds(
-            lambda: deoccluder.restore_batch(*given),
+            lambda: networks.restore_batch(*given),
             device, WARM_UP, arguments.repeats, arguments.seconds,
         )  # fmt: skip
         cores = (time.process_time() - used) / (time.perf_counter() - clock)
         peak = peak_mib(device)
-        macs = multiply_accumulates(deoccluder.restore_batch, arguments.size)
+        macs = multiply_accumulates(networks.restore_batch, arguments.size)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return {"status": TOO_LARGE, "reason": str(error).partition("\n")[0]}
     times = latency(seconds)
-    features = 0 if deoccluder.features is None else model_parameters(deoccluder.features)
+    features = 0 if networks.features is None else model_parameters(networks.features)
     return {
         "status": MEASURED,
-        "parameters": model_parameters(deoccluder.inpainter) + features,
+        "parameters": model_parameters(networks.inpainter) + features,
         "features_parameters": features,
         "macs": macs,
         **times,

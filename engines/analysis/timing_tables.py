@@ -1,17 +1,24 @@
 """Tables and figure of `evaluate.py analyse timing`, from the records of its cells alone."""
 
+import json
+import signal
+import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from deocclude.engines.analysis.apart import MEASURED
-from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
-from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best, named_rows
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
+from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best, named_rows
+
 MOST = 40  # rows in the figure
 WIDE = 5.0  # times the smallest value, from which an axis is logarithmic
+
+MEASURED, TOO_LARGE, FAILED = "measured", "out of memory", "failed"
 
 
 def timing_tables(frame: pd.DataFrame) -> list[Table]:
@@ -131,3 +138,23 @@ def _scale(axis, values: pd.Series) -> None:
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_locator(NullLocator())
+
+
+def measured_apart(command: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
+    """The record that `command` prints as its last line of JSON; what went wrong becomes `status`.
+
+    `folder`: where it is started, else here.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if done.returncode:
+        return failure(done.returncode, done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def failure(code: int, errors: str) -> dict[str, str]:
+    """The record of a process that ended with this code; the kernel kills where memory ends."""
+    last = (errors.strip().splitlines() or ["no message"])[-1]
+    killed = hasattr(signal, "SIGKILL") and code == -signal.SIGKILL
+    if killed or "can't allocate memory" in errors or "out of memory" in errors:
+        return {"status": TOO_LARGE, "reason": "killed by the system" if killed else last}
+    return {"status": FAILED, "reason": f"exit code {code}: {last[-300:]}"}

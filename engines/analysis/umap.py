@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from tqdm import tqdm
+
 from deocclude.data.contract import compose
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.engines.analysis import umap_report
-from deocclude.engines.analysis.features import Embedder, open_embedder
 from deocclude.engines.analysis.frame import (
     chosen_members,
     describe_members,
@@ -20,13 +21,13 @@ from deocclude.engines.analysis.frame import (
     save_analysis,
     shared_group,
 )
+from deocclude.engines.analysis.layers import Embedder, open_embedder
 from deocclude.engines.analysis.umap_report import OCCLUDED, TRUE, Cloud
-from deocclude.engines.evaluation.report import Report
+from deocclude.engines.inference.networks import load_networks
 from deocclude.engines.options import at_least
-from deocclude.engines.photos.deoccluder import load_deoccluder
+from deocclude.engines.report.report import Report
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.runtime import resolve_device
-from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
@@ -145,10 +146,10 @@ def embed_faces(
         add(TRUE, target, torch.zeros_like(mask))
         add(OCCLUDED, occluded, mask)
     for member in members:
-        deoccluder = load_deoccluder(member.checkpoint, device)
+        networks = load_networks(member.checkpoint, device)
         for indices in tqdm(parts, desc=member.name, unit="batch", disable=None):
-            _, mask, occluded = load_pairs(pairs, indices, deoccluder.fill)
-            restored = compose(deoccluder.restore_batch(occluded, mask).cpu(), occluded, mask)
+            _, mask, occluded = load_pairs(pairs, indices, networks.fill)
+            restored = compose(networks.restore_batch(occluded, mask).cpu(), occluded, mask)
             add(member.name, restored, torch.zeros_like(mask))
     return {name: np.concatenate(each) for name, each in found.items()}
 

@@ -7,11 +7,12 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
 from deocclude.engines.report.tables import BIN_LABELS, MISSING, Cell, Table, mark_best
 from deocclude.metrics.statistics import bootstrap_interval, wilson_interval
-from matplotlib.figure import Figure
 
 TRUE, OCCLUDED = "True face", "Occluded"
 PANELS = 12  # groups drawn

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 import torch
+
 from deocclude.engines.analysis.frame import (
     chosen_members,
     describe_pairs,
@@ -16,26 +17,25 @@ from deocclude.engines.analysis.frame import (
     save_analysis,
     shared_group,
 )
-from deocclude.engines.analysis.uncertainty_figures import (
+from deocclude.engines.analysis.uncertainty_report import (
+    Result,
+    all_values,
     calibration_figure,
+    calibration_table,
+    conclude,
+    correlation_table,
     examples_figure,
     pictures_figure,
     sparsification_figure,
 )
-from deocclude.engines.analysis.uncertainty_findings import (
-    Result,
-    all_values,
-    calibration_table,
-    conclude,
-    correlation_table,
-)
 from deocclude.engines.analysis.uncertainty_values import UNCERTAINTY, doubt_and_error, measure
-from deocclude.engines.evaluation.report import Report
 from deocclude.engines.inference.networks import DISAGREEMENT, MIRRORED
 from deocclude.engines.options import at_least
+from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import BIN_LABELS
 from deocclude.engines.runs import finished
-from deocclude.engines.runs.finished import Group, Trained
+from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.pairs import Group
 from deocclude.engines.runs.runtime import resolve_device
 
 TEXT = "Whether an ensemble's disagreement, or a model's mirrored answer, predicts its error."
@@ -88,19 +88,19 @@ def _results(
     arguments: argparse.Namespace, member: Trained, group: Group, device: torch.device
 ) -> Iterator[Result]:
     """The member's row, and with --mirrored an ensemble's second one."""
-    deoccluder = _open(member, device, arguments.flip)
+    networks = _open(member, device, arguments.flip)
     how = (group.pairs, arguments.batch, arguments.pixels, SEED)
-    result = conclude(measure(deoccluder, member.name, *how), SEED)
+    result = conclude(measure(networks, member.name, *how), SEED)
     yield result
     if arguments.mirrored and result.doubt == DISAGREEMENT:
-        again = measure(deoccluder, f"{member.name} (mirrored)", *how, doubt=MIRRORED)
+        again = measure(networks, f"{member.name} (mirrored)", *how, doubt=MIRRORED)
         yield conclude(again, SEED)
 
 
 def _open(member: Trained, device: torch.device, flip: bool):
-    from deocclude.engines.photos.deoccluder import load_deoccluder
+    from deocclude.engines.inference.networks import load_networks
 
-    return load_deoccluder(member.checkpoint, device, flip=flip)
+    return load_networks(member.checkpoint, device, flip=flip)
 
 
 def _lines(arguments: argparse.Namespace, group: Group, results: Sequence[Result]) -> list[str]:

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pandas as pd
+from torch import Tensor
+from tqdm import tqdm
+
 from deocclude.data.contract import compose
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.data.seeding import keyed_rng
-from deocclude.engines.inference.networks import doubt_of
-from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.inference.networks import Networks, doubt_of
 from deocclude.engines.report.tables import bin_names
 from deocclude.metrics.correlation import spearman
-from torch import Tensor
-from tqdm import tqdm
 
 UNCERTAINTY, DEPTH = "uncertainty", "depth"
 DIGITS = 6  # of an uncertainty: what differs less is the noise of float32, and no order
@@ -47,7 +47,7 @@ class Measured:
 
 
 def measure(
-    deoccluder: Deoccluder,
+    networks: Networks,
     name: str,
     pairs: FrozenPairs,
     batch: int,
@@ -68,7 +68,7 @@ def measure(
     lines, samples, total = [], [], 0
     numbers = {key: i for i, key in enumerate(dict.fromkeys(p.image for p in pairs.pairs))}
     bar = tqdm(total=len(pairs), desc=name, unit="image", disable=None)
-    for index, values in _holes(deoccluder, name, pairs, batch, doubt):
+    for index, values in _holes(networks, name, pairs, batch, doubt):
         pair = pairs.pairs[index]
         lines.append({"index": index, "image": pair.image, "bin": pair.bin} | _line(pair, values))
         chosen = keyed_rng(seed, "pixels", index).random(len(values["error"])) < share
@@ -81,12 +81,12 @@ def measure(
     sampled = pd.concat(samples, ignore_index=True)
     if sampled.empty:
         raise ValueError(f"none of {total} hole pixels was sampled; ask for more than {pixels}")
-    known = doubt or doubt_of(deoccluder.inpainter)
+    known = doubt or doubt_of(networks.inpainter)
     return Measured(name, known, images, sampled, total, again=doubt is not None)
 
 
 def doubt_and_error(
-    deoccluder: Deoccluder,
+    networks: Networks,
     name: str,
     pairs: FrozenPairs,
     indices: list[int],
@@ -94,8 +94,8 @@ def doubt_and_error(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Occluded, composed, target (N, 3, S, S), doubt and mask (N, 1, S, S) of some pairs, on the
     CPU. ValueError for values that are not finite."""
-    target, mask, occluded = load_pairs(pairs, indices, deoccluder.fill)
-    both = deoccluder.restore_with_doubt(occluded, mask, doubt)
+    target, mask, occluded = load_pairs(pairs, indices, networks.fill)
+    both = networks.restore_with_doubt(occluded, mask, doubt)
     prediction, unsure = (part.cpu() for part in both)
     if not (prediction.isfinite().all() and unsure.isfinite().all()):
         raise ValueError(f"{name}: its prediction holds values that are not finite")
@@ -103,12 +103,12 @@ def doubt_and_error(
 
 
 def _holes(
-    deoccluder: Deoccluder, name: str, pairs: FrozenPairs, batch: int, kind: str | None
+    networks: Networks, name: str, pairs: FrozenPairs, batch: int, kind: str | None
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Of each pair its hole's pixels: uncertainty, depth, error, squared error, each (n,)."""
     for start in range(0, len(pairs), batch):
         indices = list(range(start, min(start + batch, len(pairs))))
-        _, composed, target, doubt, mask = doubt_and_error(deoccluder, name, pairs, indices, kind)
+        _, composed, target, doubt, mask = doubt_and_error(networks, name, pairs, indices, kind)
         apart = (composed - target).double()
         error, squared = apart.abs().mean(1).numpy(), apart.square().mean(1).numpy()
         for place, index in enumerate(indices):

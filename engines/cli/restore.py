@@ -1,13 +1,212 @@
-"""A plan carried out: photos and videos one after the other, on the console and in the manifest."""
+"""Redraw what covers a face: photos and videos in, the restored ones out.
 
+    python deocclude.py photo.jpg -o restored.png
+    python deocclude.py photos/ clip.mp4 "more/*.jpg" -o restored/ --save overlay,side-by-side
+    python deocclude.py photo.png --mask mask.png -o restored.png
+    python deocclude.py photo.png --mask mask.png --method telea -o restored.png
+    python deocclude.py --webcam
+
+Faces are found, a segmenter finds what covers them, an inpainter redraws it; with --mask what is
+white in your own mask is redrawn instead. Outside of that not one pixel of a photo changes.
+Without a face nothing is painted, a face that nothing covers stays as it is: an input in which
+nothing was restored is reported and not written.
+
+The networks are those in the project's weights/. In Python:
+
+    from deocclude import restore
+    restore("photo.jpg").save("restored.png")
+
+Exit code: 0, also where nothing covers a face; 1 when an input failed, when something covers a face
+that could not be restored, or when no input shows a face; 2 for a wrong option.
+"""
+
+import argparse
 from functools import partial
+from pathlib import Path
 
-from deocclude.engines.photos.deoccluder import Deoccluder
-from deocclude.engines.photos.files import restore_file
-from deocclude.engines.photos.jobs import Choices, Job, Plan
-from deocclude.engines.photos.manifest import Manifest, Row, failure, report, run_jobs, summary
-from deocclude.engines.photos.video import restore_video
 from tqdm import tqdm
+
+from deocclude.engines.photos.blend import BLENDS
+from deocclude.engines.photos.classical import METHODS, NO_MASK, ClassicalRestorer
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
+from deocclude.engines.photos.files import restore_file
+from deocclude.engines.photos.jobs import EXTRAS, Choices, Job, Plan, plan_jobs
+from deocclude.engines.photos.manifest import Manifest, Row, failure, report, run_jobs, summary
+from deocclude.engines.photos.video import FrameRestorer, restore_video
+from deocclude.engines.photos.webcam import run_webcam
+from deocclude.engines.runs.chosen import NEWEST, choose_weights
+
+RUNS = Path("runs")
+NETWORK = "network"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deocclude", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="IN", help='photos, videos, folders, patterns such as "*.jpg"')
+    add("-o", "--output", metavar="OUT", help="file for one input, else a folder (default: beside)")
+    add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
+    add("--mask", type=Path, help="your own: white = redraw; a file, or a folder paired by stem")
+    add("--invert-mask", action="store_true", help="the mask is black where to redraw")
+    add(
+        "--checkpoint",
+        metavar="WEIGHTS",
+        help="the inpainter: a weights file, an ensemble's YAML, a run's name (UNet, UNet/002) or\n"
+        f"folder, or {NEWEST}, the run in runs/ that finished last (default: the one that ships)",
+    )
+    add("--segmenter", metavar="WEIGHTS", help="the same of the segmenter")
+    add(
+        "--method",
+        choices=(NETWORK, *METHODS),
+        default=NETWORK,
+        help="with --mask: redraw without a network (default: network)",
+    )
+    add("--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task")
+    add(
+        "--whole",
+        action="store_true",
+        help="where no face is found in a photo, take its centred square for one aligned face",
+    )
+    add("--save", type=_extras, default=(), metavar="LIST", help=f"also: {','.join(EXTRAS)}")
+    add(
+        "--dilate",
+        type=_pixels,
+        metavar="PX",
+        help="grow the mask by PX pixels of the photo\n"
+        "(default: 3 %% of the face's square for a mask that was found, 0 for your own)",
+    )
+    add(
+        "--blend",
+        choices=BLENDS,
+        help="how the edge is joined (default: matched, a soft edge within the dilation and the\n"
+        "colours of what is around; live: feather, the soft edge alone)",
+    )
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add(
+        "--batch",
+        type=_count,
+        default=8,
+        metavar="N",
+        help="faces of one picture that the networks see at once (default: 8; fewer need less\n"
+        "memory); the frames of a video go one by one, each smoothed by those before it",
+    )
+    add(
+        "--flip",
+        action="store_true",
+        help="restore each face mirrored too and take the mean: a little better, twice the time",
+    )
+    add("--overwrite", action="store_true", help="replace results that exist already")
+    add(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="CSV with a row for each input; one of an earlier command is continued (default:\n"
+        "manifest.csv in the output folder, where there is one)",
+    )
+    return parser
+
+
+def _extras(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
+    if unknown := [name for name in names if name not in EXTRAS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(EXTRAS)}")
+    return names
+
+
+def _pixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number, 0 or more")
+    return value
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
+    return value
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Restore what the command line names; SystemExit 1 when anything failed."""
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if options.webcam is None and not options.inputs:
+        parser.error("nothing to restore: name a photo, a video or a folder, or use --webcam")
+    if options.invert_mask and options.mask is None:
+        parser.error("--invert-mask says how to read your own mask: name it with --mask")
+    if options.method != NETWORK:
+        _check_method(parser, options)
+    files = ("inputs", "output", "mask", "save", "manifest", "whole")
+    unfit = [name for name in files if getattr(options, name)]
+    if options.webcam is not None and unfit:
+        parser.error(f"--webcam shows pictures live; leave out {', '.join(unfit)}")
+    blend = options.blend or (Choices().blend if options.webcam is None else "feather")
+    choices = Choices(options.invert_mask, options.overwrite, options.dilate, blend)
+    try:
+        if options.webcam is not None:
+            run_webcam(FrameRestorer(load(options), choices), options.webcam)
+            return
+        plan = plan_jobs(options.inputs, options.mask, options.output, options.save)
+        path = options.manifest or (plan.folder / "manifest.csv" if plan.folder else None)
+        if options.method != NETWORK and (videos := [j.source for j in plan.jobs if j.is_video]):
+            raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
+        manifest = Manifest(path, tqdm.write)
+        rows = restore_all(load(options), plan, choices, manifest)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; what was finished is kept") from None
+    if any(row.failed for row in rows) or all(row.status == "no face found" for row in rows):
+        raise SystemExit(1)
+
+
+def _check_method(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the process when what was asked for needs a network and --method rules that out."""
+    if options.webcam is not None or options.mask is None:
+        parser.error(f"--method {options.method}: {NO_MASK}; name it with --mask")
+    networks = ("checkpoint", "segmenter", "landmarker", "flip")
+    if unfit := [f"--{name}" for name in networks if getattr(options, name)]:
+        parser.error(f"--method {options.method} uses no network; leave out {', '.join(unfit)}")
+    if "uncertainty" in options.save:
+        parser.error(f"--method {options.method} does not say how unsure it is: --save uncertainty")
+
+
+def load(options: argparse.Namespace) -> Deoccluder | ClassicalRestorer:
+    """The networks that the options name, or those that ship, or the method that needs none."""
+    if options.method != NETWORK:
+        print(f"method: {options.method}, no network is used")
+        return ClassicalRestorer(options.method)
+    named = {"inpainting": options.checkpoint, "segmentation": options.segmenter}
+    if options.mask is not None and named.pop("segmentation") is not None:
+        print("with --mask no segmenter is used: --segmenter is ignored")
+    chosen = {task: choose_weights(name, task, RUNS) for task, name in named.items()}
+    for _, line in chosen.values():
+        print(line)
+    segmenter, _ = chosen.get("segmentation", (None, ""))
+    deoccluder = load_deoccluder(
+        chosen["inpainting"][0],
+        options.device,
+        segmenter,
+        batch=options.batch,
+        flip=options.flip,
+    )
+    deoccluder.detector = FaceDetector(
+        options.landmarker,
+        kinds=KINDS if options.whole else FINDERS,
+        template=deoccluder.template,
+        small_faces=options.webcam is None,  # a tenth of a second that a live picture lacks
+    )
+    return deoccluder
 
 
 def restore_all(

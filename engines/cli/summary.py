@@ -4,8 +4,8 @@ from pathlib import Path
 
 from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
 from deocclude.engines.evaluation.inpainting import Options, compare
-from deocclude.engines.evaluation.report import Report
 from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segmenters
+from deocclude.engines.report.report import Report
 from deocclude.engines.runs.config import SCRIPTS
 from deocclude.engines.runs.finished import (
     IDENTITY,

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
+
 from deocclude.engines.ensemble.opening import open_inpainter, pack
 from deocclude.engines.ensemble.weights import Fitted, fit, validation_pairs
 from deocclude.engines.options import at_least
@@ -28,7 +30,6 @@ from deocclude.engines.runs.runtime import resolve_device, say_progress
 from deocclude.engines.training.members import member_files
 from deocclude.models.blocks import count_parameters
 from deocclude.models.ensemble import Ensemble, parameter_count
-from torch import Tensor
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

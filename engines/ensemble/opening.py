@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from deocclude.data.files import sha256
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.features import features_of, load_features
@@ -30,7 +32,6 @@ from deocclude.engines.runs.weights import (
     save_release,
 )
 from deocclude.models.ensemble import Ensemble, Member, parameter_count
-from torch import Tensor, nn
 
 __all__ = ["attach_members", "members_of", "open_inpainter", "pack", "weights_identity"]
 

@@ -13,18 +13,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from tqdm import tqdm
+
 from deocclude.data.contract import compose
 from deocclude.data.masks.source import RATIO_BINS
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.data.sources.holes import open_sources
 from deocclude.engines.ensemble.opening import attach_found
-from deocclude.engines.runs.finished import read_trained, settle_data
+from deocclude.engines.runs.finished import read_trained
+from deocclude.engines.runs.pairs import settle_data
 from deocclude.engines.runs.recipes import MemberFile, check_splits
 from deocclude.metrics.image import psnr
 from deocclude.models.ensemble import EDGES, Ensemble, bin_index
-from torch import Tensor
-from tqdm import tqdm
 
 RIDGE = 1e-9  # of the mean squared error: equal members share their weight
 NEGLIGIBLE = 1e-4  # weights below are set to 0

@@ -5,10 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from deocclude.data.images import to_tensor, to_uint8
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables, summarise_cases
-from deocclude.engines.evaluation.report import Report
+from deocclude.engines.evaluation.overlap import fitting_inpainters
+from deocclude.engines.evaluation.segmentation import (
+    MaskOptions,
+    latest,
+    named_runs,
+    report_folder,
+    segmenter_rows,
+    suite_of,
+    values_folder_of,
+)
 from deocclude.engines.evaluation.segmentation_figures import ranked
 from deocclude.engines.evaluation.segmentation_tables import (
     ALL,
@@ -17,10 +27,13 @@ from deocclude.engines.evaluation.segmentation_tables import (
     faces_only,
     groups_of,
 )
+from deocclude.engines.evaluation.suites import Suite
+from deocclude.engines.evaluation.summaries import pair_facts
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.inference.hole_mask import DILATION
 from deocclude.engines.measures.end_to_end import (
     BLIND,
+    DILATIONS,
     NO_MASK,
     TRUE,
     TRUE_MASK,
@@ -32,15 +45,19 @@ from deocclude.engines.measures.end_to_end import (
     restore,
     used_masks,
 )
-from deocclude.engines.measures.inpainting import Row, baseline_row
+from deocclude.engines.measures.inpainting import Row, baseline_row, model_row
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.measures.segmentation import UNOCCLUDED, evaluate_segmenters
 from deocclude.engines.report import figures
 from deocclude.engines.report.grids import picture_grid
-from deocclude.engines.report.html import pair_facts, save_html
+from deocclude.engines.report.html import save_html
+from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
+from deocclude.engines.runs import finished
+from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.pairs import group_by_occluded
+from deocclude.engines.runs.runtime import resolve_device
 
-DILATIONS = (0, 3, 7, 15)
 TITLE = "End to end"
 EACH = 2  # pictures of each rank in a figure
 HEADLINE = 2  # tables: PSNR and its loss on the first group
@@ -197,3 +214,57 @@ def choose_losses(true, found, each: int = EACH) -> list[tuple[str, int]]:
     ]
     order = losses[np.isfinite(losses)].sort_values(ascending=False, kind="stable").index.tolist()
     return ranked(order, each)
+
+
+def compare_end_to_end(options: MaskOptions) -> list[Report]:
+    """Inpainters with true and found masks: a report for each size and set of pairs.
+
+    Of the task that `runs`, `suite` and `checkpoint` do not name, the finished runs are taken.
+    Inpainters of another size or alignment than the pairs' are left out, and so are those that were
+    trained on one of the faces; the report says so, and where that cannot be checked. Errors as in
+    `compare_segmenters`.
+    """
+    suite = suite_of(options)
+    named = named_runs(options, suite, SEGMENTATION, INPAINTING)
+    chosen = {
+        task: finished.name_apart(
+            [member for member in named if member.task == task] or latest(options, task)
+        )
+        for task in (SEGMENTATION, INPAINTING)
+    }
+    device = resolve_device(options.device)
+    fitting, reasons = [], []
+    for group in group_by_occluded(
+        chosen[SEGMENTATION], options.data, options.per_kind, options.limit
+    ):
+        if group.pairs.load(0)[0] is None:
+            reasons.append(f"{group.faces} holds no clean pictures to compare restored ones with.")
+            continue
+        fit, remarks = fitting_inpainters(chosen[INPAINTING], group)
+        reasons += remarks
+        if fit:
+            fitting.append((group, fit, remarks))
+    if not fitting:
+        raise ValueError("no inpainter fits a segmenter: " + " ".join(dict.fromkeys(reasons)))
+    return [
+        end_to_end_report(
+            [model_row(m.name, m.checkpoint, device, m.training) for m in inpainters],
+            segmenter_rows(group.members, device),
+            group.pairs,
+            report_folder(options, group.pairs, len(fitting) > 1, "end_to_end"),
+            reference=options.reference or _reference(suite, inpainters),
+            batch=options.batch,
+            device=device,
+            dilations=options.dilate,
+            remarks=remarks,
+            values_folder=values_folder_of(options, group.pairs),
+        )
+        for group, inpainters, remarks in fitting
+    ]
+
+
+def _reference(suite: Suite | None, inpainters: list[Trained]) -> str | None:
+    """The suite's reference if it is an inpainter: a suite may serve both commands."""
+    names = [member.name.lower() for member in inpainters]
+    known = suite is not None and (suite.reference or "").lower() in names
+    return suite.reference if known else None

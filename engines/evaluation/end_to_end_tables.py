@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+
 from deocclude.engines.evaluation.segmentation_tables import (
     GROUPS,
     OCCLUDED,

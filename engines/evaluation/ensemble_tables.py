@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
 from deocclude.engines.evaluation.summaries import mean_of_bins
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report.tables import (

@@ -1,44 +1,23 @@
 """Example pictures of a comparison: pairs chosen by one row's scores, restored once by each row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
 from deocclude.data.contract import compose, hide
 from deocclude.data.images import to_tensor, to_uint8
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.engines.inference.baselines import LABELS
 from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report import tables
 from deocclude.engines.report.grids import picture_grid
+from deocclude.engines.report.html_pictures import UNTOUCHED, Example
 
 RANKS = ("worst", "median", "best")
 CRITERION = "composed/psnr"
-UNTOUCHED = LABELS["occluded"]  # the row that shows the input itself
 PICTURED = 16  # rows at most whose pictures are made: opening a row may take seconds
 GRID_ROWS = 12  # rows at most in the figure, to be legible
-
-
-@dataclass(frozen=True)
-class Example:
-    """One pair and what became of it; pictures are uint8 (H, W, 3), `mask` (H, W) of {0, 1}.
-
-    `restored` maps each pictured row to its composed picture; `scores` maps every measured row to
-    its values of this pair by column, such as "composed/psnr". A row of several training seeds
-    shows the first one, with that one's values.
-    """
-
-    bin: str
-    rank: str
-    image: str
-    hole_ratio: float
-    occluded: np.ndarray
-    mask: np.ndarray
-    target: np.ndarray
-    restored: dict[str, np.ndarray]
-    scores: dict[str, dict[str, float]]
 
 
 def choose_examples(frame: pd.DataFrame, column: str = CRITERION) -> list[tuple[str, str, int]]:

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.engines.evaluation.report import Report
 from deocclude.engines.evaluation.segmentation_tables import DRAWN, REAL, group_of
+from deocclude.engines.evaluation.summaries import cost_table, pair_facts
 from deocclude.engines.measures.identity import IdentityRow, evaluate_identities
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report import figures
-from deocclude.engines.report.html import pair_facts, save_html
-from deocclude.engines.report.tables import MISSING, Cell, Table, cost_table, mark_best, named_rows
+from deocclude.engines.report.html import save_html
+from deocclude.engines.report.report import Report
+from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best, named_rows
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.metrics.statistics import wilson_interval
-from matplotlib.figure import Figure
 
 TITLE = "Identity"
 CLEAN, OCCLUDED = "clean", "occluded"

@@ -1,25 +1,40 @@
 """The whole of `evaluate.py`: options in, a report for each set of frozen pairs out."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.sources.holes import data_root, open_sources
-from deocclude.engines.evaluation.report import Report, default_folder, report
+from deocclude.engines.evaluation import summaries as evaluation_summaries
+from deocclude.engines.evaluation.examples import example_figure, restore_examples
+from deocclude.engines.evaluation.inpainting_tables import build_tables
 from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference_among, single
+from deocclude.engines.evaluation.suites import Suite, finished_suite
+from deocclude.engines.evaluation.summaries import pair_facts, summarise
 from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.measures.choice import choose_measures
 from deocclude.engines.measures.columns import FID, Measure
-from deocclude.engines.measures.inpainting import Row, baseline_row
+from deocclude.engines.measures.inpainting import Row, baseline_row, evaluate_rows
+from deocclude.engines.report import figures
+from deocclude.engines.report.html import save_html
+from deocclude.engines.report.report import Report
+from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs import finished
+from deocclude.engines.runs import pairs as runs_pairs
+from deocclude.engines.runs import weights as runs_weights
 from deocclude.engines.runs.config import Data
-from deocclude.engines.runs.finished import Group, Trained
+from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.pairs import Group, default_folder
 from deocclude.engines.runs.released import shipped_for
 from deocclude.engines.runs.runtime import resolve_device
-from deocclude.engines.suite.files import Suite, finished_suite
 
 logger = logging.getLogger(__name__)
+
+CURVES = "Each metric against hole area, with 95 % bootstrap intervals of the mean"
 
 
 @dataclass(frozen=True)
@@ -145,7 +160,7 @@ def _members(options: Options, suite: Suite | None) -> list[Trained]:
             )
     elif wanted is not None and wanted != ["none"]:
         folders = finished.resolve_runs(wanted, options.runs_folder, every)
-    files = [folder / finished.WEIGHTS for folder in folders]
+    files = [folder / runs_weights.WEIGHTS for folder in folders]
     files += [f for named in options.checkpoint for f in shipped_for(named, finished.INPAINTING)]
     members = [finished.read_trained(file) for file in files]
     return finished.name_apart(finished.check_task(members, finished.INPAINTING))
@@ -159,7 +174,7 @@ def _baseline_names(options: Options, suite: Suite | None) -> tuple[str, ...]:
 
 def _groups(options: Options, members: list[Trained]) -> list[Group]:
     if options.images is not None:
-        return finished.group_by_folders(
+        return runs_pairs.group_by_folders(
             members,
             options.images,
             options.masks,
@@ -169,7 +184,7 @@ def _groups(options: Options, members: list[Trained]) -> list[Group]:
             options.limit,
         )
     if members:
-        return finished.group_by_pairs(
+        return runs_pairs.group_by_pairs(
             members,
             options.data,
             options.size,
@@ -246,3 +261,54 @@ def _say_durations(
             "--fid off leaves it out",
             len(pairs) * 0.065 / 60,
         )
+
+
+def report(
+    rows: Sequence[Row],
+    pairs: FrozenPairs,
+    folder: Path,
+    *,
+    reference: str | None = None,
+    batch: int = 64,
+    device: str | torch.device = "cpu",
+    measures: Sequence[Measure] = (),
+    title: str = "Evaluation",
+    remarks: Sequence[str] = (),
+    values_folder: Path | None = None,
+) -> Report:
+    """Measure `rows` on `pairs` and write everything that compares them into `folder`.
+
+    Files: `rows/*.csv` (a line an image), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
+    `figures/metrics.png`, `figures/examples.png` (worst, median and best image of each bin by the
+    reference row's PSNR) and `report.html`, which needs no other file. `values_folder` holds
+    `rows/` instead of `folder`, so that several reports share the values. `remarks` stand below
+    the caption. Other arguments as in `engines.measures.inpainting.evaluate_rows`.
+    """
+    values_folder = values_folder or folder
+    folder.mkdir(parents=True, exist_ok=True)
+    results = evaluate_rows(
+        rows, pairs, values_folder, batch=batch, device=device, measures=measures
+    )
+    reference = evaluation_summaries.choose_reference(results, reference)
+    summary = summarise(results, reference)
+    lines = [*evaluation_summaries.caption(results, reference), *remarks]
+    built = build_tables(results, summary, reference)
+    files = save_tables(built, lines, summary, folder, title)
+    files["pairs.json"] = folder / "pairs.json"
+    pairs.save(files["pairs.json"])
+    kinds = {result.name: result.info["kind"] for result in results}
+    curves = figures.ratio_figure(summary, kinds, reference=reference)
+    files["metrics.png"] = figures.save(curves, folder / "figures" / "metrics.png")
+    figures.show(curves)
+    examples = restore_examples(rows, results, pairs, reference)
+    if examples:
+        grid = example_figure(examples, reference)
+        files["examples.png"] = figures.save(grid, folder / "figures" / "examples.png")
+        figures.show(grid)
+    files["report.html"] = save_html(
+        folder / "report.html", title, lines, built, facts=pair_facts(results, reference),
+        kinds=kinds, reference=reference, figures={CURVES: files["metrics.png"]}, examples=examples,
+    )  # fmt: skip
+    files["values of each image"] = values_folder / "rows"
+    texts = [to_markdown(chosen, title, lines) for chosen in (built, built[:2])]
+    return Report(*texts, files)

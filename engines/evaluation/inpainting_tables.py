@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+
 from deocclude.engines.evaluation.ensemble_tables import member_tables
-from deocclude.engines.evaluation.summaries import mean_of_bins
+from deocclude.engines.evaluation.summaries import cost_table, mean_of_bins
 from deocclude.engines.measures.columns import FID, LEARNED, PUBLISHED
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report.tables import (
@@ -18,7 +19,6 @@ from deocclude.engines.report.tables import (
     MISSING,
     Cell,
     Table,
-    cost_table,
     mark_best,
     named_rows,
     number,

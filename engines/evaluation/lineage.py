@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deocclude.engines.runs.config import ConfigError, validate
-from deocclude.engines.runs.finished import WEIGHTS, Trained, read_metadata
-from deocclude.engines.runs.recipes import MODEL, is_recipe, read_recipe
-from deocclude.engines.runs.weights import release_metadata
-from deocclude.engines.suite.records import ignored
-from deocclude.engines.training.members import source_name
+from deocclude.engines.runs.config import ConfigError, ignored, validate
+from deocclude.engines.runs.finished import Trained, read_metadata
+from deocclude.engines.runs.recipes import MODEL, is_recipe, read_recipe, source_name
+from deocclude.engines.runs.weights import WEIGHTS, release_metadata
 
 APART = ", sha256 "  # between the name and the digest of a released features file
 

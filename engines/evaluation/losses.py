@@ -9,21 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from deocclude.data.files import write_text
-from deocclude.engines.evaluation.report import Report
-from deocclude.engines.report import figures
+
+from deocclude.engines.evaluation.suites import Suite, finished_suite
+from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs import finished
+from deocclude.engines.runs import weights as runs_weights
 from deocclude.engines.runs.finished import INPAINTING, Trained
-from deocclude.engines.suite.files import Suite, finished_suite
-from deocclude.engines.training.history import weights_change, weights_figure
+from deocclude.engines.training.history import (
+    EPOCHS,
+    EXPLANATION,
+    TOTAL,
+    VALIDATION,
+    epoch_table,
+    loss_text,
+    read_history,
+    released_row,
+)
 
 logger = logging.getLogger(__name__)
-
-EPOCHS = (1, 5, 10)  # shown besides the last one
-TRAIN, VALIDATION, TOTAL = "train/", "val/loss/", "total"
-DISCRIMINATOR = "discriminator"  # train/discriminator and train/discriminator.<name> are no terms
 
 
 @dataclass(frozen=True)
@@ -36,106 +41,6 @@ class LossOptions:
     epochs: tuple[int, ...] = EPOCHS
     output: Path | None = None
     runs_folder: Path = Path("runs")
-
-
-def read_history(run: Path) -> pd.DataFrame:
-    """A run's metrics.csv, a line an epoch. ValueError or FileNotFoundError names the file."""
-    path = run / "metrics.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; a run has it once an epoch is over")
-    try:
-        frame = pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path}: cannot be read as CSV ({error})") from error
-    missing = [column for column in ("step", "epoch") if column not in frame]
-    if missing or frame.empty:
-        raise ValueError(f"{path}: has no {' and no '.join(missing) or 'row'}")
-    return frame
-
-
-def term_names(frame: pd.DataFrame) -> list[str]:
-    """The loss terms of a history, trained or validated, the total last."""
-    found = [
-        column.removeprefix(prefix)
-        for prefix in (TRAIN, VALIDATION)
-        for column in frame
-        if column.startswith(prefix)
-    ]
-    terms = [name for name in dict.fromkeys(found) if not name.startswith(DISCRIMINATOR)]
-    return [*(name for name in terms if name != TOTAL), *([TOTAL] if TOTAL in terms else [])]
-
-
-def shown_rows(frame: pd.DataFrame, epochs: Sequence[int] = EPOCHS) -> pd.DataFrame:
-    """The lines of these epochs, where they exist, and the last one."""
-    chosen = frame["epoch"].isin(epochs) | (frame.index == frame.index[-1])
-    return frame[chosen]
-
-
-def epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> tuple[Table, pd.DataFrame]:
-    """A row a term: its training and its validation value at some epochs.
-
-    Returns the table and the numbers behind it, a line an epoch: epoch, train/..., val/loss/...
-    """
-    history = read_history(run)
-    terms = term_names(history)
-    kinds = {"train": TRAIN, "validation": VALIDATION}
-    columns = [f"{prefix}{term}" for prefix in kinds.values() for term in terms]
-    columns = [column for column in columns if column in history]
-    if not columns:
-        raise ValueError(f"{run / 'metrics.csv'}: has no column {TRAIN}... or {VALIDATION}...")
-    kinds = {k: p for k, p in kinds.items() if any(c.startswith(p) for c in columns)}
-    numbers = shown_rows(history, epochs)[["epoch", *columns]]
-    lines = [line for _, line in numbers.iterrows()]
-    labels = [f"{kind}, epoch {line['epoch']:g}" for line in lines for kind in kinds]
-    cells = [
-        [
-            Cell(term),
-            *(Cell(_number(line.get(f"{p}{term}"))) for line in lines for p in kinds.values()),
-        ]
-        for term in terms
-    ]
-    released = released_row(history, run)
-    notes = [] if released is None else [f"Released: epoch {released['epoch']:g}."]
-    if any(cell.text == MISSING for row in cells for cell in row):
-        notes.append(f"{MISSING}: not measured.")
-    return Table(f"Losses of {name}", ["", *labels], cells, notes), numbers
-
-
-def write_epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> list[Path]:
-    """losses.md and losses.csv (every digit) in a run's folder."""
-    table, numbers = epoch_table(run, name, epochs)
-    paths = [run / "losses.md", run / "losses.csv"]
-    write_text(paths[0], to_markdown([table], name, [EXPLANATION]))
-    write_text(paths[1], numbers.to_csv(index=False))
-    return paths
-
-
-EXPLANATION = (
-    "Terms are unweighted, the total is weighted. Training: mean over the epoch. Validation: the "
-    "averaged (EMA) weights on the run's frozen validation pairs."
-)
-
-
-def record_losses(run: Path, name: str) -> None:
-    """What a run that ends leaves of its losses: curves, table, and its weights where they change.
-
-    figures/losses.png, losses.md, losses.csv, figures/weights.png. Errors as in `read_history`.
-    """
-    metrics = run / "metrics.csv"
-    figures.save(figures.loss_curves(metrics), run / "figures" / "losses.png")
-    write_epoch_table(run, name)
-    if weights_change(read_history(run)):
-        figures.save(weights_figure(metrics), run / "figures" / "weights.png")
-
-
-def released_row(history: pd.DataFrame, run: Path) -> pd.Series | None:
-    """The line of the epoch whose weights are released; None when none of them is."""
-    mark = run / "finished.json"
-    if not mark.is_file():
-        return None
-    step = json.loads(mark.read_text(encoding="utf-8")).get("best", {}).get("step")
-    found = history[history["step"].eq(step)]
-    return None if found.empty else found.iloc[-1]
 
 
 def compare_losses(options: LossOptions) -> list[Report]:
@@ -176,7 +81,7 @@ def _members(options: LossOptions, suite: Suite | None = None) -> list[Trained]:
         folders = finished.finished_runs(options.runs_folder, options.all_runs, INPAINTING)
     if not folders:
         raise FileNotFoundError(f"no finished run below {options.runs_folder}: {finished.MAKE_ONE}")
-    members = [finished.read_trained(folder / finished.WEIGHTS) for folder in folders]
+    members = [finished.read_trained(folder / runs_weights.WEIGHTS) for folder in folders]
     return finished.name_apart(members)
 
 
@@ -205,10 +110,10 @@ def released_table(members: Sequence[Trained]) -> tuple[Table, pd.DataFrame]:
     grid = []
     for column, marked in zip(columns, fair, strict=True):
         values = [float(value) for value in numbers[column]]
-        texts = [_number(value) for value in values]
+        texts = [loss_text(value) for value in values]
         grid.append(mark_best(texts, values, higher=False) if marked else [*map(Cell, texts)])
     rows = [
-        [Cell(line["run"]), Cell(_number(line["epoch"])), *(column[i] for column in grid)]
+        [Cell(line["run"]), Cell(loss_text(line["epoch"])), *(column[i] for column in grid)]
         for i, line in enumerate(lines)
     ]
     notes = _comparison_notes(terms, fair, numbers, members)
@@ -260,7 +165,3 @@ def _validation(member: Trained) -> str | None:
     """The hash of a run's validation pairs, as it wrote it down."""
     path = member.checkpoint.parent / "validation_pairs.json"
     return json.loads(path.read_text(encoding="utf-8"))["hash"] if path.is_file() else None
-
-
-def _number(value: float | None) -> str:
-    return MISSING if value is None or value != value else f"{value:.4g}"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
 from deocclude.engines.evaluation.lineage import level, seed_of, settings_of, sources_of
 from deocclude.engines.measures.inpainting import Row, model_row
-from deocclude.engines.runs.config import ConfigError
+from deocclude.engines.runs.config import ConfigError, changes
 from deocclude.engines.runs.finished import Trained
-from deocclude.engines.suite.records import changes
 
 UNEQUAL = ("interrupted",)  # how a training ended that is no repetition of another
 

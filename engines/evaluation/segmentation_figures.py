@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.evaluation.examples import RANKS
 from deocclude.engines.evaluation.segmentation_tables import ALL, GROUPS, OCCLUDED, groups_of
@@ -11,7 +13,6 @@ from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.measures.segmentation import UNOCCLUDED, read_masks, unpack
 from deocclude.engines.report.figures import COLOURS, DPI, INK, tidy
 from deocclude.engines.report.grids import picture_grid
-from matplotlib.figure import Figure
 
 # Okabe and Ito's green, vermilion and blue, told apart with any colour vision.
 HIT, FALSE, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)

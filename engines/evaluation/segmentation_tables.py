@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from deocclude.data.occluders.drawn.kinds import KINDS
 from deocclude.data.occluders.photographs import EYEGLASSES
 from deocclude.data.occluders.sets import UNKNOWN
+from deocclude.engines.evaluation.summaries import cost_table
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.measures.segmentation import UNOCCLUDED
-from deocclude.engines.report.tables import MISSING, Cell, Table, cost_table, mark_best, named_rows
+from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best, named_rows
 from deocclude.metrics.segmentation import COLUMNS, HIGHER_IS_BETTER, boundary_tolerance
 from deocclude.metrics.statistics import (
     Interval,

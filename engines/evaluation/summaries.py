@@ -4,13 +4,23 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+
 from deocclude.engines.measures.columns import FID
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.report.tables import ALL, BIN_LABELS, MEAN, bin_names, check_same_pairs
+from deocclude.engines.report.tables import ALL, BIN_LABELS, MEAN, MISSING, Cell, Table, bin_names
 from deocclude.metrics.seeds import seeded_difference
 from deocclude.metrics.statistics import bootstrap_strata, paired_difference
 
 TOGETHER = 16  # rows whose bootstrap samples are held at once
+
+SEEDS = (
+    "A row of several seeds is, image by image, the mean over trainings that differ in their seed "
+    "alone. Δ with seeds: the same difference, its interval from resampling images and the seeds "
+    "of both rows, so that it speaks of the recipe and not of one training; what seeds deviate by "
+    "is scaled up for their small number (Rao and Wu 1988). Where they vary more than images do it "
+    "is still too short: of 2, 3 and 5 seeds it covers 61, 82 and 87 %, not 95. Where a row has "
+    "one seed, its own luck is not in the interval. Example pictures are of the first seed."
+)
 
 
 def summarise(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
@@ -124,3 +134,93 @@ def mean_of_bins(frame: pd.DataFrame, column: str) -> float:
     """The mean over the finite values of each bin, then over bins; NaN where a bin has none."""
     values = frame[column].where(np.isfinite(frame[column]))
     return float(values.groupby(bin_names(frame)).mean().mean(skipna=False))
+
+
+def check_same_pairs(results: Sequence[RowResult]) -> str:
+    """The hash of the pairs that all rows were measured on. ValueError when they differ."""
+    if not results:
+        raise ValueError("a table needs at least one row")
+    hashes: dict[str, list[str]] = {}
+    for result in results:
+        hashes.setdefault(result.info["key"]["pairs"], []).append(result.name)
+    if len(hashes) > 1:
+        found = "; ".join(f"{key[:12]}: {', '.join(names)}" for key, names in hashes.items())
+        raise ValueError(f"rows measured on different pairs cannot share a table ({found})")
+    return next(iter(hashes))
+
+
+def choose_reference(results: Sequence[RowResult], wanted: str | None = None) -> str:
+    """The row that differences are taken to: `wanted` (any case), else the first one.
+
+    ValueError lists the rows when `wanted` is none of them.
+    """
+    names = [result.name for result in results]
+    if wanted is None:
+        return names[0]
+    for name in names:
+        if name.lower() == wanted.lower():
+            return name
+    raise ValueError(f"reference {wanted!r} is not a row; rows: {', '.join(names)}")
+
+
+def cost_table(results: Sequence[RowResult]) -> Table:
+    """Parameters, multiply-accumulates and time an image, as recorded when the rows were run."""
+    columns = ["", "parameters (M)", "MACs (G)", "latency, batch 1 (ms)", "p95 (ms)", "images/s"]
+    columns += ["device", "trained on"]
+    rows = []
+    for result in results:
+        cost = result.info["cost"]
+        size = f"{cost['parameters'] / 1e6:.2f}" if cost["parameters"] else MISSING
+        macs = f"{cost['macs'] / 1e9:.2f}" if cost["macs"] else MISSING
+        times = [f"{cost[key]:.1f}" for key in ("median_ms", "p95_ms", "images_per_second")]
+        texts = [result.name, size, macs, *times, cost["device"], _training(result.info)]
+        rows.append([Cell(text) for text in texts])
+    note = "images/s: models in batches, baselines on up to all cores, when first measured."
+    return Table("Cost", columns, rows, [note])
+
+
+def _training(info: dict) -> str:
+    facts = info.get("training")
+    if not facts:
+        return MISSING
+    times = f"{facts['seeds']} × " if "seeds" in facts else ""
+    parts = [f"{times}{facts['images']:,} images" if "images" in facts else None]
+    each = " each" if "seeds" in facts else ""
+    parts += [f"{facts['minutes']:.0f} min{each}" if "minutes" in facts else None]
+    parts.append(facts.get("device"))
+    parts += [f"ended by {facts['reason']}" if facts.get("reason", "epochs") != "epochs" else None]
+    return ", ".join(part for part in parts if part) or MISSING
+
+
+def caption(results: Sequence[RowResult], reference: str) -> list[str]:
+    """What a reader needs to know about the numbers, one line each."""
+    key, info = results[0].info["key"], results[0].info
+    images = results[0].frame()["image"].nunique()
+    several = any(result.seeds for result in results)
+    return [
+        f"N = {info['count']} pairs of {images} images at {key['size']} px ({info['pairs']}); "
+        f"SHA-256 of the pairs: {key['pairs']}.",
+        "Composed: the prediction inside the hole, the known pixels outside. Columns are hole "
+        "area; the mean of bins counts every bin the same.",
+        f"Δ: difference of the mean of bins to {reference} on the same pairs, with its 95 % "
+        "bootstrap interval over images, each with all its masks (Efron and Tibshirani 1993). "
+        "Bold: best of the column.",
+        *([SEEDS] if several else []),
+        "OpenCV radius 3. Baselines work on 8-bit pixels, models on float; rounding to 8 bits "
+        "alone limits the PSNR of a hole to about 59 dB.",
+    ]
+
+
+def pair_facts(results: Sequence[RowResult], reference: str | None = None) -> dict[str, str]:
+    """What every report says below its heading: how many pairs, of what, measured where."""
+    key, info = results[0].info["key"], results[0].info
+    costs = [result.info["cost"] for result in results if result.info.get("cost")]
+    facts = {
+        "Pairs": f"{info['count']:,}",
+        "Images": f"{results[0].frame()['image'].nunique():,}",
+        "Size": f"{key['size']} px",
+        "Reference": reference or "",
+        "Device": ", ".join(dict.fromkeys(cost["device"] for cost in costs)),
+        "SHA-256 of the pairs": key["pairs"][:12],
+    }
+    return {name: value for name, value in facts.items() if value}

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
 from deocclude.engines.runs.runtime import device_name
 from deocclude.models.blocks import count_parameters
 from deocclude.models.ensemble import Ensemble
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 WARM_UP, REPEATS, LIMIT = 3, 30, 5.0  # calls, calls, seconds
 

@@ -3,18 +3,31 @@
 Sizes are shares of the face's square, so that they mean the same at every resolution.
 """
 
+from typing import Protocol
+
 import cv2
 import numpy as np
-from deocclude.engines.photos.windows import AlignedWindow, Box
 
 THRESHOLD = 0.5
 SPECK = 0.002  # a smaller piece, as a share of the square's area, is no occluder
 GAP = 0.005  # a smaller gap in the occluder is redrawn too
 DILATION = 0.03  # of the square's side: 8 px at 256
 SMOOTHING = 0.5  # sigma in the segmenter's pixels, so that its grid does not show in the edge
+Box = tuple[int, int, int, int]  # (top, left, bottom, right) in the photo
 
 
-def hole_mask(probability: np.ndarray, window: AlignedWindow) -> np.ndarray:
+class Window(Protocol):
+    """A face's square in a photo, as `engines.photos.windows.AlignedWindow` is one."""
+
+    box: Box
+    side: float
+
+    def depth(self, box: Box) -> np.ndarray: ...
+
+    def spread(self, square: np.ndarray, box: Box) -> np.ndarray: ...
+
+
+def hole_mask(probability: np.ndarray, window: Window) -> np.ndarray:
     """The occluder inside the window: uint8 {0, 1}, the shape of `window.box`, not yet dilated.
 
     Shape: probability float32 (S, S) in [0, 1].

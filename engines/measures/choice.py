@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+
 from deocclude.data.files import sha256
 from deocclude.engines.measures.columns import Measure, fid, learned, published
 from deocclude.engines.measures.identity_similarity import identity_similarity

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from deocclude.data.contract import check_pair, compose
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.metrics.as_published import AsPublishedMetrics
 from deocclude.metrics.distribution import GaussianSums, frechet_distance
 from deocclude.metrics.image import ImageMetrics
-from torch import Tensor, nn
 
 PUBLISHED_BATCH = 8  # images a batch in the public code, which its PSNR depends on
 WHOLE = ("composed", "raw")  # views of the whole image

@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from tqdm import tqdm
+
 from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded
@@ -25,8 +28,6 @@ from deocclude.engines.measures.inpainting import Restorer, Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, find_row, row_file
 from deocclude.engines.measures.segmentation import batches, read_masks, unpack
 from deocclude.metrics.image import ImageMetrics
-from torch import Tensor
-from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ METRICS = ("psnr", "ssim", "l1")
 VIEWS = {"raw": "image", "raw_hole": "hole"}  # of ImageMetrics, and how they are called here
 COLUMNS = tuple(f"{view}/{metric}" for view in VIEWS.values() for metric in METRICS)
 TRUE, BLIND = "true mask", "blind"
+
+DILATIONS = (0, 3, 7, 15)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,9 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
 from deocclude.data.faces.files import Faces
 from deocclude.data.faces.identities import label_names
 from deocclude.data.faces.surroundings import swap_surroundings
@@ -26,8 +29,6 @@ from deocclude.data.pairs.tensors import load_occluded
 from deocclude.engines.inference import cost
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
 from deocclude.engines.runs.runtime import device_name
-from torch import Tensor, nn
-from tqdm import tqdm
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 COLUMNS = ("index", "image", "kind", "number", "hole_ratio", "identity", "named", "right")

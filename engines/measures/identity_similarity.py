@@ -3,15 +3,16 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from deocclude.data.files import sha256
 from deocclude.engines.inference.networks import evaluating
 from deocclude.engines.measures.columns import Measure, learned
-from deocclude.engines.runs.features import DEFAULT, MAKE_ONE, identity_file
-from deocclude.engines.runs.finished import IDENTITY, read_metadata, task_of
+from deocclude.engines.runs.features import MAKE_ONE
+from deocclude.engines.runs.finished import DEFAULT, IDENTITY, identity_file, read_metadata, task_of
 from deocclude.engines.runs.weights import load_identity_network
 from deocclude.metrics.identity import CosineSimilarity
-from torch import Tensor, nn
-from torch.nn import functional
 
 OFF = "off"
 

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from deocclude.engines.measures.hub_weights import AbsentWeights, fetch_weights
-from deocclude.models.pretrained import WeightsError, load_fitting, resolve_weights
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.inception import BasicConv2d, Inception3
+
+from deocclude.engines.measures.hub_weights import AbsentWeights, fetch_weights
+from deocclude.models.pretrained import WeightsError, load_fitting, resolve_weights
 
 URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
+from tqdm import tqdm
+
 from deocclude.data.contract import hide
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.engines.ensemble.opening import weights_identity
@@ -32,8 +35,6 @@ from deocclude.engines.measures.rows import RowResult, RowWriter, check_rows, fi
 from deocclude.engines.runs.recipes import member_digests
 from deocclude.engines.runs.runtime import device_name
 from deocclude.metrics.image import NotFiniteError
-from torch import Tensor
-from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
@@ -56,22 +57,22 @@ class Restorer(Protocol):
 
 
 class ModelRestorer:
-    """A trained model behind `engines.photos.deoccluder.Deoccluder`, the project's one forward path."""
+    """A trained model behind `engines.inference.networks.Networks`, the project's one forward path."""
 
-    def __init__(self, deoccluder):
-        self.deoccluder = deoccluder
-        self.fill = deoccluder.fill
-        self.device = deoccluder.device
-        self.show = deoccluder.show
+    def __init__(self, networks):
+        self.networks = networks
+        self.fill = networks.fill
+        self.device = networks.device
+        self.show = networks.show
 
     def restore(self, occluded: Tensor, mask: Tensor) -> Tensor:
         """(N, 3, H, W) and (N, 1, H, W) to (N, 3, H, W) on the model's device."""
-        return self.deoccluder.restore_batch(occluded, mask)
+        return self.networks.restore_batch(occluded, mask)
 
     def cost(self, size: int) -> dict[str, Any]:
         """Parameters, multiply-accumulates and latency; see `engines.inference.cost`."""
         return cost.model_cost(
-            self.deoccluder.inpainter, self.deoccluder.restore_batch, size, self.device
+            self.networks.inpainter, self.networks.restore_batch, size, self.device
         )
 
 
@@ -148,9 +149,9 @@ def model_row(
 
 
 def _open_model(checkpoint: Path, device: str | torch.device, flip: bool) -> ModelRestorer:
-    from deocclude.engines.photos.deoccluder import load_deoccluder
+    from deocclude.engines.inference.networks import load_networks
 
-    return ModelRestorer(load_deoccluder(checkpoint, device, flip=flip))
+    return ModelRestorer(load_networks(checkpoint, device, flip=flip))
 
 
 def evaluate_rows(

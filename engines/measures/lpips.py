@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import torch
 import torchvision.models
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum
+
 from deocclude.engines.measures.hub_weights import AbsentWeights, fetch_weights
 from deocclude.metrics.once_per_target import OncePerTarget
 from deocclude.models.pretrained import load_fitting, resolve_weights
-from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
 BACKBONES = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights"}
 LABELS = {"alex": "AlexNet", "vgg": "VGG-16"}

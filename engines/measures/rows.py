@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
 from deocclude.data.files import write_text
 
 logger = logging.getLogger(__name__)

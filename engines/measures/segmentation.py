@@ -13,6 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
 from deocclude.data.files import sha256
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
@@ -22,8 +25,6 @@ from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
 from deocclude.engines.runs.runtime import device_name
 from deocclude.metrics.segmentation import COLUMNS, COUNTS, SegmentationMetrics, confusion
-from torch import Tensor, nn
-from tqdm import tqdm
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 PAIR_COLUMNS = ("index", "image", "kind", "number", "hole_ratio")

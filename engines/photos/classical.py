@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
+
 from deocclude.engines.inference.baselines import create_baseline
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
-from deocclude.engines.photos.photo_window import check_photo
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
+from deocclude.engines.photos.windows import check_photo
 
 METHODS = ("telea", "navier_stokes", "biharmonic")
 CONTEXT = 32  # pixels around a hole that a method is shown; it looks at the nearest few

@@ -1,30 +1,19 @@
-"""A picture and its mask in, the restored picture out: the one forward path of the project.
-
-Validation, `evaluate.py` and `deocclude.py` all go through `Deoccluder.restore_batch` (or
-`restore_with_doubt`) and `Deoccluder.find_mask`; photos go through `Deoccluder.restore`, which
-wraps both, or, without a face in them, through `Deoccluder.restore_photo`.
-"""
+"""A photo in, the restored photo out: face by face, or without one from the whole photo."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from deocclude.data.contract import compose, hide
-from deocclude.data.faces.alignment import template_points
+from torch import nn
+
+from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
-from deocclude.engines.inference.networks import evaluating, predict_batch, predict_with_doubt
+from deocclude.engines.inference.networks import Networks, read_networks
 from deocclude.engines.photos.blend import check_blend
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.photo_window import (
-    check_image,
-    check_photo,
-    choose_window,
-    paste_enlarged,
-    put_enlarged,
-    shrink_to_square,
-)
 from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
 from deocclude.engines.photos.steps import (
     Settings,
@@ -35,35 +24,30 @@ from deocclude.engines.photos.steps import (
     settle_given,
 )
 from deocclude.engines.photos.tracker import FaceTracker
-from deocclude.engines.photos.windows import AUTO
-from deocclude.engines.runs.runtime import resolve_device
-from torch import Tensor, nn
-from torch.nn import functional
+from deocclude.engines.photos.windows import (
+    AUTO,
+    check_image,
+    check_photo,
+    choose_window,
+    paste_enlarged,
+    put_enlarged,
+    shrink_to_square,
+)
 
 
-class Deoccluder:
-    """An inpainter and a segmenter with the sizes they were trained at, for batches and photos.
+class Deoccluder(Networks):
+    """Networks that restore photos.
 
     Parameters
     ----------
-    inpainter : called `inpainter(occluded, mask) -> prediction`; moved to `device`.
-    size : side in pixels of the square at which the inpainter works on photos.
-    segmenter : called `segmenter(occluded) -> logits`, finds the mask when none is given.
-    device : "cpu" (the default), "cuda", "cuda:1", "mps", or "auto": an accelerator if there is
-        one.
-    fill : grey level in [0, 1] that hides the hole, the one used in training.
-    template : how the inpainter's training faces are aligned, one of data.faces.alignment.TEMPLATES.
-    segmenter_size, segmenter_template : the same of the segmenter, by default the inpainter's.
-    dilate : by how many photo pixels a found mask is dilated; None: engines.inference.hole_mask.DILATION of
-        the face's square.
+    inpainter, size, segmenter, device : as of `engines.inference.networks.Networks`; its other
+        parameters are taken by name.
+    dilate : by how many photo pixels a found mask is dilated; None:
+        engines.inference.hole_mask.DILATION of the face's square.
     detector : finds the faces; by default one is made when first needed.
     alignment : the landmarks that place a face, one of engines.photos.windows.ALIGNMENTS, or
         "auto": what suits the landmarks that are covered.
     batch : how many faces of a photo the networks see at once.
-    features : `features.embed(occluded) -> (N, D)`, for an inpainter that takes them.
-    hides : whether the hole is hidden by `fill`; False for an inpainter that was trained on faces
-        under occluders: it is shown the picture as it is.
-    flip : whether a prediction is the mean with the mirrored input's, mirrored back.
     """
 
     def __init__(
@@ -72,99 +56,18 @@ class Deoccluder:
         size: int,
         segmenter: nn.Module | None = None,
         device: str | torch.device = "cpu",
-        fill: float = 1.0,
-        template: str = "ffhq",
-        segmenter_size: int | None = None,
-        segmenter_template: str | None = None,
+        *,
         dilate: float | None = None,
         detector: FaceDetector | None = None,
         alignment: str = AUTO,
         batch: int = 8,
-        features: nn.Module | None = None,
-        hides: bool = True,
-        flip: bool = False,
+        **others: Any,
     ):
-        for name, side in (("size", size), ("segmenter_size", segmenter_size or size)):
-            if side < 1:
-                raise ValueError(f"{name}: must be at least 1 pixel, found {side}")
+        super().__init__(inpainter, size, segmenter, device, **others)
         if batch < 1:
             raise ValueError(f"batch: must be at least 1 face, found {batch}")
-        if not 0 <= fill <= 1:
-            raise ValueError(f"fill: must lie in [0, 1], found {fill}")
-        if getattr(inpainter, "uses_features", False) and features is None:
-            raise ValueError(f"{type(inpainter).__name__} takes features, their network is missing")
-        self.device = resolve_device(device)
-        self.features = None if features is None else features.to(self.device)
-        self.inpainter = inpainter.to(self.device)
-        self.segmenter = None if segmenter is None else segmenter.to(self.device)
-        self.size, self.segmenter_size = size, segmenter_size or size
-        self.template, self.segmenter_template = template, segmenter_template or template
-        for name in (self.template, self.segmenter_template):
-            template_points(name, 1)  # an unknown name is an error now, not at the first photo
-        self.fill, self.hides, self.dilate = fill, hides, dilate
-        self.detector, self.alignment, self.batch = detector, alignment, batch
-        self.flip = flip
-
-    @torch.inference_mode()
-    def restore_batch(self, occluded: Tensor, mask: Tensor) -> Tensor:
-        """What the inpainter predicts, in evaluation mode and without gradients.
-
-        Shape: occluded (N, 3, S, S), mask (N, 1, S, S) -> (N, 3, S, S), float32 on `device`. The
-        prediction is a whole image; `data.contract.compose` keeps the known pixels. Every module's
-        training or evaluation mode is the same after the call as before it.
-        """
-        occluded, mask = occluded.to(self.device), mask.to(self.device)
-        return predict_batch(self.inpainter, self.features, occluded, mask, self.flip)
-
-    @torch.inference_mode()
-    def restore_with_doubt(
-        self, occluded: Tensor, mask: Tensor, doubt: str | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """As `restore_batch`, and how unsure each pixel is: (N, 1, S, S) float32, 0 or more.
-
-        The disagreement of an ensemble's members; of another inpainter, or of any with `doubt` =
-        MIRRORED, the difference from the mirrored prediction. One pass gives both; see
-        `engines.inference.networks.predict_with_doubt`.
-        """
-        occluded, mask = occluded.to(self.device), mask.to(self.device)
-        networks = self.inpainter, self.features
-        return predict_with_doubt(*networks, occluded, mask, self.flip, doubt)
-
-    def show(self, picture: Tensor, mask: Tensor) -> Tensor:
-        """What the inpainter is shown of a picture. Shapes as in `restore_batch`."""
-        return hide(picture, mask, self.fill) if self.hides else picture
-
-    @torch.inference_mode()
-    def find_mask(self, aligned: Tensor) -> Tensor:
-        """How likely each pixel covers the face, in evaluation mode and without gradients.
-
-        Shape: aligned (N, 3, S, S) -> (N, 1, S, S), float32 in [0, 1] on `device`. Resized to the
-        segmenter's size and back where S differs. Raises ValueError without a segmenter and for
-        logits of another shape or that are not finite.
-        """
-        if self.segmenter is None:
-            raise ValueError(
-                "no segmenter: give a mask, or the one that ships, weights/segmenter.safetensors"
-            )
-        inner, outer = (self.segmenter_size,) * 2, aligned.shape[-2:]
-        seen = aligned.to(self.device)
-        if outer != inner:
-            seen = functional.interpolate(seen, inner, mode="bicubic", antialias=True).clamp(0, 1)
-        with evaluating(self.segmenter):
-            logits = self.segmenter(seen).float()
-        if logits.shape != (len(aligned), 1, *inner):
-            raise ValueError(
-                f"the segmenter answered with shape {tuple(logits.shape)}, not "
-                f"{(len(aligned), 1, *inner)}"
-            )
-        if not logits.isfinite().all():
-            raise ValueError("the segmenter's logits hold values that are not finite")
-        probability = logits.sigmoid()
-        if outer != inner:
-            probability = functional.interpolate(
-                probability, outer, mode="bilinear", antialias=True
-            )
-        return probability
+        self.dilate, self.detector = dilate, detector
+        self.alignment, self.batch = alignment, batch
 
     def restore(
         self,
@@ -197,12 +100,12 @@ class Deoccluder:
         if mask is not None:
             check_photo(image, mask)
         elif self.segmenter is None:
-            self.find_mask(torch.zeros(1, 3, 1, 1))  # raises, with the sentence that helps
+            self.check_segmenter()
         if dilate is not None and not 0 <= dilate < np.inf:
             raise ValueError(f"dilate: must be 0 or more pixels, found {dilate}")
         if dilate is None and mask is None:
             dilate = self.dilate
-        settings = Settings(dilate, check_blend(blend), uncertainty)
+        settings = Settings(dilate, check_blend(blend), uncertainty, self.alignment, self.batch)
         result = Restoration(image.copy(), np.zeros(image.shape[:2], np.uint8))
         if uncertainty:
             result.uncertainty = np.zeros(image.shape[:2], np.float32)
@@ -213,7 +116,7 @@ class Deoccluder:
         if mask is not None:
             self._restore_given(image, mask, faces, settings, result)
         else:
-            found = find_masks(self, image, faces, result, previous)
+            found = find_masks(self, image, faces, settings, result, previous)
             with result.timing("segment"):
                 works = settle_found(self, image, found, settings, result)
             redraw(self, image, works, settings, result)
@@ -304,7 +207,7 @@ def load_deoccluder(
     checkpoint: str | Path,
     device: str | torch.device = "auto",
     segmenter: str | Path | None = None,
-    **options,
+    **options: Any,
 ) -> Deoccluder:
     """A Deoccluder from a run's `best.safetensors` or the YAML or weights file of an ensemble, at
     the size, fill and template of its training, or its members'.
@@ -312,27 +215,4 @@ def load_deoccluder(
     `segmenter`: the weights file of a segmentation run. `options` go to `Deoccluder`: dilate,
     detector, alignment, batch, flip.
     """
-    from deocclude.engines.ensemble.opening import open_inpainter
-    from deocclude.engines.runs.features import load_features
-
-    device = resolve_device(device)
-    inpainter, metadata = open_inpainter(checkpoint, device)
-    if getattr(inpainter, "uses_features", False):
-        options["features"] = load_features(Path(checkpoint))
-    data = metadata["config"]["data"]
-    if segmenter is not None:
-        from deocclude.engines.runs.weights import load_segmenter
-
-        options["segmenter"], metadata = load_segmenter(Path(segmenter), device)
-        trained = metadata["config"]["data"]
-        options["segmenter_size"] = trained["size"]
-        options["segmenter_template"] = trained.get("template", "ffhq")
-    return Deoccluder(
-        inpainter,
-        size=data["size"],
-        device=device,
-        fill=data["fill"],
-        template=data.get("template", "ffhq"),
-        hides=data.get("hidden_by", "masks") != "occluders",
-        **options,
-    )
+    return Deoccluder(**read_networks(checkpoint, device, segmenter), **options)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
+
 from deocclude.data.contract import mask_warning
 from deocclude.data.images import (
     DAMAGE,
@@ -21,7 +23,6 @@ from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.jobs import KEPT_SUFFIXES, Choices, Job
 from deocclude.engines.photos.manifest import Row
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
-from PIL import Image
 
 OPTIONS = {
     ".tif": {"compression": "tiff_lzw"},

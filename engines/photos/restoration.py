@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from deocclude.engines.photos.face import Face
 
 STAGES = ("detect", "align", "segment", "inpaint", "paste")

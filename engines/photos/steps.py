@@ -1,28 +1,34 @@
 """Restoring the faces of one photo: find the mask, align, redraw, put back.
 
-`engines.photos.deoccluder.Deoccluder.restore` is the way in; this file holds its steps.
+`engines.photos.deoccluder.Deoccluder.restore` takes these steps, one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+
 from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor, to_uint8
-from deocclude.engines.inference.hole_mask import DILATION, dilate, distance_to, hole_mask, move
+from deocclude.engines.inference.hole_mask import (
+    DILATION,
+    Box,
+    dilate,
+    distance_to,
+    hole_mask,
+    move,
+)
+from deocclude.engines.inference.networks import Networks
 from deocclude.engines.photos.blend import GAP, feather_weight, match_surroundings, paste
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.restoration import BARE, FaceResult, Restoration
+from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.photos.wide_window import FOLLOWED, Found, follow, widened
-from deocclude.engines.photos.windows import AlignedWindow, Box, alignment_matrix, landmarks_under
-
-if TYPE_CHECKING:
-    from deocclude.engines.photos.deoccluder import Deoccluder
-    from deocclude.engines.photos.tracker import FaceTracker
+from deocclude.engines.photos.windows import AUTO, AlignedWindow, alignment_matrix, landmarks_under
 
 NOTHING_LEFT = 0.95  # share of a face's square above which nothing is left to restore it from
 BORDER = 0.1  # of the mask's extent: what COLOURED sees around it
@@ -35,6 +41,8 @@ class Settings(NamedTuple):
     dilate: float | None = None
     blend: str = "feather"
     uncertainty: bool = False
+    alignment: str = AUTO
+    batch: int = 8
 
 
 @dataclass
@@ -80,23 +88,26 @@ class FaceWork:
 
 
 def find_masks(
-    deoccluder: Deoccluder,
+    networks: Networks,
     image: np.ndarray,
     faces: list[Face],
+    settings: Settings,
     result: Restoration,
     tracker: FaceTracker | None,
 ) -> list[Found]:
     """Let the segmenter mark what covers each face."""
     with result.timing("align"):
-        windows = [_open(deoccluder, face, image, (), result, "segmenter") for face in faces]
+        windows = [
+            _open(networks, face, image, (), settings, result, "segmenter") for face in faces
+        ]
         faces = [face for face, window in zip(faces, windows, strict=True) if window]
         windows = [window for window in windows if window]
         crops = [window.crop(image)[0] for window in windows]
     with result.timing("segment"):
         probabilities = []
-        for start in range(0, len(crops), deoccluder.batch):
-            seen = to_tensor(np.stack(crops[start : start + deoccluder.batch]))
-            probabilities += list(deoccluder.find_mask(seen)[:, 0].cpu().numpy())
+        for start in range(0, len(crops), settings.batch):
+            seen = to_tensor(np.stack(crops[start : start + settings.batch]))
+            probabilities += list(networks.find_mask(seen)[:, 0].cpu().numpy())
         if tracker is not None:
             probabilities = tracker.smooth_probabilities(faces, probabilities)
         found = [
@@ -104,24 +115,25 @@ def find_masks(
             for face, window, probability in zip(faces, windows, probabilities, strict=True)
         ]
         # Unsmoothed, what lies outside of the square would come and go from frame to frame.
-        return found if tracker is not None else follow(deoccluder, image, found, windows)
+        return found if tracker is not None else follow(networks, image, found, windows)
 
 
 def _open(
-    deoccluder: Deoccluder,
+    networks: Networks,
     face: Face,
     image: np.ndarray,
     hidden: Collection[str],
+    settings: Settings,
     result: Restoration,
     network: str = "inpainter",
 ) -> AlignedWindow | None:
     """The face's window for one of the networks; None, with a notice, when there is none."""
     size, template = {
-        "inpainter": (deoccluder.size, deoccluder.template),
-        "segmenter": (deoccluder.segmenter_size, deoccluder.segmenter_template),
+        "inpainter": (networks.size, networks.template),
+        "segmenter": (networks.segmenter_size, networks.segmenter_template),
     }[network]
     try:
-        matrix = alignment_matrix(face.points, size, template, deoccluder.alignment, hidden)
+        matrix = alignment_matrix(face.points, size, template, settings.alignment, hidden)
         return AlignedWindow(matrix, size, image.shape[:2])
     except ValueError as error:
         result.notices.append(f"a face was left out: {error}")
@@ -130,7 +142,7 @@ def _open(
 
 
 def settle_found(
-    deoccluder: Deoccluder,
+    networks: Networks,
     image: np.ndarray,
     found: list[Found],
     settings: Settings,
@@ -141,7 +153,7 @@ def settle_found(
     works, wider = [], []
     for each in found:
         hidden = landmarks_under(each.mask, each.face.points, each.box[:2])
-        window = _open(deoccluder, each.face, image, hidden, result)
+        window = _open(networks, each.face, image, hidden, settings, result)
         if window is None:
             continue
         radius = DILATION * window.side if settings.dilate is None else settings.dilate
@@ -170,7 +182,7 @@ def _settle(found: Found, window: AlignedWindow, radius: float, settings: Settin
 
 
 def settle_given(
-    deoccluder: Deoccluder,
+    networks: Networks,
     image: np.ndarray,
     faces: list[Face],
     mask: np.ndarray,
@@ -184,7 +196,8 @@ def settle_given(
     """
     works = []
     for face in faces:
-        window = _open(deoccluder, face, image, landmarks_under(core, face.points), result)
+        hidden = landmarks_under(core, face.points)
+        window = _open(networks, face, image, hidden, settings, result)
         if window is None:
             continue
         top, left, bottom, right = window.box
@@ -207,7 +220,7 @@ def _share(mask: np.ndarray, inside: np.ndarray) -> float:
 
 
 def redraw(
-    deoccluder: Deoccluder,
+    networks: Networks,
     image: np.ndarray,
     works: list[FaceWork],
     settings: Settings,
@@ -224,8 +237,8 @@ def redraw(
         for work in works:
             if work.todo:
                 hidden[work.part] |= work.mask
-    for start in range(0, len(works), deoccluder.batch):
-        chunk = works[start : start + deoccluder.batch]
+    for start in range(0, len(works), settings.batch):
+        chunk = works[start : start + settings.batch]
         with result.timing("align"):
             views = [work.window.crop(image)[0] for work in chunk]
             crops = [
@@ -235,7 +248,7 @@ def redraw(
                 for work, view in zip(chunk, views, strict=True)
             ]
         with result.timing("inpaint"):
-            predictions, doubts = _predict(deoccluder, crops, views, settings.uncertainty)
+            predictions, doubts = _predict(networks, crops, views, settings.uncertainty)
         with result.timing("paste"):
             for work, view, crop, prediction, doubt in zip(
                 chunk, views, crops, predictions, doubts, strict=True
@@ -257,7 +270,7 @@ def redraw(
 
 
 def _predict(
-    deoccluder: Deoccluder, crops: list, views: list, doubting: bool
+    networks: Networks, crops: list, views: list, doubting: bool
 ) -> tuple[torch.Tensor, np.ndarray]:
     """Predictions (N, 3, S, S) of the crops with a hole, and with `doubting` how unsure they are.
 
@@ -268,25 +281,25 @@ def _predict(
     todo = holes.flatten(1).any(1)
     predictions, doubts = known.clone(), torch.zeros_like(holes[:, 0])
     if todo.any():
-        picture = known if deoccluder.hides else to_tensor(np.stack(views))
-        occluded, hole = deoccluder.show(picture, holes)[todo], holes[todo]
-        predictions[todo], found = predict(deoccluder, occluded, hole, doubting)
+        picture = known if networks.hides else to_tensor(np.stack(views))
+        occluded, hole = networks.show(picture, holes)[todo], holes[todo]
+        predictions[todo], found = predict(networks, occluded, hole, doubting)
         if doubting:
             doubts[todo] = found
     return predictions, doubts.numpy()
 
 
 def predict(
-    deoccluder: Deoccluder, occluded: torch.Tensor, hole: torch.Tensor, doubting: bool
+    networks: Networks, occluded: torch.Tensor, hole: torch.Tensor, doubting: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """On the CPU in [0, 1]: the prediction (N, 3, S, S), and how unsure it is, (N, S, S).
 
     None for that without `doubting`. ValueError when anything is not finite.
     """
     if doubting:
-        prediction, doubt = deoccluder.restore_with_doubt(occluded, hole)
+        prediction, doubt = networks.restore_with_doubt(occluded, hole)
     else:
-        prediction, doubt = deoccluder.restore_batch(occluded, hole), None
+        prediction, doubt = networks.restore_batch(occluded, hole), None
     if not all(part.isfinite().all() for part in (prediction, doubt) if part is not None):
         raise ValueError("the inpainter's prediction holds values that are not finite")
     return prediction.cpu().clamp(0, 1), doubt if doubt is None else doubt[:, 0].cpu().clamp(0, 1)

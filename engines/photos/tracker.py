@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+
 from deocclude.engines.photos.face import Face, box_overlap
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import UNSURE_FACE, FaceDetector
 from deocclude.engines.photos.face import Face

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+
 from deocclude.engines.photos.restoration import NO_FACE, Restoration
 
 TITLE = "Deocclude - q quits"

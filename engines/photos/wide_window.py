@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from deocclude.data.images import to_tensor
-from deocclude.engines.inference.hole_mask import dilate, hole_mask, move
-from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.windows import AlignedWindow, Box
 
-if TYPE_CHECKING:
-    from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.data.images import to_tensor
+from deocclude.engines.inference.hole_mask import Box, dilate, hole_mask, move
+from deocclude.engines.inference.networks import Networks
+from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.windows import AlignedWindow
 
 ZOOM = 1.6  # the wider square's side, in sides of the face's
 SHIFT = 0.2  # of the side: how far it moves to where the mask leaves; the square stays inside
@@ -54,7 +53,7 @@ def widened(window: AlignedWindow, mask: np.ndarray, box: Box) -> AlignedWindow 
 
 
 def follow(
-    deoccluder: Deoccluder, image: np.ndarray, found: list[Found], windows: list[AlignedWindow]
+    networks: Networks, image: np.ndarray, found: list[Found], windows: list[AlignedWindow]
 ) -> list[Found]:
     """Masks that run out of the segmenter's square, continued where it sees more of the photo.
 
@@ -65,7 +64,7 @@ def follow(
     crops = [to_tensor(window.crop(image)[0]) for window in wide if window]
     probabilities = []
     for crop in crops:
-        probabilities.append(deoccluder.find_mask(crop[None])[0, 0].cpu().numpy())
+        probabilities.append(networks.find_mask(crop[None])[0, 0].cpu().numpy())
     answers = iter(probabilities)
     return [
         _join(f, window, outer, next(answers)) if outer else f

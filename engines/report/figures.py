@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
 from deocclude.data.images import save_image, to_uint8
 from deocclude.engines.report.grids import DPI, INK, picture_grid
 from deocclude.engines.report.tables import BIN_LABELS, HEADINGS, MEAN, METRICS, OUTSIDE
 from deocclude.metrics.image import HIGHER_IS_BETTER, psnr
-from matplotlib.figure import Figure
-from PIL import Image
-from torch import Tensor
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

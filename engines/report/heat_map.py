@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
-from deocclude.engines.report.grids import DPI, INK
 from matplotlib.figure import Figure
+
+from deocclude.engines.report.grids import DPI, INK
 
 EMPTY = "#D9D9D9"  # of a cell without a value
 LETTER = 0.061  # inches, width of a letter at 8 points

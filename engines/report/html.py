@@ -11,9 +11,12 @@ from pathlib import Path
 from string import Template
 
 from deocclude.data.files import write_text
-from deocclude.engines.evaluation.examples import UNTOUCHED, Example
-from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.report.html_pictures import encode_figure, encode_pictures
+from deocclude.engines.report.html_pictures import (
+    UNTOUCHED,
+    Example,
+    encode_figure,
+    encode_pictures,
+)
 from deocclude.engines.report.html_tables import prose, row_names, split_title, table_html
 from deocclude.engines.report.tables import BIN_LABELS, DECIMALS, HEADINGS, METRICS, Table
 from deocclude.metrics.image import HIGHER_IS_BETTER
@@ -74,21 +77,6 @@ def save_html(
     )
     write_text(path, page)
     return path
-
-
-def pair_facts(results: Sequence[RowResult], reference: str | None = None) -> dict[str, str]:
-    """What every report says below its heading: how many pairs, of what, measured where."""
-    key, info = results[0].info["key"], results[0].info
-    costs = [result.info["cost"] for result in results if result.info.get("cost")]
-    facts = {
-        "Pairs": f"{info['count']:,}",
-        "Images": f"{results[0].frame()['image'].nunique():,}",
-        "Size": f"{key['size']} px",
-        "Reference": reference or "",
-        "Device": ", ".join(dict.fromkeys(cost["device"] for cost in costs)),
-        "SHA-256 of the pairs": key["pairs"][:12],
-    }
-    return {name: value for name, value in facts.items() if value}
 
 
 def _figures(figures: Mapping[str, Path]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ QUALITIES = (None, 95, 90, 80)  # None is lossless; the first one that takes lit
 SAMPLE = 7  # every so many pictures say beforehand how much room all of them take
 LARGE_FIGURE = 2_000_000  # bytes of a PNG file from which on a figure is compressed
 WIDEST_WEBP = 16383  # pixels a side
+
+UNTOUCHED = "Occluded input"  # the row that shows the input itself
 
 
 def encode_pictures(pictures: Sequence[np.ndarray], budget: int) -> tuple[list[str], str]:
@@ -71,3 +74,23 @@ def _address(kind: str, data: bytes) -> str:
 
 def _letters(encoded: Sequence[str]) -> int:
     return sum(map(len, encoded))
+
+
+@dataclass(frozen=True)
+class Example:
+    """One pair and what became of it; pictures are uint8 (H, W, 3), `mask` (H, W) of {0, 1}.
+
+    `restored` maps each pictured row to its composed picture; `scores` maps every measured row to
+    its values of this pair by column, such as "composed/psnr". A row of several training seeds
+    shows the first one, with that one's values.
+    """
+
+    bin: str
+    rank: str
+    image: str
+    hole_ratio: float
+    occluded: np.ndarray
+    mask: np.ndarray
+    target: np.ndarray
+    restored: dict[str, np.ndarray]
+    scores: dict[str, dict[str, float]]

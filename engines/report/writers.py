@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+
 from deocclude.data.files import write_text
 from deocclude.engines.report.tables import Table
 

@@ -10,17 +10,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from deocclude.engines.runs.identity_settings import IdentityConfig, IdentityData
-from deocclude.engines.runs.settings import (
-    AnyRun,
-    Data,
-    FaceData,
-    LearningRate,
-    Optimizer,
-    RunConfig,
-    SegmentationConfig,
-    SegmentationData,
-)
+from deocclude.engines.runs.settings import IdentityConfig
+from deocclude.data.settings import IdentityData
+from deocclude.engines.runs.settings import AnyRun, LearningRate, Optimizer, RunConfig, SegmentationConfig
+from deocclude.data.settings import Data, FaceData, SegmentationData
+import torch
+import json
 
 __all__ = [
     "ABLATIONS",
@@ -49,6 +44,13 @@ TASKS: dict[str, type[AnyRun]] = {
     "identity": IdentityConfig,
 }
 SCRIPTS = {task: f"train_{task}.py" for task in TASKS}
+
+# What changes nothing that is learned, or is told by the run itself once it starts.
+IGNORED = (
+    "name", "description", "profile", "data.template", "data.cache", "data.cache_gib",
+    "data.workers", "data.identities", "training.log_steps", "training.checkpoint_minutes",
+    "training.max_minutes", "features",
+)  # fmt: skip
 
 
 class ConfigError(ValueError):
@@ -272,3 +274,47 @@ def _valid_keys(kind: type[BaseModel], location: tuple) -> list[str]:
     for part in location:
         kind = kind.model_fields[part].annotation
     return list(kind.model_fields)
+
+
+def choose_profile(root: Path | None, device: str = "auto") -> tuple[str, str]:
+    """The profile that `auto` means here, and the sentence that says why."""
+    gpu = device != "cpu" and torch.cuda.is_available()
+    if root is None:
+        return "quick", (
+            "profile quick: no data folder was given, so this is a short run on built-in faces at "
+            "64 px that shows the whole path in minutes; its numbers mean little. For real data: "
+            "`python -m data.download faces masks occluders`, or --data FOLDER"
+        )
+    if gpu:
+        return "full", f"profile full: the published setting, on a GPU, with data from {root}"
+    return "small", (
+        f"profile small: 64 px, sized for a CPU, with data from {root}; "
+        "--profile full is the published setting, meant for a GPU"
+    )
+
+
+def changes(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Each key of nested settings, dotted, whose value is not the same; IGNORED ones aside."""
+    before, now = _flat(recorded), _flat(asked)
+    keys = [key for key in dict.fromkeys([*before, *now]) if not ignored(key)]
+    changed = [key for key in keys if before.get(key) != now.get(key)]
+    return [f"{key} {_show(before, key)} (now {_show(now, key)})" for key in changed]
+
+
+def ignored(key: str) -> bool:
+    """Whether a dotted key, or one above it, is among IGNORED."""
+    return any(key == name or key.startswith(f"{name}.") for name in IGNORED)
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value != {}:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _show(settings: dict[str, Any], key: str) -> str:
+    return json.dumps(settings[key]) if key in settings else "not set"

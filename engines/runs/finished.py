@@ -22,14 +22,16 @@ from deocclude.engines.runs.config import (
     is_run_file,
     name_in_file,
 )
-from deocclude.data.sources.holes import data_root, open_sources, recorded_data
+from deocclude.data.sources.holes import data_root, open_sources
+from deocclude.engines.runs.folder import recorded_data
 from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config
-from deocclude.engines.runs.newest import hardly_begun
 from deocclude.engines.runs.released import SHIPPED, is_shipped
+import warnings
+import yaml
+from deocclude.engines.runs.weights import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS = "best.safetensors"
 MAKE_ONE = "`python train_inpainting.py Reconstruction` makes one"
 INPAINTING, SEGMENTATION, IDENTITY = "inpainting", "segmentation", "identity"
 DATA: dict[str, type[FaceData]] = {
@@ -42,6 +44,11 @@ MEASURES = {
     SEGMENTATION: "`python evaluate.py segmentation` measures segmenters",
     IDENTITY: "`python evaluate.py identity` measures identity networks",
 }
+
+LEAST_STEPS = 100  # of a run that its budget stopped inside its first epoch
+
+RANDOM, AUTO = "random", "auto"
+DEFAULT = "EfficientNetB0"  # the run that `auto` means
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,6 @@ class Trained:
         return home_of(self.checkpoint) / "split.json"
 
 
-@dataclass
-class Group:
-    """Rows that share their frozen pairs, and so a table."""
-
-    pairs: FrozenPairs
-    members: list[Trained]
 
 
 def finished_runs(root: Path, every: bool = False, task: str | None = None) -> list[Path]:
@@ -262,115 +263,75 @@ def _number_or_file(checkpoint: Path) -> str:
     return checkpoint.parent.name if checkpoint.name == WEIGHTS else checkpoint.name
 
 
-def group_by_pairs(
-    members: list[Trained],
-    data_folder: str | Path | None = None,
-    size: int | None = None,
-    per_bin: int | None = None,
-    limit: int | None = None,
-    invert_mask: bool = False,
-) -> list[Group]:
-    """Build the frozen test pairs of each run's data and put runs with equal pairs together.
+def newest_checkpoint(runs: str | Path, task: str = "inpainting") -> Path | None:
+    """`best.safetensors` of the run under `runs/<name>/<NNN>/` that finished last, or None.
 
-    `data_folder` is used instead of the folders that the runs recorded; the other options change
-    what is frozen. A run's recorded split is kept as long as its own faces are used.
-    FileNotFoundError when a recorded folder is gone and none is given.
+    `task` is inpainting, segmentation or identity, as the run's config.yaml says (inpainting if it
+    says nothing). A run whose config.yaml is damaged is passed over, with a warning, and so is one
+    that was `hardly_begun`.
     """
-    groups: dict[str, Group] = {}
-    frozen: dict[str, FrozenPairs] = {}
-    for member in members:
-        given = {"size": size, "test_per_bin": per_bin, "invert_mask": invert_mask or None}
-        update = {name: value for name, value in given.items() if value is not None}
-        # Whatever it trained on: test pairs have holes, and a second folder is for training only.
-        update |= {"hidden_by": "masks", "also": None}
-        data, root, split = settle_data(member, data_folder, update)
-        fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
-        key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
-        if key not in frozen:
-            frozen[key] = open_sources(data, root, split).frozen("test").limited(limit)
-        pairs = frozen[key]
-        groups.setdefault(pairs.hash, Group(pairs, [])).members.append(member)
-    return list(groups.values())
+    ends = [
+        (end.stat().st_mtime, end.with_name("best.safetensors"))
+        for end in Path(runs).glob("*/*/finished.json")
+    ]
+    fits = [end for end in ends if end[1].is_file() and _task(end[1].parent) == task]
+    for _, weights in sorted(fits, reverse=True):
+        if not (why := hardly_begun(weights.parent)):
+            return weights
+        warnings.warn(f"{weights.parent}: passed over, {why}", stacklevel=2)
+    return None
 
 
-def settle_data(
-    member: Trained, data_folder: str | Path | None, update: dict[str, Any]
-) -> tuple[Data, Path | None, Path | None]:
-    """A run's data with some fields replaced, for `open_sources`: the data, the data folder where
-    one counts, and the split that the run wrote down if it fits."""
-    if data_folder is not None:
-        update = update | below(Path(data_folder), member)
-    data = Data(**member.data.model_dump() | update)
-    # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-    open_ended = data_folder is not None or not is_settled(data.faces)
-    root = data_root(data_folder) if open_ended else None
-    return data, root, own_split(member, data, root)
+def hardly_begun(run: Path) -> str:
+    """Why the weights of a run that has ended are no result; empty for a finished run.
 
-
-def is_settled(folder: str) -> bool:
-    """Whether a folder is told whole, or none: weights that ship know its name below a data folder
-    alone, and `auto` means whatever is there."""
-    return folder == "builtin" or Path(folder).is_absolute()
-
-
-def below(root: Path, member: Trained) -> dict[str, Any]:
-    """The configured faces, and masks or occluders, with `root` as the data folder.
-
-    What does not depend on a data folder stays: `builtin`, and absolute folders. Faces named
-    relative to a data folder are looked for below `root`, else `root` says which there are. Where
-    the eyes lie in other faces than the run's own is told anew; those of its second folder, by its
-    name, are aligned as the run says.
+    It counts once a whole epoch was validated, or when its budget of minutes ended it after
+    LEAST_STEPS steps. A finished.json that does not tell, or cannot be read, counts.
     """
-    other = "masks" if member.task == INPAINTING else "occluders"
-    apart = {} if member.task == INPAINTING else {"pairs": None, "invert_mask": False}
-    faces = member.config["data"]["faces"]
-    fixed = faces == "builtin" or Path(faces).is_absolute()
-    if fixed:
-        logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
-    kept = fixed or (root / faces).is_dir()
-    found = {"faces": faces if kept else "auto", other: member.config["data"][other]} | apart
-    folder = find_faces(root, found["faces"], member.data.size)
-    if fixed or same_folder(member, folder):
-        return found
-    also = member.data.also
-    second = also is not None and folder is not None and folder.name == Path(also.faces).name
-    return found | {"template": also.template if second else "auto"}
+    try:
+        facts = json.loads((run / "finished.json").read_text(encoding="utf-8"))
+        steps, best, reason = facts["steps"], facts["best"]["step"], facts["reason"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    if best > 0 or (reason == "max_minutes" and steps >= LEAST_STEPS):
+        return ""
+    planned = facts.get("planned_steps", "?")
+    return f"it was stopped ({reason}) after {steps} of {planned} steps, inside its first epoch"
 
 
-def same_folder(member: Trained, faces: Path | None) -> bool:
-    """Whether a run's own faces lie in this very folder."""
-    return faces is not None and faces.resolve() == Path(member.data.faces).resolve()
-
-
-def own_split(member: Trained, data: FaceData, root: Path | None) -> Path | None:
-    """The split that a run wrote down, if `data` means the very folder of faces it was made for."""
-    split = member.split
-    if not split.is_file():
+def _task(run: Path) -> str | None:
+    """What the run trained; None, with a warning, if its config.yaml is damaged."""
+    config = run / "config.yaml"
+    try:
+        values = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else None
+        return dict(values or {}).get("task", "inpainting")
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        warnings.warn(f"{config}: damaged, the run is passed over ({error})", stacklevel=3)
         return None
-    if getattr(data, "pairs", None) is not None:
-        return split if data.pairs == member.data.pairs else None
-    return split if same_folder(member, find_faces(root, data.faces, data.size)) else None
 
 
-def group_by_folders(
-    members: list[Trained],
-    images: Path,
-    masks: Path,
-    size: int | None = None,
-    by_order: bool = False,
-    invert_mask: bool = False,
-    limit: int | None = None,
-) -> list[Group]:
-    """The user's own images and masks, at `size` or at each run's size: a group a size."""
-    for path, what in ((images, "--images"), (masks, "--masks")):
-        if not path.exists():
-            raise FileNotFoundError(f"{what} {path}: no such file or folder")
-    if size is not None and size < 32:
-        raise ValueError(f"--size {size}: must be at least 32 pixels")
-    sizes = [size] if size else sorted({member.data.size for member in members}) or [256]
-    by = "order" if by_order else "stem"
-    groups = []
-    for side in sizes:
-        pairs = pair_folders(images, masks, side, by, invert_mask).limited(limit)
-        groups.append(Group(pairs, [m for m in members if size or m.data.size == side]))
-    return groups
+def newest_identity(runs: Path) -> Path | None:
+    """The latest finished run of `DEFAULT` below `runs`, which `auto` takes; None without one."""
+    found = [run for run in finished_runs(runs, task="identity") if run.parent.name == DEFAULT]
+    return found[-1] if found else None
+
+
+def identity_file(named: str, runs: Path) -> Path | None:
+    """The weights file that `auto`, a run or a file means; None for `auto` without a finished run
+    of `DEFAULT`. Errors as of `weights_file`."""
+    if named != AUTO:
+        return weights_file(named, runs)
+    newest = newest_identity(runs)
+    return None if newest is None else newest / WEIGHTS
+
+
+def weights_file(named: str, runs: Path) -> Path:
+    """The weights file of a run's name or folder, or the file itself. FileNotFoundError when there
+    is none, ValueError for an ensemble's YAML."""
+    if is_recipe(named):
+        raise ValueError(f"{named}: is an ensemble's YAML; a run or a weights file is needed here")
+    if named.endswith(".safetensors"):
+        if not Path(named).is_file():
+            raise FileNotFoundError(f"{named}: no such weights file")
+        return Path(named)
+    return resolve_runs([named], runs)[0] / WEIGHTS

@@ -18,6 +18,7 @@ import yaml
 
 from deocclude.data.files import write_text
 from deocclude.engines.runs.config import AnyRun, validate
+from deocclude.engines.runs.config import FaceData
 
 logger = logging.getLogger(__name__)
 
@@ -251,3 +252,22 @@ def _commit() -> str:
     except FileNotFoundError:
         return "unknown"
     return done.stdout.strip() or "unknown"
+
+
+def recorded_data(run: Path, data: FaceData) -> Any:
+    """`data` with the folders that this run really used, from its environment.json."""
+    record = run / "environment.json"
+    if not record.is_file():
+        return data
+    facts = json.loads(record.read_text(encoding="utf-8"))[0]["data"]
+    used = {"faces": facts["faces"]} if "faces" in facts else {}
+    if "masks" in facts:
+        masks = facts["masks"]
+        generated = masks["source"] == "generated"
+        used["masks"] = "builtin" if generated else str(Path(masks["folder"]).resolve())
+    for name in ("occluders", "pairs"):
+        if name in facts:
+            used[name] = facts[name]
+    if "also" in facts and data.also is not None:
+        used["also"] = data.also.model_copy(update={"faces": facts["also"]})
+    return data.model_copy(update=used)

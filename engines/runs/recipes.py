@@ -26,6 +26,7 @@ import yaml
 from deocclude.data.files import sha256, write_text
 from deocclude.engines.runs.weights import release_metadata, release_task
 from deocclude.engines.runs.config import read_yaml
+from deocclude.engines.runs.weights import WEIGHTS
 
 SUFFIXES = (".yaml", ".yml")
 KEEP = ("memory", "disk")
@@ -308,3 +309,12 @@ def _labelled_apart(members: list[MemberFile]) -> tuple[MemberFile, ...]:
             for i, m in enumerate(members, start=1)
         ]
     return tuple(members)
+
+
+def source_name(source: str) -> str:
+    """What goes into a record that others read: `name/001` for the weights file of a run; a file's
+    or folder's own name where it is absolute."""
+    path = Path(source)
+    if path.name == WEIGHTS:
+        return f"{path.parent.parent.name}/{path.parent.name}"
+    return path.name if path.is_absolute() else source

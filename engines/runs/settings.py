@@ -21,18 +21,16 @@ from deocclude.data.faces.alignment import TEMPLATES
 from deocclude.data.pairs.augmentations import PHOTOGRAPHS, complete_options
 from deocclude.data.occluders.mixture import PRESETS
 from deocclude.models.features import check_layers
+from deocclude.data.settings import Positive, PositiveFloat, Section, Data, SegmentationData
+from deocclude.data.settings import IdentityData
 
-Positive = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]  # part of file and tensor names
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-class _Named(_Part):
+class Named(Section):
     """A registry entry: `name` and that entry's own options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -43,21 +41,21 @@ class _Named(_Part):
         return dict(self.model_extra or {})
 
 
-class Model(_Named):
+class Model(Named):
     @model_validator(mode="after")
     def _known(self) -> Model:
         models.check_options(models.INPAINTERS, "inpainter", self.name, self.options)
         return self
 
 
-class Discriminator(_Named):
+class Discriminator(Named):
     @model_validator(mode="after")
     def _known(self) -> Discriminator:
         models.check_options(models.DISCRIMINATORS, "discriminator", self.name, self.options)
         return self
 
 
-class Features(_Named):
+class Features(Named):
     """The identity network whose embedding of the occluded image an inpainter is given.
 
     weights: auto (the newest finished run of EfficientNetB0, random if there is none, which is
@@ -73,7 +71,7 @@ class Features(_Named):
         return self
 
 
-class WeightsFile(_Part):
+class WeightsFile(Section):
     """A finished run or a weights file; once the run has started the file, and what it is.
 
     weights: a run's name, its folder, its weights file or an ensemble's YAML. sha256: of the file
@@ -95,141 +93,33 @@ class Member(WeightsFile):
     name: str
 
 
-class Segmenter(_Named):
+class Segmenter(Named):
     @model_validator(mode="after")
     def _known(self) -> Segmenter:
         models.check_options(models.SEGMENTERS, "segmenter", self.name, self.options)
         return self
 
 
-def _worker_number(value: Any) -> int | str:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        return value
-    raise ValueError(f"{value!r} must be auto or a whole number from 0")
 
 
-def _template_name(value: str) -> str:
-    if value == "auto" or value in TEMPLATES:
-        return value
-    raise ValueError(f"{value!r} is not one of auto, {', '.join(TEMPLATES)}")
 
 
-def _known_template(value: str) -> str:
-    if value in TEMPLATES:
-        return value
-    raise ValueError(f"{value!r} is not one of {', '.join(TEMPLATES)}")
 
 
-def _named_folder(value: str) -> str:
-    if value and value not in ("auto", "builtin"):
-        return value
-    raise ValueError(f"{value!r} names no folder of faces")
 
 
-class MoreFaces(_Part):
-    """Faces of a second folder, for training only, aligned otherwise than the first.
-
-    faces: a folder, absolute or below the data folder. template: one of data.faces.alignment.TEMPLATES.
-    share: of the training pictures that come from here.
-    """
-
-    faces: Annotated[str, AfterValidator(_named_folder)]
-    template: Annotated[str, AfterValidator(_known_template)]
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
-class FaceData(_Part):
-    """Which faces are read, at which size, and how they are kept.
-
-    faces: a folder, absolute or below the data folder; auto finds one; builtin uses the
-    procedural ones. template: where the eyes lie in them; auto tells by the pictures' aspect.
-    also: more faces to train on.
-    """
-
-    faces: str = "auto"
-    template: Annotated[str, AfterValidator(_template_name)] = "auto"
-    also: MoreFaces | None = None
-    size: Annotated[int, Field(ge=32)] = 256
-    flip: bool = False
-    cache: Literal["none", "ram", "disk"] = "ram"
-    cache_gib: PositiveFloat = 4.0
-    workers: Annotated[Any, AfterValidator(_worker_number)] = "auto"
-    train_images: Positive | None = None
-    builtin_images: Positive = 4000
 
 
-def _preset_name(value: str) -> str:
-    if value in PRESETS:
-        return value
-    raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}")
 
 
-def _augmentation(value: Any) -> bool | dict[str, Any]:
-    if isinstance(value, dict) or value == PHOTOGRAPHS:
-        return complete_options(value)
-    try:
-        return TypeAdapter(bool).validate_python(value)
-    except ValidationError:
-        raise ValueError(
-            f"{value!r} is not one of true, false, {PHOTOGRAPHS}, or a mapping with that name"
-        ) from None
 
 
-Augment = Annotated[Any, AfterValidator(_augmentation)]  # bool, or a mapping with all its options
 
 
-class Data(FaceData):
-    """Faces and what hides parts of them.
-
-    masks: a folder, absolute or below the data folder; auto finds one; builtin uses the
-    procedural ones. hidden_by: masks gives holes of the grey level `fill`; occluders covers the
-    faces with `occluders` drawn by `preset` and `eyeglasses` (as in SegmentationData), in
-    training and validation; mixed gives holes in training, half of them from `masks`, half in the
-    shape of such occluders as a segmenter would find them. Test pairs have holes either way, so
-    that all runs share them.
-    """
-
-    masks: str = "auto"
-    invert_mask: bool = False
-    fill: Annotated[float, Field(ge=0, le=1)] = 1.0
-    hidden_by: Literal["masks", "occluders", "mixed"] = "masks"
-    occluders: str = "auto"
-    preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
-    eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
-    validation_pairs: Positive = 240
-    test_per_bin: Positive = 500
 
 
-class SegmentationData(FaceData):
-    """Faces and the occluders put on them.
-
-    occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
-    or beside the data folder; drawn uses none. preset: one of `data.occluders.mixture.PRESETS`.
-    eyeglasses: clear ones are to be redrawn, or kept: then they are in the pictures and their masks
-    are empty; auto keeps them under the presets of photographs only.
-    augment: changes of the pictures while training: true for small ones of place, light and
-    colour; photographs for what photographs differ in, `{name: photographs, jpeg: 0}` with options
-    of `data.pairs.photo_augment.PhotographAugmentation`. pairs: a paired set on disk
-    (`python -m data.occluders --output`, or a foreign one in its layout) that is trained on
-    instead of faces and occluders. invert_mask: black means hole in its mask files.
-    """
-
-    occluders: str = "auto"
-    pairs: str | None = None
-    invert_mask: bool = False
-    preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
-    eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
-    augment: Augment = True
-    validation_per_kind: Positive = 8
-    test_per_kind: Positive = 25
-
-    @model_validator(mode="after")
-    def _masks_of_a_set(self) -> SegmentationData:
-        if self.also is not None and self.pairs is not None:
-            raise ValueError("also: adds faces, but pairs are trained on; leave one of them out")
-        if self.invert_mask and self.pairs is None:
-            raise ValueError("invert_mask: true is for the masks of a paired set; pairs is null")
-        return self
 
 
 def _yaml_no(value: Any) -> Any:
@@ -237,14 +127,14 @@ def _yaml_no(value: Any) -> Any:
     return "no" if value is False else value
 
 
-class Optimizer(_Part):
+class Optimizer(Section):
     name: Literal["adam", "adamw"] = "adam"
     lr: PositiveFloat = 1e-3
     betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
 
-class LearningRate(_Part):
+class LearningRate(Section):
     """Factor on both learning rates: a linear warm-up, then constant, or cosine down to `floor`."""
 
     schedule: Literal["constant", "cosine"] = "constant"
@@ -252,7 +142,7 @@ class LearningRate(_Part):
     floor: Annotated[float, Field(ge=0, le=1)] = 0.01
 
 
-class Loop(_Part):
+class Loop(Section):
     """batch_size is that of one optimiser step, over all processes and accumulated parts."""
 
     epochs: Positive = 20
@@ -290,7 +180,7 @@ class SegmentationTraining(Loop):
     optimizer: Optimizer = Optimizer()
 
 
-class AnyRun(_Part):
+class AnyRun(Section):
     """What every run has, whatever it trains.
 
     downloads: false lets `model.pretrained: auto` mean random weights, whatever the network's cache
@@ -446,3 +336,45 @@ class SegmentationConfig(AnyRun):
 
     def model_options(self) -> dict[str, Any]:
         return self.network_options()
+
+
+class IdentityNetwork(Named):
+    """Its `classes` are the data's people and are not set here."""
+
+    @model_validator(mode="after")
+    def _known(self) -> IdentityNetwork:
+        models.check_options(models.IDENTITY_NETWORKS, "identity network", self.name, self.options)
+        if "classes" in self.options:
+            raise ValueError("classes: comes from the data; data.identities chooses the people")
+        return self
+
+
+class IdentityTraining(Loop):
+    optimizer: Optimizer = Optimizer()
+
+
+class IdentityConfig(AnyRun):
+    """A run that trains an identity network, resolved."""
+
+    TERMS: ClassVar[dict] = losses.IDENTITY_TERMS
+
+    task: Literal["identity"]
+    model: IdentityNetwork
+    data: IdentityData = IdentityData()
+    training: IdentityTraining = IdentityTraining()
+
+    @model_validator(mode="after")
+    def _parts(self) -> IdentityConfig:
+        if self.training.batch_size // self.training.accumulate < 2:
+            raise ValueError(
+                f"training.batch_size: {self.training.batch_size} in parts of "
+                f"{self.training.batch_size // self.training.accumulate}; the head's BatchNorm "
+                "needs parts of at least 2 images"
+            )
+        return self
+
+    def model_options(self) -> dict[str, Any]:
+        """Options of the network; ValueError while `data.identities` is not told yet."""
+        if self.data.identities is None:
+            raise ValueError("data.identities: must be told before there is a network")
+        return {**self.network_options(), "classes": len(self.data.identities)}

@@ -22,6 +22,8 @@ NETWORKS, STATE = "networks.safetensors", "state.pt"
 WEIGHTS_VERSION = 1
 LFS = b"version https://git-lfs"  # how a file begins that only points to the real one
 
+WEIGHTS = "best.safetensors"
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be written or read; the message says which file and what to do."""

@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 
 import torch
-from deocclude.data.sources.holes import choose_profile, data_root
+
+from deocclude.data.sources.holes import data_root
 from deocclude.engines.options import at_least
+from deocclude.engines.runs.config import choose_profile
 from deocclude.engines.runs.runtime import device_name, resolve_device, say_progress
 from deocclude.engines.search.objective import (
     Course,

@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from deocclude.engines.report.figures import COLOURS, DPI, INK, tidy
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from deocclude.engines.report.figures import COLOURS, DPI, INK, tidy
 
 COMPLETE, PRUNED = "complete", "pruned"
 GREY = "#9A9A9A"

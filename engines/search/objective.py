@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deocclude.data.sources.holes import open_sources
-from deocclude.engines.runs.config import RunConfig, find_run, load_config, validate
-from deocclude.engines.runs.features import released_as, weights_file
+from deocclude.engines.runs.config import RunConfig, changes, find_run, load_config, validate
+from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import RunFolder, RunFolderError
-from deocclude.engines.suite.records import changes
+from deocclude.engines.training.features import released_as
 from deocclude.engines.training.run import Outcome, settled, train
 from deocclude.metrics.image import HIGHER_IS_BETTER, ImageMetrics
 

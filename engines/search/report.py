@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from optuna.trial import FrozenTrial, TrialState
+
 from deocclude.data.files import write_text
 from deocclude.engines.report import figures
 from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
@@ -14,7 +16,6 @@ from deocclude.engines.report.writers import save_tables
 from deocclude.engines.runs.config import ABLATIONS, nested
 from deocclude.engines.search import figures as search_figures
 from deocclude.engines.search.study import SharedStudy, study_lock
-from optuna.trial import FrozenTrial, TrialState
 
 STATES = {
     TrialState.COMPLETE: search_figures.COMPLETE,

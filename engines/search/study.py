@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import optuna
-from deocclude.engines.runs.folder import is_gone, this_process
-from deocclude.engines.search.objective import Course, Search, other_settings
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
+
+from deocclude.engines.runs.folder import is_gone, this_process
+from deocclude.engines.search.objective import Course, Search, other_settings
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
 from deocclude.data.files import replacing, sha256, write_text
 from deocclude.data.images import load_square, to_tensor
-from deocclude.engines.runs.features import weights_file
-from deocclude.engines.runs.recipes import pointers_of
+from deocclude.engines.evaluation.suites import EXPORTED, Suite, load_suite
+from deocclude.engines.runs.finished import weights_file
+from deocclude.engines.runs.recipes import pointers_of, source_name
 from deocclude.engines.runs.released import FILES, FOLDER, SUMS
 from deocclude.engines.runs.weights import (
     WEIGHTS_VERSION,
@@ -28,12 +33,7 @@ from deocclude.engines.runs.weights import (
     release_metadata,
     release_task,
 )
-from deocclude.engines.suite.files import EXPORTED, Suite, load_suite
 from deocclude.engines.suite.request import Job
-from deocclude.engines.training.members import source_name
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 LIMIT = 24_000_000  # bytes of the whole folder, so that a clone stays small
 DTYPES = {"float16": torch.float16, "float32": torch.float32}

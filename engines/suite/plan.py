@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deocclude.engines.evaluation.suites import FixedEnsemble
 from deocclude.engines.runs.config import (
     TASKS,
     ConfigError,
@@ -16,12 +17,10 @@ from deocclude.engines.runs.config import (
     name_in_file,
     read_yaml,
 )
-from deocclude.engines.runs.features import AUTO, DEFAULT, RANDOM
-from deocclude.engines.runs.finished import INPAINTING, resolve_runs
+from deocclude.engines.runs.finished import AUTO, DEFAULT, INPAINTING, RANDOM, resolve_runs
 from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.runs.recipes import MODEL, is_recipe
 from deocclude.engines.suite.ensembles import look_up_ensemble
-from deocclude.engines.suite.files import FixedEnsemble
 from deocclude.engines.suite.records import (
     differences,
     finished_facts,

@@ -8,24 +8,25 @@ from typing import Any
 
 import torch
 import yaml
+
 from deocclude.data.faces.files import find_faces
 from deocclude.data.faces.identities import BEGINNING, find_identities, people_of
-from deocclude.data.sources.holes import recorded_data
-from deocclude.engines.runs.config import AnyRun, RunConfig, load_config
-from deocclude.engines.runs.features import AUTO, DEFAULT, RANDOM, newest_identity, weights_file
-from deocclude.engines.runs.finished import IDENTITY, WEIGHTS
-from deocclude.engines.runs.folder import RunFolder
-from deocclude.engines.runs.weights import STATE
+from deocclude.engines.runs.config import AnyRun, RunConfig, changes, load_config
+from deocclude.engines.runs.finished import (
+    AUTO,
+    DEFAULT,
+    IDENTITY,
+    RANDOM,
+    newest_identity,
+    weights_file,
+)
+from deocclude.engines.runs.folder import RunFolder, recorded_data
+from deocclude.engines.runs.recipes import source_name
+from deocclude.engines.runs.weights import STATE, WEIGHTS
 from deocclude.engines.suite.request import Request
-from deocclude.engines.training.members import settle_members, source_name
+from deocclude.engines.training.members import settle_members
 from deocclude.engines.training.teacher import settle_teacher
 
-# What changes nothing that is learned, or is told by the run itself once it starts.
-IGNORED = (
-    "name", "description", "profile", "data.template", "data.cache", "data.cache_gib",
-    "data.workers", "data.identities", "training.log_steps", "training.checkpoint_minutes",
-    "training.max_minutes", "features",
-)  # fmt: skip
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)  # a file cut short or edited
 DAMAGED = (*BROKEN, RuntimeError, EOFError, pickle.UnpicklingError)
 
@@ -149,33 +150,6 @@ def _by_digest(config: AnyRun) -> dict[str, Any]:
     if content.get("members"):
         content["members"] = [member["sha256"] for member in content["members"]]
     return content
-
-
-def changes(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Each key of nested settings, dotted, whose value is not the same; IGNORED ones aside."""
-    before, now = _flat(recorded), _flat(asked)
-    keys = [key for key in dict.fromkeys([*before, *now]) if not ignored(key)]
-    changed = [key for key in keys if before.get(key) != now.get(key)]
-    return [f"{key} {_show(before, key)} (now {_show(now, key)})" for key in changed]
-
-
-def ignored(key: str) -> bool:
-    """Whether a dotted key, or one above it, is among IGNORED."""
-    return any(key == name or key.startswith(f"{name}.") for name in IGNORED)
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in content.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif value != {}:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _show(settings: dict[str, Any], key: str) -> str:
-    return json.dumps(settings[key]) if key in settings else "not set"
 
 
 def _other_faces(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request) -> list[str]:

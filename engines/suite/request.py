@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deocclude.engines.evaluation.suites import FixedEnsemble
 from deocclude.engines.runs.config import AnyRun
 from deocclude.engines.runs.finished import IDENTITY
-from deocclude.engines.suite.files import FixedEnsemble
 
 FINISHED, UNFINISHED, MISSING, IMPOSSIBLE = "finished", "unfinished", "missing", "impossible"
 

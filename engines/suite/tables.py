@@ -5,10 +5,10 @@ from pathlib import Path
 from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
 from deocclude.engines.evaluation.inpainting import Options, compare
 from deocclude.engines.evaluation.losses import LossOptions, compare_losses
-from deocclude.engines.evaluation.report import Report
 from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segmenters
+from deocclude.engines.evaluation.suites import Suite
+from deocclude.engines.report.report import Report
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION
-from deocclude.engines.suite.files import Suite
 from deocclude.engines.suite.request import Job, Request
 
 Rows = dict[str, list[tuple[Job, str]]]

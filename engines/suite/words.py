@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deocclude.engines.suite.files import Suite
+from deocclude.engines.evaluation.suites import Suite
 from deocclude.engines.suite.records import finished_facts
 from deocclude.engines.suite.request import FINISHED, IMPOSSIBLE, MISSING, UNFINISHED, Job, Request
 

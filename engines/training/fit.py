@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from deocclude.data.pairs.frozen import FrozenList
-from deocclude.data.pairs.training import PositionSampler, training_loader
-from deocclude.data.sources.holes import worker_count
-from deocclude.engines.runs import weights
-from deocclude.engines.runs.folder import RunFolder
-from deocclude.engines.training.trainer import BaseTrainer, train_one_epoch
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
+
+from deocclude.data.pairs.frozen import FrozenList
+from deocclude.data.pairs.training import PositionSampler, training_loader
+from deocclude.engines.runs import weights
+from deocclude.engines.runs.config import AnyRun
+from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.runs.runtime import available_cores
+from deocclude.engines.training.trainer import BaseTrainer, train_one_epoch
 
 logger = logging.getLogger(__name__)
 
@@ -276,3 +278,13 @@ class Fit:
         self.progress = Progress(**state["progress"])
         if self.trainer.runtime.is_main:
             self.folder.rewind(self.trainer.step)
+
+
+def worker_count(config: AnyRun, on_gpu: bool) -> int:
+    """Loader processes: as configured; auto leaves small machines to the training itself."""
+    if config.data.workers != "auto":
+        return config.data.workers
+    cores = available_cores()
+    if on_gpu:
+        return min(8, max(1, cores - 1))
+    return 0 if cores <= 2 else 2

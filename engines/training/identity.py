@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
+from torch import Tensor, nn
+
+from deocclude import losses, models
 from deocclude.data.contract import check_image
 from deocclude.data.faces.identities import label_names
 from deocclude.data.occluders.mixture import NONE
@@ -16,9 +19,6 @@ from deocclude.engines.runs.runtime import Runtime
 from deocclude.engines.runs.weights import load_identity_network
 from deocclude.engines.training.trainer import BaseTrainer, create_ema, create_optimizer
 from deocclude.losses import IdentityInputs
-from torch import Tensor, nn
-
-from deocclude import losses, models
 
 __all__ = ["IdentityTrainer", "build_identity_trainer", "load_identity_network"]
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from deocclude.engines.runs.features import weights_file
-from deocclude.engines.runs.weights import load_release, release_task
 from torch import nn
+
+from deocclude.engines.runs.finished import weights_file
+from deocclude.engines.runs.weights import load_release, release_task
 
 logger = logging.getLogger(__name__)
 

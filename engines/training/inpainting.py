@@ -1,59 +1,49 @@
 """Training an inpainter: the generator's step, the discriminators' steps, validation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor, nn
+
+from deocclude import losses, models
 from deocclude.data.contract import check_pair, compose, hide
 from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.data.pairs.training import Batch
-from deocclude.engines.inference.networks import evaluating
-from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.inference.networks import Networks, evaluating
 from deocclude.engines.runs.config import RunConfig
-from deocclude.engines.runs.features import features_for, released_as
 from deocclude.engines.runs.recipes import MemberFile, pointer_records
 from deocclude.engines.runs.runtime import Runtime
-from deocclude.engines.training.gan_steps import discriminator_step, role
+from deocclude.engines.training.features import features_for, released_as
+from deocclude.engines.training.gan_steps import (
+    GanTrainer,
+    Part,
+    discriminator_step,
+    generator_step,
+    judged,
+    loss_inputs,
+    role,
+)
 from deocclude.engines.training.initial_weights import start_from
 from deocclude.engines.training.members import members_for, released_weights
 from deocclude.engines.training.teacher import Teacher, open_teacher
-from deocclude.engines.training.trainer import BaseTrainer, create_ema, create_optimizer
-from deocclude.losses import LossInputs
+from deocclude.engines.training.trainer import create_ema, create_optimizer
 from deocclude.metrics.image import ImageMetrics
 from deocclude.models.features import create_features
-from torch import Tensor, nn
-
-from deocclude import losses, models
 
 VALIDATION_BATCH = 16
 
 
-class Part(NamedTuple):
-    """One accumulated part of a batch, on the device and in the contract's form."""
-
-    target: Tensor
-    mask: Tensor
-    occluded: Tensor
-    names: list[str]
-    features: Tensor | None = None  # (N, D), of the occluded image
-    teacher: Tensor | None = None  # (N, 3, H, W), the teacher's answer
-
-
 @dataclass(kw_only=True)
-class Trainer(BaseTrainer):
+class Trainer(GanTrainer):
     """What an inpainting run trains with. Discriminators and their optimizers go by name."""
 
     MONITOR: ClassVar[str] = "composed/psnr"  # the mean over frozen validation pairs
 
-    generator: nn.Module
-    generator_optimizer: torch.optim.Optimizer
-    extractors: dict[str, nn.Module]
-    discriminators: dict[str, nn.Module] = field(default_factory=dict)
-    discriminator_optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     features: nn.Module | None = None  # frozen, not wrapped
     teacher: Teacher | None = None  # frozen, in no checkpoint
     members: tuple[MemberFile, ...] = ()  # of an ensemble whose gate trains
@@ -197,76 +187,6 @@ def build_trainer(
     )
 
 
-def generator_step(trainer: Trainer, parts: Sequence[Part]) -> tuple[list[Tensor], dict]:
-    """One update of the generator; the discriminators are frozen and keep their gradients.
-
-    Returns what was judged of each part (detached) and the mean unweighted terms. With
-    `as_published` the discriminators are not frozen: they collect the gradients of the generator's
-    adversarial term, as the public code's did.
-    """
-    runtime, critics = trainer.runtime, trainer.discriminators
-    published = trainer.config.as_published
-    trainer.generator_optimizer.zero_grad(set_to_none=True)
-    if published:
-        for optimizer in trainer.discriminator_optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
-    else:  # frozen: their gradient exchange must not wait for them
-        critics = {name: runtime.unwrap(critic) for name, critic in critics.items()}
-        for critic in critics.values():
-            critic.requires_grad_(False)
-    predictions, sums = [], {}
-    for index, part in enumerate(parts):
-        with runtime.synchronised(trainer.generator, last=index == len(parts) - 1):
-            prediction = judged(trainer, predict(trainer.generator, part), part)
-            with runtime.autocast():
-                inputs = loss_inputs(trainer, critics, prediction, part)
-            total, terms = trainer.loss(inputs, trainer.epoch)  # in float32: Gram sums overflow
-            trainer.check_finite(total, part.names, terms)
-            runtime.backward(total / len(parts))
-        predictions.append(prediction.detach())
-        for name, value in (terms | {"total": total.detach()}).items():
-            sums[name] = sums.get(name, 0) + value / len(parts)
-    if not published:
-        for critic in critics.values():
-            critic.requires_grad_(True)
-    limit = trainer.config.training.clip_gradients
-    runtime.clip(trainer.generator, trainer.generator_optimizer, limit)
-    trainer.generator_optimizer.step()
-    return predictions, sums
-
-
-def predict(generator: nn.Module, part: Part) -> Tensor:
-    """The generator's answer, with features where it takes some."""
-    if part.features is None:
-        return generator(part.occluded, part.mask)
-    return generator(part.occluded, part.mask, part.features)
-
-
-def judged(trainer: Trainer, prediction: Tensor, part: Part) -> Tensor:
-    """What terms and discriminators see: the prediction, or composed with the target."""
-    if trainer.config.loss_on == "prediction":
-        return prediction
-    return compose(prediction, part.target.to(prediction.dtype), part.mask)
-
-
-def loss_inputs(
-    trainer: Trainer, critics: Mapping[str, nn.Module], prediction: Tensor, part: Part
-) -> LossInputs:
-    """The terms' inputs; every extractor runs once a picture, on the target without gradients."""
-    smaller = nn.AvgPool2d(trainer.config.training.features_reduce)
-    with torch.no_grad():
-        wanted = {name: net(smaller(part.target)) for name, net in trainer.extractors.items()}
-    return LossInputs(
-        prediction=prediction,
-        target=part.target,
-        mask=part.mask,
-        fake_logits={name: critic(prediction, part.mask) for name, critic in critics.items()},
-        features={name: net(smaller(prediction)) for name, net in trainer.extractors.items()},
-        target_features=wanted,
-        teacher=part.teacher,
-    )
-
-
 def train_step(trainer: Trainer, parts: Sequence[Part]) -> dict[str, Tensor]:
     """One optimiser step of each network, then the EMA. Returns the unweighted terms."""
     training = trainer.config.training
@@ -283,14 +203,14 @@ def train_step(trainer: Trainer, parts: Sequence[Part]) -> dict[str, Tensor]:
 def validate(trainer: Trainer, pairs: FrozenList) -> dict[str, float]:
     """Mean metrics of the EMA weights on frozen pairs, whole image and hole, raw and composed, and
     the loss's own terms, unweighted, as `loss/<term>`, with their weighted sum `loss/total`."""
-    deoccluder = released(trainer)
+    networks = released(trainer)
     device = trainer.runtime.device
     critics = {n: trainer.runtime.unwrap(c) for n, c in trainer.discriminators.items()}
     metrics, sums = ImageMetrics(), {}
     for first in range(0, len(pairs), VALIDATION_BATCH):
         indices = range(first, min(first + VALIDATION_BATCH, len(pairs)))
         target, mask, occluded = load_pairs(pairs, indices, trainer.config.data.fill)
-        prediction = deoccluder.restore_batch(occluded, mask)
+        prediction = networks.restore_batch(occluded, mask)
         metrics.update(prediction.cpu(), target, mask, list(indices))
         shown = (target.to(device), mask.to(device), occluded.to(device))
         part = Part(*shown, [], teacher=trainer.teach(shown[2], shown[1]))
@@ -305,10 +225,10 @@ def validate(trainer: Trainer, pairs: FrozenList) -> dict[str, float]:
     return metrics.compute() | {f"loss/{name}": value for name, value in sums.items()}
 
 
-def released(trainer: Trainer) -> Deoccluder:
+def released(trainer: Trainer) -> Networks:
     """The forward path of the weights that would be released now: the EMA's."""
     data = trainer.config.data
-    return Deoccluder(
+    return Networks(
         trainer.ema.module,
         data.size,
         device=trainer.runtime.device,

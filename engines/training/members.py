@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
 from deocclude.engines.ensemble.opening import attach_members
 from deocclude.engines.runs.config import RunConfig
-from deocclude.engines.runs.features import weights_file
-from deocclude.engines.runs.finished import WEIGHTS
+from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.recipes import (
     MODEL,
     MemberFile,
@@ -16,10 +17,10 @@ from deocclude.engines.runs.recipes import (
     check_splits,
     is_recipe,
     members_of,
+    source_name,
 )
 from deocclude.engines.runs.settings import Member, WeightsFile
 from deocclude.models.ensemble import Ensemble
-from torch import nn
 
 RECORDED = "this run"  # whose members an error is about
 
@@ -113,12 +114,3 @@ def released_weights(config: RunConfig) -> dict[str, Any]:
 
 def _without_path(file: WeightsFile) -> dict[str, Any]:
     return file.model_dump(mode="json") | {"weights": source_name(file.weights)}
-
-
-def source_name(source: str) -> str:
-    """What goes into a record that others read: `name/001` for the weights file of a run; a file's
-    or folder's own name where it is absolute."""
-    path = Path(source)
-    if path.name == WEIGHTS:
-        return f"{path.parent.parent.name}/{path.parent.name}"
-    return path.name if path.is_absolute() else source

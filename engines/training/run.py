@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
+
+from deocclude import models
 from deocclude.data.pairs.frozen import FrozenList
-from deocclude.data.sources.holes import recorded_data
 from deocclude.data.sources.task import AnySources, open_any_sources
-from deocclude.engines.evaluation.losses import record_losses
 from deocclude.engines.report import figures
 from deocclude.engines.runs.config import AnyRun, RunConfig
-from deocclude.engines.runs.features import settle_features, weights_file
-from deocclude.engines.runs.folder import RunFolder, dump_config
+from deocclude.engines.runs.finished import weights_file
+from deocclude.engines.runs.folder import RunFolder, dump_config, recorded_data
 from deocclude.engines.runs.runtime import (
     Runtime,
     available_cores,
@@ -24,16 +24,17 @@ from deocclude.engines.runs.runtime import (
     start_runtime,
     versions,
 )
+from deocclude.engines.training.features import settle_features
 from deocclude.engines.training.fit import Fit
+from deocclude.engines.training.gan_steps import role
+from deocclude.engines.training.history import record_losses
 from deocclude.engines.training.identity import build_identity_trainer
-from deocclude.engines.training.inpainting import build_trainer, role
+from deocclude.engines.training.inpainting import build_trainer
 from deocclude.engines.training.members import settle_members
 from deocclude.engines.training.segmentation import build_segmentation_trainer
 from deocclude.engines.training.teacher import settle_teacher
 from deocclude.engines.training.trainer import BaseTrainer
 from deocclude.models.blocks import count_parameters
-
-from deocclude import models
 
 logger = logging.getLogger(__name__)
 

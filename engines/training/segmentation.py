@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+from torch import Tensor, nn
+
+from deocclude import losses, models
 from deocclude.data.contract import check_pair
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.data.pairs.training import Batch
 from deocclude.engines.runs.config import SegmentationConfig
+from deocclude.engines.runs.recipes import source_name
 from deocclude.engines.runs.runtime import Runtime
 from deocclude.engines.training.initial_weights import start_from
-from deocclude.engines.training.members import source_name
 from deocclude.engines.training.trainer import BaseTrainer, create_ema, create_optimizer
 from deocclude.losses import SegmentationInputs
 from deocclude.metrics.segmentation import SegmentationMetrics
-from torch import Tensor, nn
-
-from deocclude import losses, models
 
 VALIDATION_BATCH = 32
 TINT = (1.0, 0.0, 0.0)  # of the marked pixels in an overlay

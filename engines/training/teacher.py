@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.inference.networks import Networks, load_networks
 from deocclude.engines.runs.config import RunConfig
-from deocclude.engines.runs.features import weights_file
+from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.recipes import is_recipe
 from deocclude.engines.runs.settings import WeightsFile
-from torch import Tensor
 
 
 class Teacher:
@@ -18,12 +19,12 @@ class Teacher:
     Shape: occluded (N, 3, H, W), mask (N, 1, H, W) -> (N, 3, H, W), float32.
     """
 
-    def __init__(self, deoccluder: Deoccluder, origin: str) -> None:
-        self.deoccluder, self.origin = deoccluder, origin
+    def __init__(self, networks: Networks, origin: str) -> None:
+        self.networks, self.origin = networks, origin
 
     def __call__(self, occluded: Tensor, mask: Tensor) -> Tensor:
-        seen = self.deoccluder.show(occluded, mask)
-        return self.deoccluder.restore_batch(seen, mask).clone()  # of inference mode: for backward
+        seen = self.networks.show(occluded, mask)
+        return self.networks.restore_batch(seen, mask).clone()  # of inference mode: for backward
 
 
 def settle_teacher(teacher: WeightsFile | None, runs: Path) -> WeightsFile | None:
@@ -67,17 +68,17 @@ def open_teacher(config: RunConfig, device: torch.device) -> Teacher | None:
             f"teacher: {file} is not there; move it back, or start a new run with another one"
         )
     digest = _identity(file, config.teacher.sha256)
-    deoccluder = load_deoccluder(file, device)
-    if not deoccluder.hides:
+    networks = load_networks(file, device)
+    if not networks.hides:
         raise ValueError(
             f"teacher: {file} was trained on faces under occluders, not on holes; name one that "
             "was trained with data.hidden_by=masks"
         )
     for key, own in (("size", config.data.size), ("template", config.data.template)):
-        other = getattr(deoccluder, key)
+        other = getattr(networks, key)
         if own not in (other, "auto"):
             raise ValueError(
                 f"teacher: {file} was trained with data.{key}={other}, this run has {own}; both "
                 "must agree"
             )
-    return Teacher(deoccluder, f"file {file}, sha256 {digest}")
+    return Teacher(networks, f"file {file}, sha256 {digest}")

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
 from deocclude.engines.runs.config import AnyRun, LearningRate, Optimizer
 from deocclude.engines.runs.runtime import Runtime
 from deocclude.losses import WeightedSum
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 logger = logging.getLogger(__name__)
 

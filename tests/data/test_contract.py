@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from deocclude.data.contract import (
     binarise,
     check_image,

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from deocclude.data.images import (
     ImageReadError,
     list_images,
@@ -15,7 +17,6 @@ from deocclude.data.images import (
     to_tensor,
     to_uint8,
 )
-from PIL import Image
 
 COLOUR = (200, 100, 50)
 GREY = 124  # the luma of COLOUR

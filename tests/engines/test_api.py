@@ -7,9 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deocclude.engines import api
-from deocclude.engines.photos.detection import FaceDetector
-from deocclude.engines.runs import released
 from photo_stubs import (
     GREEN,
     Constant,
@@ -25,6 +22,9 @@ from release_stubs import write_sums
 
 import deocclude
 from deocclude import find_mask, models, restore
+from deocclude.engines import api
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.runs import released
 
 FACE = face_at(30, 20, 110)
 SHAPE = (150, 170)

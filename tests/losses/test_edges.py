@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from skimage.filters import sobel_h, sobel_v
+
 from deocclude.losses import LossInputs, create_loss
 from deocclude.losses.edges import Edge, sobel
-from skimage.filters import sobel_h, sobel_v
 
 
 def pair(n=2, height=20, width=17):

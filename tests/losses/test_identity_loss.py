@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from deocclude.losses import IdentityInputs
 
 from deocclude import losses
+from deocclude.losses import IdentityInputs
 
 
 def test_cross_entropy_is_the_definition():

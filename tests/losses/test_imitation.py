@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from deocclude.losses import LossInputs, create_loss
 from deocclude.losses.imitation import Imitation
 

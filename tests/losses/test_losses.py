@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from deocclude.losses import LossInputs, Schedule, create_loss, discriminator_loss
 from deocclude.losses.perceptual import gram_matrix
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from deocclude.losses import SEGMENTATION_TERMS, SegmentationInputs, create_loss
 
 

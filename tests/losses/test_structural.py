@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from skimage.metrics import structural_similarity
+from torchmetrics.functional.image import structural_similarity_index_measure
+
 from deocclude.losses import LossInputs, create_loss
 from deocclude.losses.structural import SSIMLoss
 from deocclude.metrics.image import ssim
-from skimage.metrics import structural_similarity
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 
 def picture(n=2, height=32, width=29):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from deocclude.metrics import image
 from deocclude.metrics.as_published import (
     AsPublishedMetrics,

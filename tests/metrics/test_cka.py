@@ -5,6 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+
 from deocclude.metrics.cka import LinearCKA, centred_gram
 
 

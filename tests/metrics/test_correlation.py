@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from deocclude.metrics.correlation import correlate, ranks_within, spearman
 from scipy import stats
+
+from deocclude.metrics.correlation import correlate, ranks_within, spearman
 
 
 @pytest.fixture

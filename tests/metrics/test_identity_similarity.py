@@ -1,6 +1,7 @@
 """The cosine between embeddings of restored and true pictures."""
 
 import torch
+
 from deocclude.metrics.identity import CosineSimilarity
 
 

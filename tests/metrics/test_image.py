@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from deocclude.metrics.image import ImageMetrics, finite_mean, l1, mse, psnr, ssim, ssim_map
 from skimage.metrics import structural_similarity
+
+from deocclude.metrics.image import ImageMetrics, finite_mean, l1, mse, psnr, ssim, ssim_map
 
 
 def batch(count=4, size=32, seed=0):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from deocclude.metrics.ratios import Samples, percentiles, sample_ratios, smooth_curve
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from deocclude.metrics.seeds import seed_shares, seeded_difference
 from deocclude.metrics.statistics import bootstrap_strata, paired_difference
 

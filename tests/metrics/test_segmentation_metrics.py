@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt
+
 from deocclude.metrics.segmentation import (
     COLUMNS,
     SEGMENTATION_METRICS,
@@ -18,7 +20,6 @@ from deocclude.metrics.segmentation import (
     precision,
     recall,
 )
-from scipy.ndimage import distance_transform_edt
 
 
 def square(top, left, side, size=32):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from deocclude.metrics.statistics import bootstrap_interval, bootstrap_strata, paired_difference
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from deocclude.metrics.uncertainty import calibration, sparsify
 
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from deocclude.metrics.statistics import wilson_interval
 
 

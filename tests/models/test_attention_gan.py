@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+
 from deocclude.data.contract import hide
 from deocclude.models import create_inpainter
 from deocclude.models.attention_gan import AttentionGAN, EmbeddingMap, StableGatedConv2d

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from deocclude.models.blocks import SelfAttention2d, SeparableConv2d, pad_to_multiple
 
 

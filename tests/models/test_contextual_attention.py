@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from deocclude.models.contextual_attention import ContextualAttention
 
 

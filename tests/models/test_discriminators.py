@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
+
 from deocclude.models import DISCRIMINATORS, create_discriminator
 from deocclude.models.blocks import count_parameters
-from torch import nn
 
 NEW = ("patch", "global")
 

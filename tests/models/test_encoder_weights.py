@@ -1,6 +1,8 @@
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
+
 from deocclude.models import create_segmenter, encoder_weights
 from deocclude.models.encoder_weights import (
     PACKAGES,
@@ -9,7 +11,6 @@ from deocclude.models.encoder_weights import (
     resolve_encoder,
 )
 from deocclude.models.pretrained import WeightsError
-from safetensors.torch import save_file
 
 LITE = "tf_efficientnet_lite0"
 

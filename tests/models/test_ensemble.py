@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from deocclude.data.contract import hide
-from deocclude.models.ensemble import Ensemble, Member, bin_index
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from deocclude import models
+from deocclude.data.contract import hide
+from deocclude.models.ensemble import Ensemble, Member, bin_index
 
 LABELS = ["a", "b", "c"]
 

@@ -1,10 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from deocclude.models import create_inpainter
 from deocclude.models.blocks import count_parameters
 from deocclude.models.facial_deocclusion import FusionAttention, SpatialAttention
-from torch import nn
 
 
 def test_widths_are_the_published_ones():

@@ -1,9 +1,10 @@
 import pytest
 import torch
-from deocclude.models.features import VGGFeatures, layer_names
-from deocclude.models.pretrained import WeightsError, resolve_weights
 from safetensors.torch import save_file
 from torchvision.models import VGG19_Weights, vgg19
+
+from deocclude.models.features import VGGFeatures, layer_names
+from deocclude.models.pretrained import WeightsError, resolve_weights
 
 
 @pytest.fixture(scope="module")

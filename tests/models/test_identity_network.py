@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from deocclude.models.identity import IdentityNet
 from torch import nn
 
 from deocclude import models
+from deocclude.models.identity import IdentityNet
 
 
 @pytest.fixture(scope="module")

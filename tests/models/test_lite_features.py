@@ -1,10 +1,11 @@
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
+
 from deocclude.losses import LossInputs, create_loss
 from deocclude.models.features import check_layers, create_features
 from deocclude.models.lite_features import LAYERS, NETWORK, LiteFeatures
-from safetensors.torch import save_file
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.models import VisionTransformer
+
 from deocclude.models import create_inpainter
 from deocclude.models.blocks import count_parameters
 from deocclude.models.occlufix import TokenEncoder
-from torchvision.models import VisionTransformer
 
 SMALL = {"unet": {"width": 8}, "vit": {"width": 8, "layers": 4, "heads": 2, "hidden": 32}}
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.images import to_tensor
 from deocclude.data.masks.source import MaskGenerator

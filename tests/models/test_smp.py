@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.weights import load_segmenter, save_release
 from deocclude.models import create_segmenter, encoder_weights

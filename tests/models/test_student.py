@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from deocclude.models.blocks import count_parameters
 from deocclude.models.student import Student
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def test_it_is_small_enough_for_real_time_on_a_cpu():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from deocclude.models import create_segmenter
 from deocclude.models.blocks import count_parameters
 from deocclude.models.unet import UNet

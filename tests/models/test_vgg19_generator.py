@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
+
 from deocclude.models import create_inpainter
 from deocclude.models.blocks import count_parameters
-from torch import nn
 
 
 def test_three_strided_blocks_then_residual_blocks_then_transposed_convolutions():

@@ -8,6 +8,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.outline import (
     Drawn,
     Points,
@@ -28,7 +30,6 @@ from deocclude.data.occluders.drawn.paint import (
     soften,
     working_side,
 )
-from numpy.random import Generator
 
 
 def shape(face: np.ndarray, outline: np.ndarray, rng: Generator, soft: bool = True) -> Drawn:

@@ -8,6 +8,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.outline import (
     Drawn,
     Points,
@@ -33,7 +35,6 @@ from deocclude.data.occluders.drawn.paint import (
     soften,
     working_side,
 )
-from numpy.random import Generator
 
 
 def blur(face: np.ndarray, points: Points, rng: Generator) -> Drawn:

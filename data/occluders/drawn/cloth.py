@@ -8,6 +8,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.facemask import wear_mask
 from deocclude.data.occluders.drawn.lines import FONTS, HAIR, WORDS
 from deocclude.data.occluders.drawn.outline import (
@@ -34,7 +36,6 @@ from deocclude.data.occluders.drawn.paint import (
     working_side,
 )
 from deocclude.data.occluders.drawn.solid import Solid
-from numpy.random import Generator
 
 STRONG = ((232, 120, 30), (214, 36, 96), (196, 24, 36), (236, 186, 40), (120, 70, 190),
           (24, 120, 150), (30, 70, 190), (70, 170, 120), (240, 150, 180),

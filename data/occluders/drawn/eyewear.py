@@ -8,6 +8,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.outline import (
     DOWN,
     Drawn,
@@ -37,7 +39,6 @@ from deocclude.data.occluders.drawn.sunglasses import (
     frame_colour,
     lens_outlines,
 )
-from numpy.random import Generator
 
 CLEAR_STYLES = ("round", "aviator", "square", "cat", "narrow")
 GLARE_SEEN = 0.08  # of full light: a reflection above it hides what is behind

@@ -9,6 +9,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.outline import (
     DOWN,
     Drawn,
@@ -34,7 +36,6 @@ from deocclude.data.occluders.drawn.paint import (
     soften,
     working_side,
 )
-from numpy.random import Generator
 
 CLOTH = {  # material: (weight, paper colours, patterns)
     "surgical": (0.34, ((150, 195, 222), (120, 180, 205), (160, 210, 190), (236, 240, 242),

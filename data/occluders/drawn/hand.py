@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.outline import (
     SHIFT,
     Drawn,
@@ -34,7 +36,6 @@ from deocclude.data.occluders.drawn.paint import (
     soften,
     working_side,
 )
-from numpy.random import Generator
 
 SKIN = ((244, 214, 192), (228, 184, 150), (205, 156, 120), (172, 120, 86), (124, 82, 58),
         (84, 54, 40))  # fmt: skip

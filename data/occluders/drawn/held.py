@@ -8,6 +8,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.cloth import cloth_surface, skin_colour
 from deocclude.data.occluders.drawn.hand import lay_hand
 from deocclude.data.occluders.drawn.outline import (
@@ -34,7 +36,6 @@ from deocclude.data.occluders.drawn.paint import (
     shaded,
 )
 from deocclude.data.occluders.drawn.solid import Solid
-from numpy.random import Generator
 
 AIMS = ((0, 1.15), (0, 1.15), (-0.5, 0), (0.5, 0), (0, 0.55), (-0.8, 0.9), (0.8, 0.9), (0, -0.6))
 FRUIT = ((200, 30, 36), (110, 170, 50), (240, 150, 30), (235, 205, 70), (120, 40, 60))

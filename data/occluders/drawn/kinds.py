@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn import areas, changes, lines
 from deocclude.data.occluders.drawn.facemask import facemask_drawn
 from deocclude.data.occluders.drawn.hand import hand_drawn
 from deocclude.data.occluders.drawn.sunglasses import sunglasses_drawn
-from numpy.random import Generator
 
 Draw = Callable[
     [np.ndarray, dict[str, tuple[float, float]], Generator], tuple[np.ndarray, np.ndarray]

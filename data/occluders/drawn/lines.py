@@ -8,6 +8,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.outline import (
     SHIFT,
     Drawn,
@@ -32,7 +34,6 @@ from deocclude.data.occluders.drawn.paint import (
     soften,
     working_side,
 )
-from numpy.random import Generator
 
 WORDS = (
     "SAMPLE", "COPY", "preview", "PROOF", "do not use", "Photo", "2024", "(c)", "DRAFT", "hello",

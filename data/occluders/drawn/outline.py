@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.faces.alignment import Points
 from deocclude.data.occluders.drawn.paint import chance, working_side
-from numpy.random import Generator
 
 Drawn = tuple[np.ndarray, np.ndarray]
 

@@ -8,6 +8,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.lines import FONTS, HAIR, WORDS
 from deocclude.data.occluders.drawn.outline import (
     Drawn,
@@ -32,7 +34,6 @@ from deocclude.data.occluders.drawn.paint import (
     soften,
 )
 from deocclude.data.occluders.drawn.solid import Solid
-from numpy.random import Generator
 
 
 def hair_lock(face: np.ndarray, points: Points, rng: Generator) -> Drawn:

@@ -1,11 +1,12 @@
 """Drawn occluders of the preset `photographs`, by name; frozen pairs know only the other twenty."""
 
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn import held, over
 from deocclude.data.occluders.drawn.cloth import balaclava, facemask_photo, scarf_drawn
 from deocclude.data.occluders.drawn.eyewear import eyeglasses_drawn, goggles, visor
 from deocclude.data.occluders.drawn.kinds import Draw
-from numpy.random import Generator
 
 PHOTO_KINDS: dict[str, Draw] = {
     "facemask_photo": facemask_photo,

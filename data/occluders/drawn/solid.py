@@ -2,6 +2,8 @@
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.outline import Drawn, Points, face_frame, fill
 from deocclude.data.occluders.drawn.paint import (
     Colour,
@@ -14,7 +16,6 @@ from deocclude.data.occluders.drawn.paint import (
     soften,
     working_side,
 )
-from numpy.random import Generator
 
 
 class Solid:

@@ -9,6 +9,8 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
+
 from deocclude.data.occluders.drawn.outline import (
     DOWN,
     Drawn,
@@ -35,7 +37,6 @@ from deocclude.data.occluders.drawn.paint import (
     soften,
     working_side,
 )
-from numpy.random import Generator
 
 LENSES = ("round", "aviator", "square", "cat", "narrow", "shield")
 

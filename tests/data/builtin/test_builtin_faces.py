@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from deocclude.data.builtin.faces import face_traits, landmarks, render_face
 
 

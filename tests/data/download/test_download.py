@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from deocclude.data.download import sets
-from deocclude.data.download.archives import ArchiveError, unpack
-from deocclude.data.sources.holes import choose_profile
 from gdown.exceptions import DownloadError
 from PIL import Image
+
+from deocclude.data.download import sets
+from deocclude.data.download.archives import ArchiveError, unpack
+from deocclude.engines.runs.config import choose_profile
 
 
 def png(seed=0):

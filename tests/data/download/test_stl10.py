@@ -4,11 +4,12 @@ import hashlib
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from deocclude.data.download import sets, stl10
 from deocclude.data.faces.files import find_faces, split_faces
 from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.runs.config import load_config
-from PIL import Image
 
 TRAIN, TEST = 12, 8
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from deocclude.data.faces.alignment import (
     LANDMARKS,
     TEMPLATES,

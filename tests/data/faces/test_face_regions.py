@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from deocclude.data.builtin.faces import landmarks
 from deocclude.data.faces.alignment import TEMPLATES, template_points
 from deocclude.data.faces.regions import REGIONS, region_labels, region_shares

@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from deocclude.data.faces import cache as cache_module
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.faces.cache import cache_faces
@@ -16,7 +18,6 @@ from deocclude.data.faces.files import (
     save_split,
     split_faces,
 )
-from PIL import Image
 
 
 def write_images(folder, count, size=(40, 50), start=0):

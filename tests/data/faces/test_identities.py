@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from deocclude.data.builtin.faces import person_traits
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.faces.cache import cache_faces
@@ -19,7 +21,6 @@ from deocclude.data.faces.identities import (
 from deocclude.data.faces.surroundings import swap_surroundings
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.pairs.training import IdentityPictures, PositionSampler, training_loader
-from PIL import Image
 
 
 def write_people(folder: Path, counts: dict[str, int]) -> Path:

@@ -1,6 +1,7 @@
 """Groups of people as file names label them."""
 
 import pytest
+
 from deocclude.data.faces.people import GROUPINGS, person_of
 
 

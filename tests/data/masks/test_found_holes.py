@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from deocclude.data.masks.found import GROWN, found_hole
 from deocclude.data.seeding import keyed_rng
 

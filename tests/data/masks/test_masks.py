@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from deocclude.data.masks.shapes import Canvas, _grow
 from deocclude.data.masks.source import (
     KINDS,
@@ -16,7 +18,6 @@ from deocclude.data.masks.source import (
     touches_border,
 )
 from deocclude.data.seeding import keyed_rng
-from PIL import Image
 
 CELLS = [(bin, border) for bin in range(len(RATIO_BINS)) for border in (False, True)]
 

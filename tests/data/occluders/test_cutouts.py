@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from deocclude.data.images import ImageReadError
 from deocclude.data.occluders.cutouts import WORKING_SIDE, category_of, open_cutouts, read_cutout
 from deocclude.data.seeding import keyed_rng
-from PIL import Image
 
 
 def noise(seed: int, height: int = 30, width: int = 40) -> np.ndarray:

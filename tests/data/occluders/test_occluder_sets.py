@@ -5,13 +5,14 @@ import logging
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.files import folder_faces
 from deocclude.data.images import ImageReadError, list_images
 from deocclude.data.occluders.__main__ import main
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.sets import LAYOUTS, open_set, write_set
-from PIL import Image
 
 SIZE = 32
 

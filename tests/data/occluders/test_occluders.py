@@ -5,6 +5,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.images import list_images, load_square
@@ -15,7 +17,6 @@ from deocclude.data.occluders.drawn.kinds import KINDS
 from deocclude.data.occluders.mixture import PRESETS, Occluders, favoured, joined, paste_anywhere
 from deocclude.data.occluders.placing import Occluded
 from deocclude.data.seeding import keyed_rng
-from PIL import Image
 
 SIZE = 48
 

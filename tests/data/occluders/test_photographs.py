@@ -6,6 +6,7 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.faces.files import builtin_faces
@@ -21,7 +22,7 @@ from deocclude.data.occluders.photographs import EYEGLASSES, GROUPS, cover, loos
 from deocclude.data.occluders.warping import Layer
 from deocclude.data.pairs.occluded import freeze_occluded
 from deocclude.data.seeding import keyed_rng
-from tests.data.test_occluders import disc
+from tests.data.occluders.test_occluders import disc
 
 SIZE = 64
 CATEGORIES = ("facemask", "sunglasses", "eyeglasses", "scarf", "object")

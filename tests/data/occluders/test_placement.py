@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.occluders.cutout_shape import body_box, guess_category

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from deocclude.data.pairs.folders import pair_folders
 from PIL import Image
+
+from deocclude.data.pairs.folders import pair_folders
 
 
 def write(path, array):

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from deocclude.data.faces.cache import SharedStore, cache_faces
 from deocclude.data.faces.files import builtin_faces
 from deocclude.data.masks.source import MaskGenerator

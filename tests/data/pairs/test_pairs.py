@@ -2,10 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from deocclude.data.faces.files import builtin_faces
 from deocclude.data.masks.source import RATIO_BINS, MaskFolder, MaskGenerator, touches_border
 from deocclude.data.pairs.holes import FrozenPairs, _combine, freeze
-from PIL import Image
 
 
 def frozen(per_bin=4, seed=0, count=3, size=32):

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+
 from deocclude.data.pairs.photo_augment import RANGES, SPREADS, PhotographAugmentation
 
 SHARES = [f.name for f in fields(PhotographAugmentation) if f.name not in (*RANGES, *SPREADS)]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import yaml
+
 from deocclude.data.pairs.augment import Augmentation
 from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.photo_augment import PhotographAugmentation

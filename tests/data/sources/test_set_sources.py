@@ -4,17 +4,15 @@ import json
 import shutil
 
 import pytest
+
 from deocclude.data.faces.files import builtin_faces
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.sets import LAYOUTS, write_set
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.cli.train import overrides, parse_arguments
-from deocclude.engines.evaluation.segmentation import (
-    MaskOptions,
-    compare_end_to_end,
-    compare_segmenters,
-)
+from deocclude.engines.evaluation.end_to_end import compare_end_to_end
+from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segmenters
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.weights import load_segmenter
 from deocclude.engines.training.run import train

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ensemble_stubs import write_member
+
 from deocclude.data.faces.regions import REGIONS, region_labels, region_shares
 from deocclude.data.masks.source import generate_mask
 from deocclude.data.pairs.holes import FrozenPairs, Pair
@@ -28,12 +30,10 @@ from deocclude.engines.analysis.error_tables import (
     place_frame,
     ranked_rows,
 )
+from deocclude.engines.cli import evaluate
 from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.runs.finished import read_trained
-from ensemble_stubs import write_member
-
-import evaluate
 
 SIZE, COUNT = 64, 12
 

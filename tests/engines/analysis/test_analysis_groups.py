@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from deocclude import models
 from deocclude.data.builtin.faces import render_face
-from deocclude.engines.analysis.group_tables import (
+from deocclude.engines.analysis.groups import (
     FALSE,
     INPAINTED,
     IOU,
@@ -17,17 +21,13 @@ from deocclude.engines.analysis.group_tables import (
     masks_frame,
     masks_table,
 )
-from deocclude.engines.evaluation.segmentation import settle_occluded
+from deocclude.engines.cli import evaluate
 from deocclude.engines.measures.inpainting import PAIR_COLUMNS
 from deocclude.engines.measures.rows import RowWriter
 from deocclude.engines.measures.segmentation import PAIR_COLUMNS as MASK_COLUMNS
 from deocclude.engines.runs.config import Data, SegmentationData
-from deocclude.engines.runs.finished import below, group_by_pairs, read_trained
-from PIL import Image
-from safetensors.torch import save_file
-
-import evaluate
-from deocclude import models
+from deocclude.engines.runs.finished import read_trained
+from deocclude.engines.runs.pairs import below, group_by_pairs, settle_occluded
 
 SIZE = 32
 PEOPLE = [(5, 0, 0), (30, 1, 1), (30, 0, 2), (70, 1, 3), (45, 0, 4), (15, 1, 0)]

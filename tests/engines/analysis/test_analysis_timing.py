@@ -7,14 +7,21 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from deocclude.data.files import sha256
-from deocclude.engines.analysis import timing, timing_cell
-from deocclude.engines.analysis.apart import FAILED, MEASURED, TOO_LARGE, failure, measured_apart
-from deocclude.engines.analysis.timing_tables import timing_figure, timing_tables
 from ensemble_stubs import write_member
 
-import evaluate
 from deocclude import models
+from deocclude.data.files import sha256
+from deocclude.engines.analysis import timing, timing_cell
+from deocclude.engines.analysis.timing_tables import (
+    FAILED,
+    MEASURED,
+    TOO_LARGE,
+    failure,
+    measured_apart,
+    timing_figure,
+    timing_tables,
+)
+from deocclude.engines.cli import evaluate
 
 SMALL = ["--threads", "1", "--repeats", "2", "--seconds", "1", "--device", "cpu"]
 CELL = {

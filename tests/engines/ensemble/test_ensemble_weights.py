@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ensemble_stubs import SIZE, write_member, write_members
+
 from deocclude.data.contract import compose
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.engines.ensemble import __main__ as ensemble
@@ -14,7 +16,6 @@ from deocclude.engines.ensemble.opening import open_inpainter
 from deocclude.engines.ensemble.weights import Measured, fit, measure, solve, validation_pairs
 from deocclude.engines.runs.recipes import members_of
 from deocclude.metrics.image import psnr
-from ensemble_stubs import SIZE, write_member, write_members
 
 
 def gram(*residuals) -> np.ndarray:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ensemble_stubs import SIZE, Conditioned, holes, write_member, write_members
+from photo_stubs import Detector, call
+from PIL import Image
+from safetensors import safe_open
+
+from deocclude import models
 from deocclude.data.files import sha256
+from deocclude.engines.cli import evaluate
+from deocclude.engines.cli import restore as restore_command
 from deocclude.engines.ensemble import opening
 from deocclude.engines.ensemble.opening import (
     attach_members,
@@ -17,7 +25,7 @@ from deocclude.engines.ensemble.opening import (
     weights_identity,
 )
 from deocclude.engines.inference.cost import model_parameters
-from deocclude.engines.photos.deoccluder import load_deoccluder
+from deocclude.engines.inference.networks import load_networks
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.recipes import (
     ensemble_config,
@@ -30,14 +38,6 @@ from deocclude.engines.runs.recipes import (
 from deocclude.engines.runs.weights import load_inpainter, save_release
 from deocclude.models.blocks import count_parameters
 from deocclude.models.ensemble import Ensemble
-from ensemble_stubs import SIZE, Conditioned, holes, write_member, write_members
-from photo_stubs import Detector, call
-from PIL import Image
-from safetensors import safe_open
-
-import deocclude
-import evaluate
-from deocclude import models
 
 
 def recipe(folder, files, combination="mean", weights=None, keep="memory"):
@@ -322,28 +322,30 @@ def test_evaluate_takes_an_ensemble_as_a_row(tmp_path, capsys, monkeypatch):
 def test_deocclude_takes_an_ensemble(tmp_path, monkeypatch, capsys):
     path = recipe(tmp_path, write_members(tmp_path, "ab"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *_, **__: Detector())
+    monkeypatch.setattr(restore_command, "FaceDetector", lambda *_, **__: Detector())
     photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     mask = np.zeros((40, 50), np.uint8)
     mask[10:20, 15:30] = 255
     Image.fromarray(photo).save("photo.png")
     Image.fromarray(mask).save("mask.png")
     words = ["photo.png", "--mask", "mask.png", "-o", "out.png", "--device", "cpu"]
-    code, text = call(deocclude.main, capsys, *words, "--checkpoint", str(path))
+    code, text = call(restore_command.main, capsys, *words, "--checkpoint", str(path))
     assert code == 0, text
     restored = np.asarray(Image.open("out.png"))
     np.testing.assert_array_equal(restored[mask == 0], photo[mask == 0])
     assert (restored[mask > 0] != photo[mask > 0]).any()
     (tmp_path / "b" / "001" / "best.safetensors").unlink()
-    code, text = call(deocclude.main, capsys, *words, "--overwrite", "--checkpoint", str(path))
+    code, text = call(
+        restore_command.main, capsys, *words, "--overwrite", "--checkpoint", str(path)
+    )
     assert code == 1
     assert "member 2 of" in text
 
 
 def test_photos_are_restored_by_an_ensemble(tmp_path):
     path = recipe(tmp_path, write_members(tmp_path, "ab", fill=0.0))
-    deoccluder = load_deoccluder(path, "cpu")
-    assert (deoccluder.size, deoccluder.fill, deoccluder.template) == (SIZE, 0.0, "ffhq")
+    networks = load_networks(path, "cpu")
+    assert (networks.size, networks.fill, networks.template) == (SIZE, 0.0, "ffhq")
     occluded, mask = holes()
-    prediction = deoccluder.restore_batch(occluded, mask)
+    prediction = networks.restore_batch(occluded, mask)
     torch.testing.assert_close(prediction, answers(path))

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from deocclude.data.seeding import keyed_rng
-from deocclude.engines.cli import summary
+from deocclude.engines.cli import evaluate, summary
 from deocclude.engines.evaluation.inpainting import Options, compare
+from deocclude.engines.evaluation.suites import finished_suite, load_suite
 from deocclude.engines.measures.lpips import LpipsChoice
 from deocclude.engines.report.tables import Cell, Table
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs import finished
+from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.config import Data
 from deocclude.engines.runs.folder import RunFolder
-from deocclude.engines.suite.files import finished_suite, load_suite
 from deocclude.engines.training.run import Outcome
-from safetensors.torch import save_file
-
-import evaluate
 
 SIZE = 32
 
@@ -196,10 +196,10 @@ def test_numbers_that_cannot_be_are_refused(runs, capsys, arguments):
     assert stop.value.code == 2
     assert f"argument {arguments[0]}: " in capsys.readouterr().err
     with pytest.raises(ValueError, match="--size 16: must be at least 32"):
-        finished.group_by_folders([], runs, runs, size=16)
+        runs_pairs.group_by_folders([], runs, runs, size=16)
     trained = finished.read_trained(runs / "Beta" / "001" / "best.safetensors")
     with pytest.raises(ValueError, match="test_per_bin"):
-        finished.group_by_pairs([trained], per_bin=0)
+        runs_pairs.group_by_pairs([trained], per_bin=0)
 
 
 def test_an_output_that_is_a_file_is_one_line(runs, tmp_path, capsys):
@@ -232,7 +232,7 @@ def test_recorded_folders_are_used_again(runs):
     assert data.faces.endswith("faces")
     assert data.masks.endswith("m")
     with pytest.raises(FileNotFoundError, match="some/faces"):
-        finished.group_by_pairs([finished.read_trained(folder / "best.safetensors")])
+        runs_pairs.group_by_pairs([finished.read_trained(folder / "best.safetensors")])
 
 
 def write_faces(root, **colours):
@@ -263,13 +263,13 @@ def test_a_data_folder_given_replaces_what_depends_on_one(runs, tmp_path):
     faces = write_faces(tmp_path / "faces", train="black", val="black", test="red")
     given = write_faces(tmp_path / "given", train="black", val="black", test="lime")
     weights = rewrite_config(runs / "Beta" / "001", faces="auto")
-    group = finished.group_by_pairs([finished.read_trained(weights)], given, per_bin=1)[0]
+    group = runs_pairs.group_by_pairs([finished.read_trained(weights)], given, per_bin=1)[0]
     assert colours(group.pairs) == {(0, 255, 0)}
     rewrite_config(runs / "Beta" / "001", faces=str(faces))
-    group = finished.group_by_pairs([finished.read_trained(weights)], given, per_bin=1)[0]
+    group = runs_pairs.group_by_pairs([finished.read_trained(weights)], given, per_bin=1)[0]
     assert colours(group.pairs) == {(255, 0, 0)}
     rewrite_config(runs / "Beta" / "001", faces="builtin")
-    group = finished.group_by_pairs([finished.read_trained(weights)], given, per_bin=1)[0]
+    group = runs_pairs.group_by_pairs([finished.read_trained(weights)], given, per_bin=1)[0]
     assert group.pairs.pairs[0].image.startswith("builtin/")
 
 
@@ -286,9 +286,9 @@ def test_the_split_of_the_run_counts_on_its_own_faces(runs, tmp_path):
     (folder / "split.json").write_text(json.dumps({"rule": "of the run", **split}))
     trained = [finished.read_trained(weights)]
     for own in (None, faces):
-        group = finished.group_by_pairs(trained, own, per_bin=1)[0]
+        group = runs_pairs.group_by_pairs(trained, own, per_bin=1)[0]
         assert {p.image for p in group.pairs.pairs} <= set(split["test"])
-    assert colours(finished.group_by_pairs(trained, given, per_bin=1)[0].pairs) == {(0, 255, 0)}
+    assert colours(runs_pairs.group_by_pairs(trained, given, per_bin=1)[0].pairs) == {(0, 255, 0)}
 
 
 def test_a_finished_run_is_summed_up_on_its_own_data_in_its_own_folder(runs, tmp_path, monkeypatch):

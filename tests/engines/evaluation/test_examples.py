@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from evaluation_stubs import SIZE, fake_pairs
+
 from deocclude.data.pairs.holes import FrozenPairs, Pair
 from deocclude.engines.evaluation.examples import (
     CRITERION,
@@ -14,10 +16,9 @@ from deocclude.engines.evaluation.examples import (
     example_figure,
     restore_examples,
 )
-from deocclude.engines.evaluation.report import report
+from deocclude.engines.evaluation.inpainting import report
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.measures.inpainting import Row, baseline_row, evaluate_rows
-from evaluation_stubs import SIZE, fake_pairs
 
 
 @pytest.fixture

@@ -5,8 +5,12 @@ import json
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from deocclude.engines.evaluation.seeds import fold_seeds
 from deocclude.engines.runs import finished
+from deocclude.engines.runs import weights as runs_weights
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.recipes import (
     ensemble_config,
@@ -15,8 +19,6 @@ from deocclude.engines.runs.recipes import (
     write_recipe,
 )
 from deocclude.engines.training.members import released_weights, settle_members
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def make_run(tmp_path):
         if members:
             metadata["members"] = json.dumps(pointer_records(members, folder))
         written.append(folder)
-        weights = folder / finished.WEIGHTS
+        weights = folder / runs_weights.WEIGHTS
         save_file({"number": torch.tensor([float(len(written))])}, weights, metadata)
         (folder / "finished.json").write_text(json.dumps({"reason": "epochs", "images": 12}))
         return weights
@@ -53,7 +55,7 @@ def fold(tmp_path):
 
     def read(*names, files=()):
         folders = finished.resolve_runs(list(names), tmp_path / "runs", every=True)
-        files = [*(folder / finished.WEIGHTS for folder in folders), *files]
+        files = [*(folder / runs_weights.WEIGHTS for folder in folders), *files]
         members = finished.name_apart([finished.read_trained(file) for file in files])
         recipes, remarks = fold_seeds(members)
         return [recipe.name for recipe in recipes], remarks

@@ -6,21 +6,22 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.files import folder_faces, save_split, split_faces
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.sets import open_set, write_set
 from deocclude.data.pairs.occluded import freeze_set
+from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.summary import summarise_run
-from deocclude.engines.evaluation import segmentation
+from deocclude.engines.evaluation import overlap, segmentation
 from deocclude.engines.runs import finished
+from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.config import Data, SegmentationData
 from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.training.run import Outcome
-from PIL import Image
-from safetensors.torch import save_file
-
-import evaluate
 
 SIZE = 32
 
@@ -133,13 +134,13 @@ def test_an_inpainter_that_saw_a_face_is_left_out(runs, tmp_path):
     trained = finished.read_trained(weights)
     own = trained.data.model_copy(update={"faces": str(tmp_path)})
     trained = dataclasses.replace(trained, data=own)
-    group = segmentation.OccludedGroup(pairs, [], tmp_path)
-    fit, remarks = segmentation.fitting_inpainters([trained], group)
+    group = runs_pairs.OccludedGroup(pairs, [], tmp_path)
+    fit, remarks = overlap.fitting_inpainters([trained], group)
     assert fit == []
     assert "2 of these pairs show faces of its training" in remarks[0]
     unseen = SimpleNamespace(size=SIZE, pairs=[SimpleNamespace(image="3.png")])
-    group = segmentation.OccludedGroup(unseen, [], tmp_path)
-    assert segmentation.fitting_inpainters([trained], group) == ([trained], [])
+    group = runs_pairs.OccludedGroup(unseen, [], tmp_path)
+    assert overlap.fitting_inpainters([trained], group) == ([trained], [])
 
 
 def test_a_report_says_where_nobody_can_tell_what_an_inpainter_saw(runs, tmp_path):
@@ -148,21 +149,21 @@ def test_a_report_says_where_nobody_can_tell_what_an_inpainter_saw(runs, tmp_pat
     trained = dataclasses.replace(
         alpha, data=alpha.data.model_copy(update={"faces": str(tmp_path)})
     )
-    group = segmentation.OccludedGroup(pairs, [], tmp_path)
-    fit, remarks = segmentation.fitting_inpainters([trained], group)
+    group = runs_pairs.OccludedGroup(pairs, [], tmp_path)
+    fit, remarks = overlap.fitting_inpainters([trained], group)
     assert fit == [trained]
     assert "apart from its run's split.json" in remarks[0]
     split = {"rule": "of the run", "train": ["x.png"], "val": [], "test": ["1.png"]}
     (trained.checkpoint.parent / "split.json").write_text(json.dumps(split))
-    assert segmentation.fitting_inpainters([trained], group) == ([trained], [])
-    elsewhere = segmentation.OccludedGroup(pairs, [], tmp_path / "set")
-    fit, remarks = segmentation.fitting_inpainters([trained], elsewhere)
+    assert overlap.fitting_inpainters([trained], group) == ([trained], [])
+    elsewhere = runs_pairs.OccludedGroup(pairs, [], tmp_path / "set")
+    fit, remarks = overlap.fitting_inpainters([trained], elsewhere)
     assert fit == [trained]
     assert "from another folder than its own faces" in remarks[0]
-    builtin = segmentation.OccludedGroup(pairs, [], None)
-    assert segmentation.fitting_inpainters([alpha], builtin) == ([alpha], [])
+    builtin = runs_pairs.OccludedGroup(pairs, [], None)
+    assert overlap.fitting_inpainters([alpha], builtin) == ([alpha], [])
     pairs.pairs[0].image = "builtin/train/000001"
-    assert "built-in faces" in segmentation.fitting_inpainters([alpha], elsewhere)[1][0]
+    assert "built-in faces" in overlap.fitting_inpainters([alpha], elsewhere)[1][0]
 
 
 def test_faces_of_a_set_are_known_by_what_they_show(runs, tmp_path):
@@ -179,8 +180,8 @@ def test_faces_of_a_set_are_known_by_what_they_show(runs, tmp_path):
     alpha = finished.read_trained(runs / "Alpha" / "001" / "best.safetensors")
     save_split(split, folder, alpha.checkpoint.parent / "split.json")
     trained = dataclasses.replace(alpha, data=alpha.data.model_copy(update={"faces": str(folder)}))
-    group = segmentation.OccludedGroup(pairs, [], tmp_path / "set")
-    fit, remarks = segmentation.fitting_inpainters([trained], group)
+    group = runs_pairs.OccludedGroup(pairs, [], tmp_path / "set")
+    fit, remarks = overlap.fitting_inpainters([trained], group)
     assert fit == []
     assert "8 of these pairs show faces of its training" in remarks[0]
 
@@ -188,13 +189,13 @@ def test_faces_of_a_set_are_known_by_what_they_show(runs, tmp_path):
 def test_an_inpainter_of_faces_that_lie_otherwise_is_left_out(runs, tmp_path):
     pairs = SimpleNamespace(size=SIZE, pairs=[SimpleNamespace(image="1.png")])
     alpha = finished.read_trained(runs / "Alpha" / "001" / "best.safetensors")
-    group = segmentation.OccludedGroup(pairs, [], tmp_path, "celeba")
-    fit, remarks = segmentation.fitting_inpainters([alpha], group)
+    group = runs_pairs.OccludedGroup(pairs, [], tmp_path, "celeba")
+    fit, remarks = overlap.fitting_inpainters([alpha], group)
     assert fit == []
     assert "trained on faces aligned as ffhq, these are aligned as celeba" in remarks[0]
     told = {**alpha.config, "data": {**alpha.config["data"], "template": "celeba"}}
     other = dataclasses.replace(alpha, config=told)
-    assert segmentation.fitting_inpainters([other], group)[0] == [other]
+    assert overlap.fitting_inpainters([other], group)[0] == [other]
 
 
 def test_other_faces_are_measured_as_they_lie(runs, tmp_path):
@@ -210,7 +211,7 @@ def test_other_faces_are_measured_as_they_lie(runs, tmp_path):
     trained = dataclasses.replace(trained, config=config, data=data)
     found = {}
     for name in ("wide", "tall"):
-        (group,) = segmentation.group_by_occluded(
+        (group,) = runs_pairs.group_by_occluded(
             [trained], segmentation.MaskOptions(data=tmp_path / name)
         )
         found[name] = group.template

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from evaluation_stubs import result, texts
+from safetensors.torch import save_file
+
 from deocclude.engines.evaluation.ensemble_tables import member_tables
 from deocclude.engines.evaluation.inpainting_tables import build_tables
 from deocclude.engines.evaluation.summaries import summarise
@@ -12,8 +15,6 @@ from deocclude.engines.measures import inpainting
 from deocclude.engines.measures.inpainting import model_row
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.runs.recipes import MemberFile, write_recipe
-from evaluation_stubs import result, texts
-from safetensors.torch import save_file
 
 
 def row(folder, name, psnr, members=(), seeds=(), bins=None, **values):

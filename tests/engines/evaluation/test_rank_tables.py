@@ -5,12 +5,13 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from evaluation_stubs import result, texts
+
 from deocclude.engines.evaluation import inpainting_tables
 from deocclude.engines.evaluation.summaries import mean_of_bins, summarise
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report import figures
 from deocclude.engines.report.writers import to_markdown
-from evaluation_stubs import result, texts
 
 
 def test_ranks_follow_each_metrics_direction_and_ties_share(tmp_path):

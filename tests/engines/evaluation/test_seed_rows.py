@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from evaluation_stubs import fake_pairs, shifted_row
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from deocclude.engines.cli import evaluate
 from deocclude.engines.evaluation.inpainting_tables import metric_table, seeds_table
 from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference_among, single
 from deocclude.engines.evaluation.summaries import mean_of_bins, summarise
 from deocclude.engines.measures.inpainting import Row, evaluate_rows
 from deocclude.engines.runs import finished
-from evaluation_stubs import fake_pairs, shifted_row
-from safetensors import safe_open
-from safetensors.torch import save_file
-
-import evaluate
+from deocclude.engines.runs import weights as runs_weights
 
 SETTINGS = ["data.faces=builtin", "data.masks=builtin", "data.test_per_bin=2"]
 
@@ -45,7 +46,7 @@ def members(tmp_path):
 
     def read(*names):
         folders = finished.resolve_runs(list(names), tmp_path / "runs", every=True)
-        files = [folder / finished.WEIGHTS for folder in folders]
+        files = [folder / runs_weights.WEIGHTS for folder in folders]
         return finished.name_apart([finished.read_trained(file) for file in files])
 
     return read
@@ -104,7 +105,7 @@ def test_settings_that_change_nothing_learned_do_not_keep_runs_apart(make_run, m
 def test_a_run_written_by_an_earlier_version_is_compared_as_it_reads_today(make_run, members):
     make_run("Alpha", "001", 42)
     later = make_run("Alpha", "002", 43)
-    weights = later / finished.WEIGHTS
+    weights = later / runs_weights.WEIGHTS
     config = finished.read_trained(weights).config
     for key in ("task", "loss_on", "init_from"):
         config.pop(key)

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+
 from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
 from deocclude.data.seeding import keyed_rng
 from deocclude.engines.evaluation import segmentation_figures, segmentation_tables
-from deocclude.engines.evaluation.segmentation_report import segmentation_report
+from deocclude.engines.evaluation.segmentation import segmentation_report
 from deocclude.engines.measures import segmentation
 from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.segmentation import ModelFinder, constant_rows, evaluate_segmenters

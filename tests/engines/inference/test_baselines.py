@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from deocclude.engines.inference import baselines
 from deocclude.engines.inference.baselines import (
     BASELINES,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from deocclude.engines.inference.hole_mask import (
     GAP,
     SPECK,

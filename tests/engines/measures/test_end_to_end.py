@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from deocclude.data.contract import hide
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
@@ -16,6 +18,7 @@ from deocclude.engines.evaluation.end_to_end_tables import (
     summarise_cases,
 )
 from deocclude.engines.inference.baselines import BaselinePool
+from deocclude.engines.inference.networks import Networks
 from deocclude.engines.measures.end_to_end import (
     BLIND,
     NO_MASK,
@@ -29,9 +32,7 @@ from deocclude.engines.measures.end_to_end import (
 )
 from deocclude.engines.measures.inpainting import ModelRestorer, Row, baseline_row
 from deocclude.engines.measures.segmentation import ModelFinder, pack
-from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.metrics.image import psnr
-from torch import nn
 
 SIZE = 32
 CELLS = [(kind, n) for kind in ("scarf", "scratches", "none") for n in range(3)]
@@ -160,7 +161,7 @@ def test_an_inpainter_trained_under_occluders_is_shown_them(pairs, tmp_path):
 
     shown = to_tensor(np.stack([read(index)[1] for index in range(len(CELLS))]))
     target = to_tensor(np.stack([read(index)[0] for index in range(len(CELLS))]))
-    restorer = ModelRestorer(Deoccluder(Darker(), SIZE, hides=False))
+    restorer = ModelRestorer(Networks(Darker(), SIZE, hides=False))
     cases = [Case(row("Darker", restorer), s) for s in (TRUE_MASK, source("half"), NO_MASK)]
     true, _, blind = evaluate_cases(cases, pairs, tmp_path, batch=len(CELLS))
     expected = (shown / 2 - target).abs().mean(dim=(1, 2, 3))

@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from evaluation_stubs import Shifted, fake_pairs, shifted_row
+
 from deocclude.engines.evaluation import inpainting_tables
+from deocclude.engines.evaluation import summaries as evaluation_summaries
 from deocclude.engines.evaluation.examples import choose_examples
-from deocclude.engines.evaluation.report import report
+from deocclude.engines.evaluation.inpainting import report
 from deocclude.engines.evaluation.summaries import summarise
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.measures.columns import learned, published
@@ -18,7 +21,6 @@ from deocclude.engines.measures.rows import read_result
 from deocclude.engines.report import figures, tables
 from deocclude.engines.report.writers import escape, to_latex, to_markdown
 from deocclude.metrics.image import psnr
-from evaluation_stubs import Shifted, fake_pairs, shifted_row
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def test_one_image_has_values_but_no_interval(tmp_path):
     table = inpainting_tables.metric_table(summary, "psnr", "composed", "near")
     assert table.rows[1][5].text.endswith(" [–]")
     assert "nan" not in str(table.rows)
-    assert "of 1 images" in tables.caption(results, "near")[0]
+    assert "of 1 images" in evaluation_summaries.caption(results, "near")[0]
     figures.ratio_figure(summary, {"near": "model", "far": "model"}).canvas.draw()
 
 
@@ -179,7 +181,7 @@ def test_exactly_restored_images_are_counted_not_averaged(tmp_path, pairs):
 def test_markdown_and_latex_hold_hash_count_reason_and_escapes(pairs, results):
     summary = summarise(results, "near")
     built = inpainting_tables.build_tables(results, summary, "near")
-    lines = tables.caption(results, "near")
+    lines = evaluation_summaries.caption(results, "near")
     markdown = to_markdown(built, "Evaluation", lines)
     assert pairs.hash in markdown
     assert "N = 12 pairs" in markdown

@@ -6,12 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from evaluation_stubs import SIZE, Shifted, fake_pairs, shifted_row
+
 from deocclude.data.pairs.holes import FrozenPairs, Pair
 from deocclude.engines.evaluation import inpainting_tables
 from deocclude.engines.evaluation.summaries import summarise
 from deocclude.engines.measures.columns import FidSums, fid, learned, published
 from deocclude.engines.measures.inpainting import PAIR_COLUMNS, Row, evaluate_rows
-from evaluation_stubs import SIZE, Shifted, fake_pairs, shifted_row
 
 
 @pytest.fixture

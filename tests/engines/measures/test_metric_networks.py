@@ -5,12 +5,13 @@ import urllib.error
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
+from torchvision.models.inception import Inception3
+
 from deocclude.engines.measures import hub_weights, inception, lpips
 from deocclude.engines.measures.choice import choose_measures
 from deocclude.engines.measures.identity_similarity import identity_similarity
 from deocclude.models.pretrained import WeightsError
-from safetensors.torch import save_file
-from torchvision.models.inception import Inception3
 
 BARE = {"lpips": "off", "identity": "off", "fid_wanted": "off"}
 

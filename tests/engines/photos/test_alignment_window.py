@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+
 from deocclude.data.faces.alignment import TEMPLATES, invert, template_points
 from deocclude.engines.photos.windows import (
     AlignedWindow,
@@ -10,7 +12,6 @@ from deocclude.engines.photos.windows import (
     choose_alignment,
     landmarks_under,
 )
-from PIL import Image
 
 SIZE = 64
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from deocclude.engines.photos.blend import check_blend, feather_weight, match_surroundings, paste
 
 

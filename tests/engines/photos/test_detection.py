@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from deocclude.data.builtin.faces import landmarks, render_face
 from deocclude.data.faces.alignment import LANDMARKS, template_points
 from deocclude.data.images import list_images, load_image

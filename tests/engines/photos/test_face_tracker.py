@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from deocclude.engines.photos.face import Face, add_new, box_overlap
 from deocclude.engines.photos.tracker import FaceTracker
 

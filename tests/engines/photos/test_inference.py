@@ -5,17 +5,18 @@ import os
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import nn
+
 from deocclude.data.contract import compose, hide
 from deocclude.data.images import to_tensor, to_uint8
 from deocclude.engines.photos.deoccluder import (
     Deoccluder,
     load_deoccluder,
 )
-from deocclude.engines.photos.photo_window import choose_window, shrink
-from deocclude.engines.runs.newest import newest_checkpoint
+from deocclude.engines.photos.windows import choose_window, shrink
+from deocclude.engines.runs.finished import newest_checkpoint
 from deocclude.engines.runs.runtime import resolve_device
-from PIL import Image
-from torch import nn
 
 SIZE = 64
 SHAPES = [(64, 64), (256, 256), (37, 37), (300, 200), (200, 300), (480, 90), (50, 70), (9, 300)]

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from deocclude.engines.photos.jobs import plan_jobs
 
 

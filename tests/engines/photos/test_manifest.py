@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+
 from deocclude.engines.photos.manifest import COLUMNS, Manifest, Row, failure, run_jobs, summary
 
 

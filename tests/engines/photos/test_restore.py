@@ -3,10 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from deocclude.data.images import to_tensor, to_uint8
-from deocclude.engines.inference.hole_mask import DILATION
-from deocclude.engines.photos.blend import BLENDS
-from deocclude.engines.photos.restoration import STAGES
 from restore_stubs import (
     GREEN,
     SIZE,
@@ -19,6 +15,11 @@ from restore_stubs import (
     mask_of,
     photo_with,
 )
+
+from deocclude.data.images import to_tensor, to_uint8
+from deocclude.engines.inference.hole_mask import DILATION
+from deocclude.engines.photos.blend import BLENDS
+from deocclude.engines.photos.restoration import STAGES
 
 
 @pytest.mark.parametrize("blend", BLENDS)

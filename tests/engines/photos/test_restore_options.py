@@ -5,12 +5,6 @@ import os
 import numpy as np
 import pytest
 import torch
-from deocclude.data.faces.alignment import template_points
-from deocclude.data.images import to_uint8
-from deocclude.engines.photos.deoccluder import load_deoccluder
-from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.tracker import FaceTracker
-from deocclude.engines.runs.newest import newest_checkpoint
 from restore_stubs import (
     SIZE,
     Flat,
@@ -23,6 +17,13 @@ from restore_stubs import (
     photo_with,
 )
 from torch import nn
+
+from deocclude.data.faces.alignment import template_points
+from deocclude.data.images import to_uint8
+from deocclude.engines.photos.deoccluder import load_deoccluder
+from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.tracker import FaceTracker
+from deocclude.engines.runs.finished import newest_checkpoint
 
 
 @pytest.mark.parametrize("blend", ["matched", "feather", "poisson", "none"])

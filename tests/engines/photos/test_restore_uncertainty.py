@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from deocclude.models.ensemble import Ensemble
 from restore_stubs import SIZE, Flat, face_at, make, mask_of, photo_with
 from torch import nn
+
+from deocclude.models.ensemble import Ensemble
 
 
 class Slanted(Flat):

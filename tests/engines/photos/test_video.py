@@ -6,11 +6,6 @@ import subprocess
 
 import numpy as np
 import pytest
-from deocclude.engines.photos import video
-from deocclude.engines.photos.jobs import Choices, Job
-from deocclude.engines.photos.tracker import FaceTracker
-from deocclude.engines.photos.video import FrameRestorer, restore_video
-from deocclude.engines.photos.video_files import VideoError, add_sound, open_writer
 from photo_stubs import (
     Detector,
     draw_photo,
@@ -21,6 +16,12 @@ from photo_stubs import (
     write_video,
 )
 from PIL import Image
+
+from deocclude.engines.photos import video
+from deocclude.engines.photos.jobs import Choices, Job
+from deocclude.engines.photos.tracker import FaceTracker
+from deocclude.engines.photos.video import FrameRestorer, restore_video
+from deocclude.engines.photos.video_files import VideoError, add_sound, open_writer
 
 SHAPE = (120, 160)
 FACE = face_at(30, 10, 100)

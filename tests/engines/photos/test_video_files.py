@@ -6,10 +6,6 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
-from deocclude.engines.photos import video
-from deocclude.engines.photos.jobs import Choices, Job
-from deocclude.engines.photos.video import restore_video
-from deocclude.engines.photos.video_files import FrameReader, open_writer
 from photo_stubs import (
     Detector,
     draw_photo,
@@ -18,6 +14,11 @@ from photo_stubs import (
     stub_deoccluder,
     write_video,
 )
+
+from deocclude.engines.photos import video
+from deocclude.engines.photos.jobs import Choices, Job
+from deocclude.engines.photos.video import restore_video
+from deocclude.engines.photos.video_files import FrameReader, open_writer
 
 SHAPE = (120, 160)
 FACE = face_at(30, 10, 100)

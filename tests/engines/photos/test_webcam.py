@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from photo_stubs import Detector, draw_photo, face_at, is_green, stub_deoccluder
+
 from deocclude.engines.photos import webcam
 from deocclude.engines.photos.jobs import Choices
 from deocclude.engines.photos.video import FrameRestorer
 from deocclude.engines.photos.webcam import WebcamError, run_webcam
-from photo_stubs import Detector, draw_photo, face_at, is_green, stub_deoccluder
 
 FACE = face_at(30, 10, 100)
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
+
 from deocclude.engines.report import figures
 from deocclude.engines.report.grids import GAP, picture_grid
-from PIL import Image
 
 
 def drawn(figure, tmp_path, dpi=100):

@@ -10,12 +10,17 @@ from string import Template
 
 import numpy as np
 import pytest
-from deocclude.engines.evaluation.examples import Example
+from PIL import Image, features
+
 from deocclude.engines.report.html import save_html
-from deocclude.engines.report.html_pictures import LARGE_FIGURE, encode_figure, encode_pictures
+from deocclude.engines.report.html_pictures import (
+    LARGE_FIGURE,
+    Example,
+    encode_figure,
+    encode_pictures,
+)
 from deocclude.engines.report.html_tables import holds_zero, sort_value, table_html
 from deocclude.engines.report.tables import Cell, Table
-from PIL import Image, features
 
 HOSTILE = '</script><script>alert("1")</script> & <b>bold</b> $title'
 VOID = {"meta", "img", "input", "br", "link", "hr"}

@@ -6,10 +6,12 @@ import chromium
 import numpy as np
 import pytest
 from chromium import KEYS, Chromium
-from deocclude.engines.evaluation.examples import RANKS, Example
-from deocclude.engines.report.html import save_html
-from deocclude.engines.report.tables import Cell, Table
 from PIL import Image
+
+from deocclude.engines.evaluation.examples import RANKS
+from deocclude.engines.report.html import save_html
+from deocclude.engines.report.html_pictures import Example
+from deocclude.engines.report.tables import Cell, Table
 
 NAMES = ["Alpha", "Beta 10", "Beta 9", "Telea"]
 ORDER = (

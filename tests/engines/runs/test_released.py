@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from deocclude.data.files import sha256
-from deocclude.engines.photos.deoccluder import load_deoccluder
+from deocclude.engines.inference.networks import load_networks
 from deocclude.engines.runs import released
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.released import FILES, FOLDER, SUMS, read_sums, shipped_file
@@ -18,8 +18,8 @@ from release_stubs import ship, write_sums, write_weights
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-import deocclude
-import evaluate
+from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.cli import evaluate
 
 FACE = face_at(30, 20, 110)
 
@@ -44,7 +44,7 @@ def test_both_are_found_from_any_folder(weights):
     for task, name in FILES.items():
         assert shipped_file(task) == weights / name
     assert (
-        load_deoccluder(shipped_file("inpainting"), "cpu", shipped_file("segmentation")).size == 64
+        load_networks(shipped_file("inpainting"), "cpu", shipped_file("segmentation")).size == 64
     )
 
 
@@ -102,7 +102,7 @@ def test_bad_weights_are_one_line_that_says_what_to_do(weights, capsys, damage, 
     with pytest.raises(CheckpointError, match=message):
         shipped_file("inpainting")
     Image.fromarray(draw_photo((150, 170), FACE)).save("photo.png")
-    code, text = call(deocclude.main, capsys, "photo.png", "--device", "cpu")
+    code, text = call(restore_command.main, capsys, "photo.png", "--device", "cpu")
     assert (code, text.splitlines()[-1].startswith("error: ")) == (1, True)
     assert "Traceback" not in text
     assert not Path("photo-restored.png").exists()
@@ -129,8 +129,8 @@ def test_weights_of_an_old_run_still_load(tmp_path):
     assert "release" not in metadata
     metadata["config"].pop("task")
     save_release(path, network, {"config": metadata["config"]})
-    deoccluder = load_deoccluder(path, "cpu")
-    assert (deoccluder.template, deoccluder.hides) == ("ffhq", True)
+    networks = load_networks(path, "cpu")
+    assert (networks.template, networks.hides) == ("ffhq", True)
     assert read_trained(path).task == "inpainting"
 
 
@@ -165,13 +165,13 @@ def test_evaluate_has_rows_of_what_ships(weights, tmp_path, capsys):
 
 
 def test_what_ships_restores_from_another_folder(weights, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector([FACE]))
+    monkeypatch.setattr(restore_command, "FaceDetector", lambda *a, **k: Detector([FACE]))
     photo = draw_photo((150, 170), FACE)
     Image.fromarray(photo).save("photo.png")
     mask = np.zeros((150, 170), np.uint8)
     mask[60:90, 60:100] = 255
     Image.fromarray(mask).save("mask.png")
-    code, text = call(deocclude.main, capsys, "photo.png", "--mask", "mask.png", "--device", "cpu")
+    code, text = call(restore_command.main, capsys, "photo.png", "--mask", "mask.png", "--device", "cpu")
     assert (code, f"inpainter: {weights / FILES['inpainting']} (ships" in text) == (0, True)
     restored = np.asarray(Image.open("photo-restored.png"))
     np.testing.assert_array_equal(restored[mask == 0], photo[mask == 0])

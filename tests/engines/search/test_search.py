@@ -7,6 +7,8 @@ import yaml
 
 pytest.importorskip("optuna")
 
+from search_stubs import TERMS, Fake, command, open_study, run
+
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.search import __main__ as search
@@ -18,7 +20,6 @@ from deocclude.engines.search.objective import (
     other_settings,
 )
 from deocclude.engines.training import inpainting
-from search_stubs import TERMS, Fake, command, open_study, run
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import pytest
 
 pytest.importorskip("optuna")
 
+from optuna.trial import TrialState
+from search_stubs import TERMS, Fake, command, open_study, run, score
+
 from deocclude.engines.runs.folder import this_process
 from deocclude.engines.search import report
 from deocclude.engines.search.objective import Course
 from deocclude.engines.search.report import trials_frame, trials_table, write_report
 from deocclude.engines.search.study import NumberedTPE, study_lock
-from optuna.trial import TrialState
-from search_stubs import TERMS, Fake, command, open_study, run, score
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from release_stubs import write_weights
+from safetensors import safe_open
+
+from deocclude.engines.evaluation.suites import load_suite
 from deocclude.engines.runs import released
 from deocclude.engines.runs.config import available_runs, load_config
 from deocclude.engines.runs.folder import dump_config
@@ -14,10 +18,7 @@ from deocclude.engines.runs.released import FILES, shipped_file
 from deocclude.engines.runs.weights import load_inpainter, release_metadata, save_release
 from deocclude.engines.suite import export
 from deocclude.engines.suite.export import export_suite, export_weights, main
-from deocclude.engines.suite.files import load_suite
 from deocclude.engines.suite.request import FINISHED, Job
-from release_stubs import write_weights
-from safetensors import safe_open
 
 FACTS = {
     "reason": "epochs",

@@ -9,14 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
+from suite_stubs import QUICK, write_run
+
 from deocclude.data.files import sha256
 from deocclude.engines.runs.config import available_runs, load_config
-from deocclude.engines.runs.features import newest_identity, settle_features
+from deocclude.engines.runs.finished import newest_identity
 from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.runs.recipes import MemberFile, write_recipe
 from deocclude.engines.suite import __main__ as suite
 from deocclude.engines.suite import jobs, tables
-from suite_stubs import QUICK, write_run
+from deocclude.engines.training.features import settle_features
 
 
 @pytest.fixture

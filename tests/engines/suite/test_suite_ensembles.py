@@ -3,13 +3,14 @@
 import re
 
 import pytest
+from suite_stubs import request, write_files, write_run
+
 from deocclude.data.files import sha256
+from deocclude.engines.evaluation.suites import FixedEnsemble, finished_suite, load_suite
 from deocclude.engines.runs.config import ConfigError
 from deocclude.engines.runs.recipes import MemberFile, write_recipe
 from deocclude.engines.suite.ensembles import fit_command
-from deocclude.engines.suite.files import FixedEnsemble, finished_suite, load_suite
 from deocclude.engines.suite.plan import plan_jobs
-from suite_stubs import request, write_files, write_run
 
 ENSEMBLE = FixedEnsemble("both", "weights", ("ablationv1", "ablationv3"), 12)
 

@@ -3,17 +3,18 @@
 import json
 
 import pytest
+from PIL import Image
+from suite_stubs import QUICK, plan, request, write_run
+
+from deocclude.engines.evaluation.suites import load_suite
 from deocclude.engines.runs.config import ABLATIONS, available_runs, load_config
 from deocclude.engines.runs.folder import RunFolder, dump_config
 from deocclude.engines.suite import __main__ as suite
 from deocclude.engines.suite import jobs as suite_jobs
-from deocclude.engines.suite.files import load_suite
 from deocclude.engines.suite.plan import plan_jobs
 from deocclude.engines.suite.request import Request
 from deocclude.engines.suite.words import describe_plan
 from deocclude.engines.training.members import settle_members
-from PIL import Image
-from suite_stubs import QUICK, plan, request, write_run
 
 
 def test_what_there_is_decides_what_is_done(tmp_path):

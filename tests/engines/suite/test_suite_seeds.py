@@ -3,13 +3,14 @@
 import json
 
 import pytest
+from suite_stubs import QUICK, plan, request, write_files, write_run
+
+from deocclude.engines.evaluation.suites import FixedEnsemble
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.suite import __main__ as suite
 from deocclude.engines.suite import jobs as suite_jobs
-from deocclude.engines.suite.files import FixedEnsemble
 from deocclude.engines.suite.plan import plan_jobs
 from deocclude.engines.suite.request import job_key
-from suite_stubs import QUICK, plan, request, write_files, write_run
 
 
 def test_each_seed_is_a_job_and_starts_from_the_run_of_its_own_seed(tmp_path):

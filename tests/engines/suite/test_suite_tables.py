@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+from deocclude.engines.evaluation.suites import load_suite
 from deocclude.engines.suite import tables
-from deocclude.engines.suite.files import load_suite
 from deocclude.engines.suite.request import Job, Request
 
 

@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import torch
+
 from deocclude.data.faces.files import builtin_faces
 from deocclude.data.masks.source import MaskGenerator
 from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.training.inpainting import build_trainer, discriminator_step, generator_step
+from deocclude.engines.training.gan_steps import discriminator_step, generator_step
+from deocclude.engines.training.inpainting import build_trainer
 
 
 def main(config_path: str, output: str) -> None:

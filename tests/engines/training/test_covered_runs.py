@@ -4,16 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from deocclude.data.builtin.faces import render_face
-from deocclude.engines.photos.deoccluder import load_deoccluder
-from deocclude.engines.runs.config import load_config
-from deocclude.engines.training.run import train
-from deocclude.models.ifacenet import IFACENET
 from photo_stubs import Detector
 from PIL import Image
 
-import deocclude
-import evaluate
+from deocclude.data.builtin.faces import render_face
+from deocclude.engines.cli import evaluate
+from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.training.run import train
+from deocclude.models.ifacenet import IFACENET
 
 SEGMENTER = [
     "data.size=32",
@@ -61,7 +61,7 @@ def test_it_continues_on_the_same_pairs_and_says_what_it_is_shown(runs, tiny_con
     assert (folder / "figures" / "epoch_002.png").is_file()
     outcome = train(tiny_config("ablationv1", *COVERED), None, runs, resume="001", device="cpu")
     assert outcome.steps == 6
-    blind, other = (load_deoccluder(runs / name / "001" / "best.safetensors", "cpu")
+    blind, other = (load_networks(runs / name / "001" / "best.safetensors", "cpu")
                     for name in ("Blind", "ablationv1"))  # fmt: skip
     assert (blind.hides, other.hides) == (False, True)
 
@@ -106,11 +106,11 @@ def test_a_photo_is_shown_as_it_is(runs, tmp_path, monkeypatch):
         return plain(network, occluded, *arguments)
 
     monkeypatch.setattr(IFACENET, "forward", watch)
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *_, **__: Detector([]))
+    monkeypatch.setattr(restore_command, "FaceDetector", lambda *_, **__: Detector([]))
     monkeypatch.chdir(tmp_path)
     weights = str(runs / "Blind" / "001" / "best.safetensors")
     words = ["photo.png", "--mask", "mask.png", "-o", "out.png", "--checkpoint", weights]
-    deocclude.main([*words, "--device", "cpu"])
+    restore_command.main([*words, "--device", "cpu"])
     assert seen
     for picture in seen:
         red, green, _ = picture.unbind(1)

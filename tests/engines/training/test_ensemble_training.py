@@ -6,10 +6,13 @@ import shutil
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
+from system_stubs import NARROW, SMALL_UNET, make_part, tiny
+
 from deocclude.data.files import sha256
 from deocclude.engines.cli.train import overrides, parse_arguments
 from deocclude.engines.ensemble.opening import open_inpainter
-from deocclude.engines.photos.deoccluder import load_deoccluder
+from deocclude.engines.inference.networks import load_networks
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.recipes import members_of, write_recipe
 from deocclude.engines.runs.runtime import start_runtime
@@ -18,8 +21,6 @@ from deocclude.engines.training.inpainting import build_trainer, train_step
 from deocclude.engines.training.members import released_weights, settle_members
 from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.teacher import settle_teacher
-from safetensors import safe_open
-from system_stubs import NARROW, SMALL_UNET, make_part, tiny
 
 GATE = ["model.width=4", "data.fill=0.5"]
 NAMES = ("occlufix_l1_only", "facial_deocclusion")
@@ -71,8 +72,8 @@ def test_it_starts_as_the_mean_of_its_members(runs):
     trainer = build_trainer(config, start_runtime("no", "cpu", 0), 16, runs)
     part = make_part()
     answers = [
-        load_deoccluder(file_of(runs, name), "cpu").restore_batch(
-            load_deoccluder(file_of(runs, name), "cpu").show(part.target, part.mask), part.mask
+        load_networks(file_of(runs, name), "cpu").restore_batch(
+            load_networks(file_of(runs, name), "cpu").show(part.target, part.mask), part.mask
         )
         for name in NAMES
     ]

@@ -7,10 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from deocclude.data.builtin.faces import render_person
 from deocclude.data.faces.identities import identity_of
 from deocclude.data.sources.people import open_identity_sources
 from deocclude.data.sources.task import open_any_sources
+from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.train import list_runs, parse_arguments
 from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
 from deocclude.engines.measures.identity import name_swapped
@@ -21,9 +24,6 @@ from deocclude.engines.training import fit as fit_module
 from deocclude.engines.training.identity import build_identity_trainer, load_identity_network
 from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.trainer import NonFiniteLossError
-from PIL import Image
-
-import evaluate
 
 TINY = [
     "data.size=32",

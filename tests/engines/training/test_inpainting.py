@@ -4,18 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from deocclude.data.contract import hide
 from deocclude.data.sources.holes import open_sources
 from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.training.inpainting import (
-    Part,
-    Trainer,
-    build_trainer,
-    discriminator_step,
-    generator_step,
-    train_step,
-    validate,
-)
+from deocclude.engines.training.gan_steps import Part, discriminator_step, generator_step
+from deocclude.engines.training.inpainting import Trainer, build_trainer, train_step, validate
 from deocclude.engines.training.trainer import NonFiniteLossError, learning_rate_factor
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from deocclude.engines.runs.config import ABLATIONS, ConfigError, available_runs, load_config
-from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.training.inpainting import build_trainer
 
 import train_identity
 import train_inpainting
 import train_segmentation
 from deocclude import models
+from deocclude.engines.runs.config import ABLATIONS, ConfigError, available_runs, load_config
+from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.training.inpainting import build_trainer
 
 SHORT = (
     "data.size=32", "data.builtin_images=24", "data.workers=0", "training.epochs=1",

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.pairs.occluded import freeze_occluded
@@ -24,7 +26,6 @@ from deocclude.engines.training import fit as fit_module
 from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.segmentation import build_segmentation_trainer
 from deocclude.engines.training.trainer import NonFiniteLossError
-from PIL import Image
 
 TINY = [
     "data.size=32",

@@ -6,15 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
-from deocclude.engines.runs.features import load_features
-from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.runs.weights import load_checkpoint, load_inpainter, save_release
-from deocclude.engines.training.inpainting import (
-    build_trainer,
-)
-from deocclude.engines.training.run import dry_run, settled, train
-from deocclude.models import create_identity_network, create_inpainter
 from safetensors import safe_open
 from system_stubs import (
     FEW_LAYERS,
@@ -25,6 +16,14 @@ from system_stubs import (
     make_trainer,
     tiny,
 )
+
+from deocclude.engines.inference.networks import Networks, load_networks
+from deocclude.engines.runs.features import load_features
+from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.runs.weights import load_checkpoint, load_inpainter, save_release
+from deocclude.engines.training.inpainting import build_trainer
+from deocclude.engines.training.run import dry_run, settled, train
+from deocclude.models import create_identity_network, create_inpainter
 
 
 @pytest.fixture(scope="module")
@@ -118,19 +117,19 @@ def test_the_weights_file_brings_its_features_network(conditioned):
     with safe_open(best, framework="pt") as file:
         names = list(file.keys())
     assert any(name.startswith("features/") for name in names)
-    deoccluder = load_deoccluder(best, "cpu")
+    networks = load_networks(best, "cpu")
     network = load_features(best)
     part = make_part(2)
-    expected = deoccluder.inpainter(part.occluded, part.mask, network.embed(part.occluded))
-    given = deoccluder.restore_batch(part.occluded, part.mask)
+    expected = networks.inpainter(part.occluded, part.mask, network.embed(part.occluded))
+    given = networks.restore_batch(part.occluded, part.mask)
     torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-5)
-    elsewhere = deoccluder.inpainter(part.occluded, part.mask, torch.zeros(2, network.embedding))
+    elsewhere = networks.inpainter(part.occluded, part.mask, torch.zeros(2, network.embedding))
     assert not torch.allclose(given, elsewhere, atol=1e-4), "the features change nothing"
 
 
 def test_a_pipeline_without_the_features_network_is_refused():
     with pytest.raises(ValueError, match="features"):
-        Deoccluder(create_inpainter("attention_gan", width=4, grid=4), 32)
+        Networks(create_inpainter("attention_gan", width=4, grid=4), 32)
     with pytest.raises(ValueError, match="takes features"):
         make_trainer("attention_gan", *SMALL_GAN, "features=null")
     with pytest.raises(ValueError, match="takes no features"):

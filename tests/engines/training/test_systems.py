@@ -5,16 +5,12 @@ import math
 
 import pytest
 import torch
-from deocclude.engines.runs.config import ConfigError, load_config
-from deocclude.engines.training.inpainting import (
-    discriminator_step,
-    generator_step,
-    load_pairs,
-    loss_inputs,
-    validate,
-)
-from deocclude.losses import Schedule
 from system_stubs import FEW_LAYERS, NARROW, SMALL_UNET, changed, make_part, make_trainer, snapshot
+
+from deocclude.engines.runs.config import ConfigError, load_config
+from deocclude.engines.training.gan_steps import discriminator_step, generator_step, loss_inputs
+from deocclude.engines.training.inpainting import load_pairs, validate
+from deocclude.losses import Schedule
 
 
 @pytest.fixture

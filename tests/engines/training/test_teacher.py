@@ -6,19 +6,21 @@ import shutil
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
+from system_stubs import NARROW, TINY, make_part, tiny
+
 from deocclude.data.contract import hide
 from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.photos.deoccluder import load_deoccluder
+from deocclude.engines.inference.networks import load_networks
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.settings import WeightsFile
 from deocclude.engines.runs.weights import load_checkpoint
-from deocclude.engines.training.inpainting import build_trainer, generator_step, validate
+from deocclude.engines.training.gan_steps import generator_step
+from deocclude.engines.training.inpainting import build_trainer, validate
 from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.teacher import settle_teacher
-from safetensors import safe_open
-from system_stubs import NARROW, TINY, make_part, tiny
 
 SMALL = ["model.width=4", "model.depth=2", "data.template=auto"]
 BASE = "facial_deocclusion"
@@ -54,7 +56,7 @@ def student(runs, *overrides):
 
 def test_the_answer_is_the_teachers_own_at_its_own_grey_level(runs):
     trainer, part = student(runs), make_part()
-    alone = load_deoccluder(weights_of(runs), "cpu")
+    alone = load_networks(weights_of(runs), "cpu")
     expected = alone.restore_batch(hide(part.target, part.mask, 0.3), part.mask)
     torch.testing.assert_close(trainer.teach(part.occluded, part.mask), expected)
 
@@ -75,7 +77,7 @@ def test_the_term_sees_that_answer_in_training_and_validation(runs):
 
 def test_no_gradient_and_no_change_reach_the_teacher(runs):
     trainer, part = student(runs), make_part()
-    network = trainer.teacher.deoccluder.inpainter
+    network = trainer.teacher.networks.inpainter
     before = {k: v.clone() for k, v in network.state_dict().items()}
     generator_step(trainer, [part._replace(teacher=trainer.teach(part.occluded, part.mask))])
     assert not network.training

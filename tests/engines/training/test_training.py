@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.engines.runs.folder import RunFolder, RunFolderError
 from deocclude.engines.runs.weights import CheckpointError, load_checkpoint, load_inpainter
@@ -19,8 +22,6 @@ from deocclude.engines.training import fit as fit_module
 from deocclude.engines.training import inpainting
 from deocclude.engines.training.run import train
 from deocclude.engines.training.trainer import NonFiniteLossError
-from PIL import Image
-from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -5,6 +5,7 @@ import inspect
 import cv2
 import numpy as np
 import pytest
+
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.occluders.cutouts import CATEGORIES

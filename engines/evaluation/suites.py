@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.runs.config import ABLATIONS
 from deocclude.engines.runs.finished import finished_words, unfinished
