@@ -17,6 +17,7 @@ from deocclude.engines.ensemble.weights import Fitted, fit, validation_pairs
 from deocclude.engines.options import at_least
 from deocclude.engines.report.tables import BIN_LABELS, Cell, Table
 from deocclude.engines.report.writers import to_markdown
+from deocclude.engines.runs.finished import member_files
 from deocclude.engines.runs.recipes import (
     FIXED,
     KEEP,
@@ -27,7 +28,6 @@ from deocclude.engines.runs.recipes import (
     write_recipe,
 )
 from deocclude.engines.runs.runtime import resolve_device, say_progress
-from deocclude.engines.training.members import member_files
 from deocclude.models.blocks import count_parameters
 from deocclude.models.ensemble import Ensemble, parameter_count
 

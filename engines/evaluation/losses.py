@@ -11,13 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from deocclude.engines.evaluation.suites import Suite, finished_suite
-from deocclude.engines.report.report import Report
-from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
-from deocclude.engines.report.writers import save_tables, to_markdown
-from deocclude.engines.runs import finished
-from deocclude.engines.runs import weights as runs_weights
-from deocclude.engines.runs.finished import INPAINTING, Trained
-from deocclude.engines.training.history import (
+from deocclude.engines.report.history import (
     EPOCHS,
     EXPLANATION,
     TOTAL,
@@ -27,6 +21,12 @@ from deocclude.engines.training.history import (
     read_history,
     released_row,
 )
+from deocclude.engines.report.report import Report
+from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
+from deocclude.engines.report.writers import save_tables, to_markdown
+from deocclude.engines.runs import finished
+from deocclude.engines.runs import weights as runs_weights
+from deocclude.engines.runs.finished import INPAINTING, Trained
 
 logger = logging.getLogger(__name__)
 

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from deocclude.engines.runs.finished import finished_words
+from deocclude.engines.runs.finished import finished_words, newest_checkpoint, weights_file
 from deocclude.engines.runs.recipes import is_recipe
-from deocclude.engines.runs.finished import weights_file
-from deocclude.engines.runs.finished import newest_checkpoint
 from deocclude.engines.runs.released import SHIPPED, is_shipped, shipped_file
 
 NEWEST = "newest"  # the run that finished last

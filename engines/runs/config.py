@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from deocclude.engines.runs.settings import IdentityConfig
-from deocclude.data.settings import IdentityData
-from deocclude.engines.runs.settings import AnyRun, LearningRate, Optimizer, RunConfig, SegmentationConfig
-from deocclude.data.settings import Data, FaceData, SegmentationData
-import torch
-import json
+from deocclude.data.settings import Data, FaceData, IdentityData, SegmentationData
+from deocclude.engines.runs.settings import (
+    AnyRun,
+    IdentityConfig,
+    LearningRate,
+    Optimizer,
+    RunConfig,
+    SegmentationConfig,
+)
 
 __all__ = [
     "ABLATIONS",

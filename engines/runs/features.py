@@ -8,25 +8,14 @@ from typing import Any
 from torch import nn
 
 from deocclude import models
-from deocclude.data.files import sha256
+from deocclude.engines.runs.finished import (
+    DEFAULT,
+)
 from deocclude.engines.runs.weights import CheckpointError, load_release, load_strictly
-from deocclude.engines.runs.finished import finished_runs, read_metadata, resolve_runs, task_of
-from deocclude.engines.runs.weights import WEIGHTS
-from deocclude.engines.runs.recipes import is_recipe
-from deocclude.engines.runs.settings import Features
-from deocclude.engines.runs.finished import RANDOM, DEFAULT, identity_file
 
 logger = logging.getLogger(__name__)
 
 MAKE_ONE = f"`python train_identity.py {DEFAULT}` trains one"
-
-
-
-
-
-
-
-
 
 
 def create_features(name: str, options: Mapping[str, Any]) -> nn.Module:
@@ -34,12 +23,6 @@ def create_features(name: str, options: Mapping[str, Any]) -> nn.Module:
     if models.takes_option("identity", name, "pretrained"):
         options = {**options, "pretrained": False}
     return models.create_identity_network(name, **options).requires_grad_(False).eval()
-
-
-
-
-
-
 
 
 def load_features(path: str | Path) -> nn.Module | None:

@@ -2,16 +2,15 @@
 
 import json
 import logging
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from safetensors import SafetensorError, safe_open
 
-from deocclude.data.faces.files import find_faces
-from deocclude.data.pairs.folders import pair_folders
-from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.engines.runs.config import (
     SCRIPTS,
     Data,
@@ -22,12 +21,9 @@ from deocclude.engines.runs.config import (
     is_run_file,
     name_in_file,
 )
-from deocclude.data.sources.holes import data_root, open_sources
 from deocclude.engines.runs.folder import recorded_data
 from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config
 from deocclude.engines.runs.released import SHIPPED, is_shipped
-import warnings
-import yaml
 from deocclude.engines.runs.weights import WEIGHTS
 
 logger = logging.getLogger(__name__)
@@ -70,8 +66,6 @@ class Trained:
         """Where its run wrote its split down, for an ensemble that of its first member's, which all
         share; there may be none."""
         return home_of(self.checkpoint) / "split.json"
-
-
 
 
 def finished_runs(root: Path, every: bool = False, task: str | None = None) -> list[Path]:
@@ -335,3 +329,9 @@ def weights_file(named: str, runs: Path) -> Path:
             raise FileNotFoundError(f"{named}: no such weights file")
         return Path(named)
     return resolve_runs([named], runs)[0] / WEIGHTS
+
+
+def member_files(named: Sequence[str], runs: Path) -> list[Path]:
+    """The files of runs' names or folders, or the files themselves; an ensemble's YAML too, for
+    `members_of` to refuse. FileNotFoundError for a run that is not there."""
+    return [Path(one) if is_recipe(one) else weights_file(one, runs) for one in named]

@@ -17,8 +17,7 @@ import psutil
 import yaml
 
 from deocclude.data.files import write_text
-from deocclude.engines.runs.config import AnyRun, validate
-from deocclude.engines.runs.config import FaceData
+from deocclude.engines.runs.config import AnyRun, FaceData, validate
 
 logger = logging.getLogger(__name__)
 

@@ -5,29 +5,25 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
     model_validator,
 )
 
-from deocclude import losses
-from deocclude import models
-from deocclude.data.faces.alignment import TEMPLATES
-from deocclude.data.pairs.augmentations import PHOTOGRAPHS, complete_options
-from deocclude.data.occluders.mixture import PRESETS
+from deocclude import losses, models
+from deocclude.data.settings import (
+    Data,
+    IdentityData,
+    Positive,
+    PositiveFloat,
+    Section,
+    SegmentationData,
+)
 from deocclude.models.features import check_layers
-from deocclude.data.settings import Positive, PositiveFloat, Section, Data, SegmentationData
-from deocclude.data.settings import IdentityData
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]  # part of file and tensor names
-
-
 
 
 class Named(Section):
@@ -98,28 +94,6 @@ class Segmenter(Named):
     def _known(self) -> Segmenter:
         models.check_options(models.SEGMENTERS, "segmenter", self.name, self.options)
         return self
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def _yaml_no(value: Any) -> Any:

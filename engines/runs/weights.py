@@ -15,7 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from deocclude.models import create_identity_network, create_inpainter, create_segmenter, takes_option
+from deocclude.models import (
+    create_identity_network,
+    create_inpainter,
+    create_segmenter,
+    takes_option,
+)
 
 NETWORKS, STATE = "networks.safetensors", "state.pt"
 # Of weights that ship: raised when this code cannot use older files, or older code newer ones.

@@ -1,6 +1,5 @@
 """Training the gate of an ensemble: its members found, checked, attached and written down."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,12 @@ from torch import nn
 
 from deocclude.engines.ensemble.opening import attach_members
 from deocclude.engines.runs.config import RunConfig
-from deocclude.engines.runs.finished import weights_file
+from deocclude.engines.runs.finished import member_files
 from deocclude.engines.runs.recipes import (
     MODEL,
     MemberFile,
     Pointer,
     check_splits,
-    is_recipe,
     members_of,
     source_name,
 )
@@ -59,12 +57,6 @@ def settle_members(config: RunConfig, runs: Path) -> RunConfig:
     )
     model = type(config.model)(name=MODEL, **config.model.options | {"members": labels})
     return config.model_copy(update={"model": model, "members": told})
-
-
-def member_files(named: Sequence[str], runs: Path) -> list[Path]:
-    """The files of runs' names or folders, or the files themselves; an ensemble's YAML too, for
-    `members_of` to refuse. FileNotFoundError for a run that is not there."""
-    return [Path(one) if is_recipe(one) else weights_file(one, runs) for one in named]
 
 
 def _pointers(config: RunConfig) -> list[Pointer]:

@@ -14,6 +14,7 @@ from deocclude import models
 from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.sources.task import AnySources, open_any_sources
 from deocclude.engines.report import figures
+from deocclude.engines.report.history import record_losses
 from deocclude.engines.runs.config import AnyRun, RunConfig
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import RunFolder, dump_config, recorded_data
@@ -27,7 +28,6 @@ from deocclude.engines.runs.runtime import (
 from deocclude.engines.training.features import settle_features
 from deocclude.engines.training.fit import Fit
 from deocclude.engines.training.gan_steps import role
-from deocclude.engines.training.history import record_losses
 from deocclude.engines.training.identity import build_identity_trainer
 from deocclude.engines.training.inpainting import build_trainer
 from deocclude.engines.training.members import settle_members

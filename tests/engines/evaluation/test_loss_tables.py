@@ -10,10 +10,9 @@ from safetensors.torch import save_file
 
 from deocclude.engines.cli import evaluate
 from deocclude.engines.evaluation import losses as loss_tables
-from deocclude.engines.report import figures
+from deocclude.engines.report import figures, history
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.training import history
-from deocclude.engines.training import history as training_history
 
 ADVERSARIAL = "adversarial_patch"
 
@@ -45,7 +44,7 @@ def rows_of(table):
 
 def test_columns_are_the_asked_epochs_and_the_last(tmp_path):
     run = release(write_history(tmp_path), 110)
-    table, numbers = training_history.epoch_table(run, "occlufix")
+    table, numbers = history.epoch_table(run, "occlufix")
     kinds = ("train", "validation")
     assert table.columns == ["", *(f"{k}, epoch {e}" for e in (1, 5, 10, 12) for k in kinds)]
     assert rows_of(table) == [
@@ -55,12 +54,12 @@ def test_columns_are_the_asked_epochs_and_the_last(tmp_path):
     ]
     assert table.notes == ["Released: epoch 11."]
     assert numbers["val/loss/total"].tolist() == [1.5, 3.5, 6, 7]
-    table, _ = training_history.epoch_table(run, "occlufix", (2, 99))
+    table, _ = history.epoch_table(run, "occlufix", (2, 99))
     assert table.columns[1::2] == ["train, epoch 2", "train, epoch 12"]
 
 
 def test_a_run_of_one_epoch_without_validation_losses_has_a_table(tmp_path):
-    table, _ = training_history.epoch_table(write_history(tmp_path, 1, ("bce",), False), "UNet")
+    table, _ = history.epoch_table(write_history(tmp_path, 1, ("bce",), False), "UNet")
     assert table.columns == ["", "train, epoch 1"]
     assert rows_of(table) == [["bce", "1"], ["total", "2"]]
     assert table.notes == []
@@ -71,14 +70,14 @@ def test_what_was_not_measured_is_a_dash(tmp_path):
     frame = pd.read_csv(run / "metrics.csv")
     frame.loc[0, "val/loss/l1"] = np.nan
     frame.to_csv(run / "metrics.csv", index=False)
-    table, _ = training_history.epoch_table(run, "x")
+    table, _ = history.epoch_table(run, "x")
     assert rows_of(table)[0] == ["l1", "1", "–", "2", "1"]
     assert table.notes == ["–: not measured."]
 
 
 def test_a_run_that_ends_leaves_table_curves_and_weights(tmp_path):
     run = write_history(tmp_path / "run")
-    training_history.record_losses(run, "occlufix")
+    history.record_losses(run, "occlufix")
     assert {p.name for p in (run / "figures").iterdir()} == {"losses.png", "weights.png"}
     assert "## Losses of occlufix" in (run / "losses.md").read_text()
     assert pd.read_csv(run / "losses.csv")["train/l1"].tolist() == [1, 5, 10, 12]
@@ -86,7 +85,7 @@ def test_a_run_that_ends_leaves_table_curves_and_weights(tmp_path):
     frame["weight/l1"] = 2.0
     other = write_history(tmp_path / "other")
     frame.to_csv(other / "metrics.csv", index=False)
-    training_history.record_losses(other, "constant")
+    history.record_losses(other, "constant")
     assert {p.name for p in (other / "figures").iterdir()} == {"losses.png"}
 
 

@@ -2,6 +2,7 @@ import errno
 
 import pytest
 import torch
+
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.weights import (
     CheckpointError,

@@ -1,4 +1,5 @@
 import pytest
+
 from deocclude.engines.runs.config import ABLATIONS, ConfigError, available_runs, load_config
 
 

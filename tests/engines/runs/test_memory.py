@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+
 from deocclude.engines.runs.memory import free, held_mib, peak_mib
 
 CPU = torch.device("cpu")

@@ -2,9 +2,10 @@
 
 import pytest
 import torchvision
+from torch import nn
+
 from deocclude.engines.runs.config import available_runs, load_config
 from deocclude.models.features import layer_names
-from torch import nn
 
 
 def weights(name: str, *overrides: str) -> dict[str, float]:

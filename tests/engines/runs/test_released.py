@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deocclude.data.files import sha256
-from deocclude.engines.inference.networks import load_networks
-from deocclude.engines.runs import released
-from deocclude.engines.runs.finished import read_trained
-from deocclude.engines.runs.released import FILES, FOLDER, SUMS, read_sums, shipped_file
-from deocclude.engines.runs.weights import CheckpointError, load_inpainter, save_release
 from photo_stubs import Detector, call, draw_photo, face_at
 from PIL import Image
 from release_stubs import ship, write_sums, write_weights
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from deocclude.engines.cli import restore as restore_command
+from deocclude.data.files import sha256
 from deocclude.engines.cli import evaluate
+from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.runs import released
+from deocclude.engines.runs.finished import read_trained
+from deocclude.engines.runs.released import FILES, FOLDER, SUMS, read_sums, shipped_file
+from deocclude.engines.runs.weights import CheckpointError, load_inpainter, save_release
 
 FACE = face_at(30, 20, 110)
 
@@ -43,9 +43,7 @@ def weights(whole, tmp_path, monkeypatch):
 def test_both_are_found_from_any_folder(weights):
     for task, name in FILES.items():
         assert shipped_file(task) == weights / name
-    assert (
-        load_networks(shipped_file("inpainting"), "cpu", shipped_file("segmentation")).size == 64
-    )
+    assert load_networks(shipped_file("inpainting"), "cpu", shipped_file("segmentation")).size == 64
 
 
 def test_the_checkout_lists_what_it_ships():
@@ -171,7 +169,9 @@ def test_what_ships_restores_from_another_folder(weights, tmp_path, capsys, monk
     mask = np.zeros((150, 170), np.uint8)
     mask[60:90, 60:100] = 255
     Image.fromarray(mask).save("mask.png")
-    code, text = call(restore_command.main, capsys, "photo.png", "--mask", "mask.png", "--device", "cpu")
+    code, text = call(
+        restore_command.main, capsys, "photo.png", "--mask", "mask.png", "--device", "cpu"
+    )
     assert (code, f"inpainter: {weights / FILES['inpainting']} (ships" in text) == (0, True)
     restored = np.asarray(Image.open("photo-restored.png"))
     np.testing.assert_array_equal(restored[mask == 0], photo[mask == 0])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from deocclude.engines.runs.folder import LOCK, RunFolder, RunFolderError
 
 

@@ -1,4 +1,4 @@
-"""How the weights of a loss and its weighted terms go over a run."""
+"""A run's losses by epoch: read, as a table, as curves of terms and their weights."""
 
 import json
 from collections.abc import Sequence
