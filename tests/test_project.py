@@ -113,7 +113,7 @@ def test_every_declared_dependency_is_imported():
 def test_every_imported_package_is_declared():
     declared = [distribution(requirement) for requirement in pyproject()["dependencies"]]
     known = {MODULES.get(name, name).split(".")[0] for name in declared}
-    ours = {*PACKAGES, *(path.stem for path in ROOT.glob("*.py"))}
+    ours = {"deocclude", *PACKAGES, *(path.stem for path in ROOT.glob("*.py"))}
     found = {name.split(".")[0] for name in imported_modules()}
     extra = found - known - ours - set(OPTIONAL) - set(sys.stdlib_module_names)
     assert not extra, f"imported and not declared in pyproject.toml: {sorted(extra)}"
@@ -140,7 +140,9 @@ def test_optional_imports_stay_where_they_are_guarded(module, files):
 
 @pytest.mark.parametrize("late", sorted(LATE))
 def test_modules_with_an_optional_import_at_their_top_are_imported_late(late):
-    users = imports_of(late.removesuffix(".py").replace("/", "."))
+    package, _, name = late.removesuffix(".py").replace("/", ".").rpartition(".")
+    users = imports_of(f"deocclude.{package}.{name}")
+    users |= imports_of(f"deocclude.{package} import {name}")
     for name in set(users) - LATE:
         assert all(users[name]), f"{name} imports {late} at its top"
 
@@ -149,7 +151,7 @@ def test_the_analysis_extra_is_what_tests_need_and_what_its_errors_name():
     extras = pyproject()["optional-dependencies"]
     assert set(map(distribution, extras["analysis"])) == {"umap-learn", "optuna"}
     assert set(extras["analysis"]) <= set(extras["test"])
-    for name in ("search.py", "analysis_umap.py"):
+    for name in ("search/__main__.py", "analysis/umap.py"):
         assert 'pip install -e ".[analysis]"' in (ROOT / "engines" / name).read_text("utf-8")
 
 
@@ -159,7 +161,7 @@ def test_mediapipe_comes_with_the_base_where_it_has_wheels():
     for platform in ("win32", "darwin", "linux", "x86_64", "aarch64", "arm64"):
         assert f"'{platform}'" in line
     assert project["optional-dependencies"]["photo"] == []  # an alias of what once was asked for
-    detection = (ROOT / "engines" / "detection.py").read_text(encoding="utf-8")
+    detection = (ROOT / "engines" / "photos" / "detection.py").read_text(encoding="utf-8")
     assert '"pip install mediapipe"' in detection
 
 
