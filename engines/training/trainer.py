@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from deocclude.engines.runs.config import AnyRun, LearningRate, Optimizer
 from deocclude.engines.runs.runtime import Runtime
-from deocclude.losses import WeightedSum
+from deocclude.losses.weighted_sum import WeightedSum
 
 logger = logging.getLogger(__name__)
 
