@@ -192,7 +192,7 @@ def _networks(
 
 @lru_cache(maxsize=2)
 def _segmenter(file: Path, stamp: int, device: str, landmarker: str | None) -> Deoccluder:
-    from deocclude.engines.runs.runtime import resolve_device
+    from deocclude.engines.runs.devices import resolve_device
     from deocclude.engines.runs.weights import load_segmenter
 
     where = resolve_device(device)

@@ -35,8 +35,8 @@ from deocclude.engines.analysis.layers import (
 from deocclude.engines.inference.networks import Networks, load_networks
 from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
-from deocclude.engines.runs.runtime import resolve_device
 from deocclude.metrics.cka import LEAST, LinearCKA, centred_gram
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ import numpy as np
 from deocclude.data.faces.alignment import TEMPLATES
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.settings import SegmentationData
-from deocclude.data.sources.holes import data_root, open_segmentation_sources
+from deocclude.data.sources.holes import open_segmentation_sources
+from deocclude.data.sources.root import data_root
 from deocclude.engines.analysis import error_figures, error_tables
 from deocclude.engines.analysis.error_rows import evaluate_errors, read_maps
 from deocclude.engines.analysis.frame import (
@@ -32,9 +33,9 @@ from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.pairs import PRESET, OccludedGroup, default_folder
-from deocclude.engines.runs.runtime import resolve_device
 
 logger = logging.getLogger(__name__)
 

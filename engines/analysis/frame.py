@@ -28,9 +28,9 @@ from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.pairs import Group
 from deocclude.engines.runs.released import shipped_for
-from deocclude.engines.runs.weights import WEIGHTS
 
 logger = logging.getLogger(__name__)
 

@@ -35,11 +35,11 @@ from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import MISSING, Cell, Table, bin_names, named_rows
 from deocclude.engines.runs import finished
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.pairs import PRESET, default_folder, settle_occluded
 from deocclude.engines.runs.released import shipped_for
-from deocclude.engines.runs.runtime import resolve_device
-from deocclude.engines.runs.weights import WEIGHTS
 from deocclude.metrics.statistics import bootstrap_strata, paired_difference
 
 TEXT = "Errors by age, gender and origin of the people, where file names label them."

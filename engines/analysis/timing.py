@@ -19,8 +19,8 @@ from deocclude.engines.ensemble.opening import weights_identity
 from deocclude.engines.measures.rows import row_file
 from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
+from deocclude.engines.runs.devices import device_name, resolve_device
 from deocclude.engines.runs.finished import Trained
-from deocclude.engines.runs.runtime import device_name, resolve_device
 
 logger = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from deocclude.engines.analysis.umap_report import OCCLUDED, TRUE, Cloud
 from deocclude.engines.inference.networks import load_networks
 from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
-from deocclude.engines.runs.runtime import resolve_device
 
 logger = logging.getLogger(__name__)
 

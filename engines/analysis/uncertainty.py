@@ -34,9 +34,9 @@ from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import BIN_LABELS
 from deocclude.engines.runs import finished
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.pairs import Group
-from deocclude.engines.runs.runtime import resolve_device
 
 TEXT = "Whether an ensemble's disagreement, or a model's mirrored answer, predicts its error."
 PIXELS, SEED = 1_000_000, 0

@@ -201,7 +201,7 @@ def plan(argv: list[str]):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison; 0, or 1 after one line about an error that the user can mend."""
-    from deocclude.engines.runs.runtime import say_progress
+    from deocclude.engines.runs.console import say_progress
 
     comparison = plan(sys.argv[1:] if argv is None else argv)
     say_progress()

@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from deocclude.data.sources.holes import data_root
+from deocclude.data.sources.root import data_root
 from deocclude.engines.runs.config import available_runs, choose_profile, load_config, read_yaml
-from deocclude.engines.runs.runtime import say, say_progress
+from deocclude.engines.runs.console import say, say_progress
 from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.trainer import NonFiniteLossError
 

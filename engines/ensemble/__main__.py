@@ -17,6 +17,8 @@ from deocclude.engines.ensemble.weights import Fitted, fit, validation_pairs
 from deocclude.engines.options import at_least
 from deocclude.engines.report.tables import BIN_LABELS, Cell, Table
 from deocclude.engines.report.writers import to_markdown
+from deocclude.engines.runs.console import say_progress
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import member_files
 from deocclude.engines.runs.recipes import (
     FIXED,
@@ -27,7 +29,6 @@ from deocclude.engines.runs.recipes import (
     pointers_of,
     write_recipe,
 )
-from deocclude.engines.runs.runtime import resolve_device, say_progress
 from deocclude.models.blocks import count_parameters
 from deocclude.models.ensemble import Ensemble, parameter_count
 

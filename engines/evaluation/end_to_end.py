@@ -54,9 +54,9 @@ from deocclude.engines.report.html import save_html
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs import finished
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
 from deocclude.engines.runs.pairs import group_by_occluded
-from deocclude.engines.runs.runtime import resolve_device
 
 TITLE = "End to end"
 EACH = 2  # pictures of each rank in a figure

@@ -14,16 +14,17 @@ from deocclude.data.faces.identities import label_names
 from deocclude.data.files import replacing
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.data.sources.holes import data_root
 from deocclude.data.sources.people import IdentitySources, open_identity_sources
+from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.identity_report import TITLE, identity_report
 from deocclude.engines.measures.identity import network_row, pixel_rows
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs import finished
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import IDENTITY, Trained
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.pairs import default_folder
-from deocclude.engines.runs.runtime import resolve_device
-from deocclude.engines.runs.weights import WEIGHTS, load_identity_network
+from deocclude.engines.runs.weights import load_identity_network
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.data.sources.holes import data_root, open_sources
+from deocclude.data.sources.holes import open_sources
+from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation import summaries as evaluation_summaries
 from deocclude.engines.evaluation.examples import example_figure, restore_examples
 from deocclude.engines.evaluation.inpainting_tables import build_tables
@@ -25,12 +26,12 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
-from deocclude.engines.runs import weights as runs_weights
 from deocclude.engines.runs.config import Data
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.pairs import Group, default_folder
 from deocclude.engines.runs.released import shipped_for
-from deocclude.engines.runs.runtime import resolve_device
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ def _members(options: Options, suite: Suite | None) -> list[Trained]:
             )
     elif wanted is not None and wanted != ["none"]:
         folders = finished.resolve_runs(wanted, options.runs_folder, every)
-    files = [folder / runs_weights.WEIGHTS for folder in folders]
+    files = [folder / WEIGHTS for folder in folders]
     files += [f for named in options.checkpoint for f in shipped_for(named, finished.INPAINTING)]
     members = [finished.read_trained(file) for file in files]
     return finished.name_apart(finished.check_task(members, finished.INPAINTING))

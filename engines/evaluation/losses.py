@@ -25,8 +25,8 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs import finished
-from deocclude.engines.runs import weights as runs_weights
 from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.metadata import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def _members(options: LossOptions, suite: Suite | None = None) -> list[Trained]:
         folders = finished.finished_runs(options.runs_folder, options.all_runs, INPAINTING)
     if not folders:
         raise FileNotFoundError(f"no finished run below {options.runs_folder}: {finished.MAKE_ONE}")
-    members = [finished.read_trained(folder / runs_weights.WEIGHTS) for folder in folders]
+    members = [finished.read_trained(folder / WEIGHTS) for folder in folders]
     return finished.name_apart(members)
 
 

@@ -28,11 +28,11 @@ from deocclude.engines.report.html import save_html
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs import finished
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.pairs import default_folder, group_by_occluded
 from deocclude.engines.runs.released import shipped_for
-from deocclude.engines.runs.runtime import resolve_device
-from deocclude.engines.runs.weights import WEIGHTS
 
 logger = logging.getLogger(__name__)
 

@@ -125,9 +125,7 @@ class BaselinePool:
     """
 
     def __init__(self, workers: int | None = None):
-        from deocclude.engines.runs.runtime import (
-            available_cores,  # not in the worker processes: imports torch
-        )
+        from deocclude.engines.runs.devices import available_cores
 
         self.workers = available_cores() if workers is None else workers
         if self.workers < 0:

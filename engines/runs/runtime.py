@@ -1,7 +1,6 @@
 """The one place that knows about devices, precision and processes; all of it through Accelerate."""
 
 import contextlib
-import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -140,69 +139,6 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
     return Runtime(accelerator)
 
 
-def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; "auto" is an accelerator if there is one, else the CPU.
-
-    Raises ValueError for a name that torch does not know and for a device that is not here.
-    """
-    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if device == "auto":
-        return here or torch.device("cpu")
-    try:
-        wanted = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device {device!r}: unknown; try auto, cpu, cuda, cuda:1, mps") from None
-    known = ("cpu", here.type) if here else ("cpu",)
-    count = 1 if wanted.type == "cpu" else torch.accelerator.device_count()
-    if wanted.type not in known or (wanted.index or 0) >= count:
-        raise ValueError(f"device {device!r}: not on this machine, which has {', '.join(known)}")
-    return wanted
-
-
-def device_name(device: torch.device) -> str:
-    """A name for tables, e.g. the GPU's, or the CPU's with its core count."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{_cpu_model()}, {available_cores()} cores" if device.type == "cpu" else device.type
-
-
-def _cpu_model() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def versions() -> dict[str, str]:
     """Python and the packages that decide results."""
     return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
-
-
-def _first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
-def say(text: str) -> None:
-    """Print once, however many processes there are."""
-    if _first_process():
-        print(text, flush=True)
-
-
-def say_progress(level: int = logging.INFO) -> None:
-    """Messages of this project to the console, plainly; repeated calls change nothing."""
-    root = logging.getLogger()
-    if not root.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        root.addHandler(handler)
-    root.setLevel(level if _first_process() else logging.ERROR)
-    logging.getLogger("PIL").setLevel(logging.WARNING)
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)

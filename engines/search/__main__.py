@@ -17,10 +17,11 @@ from pathlib import Path
 
 import torch
 
-from deocclude.data.sources.holes import data_root
+from deocclude.data.sources.root import data_root
 from deocclude.engines.options import at_least
 from deocclude.engines.runs.config import choose_profile
-from deocclude.engines.runs.runtime import device_name, resolve_device, say_progress
+from deocclude.engines.runs.console import say_progress
+from deocclude.engines.runs.devices import device_name, resolve_device
 from deocclude.engines.search.objective import (
     Course,
     Search,

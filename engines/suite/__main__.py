@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deocclude.data.files import write_text
-from deocclude.data.sources.holes import data_root
+from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.suites import Suite, load_suite
 from deocclude.engines.runs.config import choose_profile
+from deocclude.engines.runs.console import say_progress
 from deocclude.engines.runs.finished import AUTO, IDENTITY
 from deocclude.engines.runs.folder import RunFolder
-from deocclude.engines.runs.runtime import say_progress
 from deocclude.engines.suite.ensembles import fit_command, look_up_ensemble
 from deocclude.engines.suite.export import export_suite
 from deocclude.engines.suite.jobs import Record, Stopper, command, run_command, why

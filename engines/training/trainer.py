@@ -20,7 +20,7 @@ from deocclude.losses.weighted_sum import WeightedSum
 logger = logging.getLogger(__name__)
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(FloatingPointError):
     """A loss became NaN or infinite; the message names the step and the batch."""
 
 
