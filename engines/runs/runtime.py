@@ -14,9 +14,11 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor, nn
 
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.memory import peak_mib
 
 PATIENCE = timedelta(hours=2)  # of processes that wait while the main one decodes or validates
+CHOICE = "ACCELERATE_TORCH_DEVICE"  # read when Accelerate is set up
 PACKAGES = ("torch", "torchvision", "accelerate", "torchmetrics", "numpy", "opencv-contrib-python")
 
 
@@ -112,22 +114,26 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
 
     Args:
         mixed_precision: no, bf16 or fp16.
-        device: auto (a GPU when there is one) or cpu.
+        device: auto (a GPU when there is one), cpu, cuda, mps, or cuda:1 for one of several GPUs.
 
-    Raises ValueError for a precision that the device does not have.
+    Raises ValueError for a device that is not here, and for a precision that it does not have.
     """
-    if device not in ("auto", "cpu"):
+    named = None if device == "auto" else resolve_device(device)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1 and named is not None and named.index is not None:
         raise ValueError(
-            f"device {device!r} is not one of auto, cpu (choose a GPU by CUDA_VISIBLE_DEVICES)"
+            f"device {device!r}: is one GPU, but {processes} processes train, each on its own; "
+            "name cuda, and choose GPUs by CUDA_VISIBLE_DEVICES"
         )
     if "WORLD_SIZE" not in os.environ:  # several runs in one session, as in a notebook
         AcceleratorState._reset_state(reset_partial_state=True)
     try:
-        accelerator = Accelerator(
-            mixed_precision=mixed_precision,
-            cpu=device == "cpu",
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-        )
+        with _accelerate_takes(named):
+            accelerator = Accelerator(
+                mixed_precision=mixed_precision,
+                cpu=device == "cpu",
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+            )
     except ValueError as error:
         raise ValueError(f"training.mixed_precision {mixed_precision!r}: {error}") from error
     if mixed_precision != "no" and not accelerator.native_amp:  # it would compute in float32
@@ -137,6 +143,21 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
         )
     set_seed(seed)
     return Runtime(accelerator)
+
+
+@contextlib.contextmanager
+def _accelerate_takes(device: torch.device | None) -> Iterator[None]:
+    """Within the block Accelerate sets itself up on one GPU of several, where `device` is one. It
+    has no argument for that, only a variable of the environment."""
+    if device is None or device.index is None:
+        yield
+        return
+    before = os.environ.get(CHOICE)
+    os.environ[CHOICE] = str(device)
+    try:
+        yield
+    finally:
+        os.environ.pop(CHOICE) if before is None else os.environ.update({CHOICE: before})
 
 
 def versions() -> dict[str, str]:
