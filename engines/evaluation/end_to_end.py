@@ -9,14 +9,12 @@ import torch
 from deocclude.data.images import to_tensor, to_uint8
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables, summarise_cases
+from deocclude.engines.evaluation.members import choose_both, suite_of
 from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.segmentation import (
     MaskOptions,
-    latest,
-    named_runs,
     report_folder,
     segmenter_rows,
-    suite_of,
     values_folder_of,
 )
 from deocclude.engines.evaluation.segmentation_figures import ranked
@@ -53,7 +51,6 @@ from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.report.html import save_html
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
-from deocclude.engines.runs import finished
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
 from deocclude.engines.runs.pairs import group_by_occluded
@@ -225,13 +222,7 @@ def compare_end_to_end(options: MaskOptions) -> list[Report]:
     `compare_segmenters`.
     """
     suite = suite_of(options)
-    named = named_runs(options, suite, SEGMENTATION, INPAINTING)
-    chosen = {
-        task: finished.name_apart(
-            [member for member in named if member.task == task] or latest(options, task)
-        )
-        for task in (SEGMENTATION, INPAINTING)
-    }
+    chosen = choose_both(options, suite)
     device = resolve_device(options.device)
     fitting, reasons = [], []
     for group in group_by_occluded(

@@ -1,6 +1,5 @@
 """What a suite still has to train: each run's state on disk, and what it needs before it."""
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from deocclude.engines.suite.request import (
     SuiteJob,
     job_key,
 )
+from deocclude.names import did_you_mean
 
 TOLERANCE = 0.05  # minutes: a budget is used up when less than this is left
 # Of `--set data.*`, what holds for runs of any task: the rest says which data one task has.
@@ -232,10 +232,9 @@ def _finished_job(run: str, output: Path) -> SuiteJob:
         folder = resolve_runs([run], output)[-1]
     except FileNotFoundError:
         names = [name for task in TASKS for name in available_runs(task)]
-        close = difflib.get_close_matches(run.lower(), names, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigError(
-            f"{run!r} is no run of ablations/, no YAML file, no finished run below {output}{hint}"
+            f"{run!r} is no run of ablations/, no YAML file, no finished run below {output}"
+            + did_you_mean(run, names)
         ) from None
     config = read_config(folder)
     job = SuiteJob(run, config.name, config.task, config)
