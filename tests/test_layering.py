@@ -54,7 +54,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "engines.options": (),
     "engines.runs": (),
     "engines.report": (),
-    "engines.ensemble": ("engines.runs",),
+    "engines.ensemble": ("engines.report", "engines.runs"),
     "engines.inference": ("engines.ensemble", "engines.runs"),
     "engines.training": (
         "engines.inference", "engines.ensemble", "engines.report", "engines.runs",

@@ -31,11 +31,11 @@ from deocclude.engines.analysis.layers import (
     survey,
     watching,
 )
-from deocclude.engines.evaluation.members import choose
 from deocclude.engines.inference.networks import Networks, load_networks
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.metrics.cka import LEAST, LinearCKA, centred_gram
 
 logger = logging.getLogger(__name__)

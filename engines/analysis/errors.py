@@ -21,7 +21,6 @@ from deocclude.engines.analysis.frame import (
     save_analysis,
     shared_group,
 )
-from deocclude.engines.evaluation.members import choose
 from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.summaries import choose_reference
 from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
@@ -33,6 +32,7 @@ from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import PRESET, OccludedGroup, default_folder
 
 logger = logging.getLogger(__name__)

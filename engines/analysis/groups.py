@@ -25,7 +25,6 @@ from deocclude.engines.analysis.frame import (
     save_analysis,
     shared_group,
 )
-from deocclude.engines.evaluation.members import choose_labelled
 from deocclude.engines.evaluation.segmentation_tables import REAL, SPECK, group_of, interval_lines
 from deocclude.engines.measures.inpainting import evaluate_rows
 from deocclude.engines.measures.rows import RowResult
@@ -35,6 +34,7 @@ from deocclude.engines.report.tables import MISSING, Cell, Table, bin_names, nam
 from deocclude.engines.runs import finished
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.members import choose_labelled
 from deocclude.engines.runs.pairs import PRESET, default_folder, settle_occluded
 from deocclude.metrics.statistics import bootstrap_strata, paired_difference
 

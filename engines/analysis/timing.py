@@ -16,11 +16,11 @@ from deocclude.engines.analysis import timing_tables
 from deocclude.engines.analysis.frame import output_folder, save_analysis
 from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.evaluation.members import choose
 from deocclude.engines.measures.rows import row_file
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import device_name, resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 
 logger = logging.getLogger(__name__)
 

@@ -22,11 +22,11 @@ from deocclude.engines.analysis.frame import (
 )
 from deocclude.engines.analysis.layers import Embedder, open_embedder
 from deocclude.engines.analysis.umap_report import OCCLUDED, TRUE, Cloud
-from deocclude.engines.evaluation.members import choose
 from deocclude.engines.inference.networks import load_networks
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 
 logger = logging.getLogger(__name__)
 

@@ -28,13 +28,13 @@ from deocclude.engines.analysis.uncertainty_report import (
     sparsification_figure,
 )
 from deocclude.engines.analysis.uncertainty_values import UNCERTAINTY, doubt_and_error, measure
-from deocclude.engines.evaluation.members import choose
 from deocclude.engines.inference.networks import DISAGREEMENT, MIRRORED
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import BIN_LABELS
 from deocclude.engines.runs import finished
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import Group
 
 SEED = 0

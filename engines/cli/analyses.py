@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from deocclude.data.faces.alignment import TEMPLATES
-from deocclude.engines.evaluation.members import choose, choose_labelled
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.options import at_least
 from deocclude.engines.runs.finished import INPAINTING
+from deocclude.engines.runs.members import choose, choose_labelled
 
 BANDWIDTH = 0.04  # of hole ratio; bins are 0.1 wide
 PIXELS = 1_000_000

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from deocclude.data.sources.root import data_root
 from deocclude.engines.cli import analyses
-from deocclude.engines.evaluation.members import (
-    choose,
-    choose_both,
-    choose_inpainters,
-    choose_with_losses,
-    suite_of,
-)
+from deocclude.engines.evaluation.suites import suite_of
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.options import add_evaluation, at_least
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.runs.finished import IDENTITY, SEGMENTATION, identity_file
+from deocclude.engines.runs.members import (
+    choose,
+    choose_both,
+    choose_inpainters,
+    choose_with_losses,
+)
 
 if TYPE_CHECKING:
     from deocclude.engines.report.report import Report

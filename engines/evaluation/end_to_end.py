@@ -9,7 +9,6 @@ import torch
 from deocclude.data.images import to_tensor, to_uint8
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables, summarise_cases
-from deocclude.engines.evaluation.members import choose_both, suite_of
 from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.segmentation import (
     MaskOptions,
@@ -25,7 +24,7 @@ from deocclude.engines.evaluation.segmentation_tables import (
     faces_only,
     groups_of,
 )
-from deocclude.engines.evaluation.suites import Suite
+from deocclude.engines.evaluation.suites import Suite, suite_of
 from deocclude.engines.evaluation.summaries import pair_facts
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.inference.hole_mask import DILATION
@@ -53,6 +52,7 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.members import choose_both
 from deocclude.engines.runs.pairs import group_by_occluded
 
 TITLE = "End to end"

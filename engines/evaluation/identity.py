@@ -17,11 +17,11 @@ from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.sources.people import IdentitySources, open_identity_sources
 from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.identity_report import TITLE, identity_report
-from deocclude.engines.evaluation.members import choose
 from deocclude.engines.measures.identity import network_row, pixel_rows
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import IDENTITY, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import default_folder
 from deocclude.engines.runs.weights import load_identity_network
 

@@ -13,9 +13,8 @@ from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation import summaries as evaluation_summaries
 from deocclude.engines.evaluation.examples import example_figure, restore_examples
 from deocclude.engines.evaluation.inpainting_tables import build_tables
-from deocclude.engines.evaluation.members import choose_inpainters, suite_of
 from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference_among, single
-from deocclude.engines.evaluation.suites import Suite
+from deocclude.engines.evaluation.suites import Suite, suite_of
 from deocclude.engines.evaluation.summaries import pair_facts, summarise
 from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.measures.choice import choose_measures
@@ -30,6 +29,7 @@ from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.config import Data
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.members import choose_inpainters
 from deocclude.engines.runs.pairs import Group, default_folder
 
 logger = logging.getLogger(__name__)

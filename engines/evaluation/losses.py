@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from deocclude.engines.evaluation.members import choose_with_losses, suite_of
+from deocclude.engines.evaluation.suites import suite_of
 from deocclude.engines.report.history import (
     EPOCHS,
     EXPLANATION,
@@ -25,6 +25,7 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.members import choose_with_losses
 
 logger = logging.getLogger(__name__)
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.engines.evaluation.members import choose, suite_of
 from deocclude.engines.evaluation.segmentation_figures import kind_figure, mask_figure
 from deocclude.engines.evaluation.segmentation_tables import (
     mask_caption,
     mask_tables,
     summarise_masks,
 )
-from deocclude.engines.evaluation.suites import Suite
+from deocclude.engines.evaluation.suites import Suite, suite_of
 from deocclude.engines.evaluation.summaries import choose_reference, pair_facts
 from deocclude.engines.measures.end_to_end import DILATIONS
 from deocclude.engines.measures.inpainting import Row
@@ -30,6 +29,7 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import SEGMENTATION, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import default_folder, group_by_occluded
 
 logger = logging.getLogger(__name__)

@@ -114,6 +114,11 @@ def finished_suite(named: Path, runs_folder: Path) -> Suite:
     return suite
 
 
+def suite_of(options: Any) -> Suite | None:
+    """The suite that a command's options name, all of its runs finished; None if they name none."""
+    return finished_suite(options.suite, options.runs_folder) if options.suite else None
+
+
 def load_suite(named: Path) -> Suite:
     """A suite from its YAML, or by its name in ablations/suites/. ValueError names the key that is
     unknown, missing or ill-typed."""

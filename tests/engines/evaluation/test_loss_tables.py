@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from deocclude.engines.cli import evaluate
 from deocclude.engines.evaluation import losses as loss_tables
-from deocclude.engines.evaluation.members import choose_with_losses
 from deocclude.engines.report import figures, history
 from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.members import choose_with_losses
 
 ADVERSARIAL = "adversarial_patch"
 

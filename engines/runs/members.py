@@ -1,13 +1,12 @@
 """Which trained networks a comparison is about: named, listed by a suite, or else the latest.
 
 Nothing here imports PyTorch, so that a wrong name is told at once. `options` are a command's: runs,
-all_runs, checkpoint and runs_folder, some of them left out.
+all_runs, checkpoint and runs_folder, some of them left out. A `suite` has runs, and a name.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
-from deocclude.engines.evaluation.suites import Suite, finished_suite
 from deocclude.engines.runs.finished import (
     IDENTITY,
     INPAINTING,
@@ -31,9 +30,11 @@ MAKES = {
 BY_FILE = "--checkpoint names a weights file"
 
 
-def suite_of(options: Any) -> Suite | None:
-    """The suite that was asked for, all of its runs finished."""
-    return finished_suite(options.suite, options.runs_folder) if options.suite else None
+class Suite(Protocol):
+    """A list of runs; `engines.evaluation.suites` has them."""
+
+    name: str
+    runs: tuple[str, ...]
 
 
 def named(options: Any, wanted: Iterable[str], every: bool, *tasks: str) -> list[Trained]:
