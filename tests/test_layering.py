@@ -97,6 +97,7 @@ RULES = (
         for room, below in ROOMS.items()
     ),
     Rule("walkthrough", PACKAGES, (ANY,)),
+    Rule("setup", (), ("setuptools",)),
     Rule("", ("engines",), ()),
 )
 

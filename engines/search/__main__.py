@@ -144,7 +144,7 @@ def search(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name.partition(".")[0] != "optuna":
             raise
-        raise ValueError('the search needs Optuna: pip install -e ".[analysis]"') from error
+        raise ValueError('the search needs Optuna: `pip install "optuna>=5"` brings it') from error
     started = time.monotonic()
     asked = to_search(arguments)
     shared = SharedStudy.open(
