@@ -24,11 +24,11 @@ def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.epochs=3")
     add("--data", metavar="DIR", help="data folder (default: $DEOCCLUDE_DATA, else datasets/)")
     if task == "inpainting":
-        add("--masks", metavar="DIR", help="a folder of masks, white = hole (see README, Data)")
+        add("--masks", metavar="DIR", help="a folder of masks, white = hole (see docs/data.md)")
         add("--members", nargs="+", metavar="RUN", help="of an ensemble: runs or weights files")
         add("--teacher", metavar="RUN", help="of a student: a run, weights file or ensemble YAML")
     else:
-        add("--occluders", metavar="DIR", help="a folder of cut-outs, or drawn (see README, Data)")
+        add("--occluders", metavar="DIR", help="a folder of cut-outs, or drawn (see docs/data.md)")
     if task == "segmentation":
         add("--pairs", metavar="DIR", help="train on a paired set made before, not on faces")
     if task != "identity":

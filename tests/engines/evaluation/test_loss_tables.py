@@ -12,7 +12,6 @@ from deocclude.engines.cli import evaluate
 from deocclude.engines.evaluation import losses as loss_tables
 from deocclude.engines.report import figures, history
 from deocclude.engines.runs.config import load_config
-from deocclude.engines.training import history
 
 ADVERSARIAL = "adversarial_patch"
 
