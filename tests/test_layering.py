@@ -37,7 +37,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "data.images": ("data.contract", "data.files"),
     "data.builtin": ("data.seeding",),
     "data.faces": ("data.builtin", "data.images", "data.files", "data.seeding"),
-    "data.masks": ("data.images", "data.seeding"),
+    "data.masks": ("data.faces", "data.images", "data.seeding"),
     "data.occluders.drawn": ("data.faces",),
     "data.occluders": (
         "data.occluders.drawn", "data.faces", "data.images", "data.files", "data.seeding",
@@ -49,7 +49,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "data.settings": ("data.pairs", "data.occluders", "data.faces"),
     "data.sources": ("data.settings", "data.pairs", "data.occluders", "data.masks", "data.faces"),
-    "data.download": ("data.images", "data.files", "data.seeding"),
+    "data.download": ("data.faces", "data.images", "data.files", "data.seeding"),
     "engines.options": (),
     "engines.runs": (),
     "engines.report": (),

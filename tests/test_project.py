@@ -116,7 +116,7 @@ def test_every_declared_dependency_is_imported():
 def test_every_imported_package_is_declared():
     declared = [distribution(requirement) for requirement in pyproject()["dependencies"]]
     known = {MODULES.get(name, name).split(".")[0] for name in declared}
-    ours = {*PACKAGES, *(path.stem for path in ROOT.glob("*.py"))}
+    ours = {"deocclude", *PACKAGES, *(path.stem for path in ROOT.glob("*.py"))}
     found = {name.split(".")[0] for name in imported_modules()}
     extra = found - known - ours - set(OPTIONAL) - set(sys.stdlib_module_names)
     assert not extra, f"imported and not declared in pyproject.toml: {sorted(extra)}"
@@ -143,7 +143,9 @@ def test_optional_imports_stay_where_they_are_guarded(module, files):
 
 @pytest.mark.parametrize("late", sorted(LATE))
 def test_modules_with_an_optional_import_at_their_top_are_imported_late(late):
-    users = imports_of("deocclude." + late.removesuffix(".py").replace("/", "."))
+    package, _, name = late.removesuffix(".py").replace("/", ".").rpartition(".")
+    users = imports_of(f"deocclude.{package}.{name}")
+    users |= imports_of(f"deocclude.{package} import {name}")
     for name in set(users) - LATE:
         assert all(users[name]), f"{name} imports {late} at its top"
 

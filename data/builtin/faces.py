@@ -13,7 +13,7 @@ import numpy as np
 from deocclude.data.builtin.canvas import Canvas, Light, blur, spread
 from deocclude.data.builtin.parts import (
     CENTRE,
-    Head,
+    TurnedHead,
     draw_body,
     draw_brow,
     draw_complexion,
@@ -57,7 +57,7 @@ def landmarks(index: int, seed: int = 0) -> dict[str, tuple[float, float]]:
 
 def landmarks_of(traits: Traits) -> dict[str, tuple[float, float]]:
     """The same of a face whose traits are known."""
-    head, pose = Head(traits), _pose(traits)
+    head, pose = TurnedHead(traits), _pose(traits)
     corner = 187.5 + traits.mouth_drop - 3.2 * traits.smile
     points = {
         "left_eye": head.one(CENTRE - traits.eye_gap, 121),
@@ -115,7 +115,7 @@ def _pose(traits: Traits) -> np.ndarray:
 def _draw(canvas: Canvas, traits: Traits, rng: np.random.Generator) -> None:
     """Every layer, from the back to the front. Random draws come in a fixed order."""
     side = canvas.side
-    head = Head(traits)
+    head = TurnedHead(traits)
     coarse, medium, fine = (spread(smooth_noise(rng, cells), side) for cells in (7, 28, 96))
     _draw_backdrop(canvas, traits, rng)
     hair = Hair(canvas, head, strand_table(rng), medium if traits.style == "curly" else coarse)

@@ -16,7 +16,7 @@ _MIDDLE, _RADII = (
 BLACK = np.full(3, 0.006, np.float32)
 
 
-class Head:
+class TurnedHead:
     """Where the points of an unturned head go when it turns (yaw, pitch) about the eyes."""
 
     def __init__(self, traits: Traits) -> None:
@@ -68,7 +68,7 @@ class Head:
         return smooth(self.turned(points, np.concatenate((depth, depth[-2:0:-1]))))
 
 
-def draw_body(canvas: Canvas, head: Head, texture: np.ndarray) -> None:
+def draw_body(canvas: Canvas, head: TurnedHead, texture: np.ndarray) -> None:
     """Neck and shoulders with a garment; `texture` (side, side) is smooth noise for folds."""
     t = head.traits
     half = t.half_width * (0.62 + 0.12 * (t.jaw - 0.75) * 4)
@@ -110,7 +110,7 @@ def _draw_garment(canvas: Canvas, t: Traits, x: float, half: float, texture: np.
             )
 
 
-def draw_ears(canvas: Canvas, head: Head) -> None:
+def draw_ears(canvas: Canvas, head: TurnedHead) -> None:
     """Both ears; the far one slides behind the head when it turns."""
     t = head.traits
     for side in (-1, 1):
@@ -128,7 +128,7 @@ def draw_ears(canvas: Canvas, head: Head) -> None:
         canvas.shade(canvas.cover(smooth(head.turned(inner, -4)), 2), 0.38, (0.8, 1, 1))
 
 
-def draw_skull(canvas: Canvas, head: Head, skin: np.ndarray) -> None:
+def draw_skull(canvas: Canvas, head: TurnedHead, skin: np.ndarray) -> None:
     """Head with the relief of brow, sockets, cheeks, nose and chin. `skin` (3, side, side)."""
     t = head.traits
     sx = np.clip((canvas.u - head.outline_x) / (t.half_width * 1.02), -1, 1)
@@ -155,7 +155,7 @@ def draw_skull(canvas: Canvas, head: Head, skin: np.ndarray) -> None:
     canvas.bump(*head.one(CENTRE, t.chin - 13), 14, 9, 4)
 
 
-def draw_complexion(canvas: Canvas, head: Head) -> None:
+def draw_complexion(canvas: Canvas, head: TurnedHead) -> None:
     """Blush, shadowed sockets, the side of the nose, folds that come with a smile or with age."""
     t = head.traits
     red = (0.15, 1.0, 0.9)
@@ -182,7 +182,7 @@ def draw_complexion(canvas: Canvas, head: Head) -> None:
             canvas.shade(canvas.cover(ribbon(line, 2.0), 1.4), 0.5 * (t.age - 0.55))
 
 
-def draw_eye(canvas: Canvas, head: Head, side: int) -> None:
+def draw_eye(canvas: Canvas, head: TurnedHead, side: int) -> None:
     """One eye, `side` -1 on the picture's left: ball, iris, pupil, highlight, lids and lashes."""
     t = head.traits
     x, y = CENTRE + side * t.eye_gap, 121.0
@@ -232,7 +232,7 @@ def draw_eye(canvas: Canvas, head: Head, side: int) -> None:
     canvas.shade(canvas.cover(ribbon(crease, 2.2), 0.9), 0.22 + 0.25 * t.lid, (0.85, 1, 1))
 
 
-def draw_brow(canvas: Canvas, head: Head, side: int, texture: np.ndarray) -> None:
+def draw_brow(canvas: Canvas, head: TurnedHead, side: int, texture: np.ndarray) -> None:
     """One eyebrow: thick by the nose, thin at the temple, with the grain of hair."""
     t = head.traits
     base = 104.5 - t.brow_lift
@@ -252,7 +252,7 @@ def draw_brow(canvas: Canvas, head: Head, side: int, texture: np.ndarray) -> Non
     canvas.paint(place, t.brow, t.brow_strength)
 
 
-def draw_nose(canvas: Canvas, head: Head) -> None:
+def draw_nose(canvas: Canvas, head: TurnedHead) -> None:
     """Nostrils, wings and the shadow below; the relief itself belongs to the skull."""
     t = head.traits
     drop, wide = t.nose_length, t.nose_width
@@ -266,7 +266,7 @@ def draw_nose(canvas: Canvas, head: Head) -> None:
         canvas.shade(canvas.cover(ribbon(smooth(path, closed=False), 2.2), 1.3), 0.30, (0.8, 1, 1))
 
 
-def draw_mouth(canvas: Canvas, head: Head) -> None:
+def draw_mouth(canvas: Canvas, head: TurnedHead) -> None:
     """Lips around an opening that may show teeth; a smile lifts and widens the corners."""
     t = head.traits
     wide, y, fat = t.mouth_width, 187.5 + t.mouth_drop, t.lips
@@ -307,7 +307,7 @@ def draw_mouth(canvas: Canvas, head: Head) -> None:
 
 
 def _draw_teeth(
-    canvas: Canvas, head: Head, opening: Cover, top: np.ndarray, y: float, room: float
+    canvas: Canvas, head: TurnedHead, opening: Cover, top: np.ndarray, y: float, room: float
 ) -> None:
     """A bright row under the upper lip, inside the opening; darker towards the corners."""
     middle = top[:, 0].mean()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from deocclude.data.builtin.canvas import Canvas, Cover, blur, ellipse, ribbon, shifted, smooth
-from deocclude.data.builtin.parts import CENTRE, Head
+from deocclude.data.builtin.parts import CENTRE, TurnedHead
 
 LONG = ("bob", "long")
 Normal = tuple[np.ndarray, np.ndarray]
@@ -12,7 +12,9 @@ Normal = tuple[np.ndarray, np.ndarray]
 class Hair:
     """Colour and normals of hair over the whole canvas: strands that fall from the parting."""
 
-    def __init__(self, canvas: Canvas, head: Head, table: np.ndarray, texture: np.ndarray) -> None:
+    def __init__(
+        self, canvas: Canvas, head: TurnedHead, table: np.ndarray, texture: np.ndarray
+    ) -> None:
         t = head.traits
         self.head, self.traits, self.texture = head, t, texture
         x = head.outline_x + (t.part if t.style not in ("bun", "cover") else 0)
@@ -88,7 +90,9 @@ def draw_back_hair(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> None
     canvas.shade(canvas.blob(x, 215, 46, 45), 0.45 if t.style in (*LONG, "cover") else 0.0)
 
 
-def _cap(head: Head, volume: float, low: float, front: list[tuple[float, float]]) -> np.ndarray:
+def _cap(
+    head: TurnedHead, volume: float, low: float, front: list[tuple[float, float]]
+) -> np.ndarray:
     """The outline of hair on the skull: over the top, then back along the hairline `front`.
 
     `front` runs from the picture's right to its left: (share of the half width, height).
@@ -187,7 +191,7 @@ def _curtains(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> None:
         hair.lay(canvas, smooth(hair.head.turned(points, 4)), 1.3)
 
 
-def draw_beard(canvas: Canvas, head: Head, texture: np.ndarray, hair: np.ndarray) -> None:
+def draw_beard(canvas: Canvas, head: TurnedHead, texture: np.ndarray, hair: np.ndarray) -> None:
     """Stubble to full beard on the jaw, and a moustache; `texture` (side, side) gives the grain."""
     t = head.traits
     dark = np.minimum(hair, hair * 0.4 + t.skin * 0.25)
@@ -227,7 +231,7 @@ def _grow(
         canvas.paint(cover._replace(alpha=rough), tone, strength, gloss=0.02)
 
 
-def draw_glasses(canvas: Canvas, head: Head) -> None:
+def draw_glasses(canvas: Canvas, head: TurnedHead) -> None:
     """Frame, bridge, temples, lenses with a reflection, and the shadow on the cheeks."""
     t = head.traits
     if t.glasses == "none":

@@ -25,7 +25,7 @@ MIN_SIDE = 16
 MAX_SHAPES = 40
 
 
-class Canvas(NamedTuple):
+class HoleArea(NamedTuple):
     """The box that holes may lie in: [left, right] x [top, bottom] in pixels, ends included."""
 
     left: int
@@ -97,10 +97,10 @@ def generate_mask(
     goal = int(rng.integers(fewest, most + 1))
 
     if border:
-        box, anchor = Canvas(0, 0, width - 1, height - 1), _border_point(height, width, rng)
+        box, anchor = HoleArea(0, 0, width - 1, height - 1), _border_point(height, width, rng)
     else:
         margin = 1 + int(rng.random() ** 2 * 0.06 * min(height, width))
-        box, anchor = Canvas(margin, margin, width - 1 - margin, height - 1 - margin), None
+        box, anchor = HoleArea(margin, margin, width - 1 - margin, height - 1 - margin), None
     mask = _scatter(box, (height, width), kind, goal, most, anchor, rng)
     if border and not touches_border(mask):
         mask[anchor[1], anchor[0]] = 1
@@ -119,7 +119,7 @@ def _border_point(height: int, width: int, rng: Generator) -> tuple[int, int]:
 
 
 def _scatter(
-    box: Canvas,
+    box: HoleArea,
     size: tuple[int, int],
     kind: str,
     goal: int,
@@ -152,7 +152,7 @@ def _scatter(
 
 def _draw_stroke(
     mask: np.ndarray,
-    box: Canvas,
+    box: HoleArea,
     area: float,
     anchor: tuple[int, int] | None,
     rng: Generator,
@@ -192,7 +192,7 @@ def _reflect(values: np.ndarray, low: float, high: float) -> None:
 
 def _draw_blob(
     mask: np.ndarray,
-    box: Canvas,
+    box: HoleArea,
     area: float,
     anchor: tuple[int, int] | None,
     rng: Generator,
@@ -222,7 +222,7 @@ _COSINES, _SINES = np.cos(_ANGLES), np.sin(_ANGLES)
 
 def _draw_rectangle(
     mask: np.ndarray,
-    box: Canvas,
+    box: HoleArea,
     area: float,
     anchor: tuple[int, int] | None,
     rng: Generator,
@@ -244,7 +244,7 @@ def _draw_rectangle(
 DRAW = {"strokes": _draw_stroke, "blobs": _draw_blob, "rectangles": _draw_rectangle}
 
 
-def _grow(mask: np.ndarray, box: Canvas, goal: int, rng: Generator) -> None:
+def _grow(mask: np.ndarray, box: HoleArea, goal: int, rng: Generator) -> None:
     """Add the pixels of `box` that are nearest to the hole until it has exactly `goal` pixels."""
     if not mask.any():
         x, y = box.random_point(rng, 0)

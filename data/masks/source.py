@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from deocclude.data.faces.files import SPLITS
 from deocclude.data.images import IMAGE_SUFFIXES, ImageReadError, list_images, load_mask
 from deocclude.data.masks.shapes import (
     KINDS,
@@ -30,7 +31,6 @@ from deocclude.data.seeding import keyed_rng
 __all__ = [
     "KINDS",
     "RATIO_BINS",
-    "SPLITS",
     "MaskFolder",
     "MaskGenerator",
     "MaskSpec",
@@ -39,7 +39,6 @@ __all__ = [
     "touches_border",
 ]
 
-SPLITS = ("train", "val", "test")
 HELD_OUT = 0.1  # share of a folder's files that val gets, and test again
 MAX_CORRUPT = 0.05
 CACHE_BYTES = 256 * 2**20

@@ -27,7 +27,7 @@ class Layout(NamedTuple):
     inverted: str
     target: str
 
-    def files(self, folder: Path, row: "Row") -> list[Path]:
+    def files(self, folder: Path, row: "Entry") -> list[Path]:
         """Occluded picture, mask, inverted mask, clean picture of one pair."""
         image = image_key(row.image)
         return [folder / part.format(pair=row.name, image=image) for part in self]
@@ -43,7 +43,7 @@ LAYOUTS = {
 }
 
 
-class Row(NamedTuple):
+class Entry(NamedTuple):
     """One pair, as a line of the index."""
 
     name: str
@@ -72,7 +72,7 @@ def image_key(name: str) -> str:
 ROW_TYPES: tuple[Callable, ...] = (str, str, int, str, int, float, str, str, str)
 
 
-def read_index(folder: Path) -> dict[str, Row]:
+def read_index(folder: Path) -> dict[str, Entry]:
     """The rows of a set's index by name, without a last line that was cut off; empty where there is
     none. ValueError for a file that is no such index."""
     path = folder / INDEX
@@ -80,27 +80,27 @@ def read_index(folder: Path) -> dict[str, Row]:
         return {}
     with open(path, newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
-    if not lines or tuple(lines[0]) != Row._fields:
-        raise ValueError(f"{path}: is not the index of a paired set ({', '.join(Row._fields)})")
+    if not lines or tuple(lines[0]) != Entry._fields:
+        raise ValueError(f"{path}: is not the index of a paired set ({', '.join(Entry._fields)})")
     rows = {}
     for line in lines[1:]:
-        if len(line) == len(Row._fields) and len(line[-1]) == 64:
+        if len(line) == len(Entry._fields) and len(line[-1]) == 64:
             values = [kind(value) for kind, value in zip(ROW_TYPES, line, strict=True)]
-            rows[line[0]] = Row(*values)
+            rows[line[0]] = Entry(*values)
     return rows
 
 
-def write_index(folder: Path, rows: dict[str, Row]) -> None:
+def write_index(folder: Path, rows: dict[str, Entry]) -> None:
     """Write the whole index, under a temporary name first."""
     with (
         replacing(folder / INDEX) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
         table = csv.writer(file)
-        table.writerow(Row._fields)
+        table.writerow(Entry._fields)
         table.writerows(sorted_rows(rows))
 
 
-def sorted_rows(rows: dict[str, Row]) -> list[Row]:
+def sorted_rows(rows: dict[str, Entry]) -> list[Entry]:
     """By face, then by number: an order that does not depend on when a pair was made."""
     return sorted(rows.values(), key=lambda row: (row.image, row.number))

@@ -20,8 +20,8 @@ from deocclude.data.occluders.placing import Occluded
 from deocclude.data.occluders.set_files import (
     INDEX,
     SETTINGS,
+    Entry,
     Layout,
-    Row,
     image_key,
     layout_named,
     read_index,
@@ -44,7 +44,7 @@ def write_set(
     split: str = "train",
     kinds: Sequence[str] | None = None,
     overwrite: bool = False,
-) -> list[Row]:
+) -> list[Entry]:
     """Write `per_image` pairs of each face; returns the rows of the index.
 
     Args:
@@ -103,7 +103,9 @@ class _Maker(NamedTuple):
     split: str
     kinds: tuple[str, ...]
 
-    def pairs(self, faces: Faces, i: int, per_image: int, rows: dict[str, Row]) -> Iterator[Row]:
+    def pairs(
+        self, faces: Faces, i: int, per_image: int, rows: dict[str, Entry]
+    ) -> Iterator[Entry]:
         """The row of each pair that had to be written. ImageReadError for a bad face."""
         name = faces.names[i]
         names = [f"{image_key(name)}_{number:02d}" for number in range(per_image)]
@@ -126,10 +128,10 @@ class _Maker(NamedTuple):
                 made = self.occluders.draw(face, self.split, name, number, points=points)
             ratio = round(float(made.mask.mean()), 6)
             seed = self.occluders.seed
-            row = Row(names[number], name, number, made.kind, seed, ratio, digest, "", "")
+            row = Entry(names[number], name, number, made.kind, seed, ratio, digest, "", "")
             yield self._save(row, face, made, first=number == missing[0])
 
-    def _is_whole(self, row: Row | None) -> bool:
+    def _is_whole(self, row: Entry | None) -> bool:
         if row is None:
             return False
         occluded, mask, *others = self.layout.files(self.folder, row)
@@ -137,7 +139,7 @@ class _Maker(NamedTuple):
             return False
         return (sha256(occluded), sha256(mask)) == (row.occluded_sha256, row.mask_sha256)
 
-    def _save(self, row: Row, face: np.ndarray, made: Occluded, first: bool) -> Row:
+    def _save(self, row: Entry, face: np.ndarray, made: Occluded, first: bool) -> Entry:
         occluded, mask, inverted, target = self.layout.files(self.folder, row)
         save_image(occluded, made.image, **(JPEG if occluded.suffix == ".jpg" else PNG))
         save_image(mask, made.mask * np.uint8(255), **PNG)

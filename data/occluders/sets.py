@@ -20,13 +20,13 @@ from deocclude.data.occluders.set_files import (
     INDEX,
     LAYOUTS,
     SETTINGS,
-    Row,
+    Entry,
     layout_named,
     read_index,
 )
 from deocclude.data.occluders.set_writer import write_set
 
-__all__ = ["LAYOUTS", "PairedSet", "Row", "open_set", "write_set"]
+__all__ = ["LAYOUTS", "PairedSet", "Entry", "open_set", "write_set"]
 
 logger = logging.getLogger(__name__)
 

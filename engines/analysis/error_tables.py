@@ -20,7 +20,7 @@ from deocclude.engines.report.tables import (
     named_rows,
 )
 from deocclude.metrics.image import HIGHER_IS_BETTER
-from deocclude.metrics.ratios import Samples, percentiles, sample_ratios, smooth_curve
+from deocclude.metrics.ratios import RatioSamples, percentiles, sample_ratios, smooth_curve
 from deocclude.metrics.statistics import (
     Interval,
     bootstrap_interval,
@@ -72,7 +72,7 @@ def place_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
         for metric in PLACE_METRICS:
             own, other = sampled[result.name][metric], base[metric]
             with np.errstate(invalid="ignore"):
-                difference = Samples(
+                difference = RatioSamples(
                     own.value - other.value, own.samples - other.samples, own.images
                 )
             columns = {"row": result.name, "place": PLACES, "metric": metric, "images": own.images}
@@ -82,15 +82,15 @@ def place_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _sampled_places(frame: pd.DataFrame) -> dict[str, Samples]:
+def _sampled_places(frame: pd.DataFrame) -> dict[str, RatioSamples]:
     pixels, images = sums_of(frame, "pixels"), frame["image"].to_numpy()
     absolute, squared = (sample_ratios(sums_of(frame, n), pixels, images) for n in ("l1", "mse"))
     with np.errstate(divide="ignore"):
         decibel = [-10 * np.log10(part) for part in squared[:2]]
     return {
         "l1": absolute,
-        "rmse": Samples(np.sqrt(squared.value), np.sqrt(squared.samples), squared.images),
-        "psnr": Samples(*decibel, squared.images),
+        "rmse": RatioSamples(np.sqrt(squared.value), np.sqrt(squared.samples), squared.images),
+        "psnr": RatioSamples(*decibel, squared.images),
     }
 
 

@@ -18,7 +18,7 @@ from deocclude.engines.analysis.frame import (
     shared_group,
 )
 from deocclude.engines.analysis.uncertainty_report import (
-    Result,
+    KeptValues,
     all_values,
     calibration_figure,
     calibration_table,
@@ -86,7 +86,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
 
 def _results(
     arguments: argparse.Namespace, member: Trained, group: Group, device: torch.device
-) -> Iterator[Result]:
+) -> Iterator[KeptValues]:
     """The member's row, and with --mirrored an ensemble's second one."""
     networks = _open(member, device, arguments.flip)
     how = (group.pairs, arguments.batch, arguments.pixels, SEED)
@@ -103,7 +103,7 @@ def _open(member: Trained, device: torch.device, flip: bool):
     return load_networks(member.checkpoint, device, flip=flip)
 
 
-def _lines(arguments: argparse.Namespace, group: Group, results: Sequence[Result]) -> list[str]:
+def _lines(arguments: argparse.Namespace, group: Group, results: Sequence[KeptValues]) -> list[str]:
     pairs, first = group.pairs, results[0]
     kinds: dict[str, list[str]] = {}
     for result in results:
@@ -128,7 +128,7 @@ def _lines(arguments: argparse.Namespace, group: Group, results: Sequence[Result
     return lines + finished.under_occluders(group.members, hint)
 
 
-def _examples(group: Group, first: Result, device: torch.device, flip: bool):
+def _examples(group: Group, first: KeptValues, device: torch.device, flip: bool):
     """The hole of median uncertainty of each bin, by the first network."""
     chosen = {}
     for name, part in first.images.dropna(subset=[UNCERTAINTY]).groupby("bin"):

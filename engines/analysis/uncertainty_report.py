@@ -173,7 +173,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Result:
+class KeptValues:
     """What is kept of one network's measured values, without the sampled pixels.
 
     `findings`: by quantity, UNCERTAINTY and DEPTH; without DEPTH where the same errors were held
@@ -192,11 +192,11 @@ class Result:
     total: int
 
 
-def conclude(measured: Measured, seed: int = 0) -> Result:
+def conclude(measured: Measured, seed: int = 0) -> KeptValues:
     """Correlations, calibration and sparsification of one network's values."""
     pixels = measured.pixels
     sources = (UNCERTAINTY,) if measured.again else (UNCERTAINTY, DEPTH)
-    return Result(
+    return KeptValues(
         measured.name,
         measured.doubt,
         measured.images,
@@ -224,7 +224,7 @@ def find(measured: Measured, source: str, seed: int = 0) -> Finding:
     )
 
 
-def correlation_table(results: Sequence[Result]) -> Table:
+def correlation_table(results: Sequence[KeptValues]) -> Table:
     """A row each network and quantity; the best of each column marked."""
     named = [(f"{r.name}{ENDINGS[key]}", f) for r in results for key, f in r.findings.items()]
     columns = {
@@ -258,7 +258,7 @@ def correlation_table(results: Sequence[Result]) -> Table:
     return Table("Correlation with the error", ["", *columns], rows, notes)
 
 
-def calibration_table(results: Sequence[Result]) -> Table:
+def calibration_table(results: Sequence[KeptValues]) -> Table:
     """What is predicted and what comes in the surest and the least sure bin; sparsification."""
     rows = []
     for result in results:
@@ -302,7 +302,7 @@ def _interval(value: Interval) -> str:
     return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
-def all_values(results: Sequence[Result]) -> dict[str, pd.DataFrame]:
+def all_values(results: Sequence[KeptValues]) -> dict[str, pd.DataFrame]:
     """Everything behind tables and figures, by file."""
     lines, sparse = [], []
     for result in results:

@@ -33,7 +33,7 @@ NEGLIGIBLE = 1e-4  # weights below are set to 0
 
 
 @dataclass(frozen=True)
-class Measured:
+class PairErrors:
     """Sums over the hole of each pair, N pairs and M members.
 
     grams: (N, M, M) float64. bins: (N,), the rows of "bins". pixels: numbers in a whole picture.
@@ -106,7 +106,7 @@ def fit(
     return Fitted(weights, pairs, alone, mean, result)
 
 
-def _bin_grams(measured: Measured) -> list[np.ndarray]:
+def _bin_grams(measured: PairErrors) -> list[np.ndarray]:
     counts = np.bincount(measured.bins, minlength=len(EDGES) + 1)
     if missing := [RATIO_BINS[i] for i in np.flatnonzero(counts == 0)]:
         words = ", ".join(f"({low:g}, {high:g}]" for low, high in missing)
@@ -124,7 +124,7 @@ def measure(
     batch: int = 32,
     device: str | torch.device = "cpu",
     keep: str = "memory",
-) -> Measured:
+) -> PairErrors:
     """Run every member over the pairs. Memory holds one batch, and M x M numbers a pair."""
     ensemble = Ensemble([member.label for member in members], "median")
     attach_found(ensemble, members, device, keep)
@@ -142,7 +142,7 @@ def measure(
         median = ensemble.combine(predictions, occluded, mask)
         medians.append(psnr(compose(median, target, mask), target).cpu().numpy())
     pixels = 3 * pairs.size**2
-    return Measured(
+    return PairErrors(
         *(np.concatenate(parts) for parts in (grams, bins)), pixels, np.concatenate(medians)
     )
 

@@ -15,7 +15,7 @@ UNEQUAL = ("interrupted",)  # how a training ended that is no repetition of anot
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SeededRow:
     """One row: a single run, or trainings of the same settings by their seeds, in order."""
 
     name: str
@@ -46,19 +46,19 @@ def _tell(member: Trained) -> _Told:
         return _Told(member, seed, None, f"its configuration cannot be compared ({error})")
 
 
-def single(member: Trained) -> Recipe:
+def single(member: Trained) -> SeededRow:
     """A row of its own."""
-    return Recipe(member.name, (member,), member.name)
+    return SeededRow(member.name, (member,), member.name)
 
 
-def fold_seeds(members: Sequence[Trained]) -> tuple[list[Recipe], list[str]]:
+def fold_seeds(members: Sequence[Trained]) -> tuple[list[SeededRow], list[str]]:
     """Rows for `members`, those of one configuration's name that differ only in the seed together.
 
     The rows stand where their first member stood. Also a remark for each run that has the name of
     folded ones and is a row of its own, which says what differs; of two runs with the same seed
     the later one counts, with a remark.
     """
-    rows: dict[int, Recipe] = {}
+    rows: dict[int, SeededRow] = {}
     remarks: list[str] = []
     for name in dict.fromkeys(member.config["name"] for member in members):
         places = [i for i, member in enumerate(members) if member.config["name"] == name]
@@ -92,7 +92,7 @@ def _alike(runs: Sequence[_Told]) -> list[list[_Told]]:
     return groups
 
 
-def _recipe(name: str, group: list[_Told], several: bool, remarks: list[str]) -> Recipe:
+def _recipe(name: str, group: list[_Told], several: bool, remarks: list[str]) -> SeededRow:
     latest = {told.seed: told.run for told in group}
     for told in group:
         if (later := latest[told.seed]) is not told.run:
@@ -113,7 +113,7 @@ def _recipe(name: str, group: list[_Told], several: bool, remarks: list[str]) ->
             f"{plain}: its seeds share {', '.join(shared)}, so their spread is that of the last "
             "training only."
         )
-    return Recipe(f"{plain} ({len(chosen)} seeds)", chosen, plain, seeds)
+    return SeededRow(f"{plain} ({len(chosen)} seeds)", chosen, plain, seeds)
 
 
 def _apart(told: _Told, other: _Told, shown: int = 4) -> str:
@@ -137,7 +137,7 @@ def _differences(told: _Told, other: _Told) -> list[str]:
     return changes(*level(told.settings, other.settings))
 
 
-def recipe_row(recipe: Recipe, device: str | torch.device = "auto", flip: bool = False) -> Row:
+def recipe_row(recipe: SeededRow, device: str | torch.device = "auto", flip: bool = False) -> Row:
     """The row of a single run, or the row that is the mean over its seeds; it opens the first."""
     if len(recipe.members) == 1:
         (member,) = recipe.members
@@ -162,7 +162,7 @@ def recipe_row(recipe: Recipe, device: str | torch.device = "auto", flip: bool =
     return Row(name, first.kind, identity, first.open, training, rows)
 
 
-def reference_among(wanted: str | None, recipes: Sequence[Recipe]) -> str | None:
+def reference_among(wanted: str | None, recipes: Sequence[SeededRow]) -> str | None:
     """`wanted`, or the name of the folded row that goes by it without its number of seeds; where
     the runs of that name are several rows, the first of those with the most seeds."""
     if not wanted:

@@ -24,9 +24,9 @@ from deocclude.engines.suite.ensembles import fit_command, look_up_ensemble
 from deocclude.engines.suite.export import export_suite
 from deocclude.engines.suite.jobs import Record, Stopper, command, run_command, why
 from deocclude.engines.suite.plan import finished_folders, look_up, plan_jobs, use_sources
-from deocclude.engines.suite.request import FINISHED, IMPOSSIBLE, UNFINISHED, Job, Request
+from deocclude.engines.suite.request import FINISHED, IMPOSSIBLE, UNFINISHED, Request, SuiteJob
 from deocclude.engines.suite.tables import Rows, make_tables
-from deocclude.engines.suite.words import Result, describe_end, describe_plan
+from deocclude.engines.suite.words import JobEnd, describe_end, describe_plan
 
 EARLIER_FEATURES = "its features come from an earlier network"
 
@@ -120,13 +120,13 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
     try:
         record = Record(folder / "log.jsonl")
         record.add("start", profile=request.profile, max_minutes=request.max_minutes)
-        results: dict[str, Result] = {}
+        results: dict[str, JobEnd] = {}
         with Stopper(tell) as stopper:
             for job in jobs:
                 if not stopper.asked:
                     results[job.key] = train_job(job, request, results, stopper, folder, record)
                 elif job.state == FINISHED:
-                    results[job.key] = Result(job)
+                    results[job.key] = JobEnd(job)
         stopped = bool(stopper.asked)
         files, problems = {}, []
         if not stopped:
@@ -145,13 +145,13 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
 
 
 def train_job(
-    job: Job,
+    job: SuiteJob,
     request: Request,
-    results: Mapping[str, Result],
+    results: Mapping[str, JobEnd],
     stopper: Stopper,
     folder: Path,
     record: Record,
-) -> Result:
+) -> JobEnd:
     """Train or continue a job unless it is finished, and say what became of it."""
     needed = [results[key] for key in job.needs]
     if job.ensemble is not None:
@@ -160,20 +160,20 @@ def train_job(
     if job.config is not None and job.state != FINISHED:
         look_up(job, request)  # what it needs may have been trained, or another process was faster
     if job.state == FINISHED:
-        return Result(job)
+        return JobEnd(job)
     if job.state == IMPOSSIBLE:
         record.add("impossible", run=job.title, reason=job.reason)
-        return Result(job, problem=job.reason)
+        return JobEnd(job, problem=job.reason)
     lost = [other.job.title for other in needed if other.problem]
     if source := next((r.job for r in needed if r.problem and r.job.task == job.task), None):
         record.add("skipped", run=job.title, needs=source.title)
-        return Result(job, problem=f"starts from {source.title}, which there is not")
+        return JobEnd(job, problem=f"starts from {source.title}, which there is not")
     use_features(job, needed)
     before = finished_folders(job, request) - {job.folder}
     what = "continuing" if job.state == UNFINISHED else "training"
     status, text = _run(what, job, command(job, request), stopper, folder, record)
     look_up(job, request)
-    result = Result(job, now=True)
+    result = JobEnd(job, now=True)
     if job.state != FINISHED or job.folder in before:
         ended = job.reason or "it stopped before it was done"
         result.problem = why(status, text) if status else ended
@@ -185,32 +185,32 @@ def train_job(
 
 
 def fit_job(
-    job: Job,
+    job: SuiteJob,
     request: Request,
-    needed: list[Result],
+    needed: list[JobEnd],
     stopper: Stopper,
     folder: Path,
     record: Record,
-) -> Result:
+) -> JobEnd:
     """Fit an ensemble to its members unless it is, and say what became of it."""
     if lost := [other.job.title for other in needed if not other.finished]:
         record.add("skipped", run=job.title, needs=", ".join(lost))
-        return Result(job, problem=f"its members are not all there: {', '.join(lost)}")
+        return JobEnd(job, problem=f"its members are not all there: {', '.join(lost)}")
     members = [other.job for other in needed]
     look_up_ensemble(job, members)
     if job.state == FINISHED:
-        return Result(job)
+        return JobEnd(job)
     line = fit_command(job, members, request)
     status, text = _run("fitting", job, line, stopper, folder, record)
     look_up_ensemble(job, members)
-    result = Result(job, now=True)
+    result = JobEnd(job, now=True)
     if job.state != FINISHED:
         result.problem = why(status, text) if status else "its file does not say what was asked"
     return _ended(result, status, stopper, record)
 
 
 def _run(
-    what: str, job: Job, line: list[str], stopper: Stopper, folder: Path, record: Record
+    what: str, job: SuiteJob, line: list[str], stopper: Stopper, folder: Path, record: Record
 ) -> tuple[int, str]:
     """Run a job's command, said and recorded as `what`; returns its status and its output."""
     log = folder / "logs" / job.log_name
@@ -219,7 +219,7 @@ def _run(
     return run_command(line, log, stopper, tell)
 
 
-def _ended(result: Result, status: int, stopper: Stopper, record: Record) -> Result:
+def _ended(result: JobEnd, status: int, stopper: Stopper, record: Record) -> JobEnd:
     """Record how a job's command ended, and say so when it failed."""
     job = result.job
     record.add(
@@ -231,7 +231,7 @@ def _ended(result: Result, status: int, stopper: Stopper, record: Record) -> Res
     return result
 
 
-def use_features(job: Job, needed: list[Result]) -> None:
+def use_features(job: SuiteJob, needed: list[JobEnd]) -> None:
     """Have a run whose features are `auto` take the network that the suite found or trained,
     whichever else was trained last."""
     features = getattr(job.config, "features", None)
@@ -243,7 +243,7 @@ def use_features(job: Job, needed: list[Result]) -> None:
             job.overrides = (*job.overrides, f"features.weights={folder}")
 
 
-def _rows(jobs: list[Job], results: Mapping[str, Result]) -> Rows:
+def _rows(jobs: list[SuiteJob], results: Mapping[str, JobEnd]) -> Rows:
     """Each run of the suite by its name -> its jobs, and why each is missing, if it is."""
     rows: Rows = {}
     for job in jobs:

@@ -8,17 +8,17 @@ from deocclude.data.files import sha256
 from deocclude.engines.runs.config import read_yaml
 from deocclude.engines.runs.recipes import read_recipe
 from deocclude.engines.runs.weights import WEIGHTS
-from deocclude.engines.suite.request import FINISHED, MISSING, Job, Request
+from deocclude.engines.suite.request import FINISHED, MISSING, Request, SuiteJob
 
 
-def look_up_ensemble(job: Job, members: Sequence[Job]) -> None:
+def look_up_ensemble(job: SuiteJob, members: Sequence[SuiteJob]) -> None:
     """Fill in whether its file is there and was fitted as asked now, to these very weights."""
     job.state = MISSING
     if all(member.state == FINISHED for member in members) and _fits(job, members):
         job.state = FINISHED
 
 
-def _fits(job: Job, members: Sequence[Job]) -> bool:
+def _fits(job: SuiteJob, members: Sequence[SuiteJob]) -> bool:
     if not job.folder.is_file():
         return False
     try:
@@ -34,7 +34,7 @@ def _fits(job: Job, members: Sequence[Job]) -> bool:
         return False  # it is the suite's own, to be made again
 
 
-def fit_command(job: Job, members: Sequence[Job], request: Request) -> list[str]:
+def fit_command(job: SuiteJob, members: Sequence[SuiteJob], request: Request) -> list[str]:
     """The command that writes an ensemble's file, from members that are all finished."""
     line = [sys.executable, "-m", "deocclude.engines.ensemble", "fit", "--members"]
     line += [str(file) for file in _weights(members)]
@@ -45,5 +45,5 @@ def fit_command(job: Job, members: Sequence[Job], request: Request) -> list[str]
     return [*line, "--runs-folder", str(request.output), "--device", request.device]
 
 
-def _weights(members: Sequence[Job]) -> list[Path]:
+def _weights(members: Sequence[SuiteJob]) -> list[Path]:
     return [member.folder / WEIGHTS for member in members]

@@ -33,7 +33,7 @@ from deocclude.engines.runs.weights import (
     release_metadata,
     release_task,
 )
-from deocclude.engines.suite.request import Job
+from deocclude.engines.suite.request import SuiteJob
 
 LIMIT = 24_000_000  # bytes of the whole folder, so that a clone stays small
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -105,7 +105,7 @@ def write_sums(folder: Path) -> None:
 
 
 def export_suite(
-    suite: Suite, rows: Mapping[str, list[tuple[Job, str]]], folder: Path
+    suite: Suite, rows: Mapping[str, list[tuple[SuiteJob, str]]], folder: Path
 ) -> tuple[dict[str, Path], list[str]]:
     """The weights that a suite is there for, in `folder`; the files by what they are, and a
     sentence when a run is missing or was trained otherwise than asked."""

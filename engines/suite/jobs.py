@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deocclude.engines.runs.config import ABLATIONS, SCRIPTS
-from deocclude.engines.suite.request import UNFINISHED, Job, Request
+from deocclude.engines.suite.request import UNFINISHED, Request, SuiteJob
 
 SHOWN = re.compile(  # of a run's own lines
     r"epoch \d|profile |warning|features  no finished run|init_from \S+: that run was stopped"
@@ -23,7 +23,7 @@ SHOWN = re.compile(  # of a run's own lines
 LEAST = 0.05  # minutes: a run whose budget is used up still validates and closes its folder
 
 
-def command(job: Job, request: Request) -> list[str]:
+def command(job: SuiteJob, request: Request) -> list[str]:
     """The command that trains a job, or goes on with it for what is left of its budget."""
     line = [sys.executable, str(ABLATIONS.parent / SCRIPTS[job.task]), job.run]
     budget = job.budget(request)

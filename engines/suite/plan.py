@@ -34,8 +34,8 @@ from deocclude.engines.suite.request import (
     IMPOSSIBLE,
     MISSING,
     UNFINISHED,
-    Job,
     Request,
+    SuiteJob,
     job_key,
 )
 
@@ -51,7 +51,7 @@ def plan_jobs(
     request: Request,
     ensembles: Iterable[FixedEnsemble] = (),
     folder: Path = Path(),
-) -> list[Job]:
+) -> list[SuiteJob]:
     """A job for each run and each ensemble, whose files lie below `folder`, and for what they need,
     in an order in which they can be trained.
 
@@ -106,7 +106,7 @@ class _Plan:
     request: Request
     tasks: set[str]
     files: dict[str, str]
-    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs: dict[str, SuiteJob] = field(default_factory=dict)
 
     def spelled(self, run: str) -> str:
         """A run as the suite names it, where it names its YAML."""
@@ -114,7 +114,7 @@ class _Plan:
 
     def add(
         self, run: str, seed: int | None, needed_only: bool, above: tuple[str, ...] = ()
-    ) -> Job:
+    ) -> SuiteJob:
         """The job of a run, after those that it needs. `above`: the keys of those that need it."""
         seed = seed if _task_of(run) is not None else None  # a finished run is what it is
         key = job_key(run, seed)
@@ -137,7 +137,7 @@ class _Plan:
 
     def add_ensemble(self, ensemble: FixedEnsemble, seed: int | None, folder: Path) -> None:
         """The job of an ensemble, after its members."""
-        job = Job(ensemble.name, ensemble.name, INPAINTING, seed=seed, ensemble=ensemble)
+        job = SuiteJob(ensemble.name, ensemble.name, INPAINTING, seed=seed, ensemble=ensemble)
         job.folder = ensemble.file(folder, seed)
         named = [self.spelled(run) for run in ensemble.members]
         members = [self.add(run, seed, needed_only=True) for run in named]
@@ -150,7 +150,7 @@ class _Plan:
 
     def _look(
         self, run: str, seed: int | None, above: tuple[str, ...] = ()
-    ) -> tuple[Job, list[tuple[str, int | None]]]:
+    ) -> tuple[SuiteJob, list[tuple[str, int | None]]]:
         """A job with its state, not entered in the plan, and the runs and seeds that it needs."""
         if (known := self.jobs.get(job_key(run, seed))) is not None:
             return known, []
@@ -167,7 +167,7 @@ class _Plan:
         return job, needs
 
 
-def _no_member(job: Job) -> str:
+def _no_member(job: SuiteJob) -> str:
     """Why a run is none of an ensemble, as far as its configuration says; empty when it may be."""
     if job.task not in ("", INPAINTING):
         return f"is trained for {job.task}; an inpainter is needed"
@@ -175,9 +175,9 @@ def _no_member(job: Job) -> str:
     return "is an ensemble; name its members instead" if is_ensemble else ""
 
 
-def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> Job:
+def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> SuiteJob:
     """A job without a look at what there is of it on the disk, unless it is a finished run."""
-    job = Job(run, run, seed=seed)
+    job = SuiteJob(run, run, seed=seed)
     try:
         task = _task_of(run)
         if task is None:
@@ -196,7 +196,7 @@ def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> Job:
     return job
 
 
-def use_sources(job: Job, needed: Iterable[Job], request: Request) -> None:
+def use_sources(job: SuiteJob, needed: Iterable[SuiteJob], request: Request) -> None:
     """Have a run of one seed start from, learn from and combine the runs of that seed that are
     finished or to be continued, whichever others of their names there are."""
     own = [other for other in needed if other.seed == job.seed]
@@ -226,7 +226,7 @@ def _task_of(run: str) -> str | None:
     return next((task for task in TASKS if run.lower() in available_runs(task)), None)
 
 
-def _finished_job(run: str, output: Path) -> Job:
+def _finished_job(run: str, output: Path) -> SuiteJob:
     """A run that a suite names by its number or folder. ConfigError when it is no run at all."""
     try:
         folder = resolve_runs([run], output)[-1]
@@ -238,7 +238,7 @@ def _finished_job(run: str, output: Path) -> Job:
             f"{run!r} is no run of ablations/, no YAML file, no finished run below {output}{hint}"
         ) from None
     config = read_config(folder)
-    job = Job(run, config.name, config.task, config)
+    job = SuiteJob(run, config.name, config.task, config)
     job.state, job.folder, job.minutes = FINISHED, folder, minutes_of(folder)
     return job
 
@@ -251,7 +251,7 @@ def _fits(run: str, override: str, profile: str, task: str) -> bool:
     return _loads(run, profile, [override], task)
 
 
-def _named(job: Job) -> Iterator[tuple[str, int | None]]:
+def _named(job: SuiteJob) -> Iterator[tuple[str, int | None]]:
     """Runs and files that must be there before this one starts, and with which seed the runs are
     trained.
 
@@ -280,7 +280,7 @@ def _sources(config: Any) -> Iterator[tuple[str, list[str]]]:
         yield MEMBERS, members
 
 
-def look_up(job: Job, request: Request) -> None:
+def look_up(job: SuiteJob, request: Request) -> None:
     """Fill in what a job's state is from what lies on the disk.
 
     A finished run that was trained as asked counts first, then one to continue, then, unless
@@ -298,7 +298,7 @@ def look_up(job: Job, request: Request) -> None:
         job.state, job.folder, job.reason = IMPOSSIBLE, None, str(error)
 
 
-def _look_up(job: Job, request: Request) -> None:
+def _look_up(job: SuiteJob, request: Request) -> None:
     otherwise: tuple[Path, list[str]] | None = None
     unfinished: Path | None = None
     for folder in sorted((request.output / job.name).glob("[0-9]*"), reverse=True):
@@ -347,6 +347,6 @@ def _over_budget(facts: dict[str, Any], budget: float | None) -> list[str]:
     return [f"{facts['minutes']:.1f} minutes (now at most {budget:g})"]
 
 
-def finished_folders(job: Job, request: Request) -> set[Path]:
+def finished_folders(job: SuiteJob, request: Request) -> set[Path]:
     """Every folder of a job's run that is marked as finished, however it was trained."""
     return {mark.parent for mark in (request.output / job.name).glob("[0-9]*/finished.json")}

@@ -37,7 +37,7 @@ class Request:
 
 
 @dataclass
-class Job:
+class SuiteJob:
     """A run of the suite, or one that another needs, or an ensemble that is fitted to its members.
 
     `run` is as the suite names it, `name` as its folder is called, `seed` the one it is trained

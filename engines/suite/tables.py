@@ -9,9 +9,9 @@ from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segme
 from deocclude.engines.evaluation.suites import Suite
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION
-from deocclude.engines.suite.request import Job, Request
+from deocclude.engines.suite.request import Request, SuiteJob
 
-Rows = dict[str, list[tuple[Job, str]]]
+Rows = dict[str, list[tuple[SuiteJob, str]]]
 
 
 def make_tables(
@@ -72,13 +72,18 @@ def remarks(table: Suite, rows: Rows) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _rows_of(table: Suite, rows: Rows) -> list[tuple[Job, str]]:
+def _rows_of(table: Suite, rows: Rows) -> list[tuple[SuiteJob, str]]:
     named = [*table.runs, *(ensemble.name for ensemble in table.ensembles)]
     return [row for name in named for row in rows[name.lower()]]
 
 
 def _compare(
-    task: str, table: Suite, jobs: list[Job], said: tuple[str, ...], request: Request, folder: Path
+    task: str,
+    table: Suite,
+    jobs: list[SuiteJob],
+    said: tuple[str, ...],
+    request: Request,
+    folder: Path,
 ) -> list[Report]:
     reference = table.reference
     if reference and reference.lower() not in [job.name.lower() for job in jobs]:

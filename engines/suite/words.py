@@ -6,7 +6,14 @@ from pathlib import Path
 
 from deocclude.engines.evaluation.suites import Suite
 from deocclude.engines.suite.records import finished_facts
-from deocclude.engines.suite.request import FINISHED, IMPOSSIBLE, MISSING, UNFINISHED, Job, Request
+from deocclude.engines.suite.request import (
+    FINISHED,
+    IMPOSSIBLE,
+    MISSING,
+    UNFINISHED,
+    Request,
+    SuiteJob,
+)
 
 REASONS = {
     "epochs": "all epochs",
@@ -16,11 +23,11 @@ REASONS = {
 
 
 @dataclass
-class Result:
+class JobEnd:
     """What became of a job: `problem` when there is no run as asked, `note` when there is more to
     say of one that there is."""
 
-    job: Job
+    job: SuiteJob
     now: bool = False  # trained by this call
     problem: str = ""
     note: str = ""
@@ -30,7 +37,7 @@ class Result:
         return self.job.state == FINISHED and not self.problem
 
 
-def describe_plan(jobs: list[Job], request: Request) -> list[str]:
+def describe_plan(jobs: list[SuiteJob], request: Request) -> list[str]:
     """A line a job, on what there is and what will be done."""
     lines, width = [], _width(jobs)
     for job in jobs:
@@ -52,12 +59,12 @@ def describe_plan(jobs: list[Job], request: Request) -> list[str]:
     return lines
 
 
-def _width(jobs: list[Job]) -> int:
+def _width(jobs: list[SuiteJob]) -> int:
     """Of the column of names."""
     return max([32, *(len(job.title) for job in jobs)])
 
 
-def _otherwise(job: Job, width: int, shown: int = 4) -> list[str]:
+def _otherwise(job: SuiteJob, width: int, shown: int = 4) -> list[str]:
     if not job.differences:
         return []
     more = len(job.differences) - shown
@@ -67,8 +74,8 @@ def _otherwise(job: Job, width: int, shown: int = 4) -> list[str]:
 
 def describe_end(
     suite: Suite,
-    jobs: list[Job],
-    results: Mapping[str, Result],
+    jobs: list[SuiteJob],
+    results: Mapping[str, JobEnd],
     files: Mapping[str, Path],
     problems: list[str],
     stopped: bool,
@@ -103,7 +110,7 @@ def describe_end(
     return lines
 
 
-def _warning(jobs: list[Job], results: Mapping[str, Result]) -> list[str]:
+def _warning(jobs: list[SuiteJob], results: Mapping[str, JobEnd]) -> list[str]:
     """One line on rows that are not what was asked for."""
     rows = [job for job in jobs if not job.needed_only]
     done = [job for job in rows if job.key in results and results[job.key].finished]
@@ -117,7 +124,7 @@ def _warning(jobs: list[Job], results: Mapping[str, Result]) -> list[str]:
     ]
 
 
-def _facts(result: Result) -> str:
+def _facts(result: JobEnd) -> str:
     when = "trained now" if result.now else "there before"
     if result.job.ensemble is not None:
         return f"{'fitted now' if result.now else 'there before'}: {result.job.folder}"

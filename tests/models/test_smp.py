@@ -110,6 +110,9 @@ def test_the_run_keeps_nothing_of_soclnets_network():
 
 
 def test_importing_the_registry_does_not_import_the_libraries():
-    code = "import models, sys; print({'timm', 'segmentation_models_pytorch'} & set(sys.modules))"
+    code = (
+        "import sys; from deocclude import models; "
+        "print({'timm', 'segmentation_models_pytorch'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deocclude.data.masks.shapes import Canvas, _grow
+from deocclude.data.masks.shapes import HoleArea, _grow
 from deocclude.data.masks.source import (
     KINDS,
     RATIO_BINS,
@@ -72,7 +72,7 @@ def test_growing_ends_on_the_exact_area_inside_the_box():
         mask = np.zeros((40, 40), np.uint8)
         if start:
             mask[start] = 1
-        _grow(mask, Canvas(2, 2, 37, 37), 900, keyed_rng(0))
+        _grow(mask, HoleArea(2, 2, 37, 37), 900, keyed_rng(0))
         assert mask.sum() == 900
         assert not touches_border(mask)
 

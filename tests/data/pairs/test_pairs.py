@@ -92,7 +92,7 @@ def test_an_interrupted_save_keeps_the_last_list(tmp_path, monkeypatch):
         self.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("data.frozen.Path.write_text", full)
+    monkeypatch.setattr("deocclude.data.pairs.frozen.Path.write_text", full)
     with pytest.raises(OSError, match="No space"):
         frozen(seed=1).save(tmp_path / "pairs.json")
     assert [p.name for p in tmp_path.iterdir()] == ["pairs.json"]

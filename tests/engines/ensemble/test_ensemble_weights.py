@@ -13,7 +13,7 @@ from deocclude.data.pairs.tensors import load_pairs
 from deocclude.engines.ensemble import __main__ as ensemble
 from deocclude.engines.ensemble import weights as ensemble_weights
 from deocclude.engines.ensemble.opening import open_inpainter
-from deocclude.engines.ensemble.weights import Measured, fit, measure, solve, validation_pairs
+from deocclude.engines.ensemble.weights import PairErrors, fit, measure, solve, validation_pairs
 from deocclude.engines.runs.recipes import members_of
 from deocclude.metrics.image import psnr
 
@@ -110,7 +110,7 @@ def test_one_pair_is_enough_for_weights_but_not_for_bins(tmp_path):
 
 
 def test_perfect_members_give_an_infinite_psnr_not_an_error():
-    nothing = Measured(np.zeros((3, 2, 2)), np.zeros(3, int), 3 * SIZE**2, np.full(3, np.inf))
+    nothing = PairErrors(np.zeros((3, 2, 2)), np.zeros(3, int), 3 * SIZE**2, np.full(3, np.inf))
     assert nothing.psnr(np.array([0.5, 0.5])) == np.inf
 
 

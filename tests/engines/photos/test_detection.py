@@ -144,7 +144,7 @@ def test_masked_people_are_found(detector, real_data):
 def test_the_detector_says_nothing_on_its_own(model):
     """Neither when it starts nor when the interpreter ends with it open."""
     code = (
-        "import sys, numpy as np; from engines.photos.detection import FaceDetector\n"
+        "import sys, numpy as np; from deocclude.engines.photos.detection import FaceDetector\n"
         "d = FaceDetector(sys.argv[1]); d.detect(np.zeros((300, 300, 3), np.uint8))\n"
         "print('done', file=sys.stderr)"
     )

@@ -212,7 +212,7 @@ def test_two_processes_share_a_study_and_make_up_for_a_killed_one(tmp_path):
 def test_the_lock_is_free_again_when_its_process_is_gone(tmp_path):
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-        "from engines.search.study import study_lock\n"
+        "from deocclude.engines.search.study import study_lock\n"
         "with study_lock(Path(sys.argv[2])): os._exit(9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(ROOT), str(tmp_path)], check=False)

@@ -18,7 +18,7 @@ from deocclude.engines.runs.released import FILES, shipped_file
 from deocclude.engines.runs.weights import load_inpainter, release_metadata, save_release
 from deocclude.engines.suite import export
 from deocclude.engines.suite.export import export_suite, export_weights, main
-from deocclude.engines.suite.request import FINISHED, Job
+from deocclude.engines.suite.request import FINISHED, SuiteJob
 
 FACTS = {
     "reason": "epochs",
@@ -154,7 +154,8 @@ def test_a_wrong_export_is_named(tmp_path, given):
 def test_a_suite_exports_what_was_trained_as_asked(runs, tmp_path):
     suite = load_suite(Path("release"))
     jobs = {
-        run.lower(): Job(run, run, state=FINISHED, folder=runs / run / "001") for run in suite.runs
+        run.lower(): SuiteJob(run, run, state=FINISHED, folder=runs / run / "001")
+        for run in suite.runs
     }
     rows = {name: [(job, "")] for name, job in jobs.items()}
     files, problems = export_suite(suite, rows, tmp_path / "out")

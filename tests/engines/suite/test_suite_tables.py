@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from deocclude.engines.evaluation.suites import load_suite
 from deocclude.engines.suite import tables
-from deocclude.engines.suite.request import Job, Request
+from deocclude.engines.suite.request import Request, SuiteJob
 
 
 def no_losses(options):
@@ -24,7 +24,9 @@ def watch(monkeypatch, name):
 
 
 def job(name, folder="f", differences=(), task="inpainting"):
-    return Job(name, name, task, state="finished", folder=folder, differences=list(differences))
+    return SuiteJob(
+        name, name, task, state="finished", folder=folder, differences=list(differences)
+    )
 
 
 def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
@@ -105,7 +107,9 @@ def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
     seen = watch(monkeypatch, "compare")
     monkeypatch.setattr(tables, "compare_losses", no_losses)
     (tmp_path / "s.yaml").write_text("runs: [a]\nreference: a\nbaselines: none")
-    jobs = [Job("a", "a", "inpainting", state="finished", folder=f"a{n}", seed=n) for n in (1, 2)]
+    jobs = [
+        SuiteJob("a", "a", "inpainting", state="finished", folder=f"a{n}", seed=n) for n in (1, 2)
+    ]
     rows = {"a": [(jobs[0], ""), (jobs[1], "broke")]}
     asked = Request(tmp_path, "quick", seeds=(1, 2))
     tables.make_tables(load_suite(tmp_path / "s.yaml"), rows, asked, tmp_path)
