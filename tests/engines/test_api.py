@@ -207,7 +207,7 @@ def test_it_is_imported_from_any_folder(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True
     )
-    assert done.stdout.split() == ["engines.api", "find_mask"], done.stderr
+    assert done.stdout.split() == ["deocclude.engines.api", "find_mask"], done.stderr
 
 
 def test_whole_takes_the_middle_where_no_face_is_found_and_only_then(monkeypatch):

@@ -257,7 +257,9 @@ def test_broken_archives_are_named(tmp_path, name, kept):
 
 def test_an_archive_larger_than_the_disk_is_not_begun(tmp_path, monkeypatch):
     archive = make_zip(tmp_path / "set.zip", {"a.png": png()})
-    monkeypatch.setattr("deocclude.data.download.archives.shutil.disk_usage", lambda path: SimpleNamespace(free=3))
+    monkeypatch.setattr(
+        "deocclude.data.download.archives.shutil.disk_usage", lambda path: SimpleNamespace(free=3)
+    )
     with pytest.raises(ArchiveError, match="only 3 are free"):
         unpack(archive)
     assert files(tmp_path) == ["set.zip"]
