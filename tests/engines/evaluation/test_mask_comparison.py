@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.files import folder_faces, save_split, split_faces
 from deocclude.data.occluders.mixture import Occluders
-from deocclude.data.occluders.sets import open_set, write_set
+from deocclude.data.occluders.set_writer import write_set
+from deocclude.data.occluders.sets import open_set
 from deocclude.data.pairs.occluded import freeze_set
 from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.summary import summarise_run
