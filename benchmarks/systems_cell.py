@@ -117,7 +117,8 @@ def _count(network: nn.Module) -> int:
 def _inference(
     networks: Networks, runtime: Runtime, batch: int, repetitions: int
 ) -> dict[str, Any]:
-    """`engines.inference.cost.model_cost` and images a second in batches, in the runtime's precision."""
+    """`engines.inference.cost.model_cost` and images a second in batches, in the runtime's
+    precision."""
     forward = _in_precision(networks, runtime)
     size = networks.size
     clock, used = time.perf_counter(), time.process_time()

@@ -57,8 +57,8 @@ def _named_folder(value: str) -> str:
 class MoreFaces(Section):
     """Faces of a second folder, for training only, aligned otherwise than the first.
 
-    faces: a folder, absolute or below the data folder. template: one of data.faces.alignment.TEMPLATES.
-    share: of the training pictures that come from here.
+    faces: a folder, absolute or below the data folder. template: one of
+    data.faces.alignment.TEMPLATES. share: of the training pictures that come from here.
     """
 
     faces: Annotated[str, AfterValidator(_named_folder)]

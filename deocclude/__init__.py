@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deocclude.engines.api import Restored, find_mask, load, restore
+    from deocclude.engines.api import Restored, Restorer, find_mask, load, restore
 
-__all__ = ["Restored", "find_mask", "load", "restore"]
+__version__ = "0.1.0"
+__all__ = ["Restored", "Restorer", "find_mask", "load", "restore"]
 
 _HERE = Path(__file__).resolve().parent
 if not (_HERE / "engines").is_dir():  # a checkout, where engines, data, ... lie beside this folder
@@ -28,3 +29,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,7 @@ from deocclude.engines.cli import evaluate
 from deocclude.engines.cli import restore as restore_command
 from deocclude.engines.inference.networks import Networks
 from deocclude.engines.measures.inpainting import model_row
+from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.runs.config import Data
 
 SIZE = 32
@@ -38,7 +39,8 @@ def loaded(monkeypatch):
 
     def load(checkpoint, device="cpu", segmenter=None, **options):
         calls.append(options.get("flip"))
-        return Networks(Leaning(), SIZE, device="cpu", flip=options.get("flip", False))
+        kind = Deoccluder if "batch" in options else Networks
+        return kind(Leaning(), SIZE, device="cpu", flip=options.get("flip", False))
 
     monkeypatch.setattr("deocclude.engines.inference.networks.load_networks", load)
     monkeypatch.setattr(restore_command, "load_deoccluder", load)

@@ -1,42 +1,44 @@
-"""walkthrough.py, run top to bottom as a script, its settings made small."""
+"""walkthrough.py, run top to bottom as a script with --quick; the notebook made from it."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import numpy as np
 import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = (ROOT / "walkthrough.py").read_text(encoding="utf-8")
-SMALL = {"DATA": '"builtin"', "SIZE": 32, "BATCH": 4, "STEPS": 30, "TRAIN_FACES": 32, "PER_BIN": 2}
+SCRIPT = ROOT / "walkthrough.py"
+NOTEBOOK = ROOT / "docs" / "walkthrough.ipynb"
+SOURCE = SCRIPT.read_text(encoding="utf-8")
 PICTURES = (
     "1-faces", "2-masks", "3-hide-compose", "4-losses", "5-restored", "6-photo", "7-occluders",
-    "8-found", "9-table",
+    "8-found", "9-table", "10-shipped",
 )  # fmt: skip
 # One thread: two would wait for each other whenever another process takes a core.
 ALONE = {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
 ROWS = ["ablationv1", "Occluded input", "Mean colour", "Telea", "Navier-Stokes", "Biharmonic"]
-
-
-def shrink(text: str) -> str:
-    for name, value in SMALL.items():
-        text, changed = re.subn(rf"^{name} = \S+", f"{name} = {value}", text, flags=re.M)
-        assert changed == 1, name
-    return text
+HELP = """
+import runpy, sys
+sys.argv = [sys.argv[1], "--help"]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print(*sorted({"torch", "torchvision", "matplotlib", "numpy"} & set(sys.modules)))
+"""
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """The finished process and the folder it ran in."""
     folder = tmp_path_factory.mktemp("walkthrough")
-    script = folder / "small.py"
-    script.write_text(shrink(SOURCE), encoding="utf-8")
     answer = subprocess.run(
-        [sys.executable, script.name],
+        [sys.executable, SCRIPT, "--quick", "--data", "builtin"],
         cwd=folder,
         env={**os.environ, **ALONE, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -62,7 +64,7 @@ def test_every_picture_is_a_file_whose_path_is_printed(done):
 
 def test_it_leaves_nothing_outside_its_output(done):
     _, folder = done
-    assert sorted(path.name for path in folder.iterdir()) == ["runs", "small.py"]
+    assert sorted(path.name for path in folder.iterdir()) == ["runs"]
     assert [path.name for path in (folder / "runs").iterdir()] == ["walkthrough"]
 
 
@@ -92,6 +94,44 @@ def test_it_counts_the_published_parameters(done):
 
 def test_known_pixels_are_kept(done):
     assert re.findall(r"known pixels kept.*: (\w+)", done[0].stdout) == ["True", "True"]
+
+
+def test_it_ends_on_the_weights_that_ship_which_are_better_than_what_it_trained(done):
+    found = dict(re.findall(r"^covered pixels, (.*): ([\d.]+) dB$", done[0].stdout, re.M))
+    assert float(found["ships"]) > float(found["trained above"]) + 3
+    assert float(found["ships"]) > float(found["occluded"]) + 6
+
+
+def test_help_answers_before_anything_large_is_imported(tmp_path):
+    answer = subprocess.run(
+        [sys.executable, "-c", HELP, SCRIPT],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "--quick" in answer.stdout
+    assert answer.stdout.splitlines()[-1] == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("file", [{}, {"__file__": str(SCRIPT)}], ids=["Jupyter", "Spyder"])
+def test_the_arguments_of_a_kernel_are_not_read(monkeypatch, file):
+    monkeypatch.setattr(sys, "argv", ["/usr/ipykernel_launcher.py", "-f", "kernel.json"])
+    names = {"__name__": "__main__", **file}
+    exec(SOURCE[: SOURCE.index("import time")], names)
+    assert (names["SIZE"], names["OUTPUT"]) == (64, Path("runs/walkthrough"))
+
+
+def test_the_notebook_has_the_same_cells_and_no_results():
+    """`jupytext --update --to notebook --output docs/walkthrough.ipynb walkthrough.py` makes it."""
+    kept = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in kept["cells"]]
+    made = jupytext.reads(SOURCE, "py:percent").cells
+    assert cells == [(cell.cell_type, cell.source) for cell in made]
+    assert not any(cell.get("outputs") for cell in kept["cells"])
+    assert kept["metadata"]["kernelspec"]["name"] == "python3"
 
 
 def test_it_is_made_of_cells_and_starts_no_process():

@@ -1,6 +1,6 @@
 """What makes one built-in face differ from another: every number that the renderer needs.
 
-Lengths are units of an aligned face 256 wide; see data.face_canvas.
+Lengths are units of an aligned face 256 wide; see data.builtin.canvas.
 """
 
 import math

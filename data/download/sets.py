@@ -7,10 +7,9 @@ The folders are those of the De-Occlusion Face Model (IEEE Latin America Transac
 
 import argparse
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-import gdown
-from gdown.exceptions import DownloadError
 from tqdm import tqdm
 
 from deocclude.data.download.archives import ArchiveError, list_archives, unpack
@@ -77,6 +76,7 @@ FOLDERS = {
     ),
 }
 
+NO_GDOWN = 'Google Drive is read by gdown, which is missing: `pip install "gdown>=6.5"` brings it'
 STL10 = "stl10"
 SETS: dict[str, DriveFolder | Site] = FOLDERS | {
     STL10: Site(
@@ -86,6 +86,10 @@ SETS: dict[str, DriveFolder | Site] = FOLDERS | {
         "the pictures come from ImageNet: research only",
     )
 }
+
+
+class DownloadRefused(ValueError):
+    """A folder that Google Drive does not give; the message says why."""
 
 
 def describe(name: str) -> str:
@@ -103,18 +107,27 @@ def fetch(name: str, output: Path) -> list[str]:
     """Download, unpack and verify one set in `output/<name>/`; return what is wrong with it.
 
     Partial files are continued, complete ones skipped. Raises OSError without network,
-    gdown's DownloadError when Google Drive refuses, ArchiveError for an unsafe or broken archive.
+    DownloadRefused when Google Drive refuses, ArchiveError for an unsafe or broken archive.
     """
     if name == STL10:
         return verify(fetch_stl10(output))
     target = output / name
-    gdown.download_folder(
-        id=FOLDERS[name].id, output=str(target), resume=True, timeout=60, retries=3
-    )
+    _from_drive(FOLDERS[name].id, target)
     for archive in list_archives(target):
         for notice in unpack(archive):
             print(f"{archive}: {notice}")
     return verify(target)
+
+
+def _from_drive(identity: str, target: Path) -> None:
+    """Fetch a folder of Google Drive."""
+    import gdown
+    from gdown.exceptions import DownloadError
+
+    try:
+        gdown.download_folder(id=identity, output=str(target), resume=True, timeout=60, retries=3)
+    except DownloadError as error:
+        raise DownloadRefused(str(error)) from error
 
 
 def verify(folder: Path) -> list[str]:
@@ -145,6 +158,8 @@ def main(argv: list[str] | None = None) -> None:
     options = build_parser().parse_args(argv)
     wanted = {*options.sets, *(FOLDERS if "all" in options.sets else ())}
     names = [name for name in SETS if name in wanted]
+    if wanted & set(FOLDERS) and find_spec("gdown") is None:
+        raise SystemExit(f"error: {NO_GDOWN}")
     for name in names:
         print(describe(name))
     if not options.yes and not _accepted():
@@ -156,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in names:
         try:
             problems = fetch(name, options.output)
-        except (DownloadError, ArchiveError) as error:
+        except (DownloadRefused, ArchiveError) as error:
             problems = [_one_line(error)]
         except OSError as error:
             reason = _one_line(error) if error.errno else f"no connection ({type(error).__name__})"

@@ -16,7 +16,7 @@ def swap_surroundings(
     """`face` within an ellipse around its features, `other` outside; uint8 (S, S, 3), as they are.
 
     Args:
-        template: where the features lie when there are no `points`; see `data.alignment`.
+        template: where the features lie when there are no `points`; see `data.faces.alignment`.
         points: where they lie, in px.
 
     ValueError when the two pictures differ in size.

@@ -27,7 +27,7 @@ WORN_AMISS = 0.1  # of face masks are under the chin or hang from an ear
 
 
 def place_varied(face: np.ndarray, cutout: Cutout, points: Points, rng: Generator) -> Occluded:
-    """`data.placement.place_cutout` with more variation in colour, shape, size and place.
+    """`data.occluders.placing.place_cutout` with more variation in colour, shape, size and place.
 
     Args and result are the same. Work is done at the face's size.
     """

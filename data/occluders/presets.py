@@ -13,7 +13,7 @@ class Preset(NamedTuple):
     both: float  # a cut-out and a drawn kind over it
     none: float  # the bare face
     blind: float = 0.0  # what system A trains its blind variant on
-    photographs: float = 0.0  # scenes of `data.photographs`
+    photographs: float = 0.0  # scenes of `data.occluders.photographs`
 
 
 PRESETS = {

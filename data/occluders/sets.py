@@ -1,6 +1,7 @@
 """Paired sets on disk, read back: our own, and others that lie in the same folders.
 
-How they lie is told in `data.occluder_set_files`, how they are made in `data.occluder_set_writer`.
+How they lie is told in `data.occluders.set_files`, how they are made in
+`data.occluders.set_writer`.
 """
 
 import json
@@ -18,15 +19,10 @@ from deocclude.data.faces.files import Split, deal_out
 from deocclude.data.images import ImageReadError, list_images, load_mask, load_square
 from deocclude.data.occluders.set_files import (
     INDEX,
-    LAYOUTS,
     SETTINGS,
-    Entry,
     layout_named,
     read_index,
 )
-from deocclude.data.occluders.set_writer import write_set
-
-__all__ = ["LAYOUTS", "PairedSet", "Entry", "open_set", "write_set"]
 
 logger = logging.getLogger(__name__)
 

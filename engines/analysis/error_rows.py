@@ -1,7 +1,7 @@
 """Where rows of a comparison err: sums of error by region of the face and a map of every pixel.
 
-One CSV a row, one line a pair, kept as in `engines.measures.rows`; beside it the row's maps. What is
-kept are sums over hole pixels, from which means over any set of pairs follow.
+One CSV a row, one line a pair, kept as in `engines.measures.rows`; beside it the row's maps. What
+is kept are sums over hole pixels, from which means over any set of pairs follow.
 """
 
 import time

@@ -107,10 +107,10 @@ def _columns(interval: Interval, name: str = "") -> dict[str, np.ndarray]:
 def kind_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
     """Errors in the hole by kind of occluder, a line for each row, kind and metric.
 
-    `results` as from `engines.measures.end_to_end.evaluate_cases`, one case an inpainter. Columns: row,
-    group (real, drawn or unknown), kind ("all": the group together), metric, hole_ratio (mean),
-    count, mean, low, high, difference, difference_low, difference_high (to `reference`, 95 %, over
-    faces, each with all its occluders). Bare faces have no hole and are left out.
+    `results` as from `engines.measures.end_to_end.evaluate_cases`, one case an inpainter. Columns:
+    row, group (real, drawn or unknown), kind ("all": the group together), metric, hole_ratio
+    (mean), count, mean, low, high, difference, difference_low, difference_high (to `reference`, 95
+    %, over faces, each with all its occluders). Bare faces have no hole and are left out.
     """
     check_same_pairs(results)
     names = [result.info["inpainter"] for result in results]

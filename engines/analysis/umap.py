@@ -85,7 +85,7 @@ def check_umap() -> None:
         import umap  # noqa: F401
     except ImportError as error:
         raise ValueError(
-            f'umap-learn cannot be imported ({error}): `pip install -e ".[analysis]"` installs it'
+            f"umap-learn cannot be imported ({error}): `pip install umap-learn` brings it"
         ) from error
 
 

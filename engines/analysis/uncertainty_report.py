@@ -137,9 +137,9 @@ def examples_figure(
 ) -> Figure:
     """Input, then of each network its picture, uncertainty and error, and the target.
 
-    `shown`: of each name, from `engines.analysis.uncertainty_values.doubt_and_error` on the same pairs;
-    labels: of the pairs. Each map goes from black, 0, to yellow, its own 99th percentile over all
-    pairs, which its title says.
+    `shown`: of each name, from `engines.analysis.uncertainty_values.doubt_and_error` on the same
+    pairs; labels: of the pairs. Each map goes from black, 0, to yellow, its own 99th percentile
+    over all pairs, which its title says.
     """
     occluded, _, target, _, _ = shown[0]
     columns = {"input": to_uint8(occluded)}

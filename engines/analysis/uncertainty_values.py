@@ -29,13 +29,12 @@ DIGITS = 6  # of an uncertainty: what differs less is the noise of float32, and 
 class Measured:
     """What one inpainter did on all pairs.
 
-    `doubt` is what is taken for its uncertainty, of engines.inference.networks; `again`: it was measured
-    with its own before. `images`: a line a pair: index, image, bin ("0" to "5", "outside"),
-    hole_ratio, pixels, and means over its hole: uncertainty, depth (pixels to the nearest known
-    one), l1, rmse; then uncertainty_rho, depth_rho: Spearman's coefficient with the error over its
-    hole's pixels.
-    `pixels`: a line a sampled pixel: image (a number), uncertainty, depth, error, squared (means
-    over channels). `total`: how many hole pixels there are.
+    `doubt` is what is taken for its uncertainty, of engines.inference.networks; `again`: it was
+    measured with its own before. `images`: a line a pair: index, image, bin ("0" to "5",
+    "outside"), hole_ratio, pixels, and means over its hole: uncertainty, depth (pixels to the
+    nearest known one), l1, rmse; then uncertainty_rho, depth_rho: Spearman's coefficient with the
+    error over its hole's pixels. `pixels`: a line a sampled pixel: image (a number), uncertainty,
+    depth, error, squared (means over channels). `total`: how many hole pixels there are.
     """
 
     name: str

@@ -75,9 +75,9 @@ def end_to_end_report(
 ) -> Report:
     """Measure every inpainter with every mask on `pairs` and write what compares them.
 
-    Files as in `engines.evaluation.segmentation_report`, without bars: `figures/end_to_end.png` shows the
-    inpainter `reference` (by default the first) with the true mask, the best segmenter's, and
-    blind. `remarks` are printed above the tables, such as what was left out.
+    Files as in `engines.evaluation.segmentation`, without bars: `figures/end_to_end.png`
+    shows the inpainter `reference` (by default the first) with the true mask, the best segmenter's,
+    and blind. `remarks` are printed above the tables, such as what was left out.
     """
     values_folder = values_folder or folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,8 +22,9 @@ STRENGTH = 0.65  # of a colour over the picture
 def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
     """IoU by kind as bars, a colour a row, a panel for real, one for drawn occluders.
 
-    `summary` comes from `engines.evaluation.segmentation_tables.summarise_masks`. Kinds go from the first row's best
-    to its worst; thin lines are 95 % bootstrap intervals over faces. ValueError without values.
+    `summary` comes from `engines.evaluation.segmentation_tables.summarise_masks`. Kinds go from the
+    first row's best to its worst; thin lines are 95 % bootstrap intervals over faces. ValueError
+    without values.
     """
     part = summary[summary["metric"].eq("iou") & ~summary["kind"].eq(ALL)]
     part = part[part["row"].isin(rows)]

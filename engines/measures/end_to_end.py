@@ -43,7 +43,8 @@ DILATIONS = (0, 3, 7, 15)
 
 @dataclass(frozen=True, eq=False)
 class MaskSource:
-    """Where masks come from. `packed`: those a segmenter found, as `engines.measures.segmentation` packs them.
+    """Where masks come from. `packed`: those a segmenter found, as `engines.measures.segmentation`
+    packs them.
 
     `identity` changes whenever the masks would.
     """

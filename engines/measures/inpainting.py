@@ -1,7 +1,7 @@
 """Rows of a comparison measured on frozen pairs: one CSV a row, one line an image, streamed.
 
-A row is a trained model or a baseline. Its CSV is written batch by batch (`engines.measures.rows`) and
-named by a key of the pairs' hash, the row's identity (SHA-256 of its weights, or a baseline's
+A row is a trained model or a baseline. Its CSV is written batch by batch (`engines.measures.rows`)
+and named by a key of the pairs' hash, the row's identity (SHA-256 of its weights, or a baseline's
 settings) and PROTOCOL, so that a row is never computed twice and never mistaken for another. Each
 further measure (`engines.measures.columns`) has a file of its own beside it.
 """
@@ -57,7 +57,8 @@ class Restorer(Protocol):
 
 
 class ModelRestorer:
-    """A trained model behind `engines.inference.networks.Networks`, the project's one forward path."""
+    """A trained model behind `engines.inference.networks.Networks`, the project's one forward
+    path."""
 
     def __init__(self, networks):
         self.networks = networks
@@ -171,8 +172,8 @@ def evaluate_rows(
         folder: where `rows/` with the CSVs lies.
         batch: images restored and measured at once; changes no value beyond rounding.
         device: where the metrics are computed.
-        measures: what is measured beside L1, MSE, PSNR and SSIM, from `engines.measures.columns`; those
-            that cannot be had leave their reason.
+        measures: what is measured beside L1, MSE, PSNR and SSIM, from `engines.measures.columns`;
+            those that cannot be had leave their reason.
     """
     check_rows(rows, pairs)
     if batch < 1:

@@ -1,8 +1,8 @@
 """Segmenters measured on frozen occluded pairs: one CSV a row, one line an image, and their masks.
 
-A row is a trained segmenter or a trivial answer. Files are named and kept as `engines.measures.rows`
-says; the masks a row found lie beside its CSV, a bit a pixel, so that pictures and the end-to-end
-table need no second pass.
+A row is a trained segmenter or a trivial answer. Files are named and kept as
+`engines.measures.rows` says; the masks a row found lie beside its CSV, a bit a pixel, so that
+pictures and the end-to-end table need no second pass.
 """
 
 import time

@@ -240,10 +240,13 @@ def _alive(owner: dict) -> bool:
 
 def _commit() -> str:
     """The checkout's commit, "-dirty" when files differ, "unknown" outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # installed: git would tell of whose repository this lies in
+        return "unknown"
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).resolve().parent,
+            cwd=root,
             capture_output=True,
             text=True,
             check=False,

@@ -84,7 +84,7 @@ def check(arguments: argparse.Namespace) -> None:
     config = check_config(arguments.run, profiles, arguments.set, "inpainting")
     check_named(config, arguments.output)
     if find_spec("optuna") is None:
-        raise ValueError('the search needs Optuna: pip install -e ".[analysis]"')
+        raise ValueError('the search needs Optuna: `pip install "optuna>=5"` brings it')
 
 
 def main(argv: list[str] | None = None) -> int:

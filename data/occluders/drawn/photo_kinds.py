@@ -33,7 +33,7 @@ PHOTO_KINDS: dict[str, Draw] = {
 def draw_photo_shape(
     name: str, face: np.ndarray, points: dict[str, tuple[float, float]], rng: Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`data.occluder_shapes.draw_shape` for PHOTO_KINDS."""
+    """`data.occluders.drawn.kinds.draw_shape` for PHOTO_KINDS."""
     if name not in PHOTO_KINDS:
         raise ValueError(f"drawn occluder {name!r} is not one of {', '.join(PHOTO_KINDS)}")
     return PHOTO_KINDS[name](face, points, rng)

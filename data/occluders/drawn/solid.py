@@ -23,7 +23,8 @@ class Solid:
 
     Args:
         face: uint8 (S, S, 3).
-        points: pixels, as `data.faces.alignment.LANDMARKS` names them; they may lie outside the frame.
+        points: pixels, as `data.faces.alignment.LANDMARKS` names them; they may lie outside the
+        frame.
     """
 
     def __init__(self, face: np.ndarray, points: Points) -> None:

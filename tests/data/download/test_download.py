@@ -2,10 +2,12 @@
 
 import io
 import re
+import sys
 import tarfile
 import zipfile
 from types import SimpleNamespace
 
+import gdown
 import numpy as np
 import pytest
 from gdown.exceptions import DownloadError
@@ -62,7 +64,7 @@ def drive(monkeypatch):
             self.serve(folder)
 
     drive = Drive()
-    monkeypatch.setattr(sets.gdown, "download_folder", drive)
+    monkeypatch.setattr(gdown, "download_folder", drive)
     return drive
 
 
@@ -134,6 +136,14 @@ def test_a_refused_folder_does_not_stop_the_others(drive, tmp_path, capsys):
     assert stop.value.code == 1
     assert len(drive.calls) == 4
     assert "error: masks: Cannot retrieve the folder. Check the" in capsys.readouterr().out
+
+
+def test_a_missing_gdown_is_named_before_anything_else(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "gdown", None)
+    with pytest.raises(SystemExit) as stop:
+        sets.main(["stl10", "faces", "--output", str(tmp_path)])
+    assert '`pip install "gdown>=6.5"`' in stop.value.code
+    assert not capsys.readouterr().out
 
 
 def test_images_that_do_not_open_are_named(drive, tmp_path, capsys):
@@ -257,7 +267,9 @@ def test_broken_archives_are_named(tmp_path, name, kept):
 
 def test_an_archive_larger_than_the_disk_is_not_begun(tmp_path, monkeypatch):
     archive = make_zip(tmp_path / "set.zip", {"a.png": png()})
-    monkeypatch.setattr("deocclude.data.download.archives.shutil.disk_usage", lambda path: SimpleNamespace(free=3))
+    monkeypatch.setattr(
+        "deocclude.data.download.archives.shutil.disk_usage", lambda path: SimpleNamespace(free=3)
+    )
     with pytest.raises(ArchiveError, match="only 3 are free"):
         unpack(archive)
     assert files(tmp_path) == ["set.zip"]

@@ -12,7 +12,9 @@ from deocclude.data.faces.files import folder_faces
 from deocclude.data.images import ImageReadError, list_images
 from deocclude.data.occluders.__main__ import main
 from deocclude.data.occluders.mixture import Occluders
-from deocclude.data.occluders.sets import LAYOUTS, open_set, write_set
+from deocclude.data.occluders.set_files import LAYOUTS
+from deocclude.data.occluders.set_writer import write_set
+from deocclude.data.occluders.sets import open_set
 
 SIZE = 32
 

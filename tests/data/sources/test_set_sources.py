@@ -7,7 +7,8 @@ import pytest
 
 from deocclude.data.faces.files import builtin_faces
 from deocclude.data.occluders.mixture import Occluders
-from deocclude.data.occluders.sets import LAYOUTS, write_set
+from deocclude.data.occluders.set_files import LAYOUTS
+from deocclude.data.occluders.set_writer import write_set
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.cli.train import overrides, parse_arguments

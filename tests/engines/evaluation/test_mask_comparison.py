@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.files import folder_faces, save_split, split_faces
 from deocclude.data.occluders.mixture import Occluders
-from deocclude.data.occluders.sets import open_set, write_set
+from deocclude.data.occluders.set_writer import write_set
+from deocclude.data.occluders.sets import open_set
 from deocclude.data.pairs.occluded import freeze_set
 from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.summary import summarise_run
-from deocclude.engines.evaluation import overlap, segmentation
+from deocclude.engines.evaluation import overlap
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.config import Data, SegmentationData
@@ -211,9 +212,7 @@ def test_other_faces_are_measured_as_they_lie(runs, tmp_path):
     trained = dataclasses.replace(trained, config=config, data=data)
     found = {}
     for name in ("wide", "tall"):
-        (group,) = runs_pairs.group_by_occluded(
-            [trained], segmentation.MaskOptions(data=tmp_path / name)
-        )
+        (group,) = runs_pairs.group_by_occluded([trained], tmp_path / name)
         found[name] = group.template
     assert found == {"wide": "ffhq", "tall": "celeba"}
 

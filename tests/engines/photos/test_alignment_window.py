@@ -90,7 +90,7 @@ def test_bad_alignment_is_refused(points, options, message):
 
 
 def test_an_aligned_picture_is_seen_as_in_training():
-    """At its own size bit for bit; at four times, resized as `data.transforms.load_square` does."""
+    """At its own size bit for bit; at four times, resized as `data.images.load_square` does."""
     same = noise((SIZE, SIZE))
     crop, hole = AlignedWindow(np.eye(2, 3), SIZE, same.shape[:2]).crop(same)
     np.testing.assert_array_equal(crop, same)

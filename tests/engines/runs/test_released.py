@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from deocclude.data.files import sha256
 from deocclude.engines.cli import evaluate
 from deocclude.engines.cli import restore as restore_command
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import load_networks, read_networks
 from deocclude.engines.runs import released
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.metadata import CheckpointError
@@ -44,7 +44,8 @@ def weights(whole, tmp_path, monkeypatch):
 def test_both_are_found_from_any_folder(weights):
     for task, name in FILES.items():
         assert shipped_file(task) == weights / name
-    assert load_networks(shipped_file("inpainting"), "cpu", shipped_file("segmentation")).size == 64
+    files = (shipped_file("inpainting"), "cpu", shipped_file("segmentation"))
+    assert read_networks(*files)["size"] == 64
 
 
 def test_the_checkout_lists_what_it_ships():

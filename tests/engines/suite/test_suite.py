@@ -340,7 +340,7 @@ def test_an_ensemble_is_fitted_once_its_members_are_trained(night, tmp_path, mon
     train = runner.run_command
 
     def run_command(line, log, stopper, say):
-        if "deocclude.engines.ensemble.__main__" not in line:
+        if "deocclude.engines.ensemble" not in line:
             return train(line, log, stopper, say)
         fitted.append(line)
         if len(fitted) == 1:

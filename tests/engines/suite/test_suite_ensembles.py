@@ -33,7 +33,7 @@ def test_an_ensemble_comes_after_its_members_and_is_fitted_to_them(tmp_path):
     write_run(tmp_path, "ablationv3")
     *members, job = plan_jobs((), request(tmp_path, data=tmp_path), [ENSEMBLE], tmp_path)
     line = fit_command(job, members, request(tmp_path, data=tmp_path))
-    assert line[1:4] == ["-m", "deocclude.engines.ensemble.__main__", "fit"]
+    assert line[1:4] == ["-m", "deocclude.engines.ensemble", "fit"]
     files = [str(tmp_path / n / "001" / "best.safetensors") for n in ("ablationv1", "ablationv3")]
     assert line[5:7] == files
     assert (line[line.index("--pairs") + 1], line[line.index("--data") + 1]) == (

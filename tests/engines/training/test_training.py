@@ -116,7 +116,8 @@ def test_a_killed_run_can_be_continued(whole, tmp_path, tiny_config):
     often = tiny_config("ablationv1", "training.checkpoint_minutes=0.0001")
     config.write_text(yaml.safe_dump(often.model_dump(mode="json")))
     code = (
-        "import sys; from pathlib import Path; from deocclude.engines.runs.config import load_config\n"
+        "import sys; from pathlib import Path\n"
+        "from deocclude.engines.runs.config import load_config\n"
         "from deocclude.engines.training.run import train\n"
         "train(load_config(sys.argv[1]), None, Path(sys.argv[2]), device='cpu')"
     )
