@@ -61,7 +61,8 @@ from deocclude.data.images import load_image, load_mask, to_tensor
 from deocclude.data.masks.shapes import RATIO_BINS, touches_border
 from deocclude.data.pairs.tensors import load_occluded, load_pairs
 from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader
-from deocclude.data.sources.holes import data_root, open_segmentation_sources, open_sources
+from deocclude.data.sources.holes import open_segmentation_sources, open_sources
+from deocclude.data.sources.root import data_root
 from deocclude.engines.api import restore
 from deocclude.engines.evaluation.inpainting_tables import build_tables
 from deocclude.engines.evaluation.summaries import caption, summarise
@@ -72,8 +73,9 @@ from deocclude.engines.report import figures
 from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.devices import device_name
 from deocclude.engines.runs.released import FOLDER
-from deocclude.engines.runs.runtime import device_name, start_runtime
+from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.weights import save_release
 from deocclude.engines.training.fit import CONTRACT
 from deocclude.engines.training.gan_steps import loss_inputs

@@ -31,8 +31,8 @@ from deocclude.engines.photos.restoration import STAGES
 from deocclude.engines.report.tables import Cell, Table
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.devices import device_name, resolve_device
 from deocclude.engines.runs.folder import write_text
-from deocclude.engines.runs.runtime import device_name, resolve_device
 
 CANVAS, FACE = (960, 1280), 400  # pixels: a stand-in photo and its face's square
 

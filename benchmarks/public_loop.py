@@ -21,7 +21,8 @@ from deocclude import models
 from deocclude.engines.training.gan_steps import Part
 from deocclude.engines.training.inpainting import Trainer
 from deocclude.engines.training.trainer import create_optimizer, learning_rate_factor
-from deocclude.losses import LossInputs, discriminator_loss
+from deocclude.losses.adversarial import discriminator_loss
+from deocclude.losses.inputs import LossInputs
 from deocclude.metrics.image import l1, psnr, ssim
 from deocclude.models.features import VGGFeatures
 

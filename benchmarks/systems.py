@@ -27,8 +27,9 @@ from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.measures.rows import row_file
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import RunConfig
+from deocclude.engines.runs.devices import device_name
 from deocclude.engines.runs.folder import write_text
-from deocclude.engines.runs.runtime import device_name, start_runtime
+from deocclude.engines.runs.runtime import start_runtime
 
 SYSTEMS = ("Reconstruction", "occlufix", "vgg19_generator", "attention_gan", "facial_deocclusion")
 PRECISIONS = ("no", "bf16", "fp16")

@@ -26,12 +26,14 @@ from benchmarks.loader import LoaderCase, measure_loader
 from benchmarks.public_loop import LOOPS
 from benchmarks.steps import OURS, PARTS, Case, measure_case, memory_of
 from deocclude.data.faces.cache import cache_faces
-from deocclude.data.sources.holes import data_root, open_sources
+from deocclude.data.sources.holes import open_sources
+from deocclude.data.sources.root import data_root
 from deocclude.engines.report.tables import MISSING, Cell, Table
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import ConfigError, RunConfig, load_config
+from deocclude.engines.runs.devices import device_name
 from deocclude.engines.runs.folder import write_text
-from deocclude.engines.runs.runtime import device_name, start_runtime
+from deocclude.engines.runs.runtime import start_runtime
 
 VARIANTS = ("Reconstruction", "ablationv1", "ablationv2", "ablationv3")
 TARGET = 1.3  # how many times as fast as the public order ours must be, on two CPU cores

@@ -1,4 +1,9 @@
-"""Image files to arrays and tensors of the contract, and back."""
+"""Image files to arrays and tensors of the contract, and back.
+
+PyTorch is imported where it is needed: commands list and read files before they need networks.
+"""
+
+from __future__ import annotations
 
 import os
 import secrets
@@ -6,13 +11,13 @@ import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
-from deocclude.data.contract import binarise
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -99,6 +104,8 @@ def load_mask(
     path: str | Path, size: tuple[int, int] | None = None, invert: bool = False
 ) -> np.ndarray:
     """A mask file as uint8 {0, 1}, 1 = hole, resized to `size` = (height, width) if given."""
+    from deocclude.data.contract import binarise
+
     return binarise(load_mask_levels(path), size, invert)
 
 
@@ -148,6 +155,8 @@ def _write(part: Path, path: Path, image: np.ndarray | Image.Image, options: dic
 def to_tensor(image: np.ndarray) -> Tensor:
     """uint8 (..., H, W, C) to float32 (..., C, H, W) in [0, 1]; a mask (..., H, W) of {0, 1} keeps
     its values and gains a channel."""
+    import torch
+
     image = np.require(image, requirements=("C", "W"))  # torch wants an array it might write to
     if image.shape[-1] == 3:
         return torch.from_numpy(image).movedim(-1, -3).float().div_(255)
@@ -156,6 +165,8 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 def to_uint8(image: Tensor) -> np.ndarray:
     """float (..., 3, H, W) in [0, 1] to uint8 (..., H, W, 3), rounded to nearest."""
+    import torch
+
     pixels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return pixels.movedim(-3, -1).cpu().numpy()
 

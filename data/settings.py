@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from deocclude.data.faces.alignment import TEMPLATES
-from deocclude.data.occluders.mixture import PRESETS
+from deocclude.data.occluders.presets import PRESETS
 from deocclude.data.pairs.augmentations import PHOTOGRAPHS, complete_options
 
 Positive = Annotated[int, Field(gt=0)]
@@ -132,7 +132,7 @@ class SegmentationData(FaceData):
     """Faces and the occluders put on them.
 
     occluders: a folder of cut-outs, absolute or below the data folder; auto takes `occluders` in
-    or beside the data folder; drawn uses none. preset: one of `data.occluders.mixture.PRESETS`.
+    or beside the data folder; drawn uses none. preset: one of `data.occluders.presets.PRESETS`.
     eyeglasses: clear ones are to be redrawn, or kept: then they are in the pictures and their masks
     are empty; auto keeps them under the presets of photographs only.
     augment: changes of the pictures while training: true for small ones of place, light and

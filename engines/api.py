@@ -39,7 +39,7 @@ from deocclude.engines.photos.files import (
 from deocclude.engines.photos.jobs import Choices
 from deocclude.engines.photos.restoration import FaceResult, Restoration
 from deocclude.engines.runs.chosen import choose_weights
-from deocclude.engines.runs.runtime import resolve_device
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.weights import load_segmenter
 
 File = str | PathLike[str]

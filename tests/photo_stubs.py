@@ -8,7 +8,8 @@ from torch import nn
 from deocclude.data.builtin.faces import landmarks, render_face
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import KINDS, Face, whole_picture
-from deocclude.engines.runs.weights import WEIGHTS_VERSION, save_release
+from deocclude.engines.runs.metadata import WEIGHTS_VERSION
+from deocclude.engines.runs.weights import save_release
 
 GREEN = (0, 255, 0)  # the colour of every occluder here
 

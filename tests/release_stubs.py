@@ -6,8 +6,9 @@ import torch
 
 from deocclude import models
 from deocclude.data.files import sha256
+from deocclude.engines.runs.metadata import WEIGHTS_VERSION
 from deocclude.engines.runs.released import FILES, SUMS
-from deocclude.engines.runs.weights import WEIGHTS_VERSION, save_release
+from deocclude.engines.runs.weights import save_release
 
 MODELS = {
     "inpainting": {"name": "student", "width": 8},

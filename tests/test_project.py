@@ -39,7 +39,7 @@ OPTIONAL = {
     "sqlalchemy": {"engines/search/study.py"},
 }
 # They import one at their top, and are imported inside functions alone, or by each other.
-LATE = {"engines/search/report.py", "engines/search/study.py"}
+LATE = {"engines/search/report.py", "engines/search/runner.py", "engines/search/study.py"}
 ONE_MB = 1_000_000
 
 

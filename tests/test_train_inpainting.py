@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 import train_inpainting
-from deocclude.data.sources import holes
+from deocclude.data.sources.root import VARIABLE
 from deocclude.engines.runs import config as runs_config
 from deocclude.engines.runs.config import available_runs
 
@@ -31,7 +31,7 @@ TINY = (
 def run(tmp_path, monkeypatch, capsys):
     """Call main in an empty folder, with no data named; return (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(holes.VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
     def call(*arguments):
@@ -167,9 +167,9 @@ def test_an_unknown_profile_lists_the_profiles(run):
 def test_a_missing_data_folder_is_named(run, tmp_path, monkeypatch):
     line = one_error(*run("ablationv1", "--data", "nowhere")[::2])
     assert "--data 'nowhere'" in line
-    monkeypatch.setenv(holes.VARIABLE, "gone")
+    monkeypatch.setenv(VARIABLE, "gone")
     line = one_error(*run("ablationv1")[::2])
-    assert f"{holes.VARIABLE} 'gone'" in line
+    assert f"{VARIABLE} 'gone'" in line
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,8 @@ from deocclude.data.images import open_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
 from deocclude.data.occluders.drawn.kinds import KINDS
 from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS
-from deocclude.data.occluders.mixture import PRESETS, Occluders
+from deocclude.data.occluders.mixture import Occluders
+from deocclude.data.occluders.presets import PRESETS
 from deocclude.data.occluders.set_files import LAYOUTS
 from deocclude.data.occluders.set_writer import write_set
 from deocclude.data.occluders.sheets import kinds_sheet, occluded_sheet

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,34 +16,12 @@ from deocclude.data.occluders.drawn.kinds import KINDS, draw_shape
 from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS, draw_photo_shape
 from deocclude.data.occluders.photographs import EYEGLASSES, cover, loosened, plan
 from deocclude.data.occluders.placing import NONE, Occluded, bare, joined, place_cutout
+from deocclude.data.occluders.presets import EYEGLASSES_MODES, PRESETS, Preset
 from deocclude.data.seeding import keyed_rng
 
-EYEGLASSES_MODES = ("auto", "redraw", "keep")
 FAVOURED = {"facemask": 2.0, "facemask_drawn": 3.0, "sunglasses_drawn": 2.0}  # others weigh 1
 TRIES = 4  # a placement that ends outside of the picture, or hides all of it, is drawn again
 LARGEST = 0.75  # share of the picture that an occluder may hide
-
-
-class Preset(NamedTuple):
-    """How often what is drawn; the shares are divided by their sum."""
-
-    real: float  # one cut-out
-    drawn: float  # one drawn kind
-    both: float  # a cut-out and a drawn kind over it
-    none: float  # the bare face
-    blind: float = 0.0  # what system A trains its blind variant on
-    photographs: float = 0.0  # scenes of `data.occluders.photographs`
-
-
-PRESETS = {
-    "mixed": Preset(real=0.57, drawn=0.29, both=0.09, none=0.05),
-    "real": Preset(real=1.0, drawn=0.0, both=0.0, none=0.0),
-    "drawn": Preset(real=0.0, drawn=1.0, both=0.0, none=0.0),
-    "blind": Preset(real=0.0, drawn=0.0, both=0.0, none=0.0, blind=1.0),
-    "photographs": Preset(real=0.0, drawn=0.0, both=0.0, none=0.1, photographs=0.9),
-    # With more of the thin and faint drawn kinds, and of faces that nothing covers.
-    "photographs_and_drawn": Preset(real=0.12, drawn=0.18, both=0.05, none=0.13, photographs=0.52),
-}
 
 
 class Occluders:

@@ -1,7 +1,6 @@
 """From a configuration to the faces, masks, occluders and frozen pairs of a run."""
 
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,6 @@ from deocclude.data.sources.paired_set import SetSources, open_set_sources
 logger = logging.getLogger(__name__)
 
 SPLIT_SEED = 42  # the published split's seed; independent of the training seed
-VARIABLE = "DEOCCLUDE_DATA"
 
 
 @dataclass(frozen=True)
@@ -200,23 +198,6 @@ class SegmentationSources(FaceSources):
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | describe_occluders(self.occluders, self.occluder_folder)
-
-
-def data_root(given: str | Path | None) -> Path | None:
-    """The data folder: --data, else the environment variable DEOCCLUDE_DATA, else datasets/ if
-    filled.
-
-    FileNotFoundError when a named folder does not exist.
-    """
-    named = given or os.environ.get(VARIABLE)
-    if named:
-        root = Path(named)
-        if not root.is_dir():
-            source = "--data" if given else VARIABLE
-            raise FileNotFoundError(f"{source} {str(root)!r}: no such folder")
-        return root
-    default = Path("datasets")
-    return default if default.is_dir() and any(default.iterdir()) else None
 
 
 def open_sources(data: Data, root: Path | None, split_file: Path | None = None) -> Sources:

@@ -17,7 +17,6 @@ from deocclude.data.pairs.tensors import load_pairs
 from deocclude.engines.analysis import cka_report
 from deocclude.engines.analysis.cka_report import PICTURES, System, label
 from deocclude.engines.analysis.frame import (
-    chosen_members,
     describe_members,
     describe_pairs,
     output_folder,
@@ -33,35 +32,17 @@ from deocclude.engines.analysis.layers import (
     watching,
 )
 from deocclude.engines.inference.networks import Networks, load_networks
-from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
-from deocclude.engines.runs.finished import Trained
-from deocclude.engines.runs.runtime import resolve_device
+from deocclude.engines.runs.devices import resolve_device
+from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.metrics.cka import LEAST, LinearCKA, centred_gram
 
 logger = logging.getLogger(__name__)
 
-TEXT = "Which layers tell the same pictures apart: linear CKA of sub-encoders and of systems."
 MOST = 400  # layers: more make no figure and no table that anyone reads
 
 Grams = list[dict[str, Tensor]]  # one a batch: {layer: (n, n)}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of its own."""
-    parser.add_argument(
-        "--layers",
-        nargs="+",
-        metavar="NAME",
-        help="modules, * and ? allowed, NAME:input for what one takes; else each network's stages",
-    )
-    parser.add_argument(
-        "--stages", type=at_least(2), help="at most this many layers of a network in the figure"
-    )
-    parser.add_argument(
-        "--untrained", action="store_true", help="also each network before any training"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of batches and untrained weights (0)")
 
 
 def analyse(arguments: argparse.Namespace) -> Report:
@@ -70,7 +51,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
     Raises ValueError when there are fewer than 4 images, no layer of a name, or networks with
     different test pairs.
     """
-    members = chosen_members(arguments)
+    members = choose(arguments, INPAINTING)
     group = shared_group(arguments, members, one_an_image=True)
     pairs, device = group.pairs, resolve_device(arguments.device)
     batches = split_batches(len(pairs), arguments.batch, arguments.seed)

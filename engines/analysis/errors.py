@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deocclude.data.faces.alignment import TEMPLATES
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.settings import SegmentationData
-from deocclude.data.sources.holes import data_root, open_segmentation_sources
+from deocclude.data.sources.holes import open_segmentation_sources
+from deocclude.data.sources.root import data_root
 from deocclude.engines.analysis import error_figures, error_tables
 from deocclude.engines.analysis.error_rows import evaluate_errors, read_maps
 from deocclude.engines.analysis.frame import (
-    chosen_members,
     describe_pairs,
     output_folder,
     save_analysis,
@@ -24,51 +23,22 @@ from deocclude.engines.analysis.frame import (
 )
 from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.summaries import choose_reference
-from deocclude.engines.inference.baselines import BASELINES, BaselinePool, parse_baselines
+from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.measures.end_to_end import TRUE_MASK, Case, evaluate_cases
 from deocclude.engines.measures.inpainting import Row, baseline_row, model_row
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
-from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.devices import resolve_device
+from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import PRESET, OccludedGroup, default_folder
-from deocclude.engines.runs.runtime import resolve_device
 
 logger = logging.getLogger(__name__)
 
-TEXT = "Where the error is: by hole ratio, by place in the face, by kind of occluder."
 TITLE = "Errors by hole ratio, place and kind of occluder"
-BANDWIDTH = 0.04  # of hole ratio; bins are 0.1 wide
 FACES = 200  # behind the mean face of the figure
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of its own."""
-    add = parser.add_argument
-    add("--reference", help="the row that differences are taken to; else the first")
-    add(
-        "--baselines", default="mean_colour,telea",
-        help=f"all, none, or some of {','.join(BASELINES)} (mean_colour,telea)",
-    )  # fmt: skip
-    add("--template", choices=TEMPLATES, help="how the faces are aligned; else as the data say")
-    add(
-        "--per-kind", type=at_least(0), metavar="N",
-        help="test pairs of each kind of occluder (25); 0 leaves the kinds out",
-    )  # fmt: skip
-    add(
-        "--bandwidth", type=bandwidth, default=BANDWIDTH,
-        help=f"of the smooth curve, in hole ratio ({BANDWIDTH})",
-    )  # fmt: skip
-
-
-def bandwidth(text: str) -> float:
-    """A number above 0 and below 1, or argparse's error."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, found {text}")
-    return value
 
 
 @dataclass(frozen=True)
@@ -85,7 +55,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
     Files: `table.md`; `ratio.csv`, `places.csv`, `kinds.csv`; figures of the regions, of each of
     these, and maps of the mean error. ValueError or FileNotFoundError says what is missing.
     """
-    members = chosen_members(arguments)
+    members = choose(arguments, INPAINTING)
     group = shared_group(arguments, members)
     template = aligned_as(arguments, group.members)
     values = arguments.output or default_folder(group.pairs, arguments.runs_folder)

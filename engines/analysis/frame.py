@@ -1,121 +1,29 @@
-"""The frame of the analyses: `evaluate.py analyse <name>`, options in, a report out.
+"""The frame of the analyses: the pairs they share, what is said of them, what is written.
 
-An analysis is a module with `TEXT` (what it tells, one line), `add_arguments(parser)` for the
-options of its own, and `analyse(arguments) -> Report`. A new one is a file and a line in ANALYSES.
-It is imported when it is named, or for the list in --help: what is slow to import belongs into its
-functions.
+An analysis is a module with `analyse(arguments) -> Report`; `engines.cli.analyses` lists them.
 """
 
 import argparse
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from importlib import import_module
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from deocclude.data.files import write_text
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.engines.options import at_least
 from deocclude.engines.report import figures
 from deocclude.engines.report.html import save_html
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import Table
 from deocclude.engines.report.writers import to_markdown
-from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
-from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.pairs import Group
-from deocclude.engines.runs.released import shipped_for
-from deocclude.engines.runs.weights import WEIGHTS
 
 logger = logging.getLogger(__name__)
-
-ANALYSES = {
-    "cka": "deocclude.engines.analysis.cka",
-    "umap": "deocclude.engines.analysis.umap",
-    "timing": "deocclude.engines.analysis.timing",
-    "errors": "deocclude.engines.analysis.errors",
-    "uncertainty": "deocclude.engines.analysis.uncertainty",
-    "groups": "deocclude.engines.analysis.groups",
-}
-PROGRAM = "evaluate.py analyse"
-
-
-def find_analysis(name: str) -> ModuleType:
-    """The module of an analysis. ValueError lists the valid names."""
-    if name not in ANALYSES:
-        raise ValueError(f"analysis {name!r} is not known; valid are {', '.join(ANALYSES)}")
-    return import_module(ANALYSES[name])
-
-
-def plan_analysis(argv: Sequence[str]) -> Callable[[], list[Report]]:
-    """What `argv`, the command line after `analyse`, asks for, to be called: it gives the reports.
-
-    Ends the process, as argparse does, after --help and for options that are not valid.
-    """
-    chooser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="What trained networks do, beyond the tables; each has a --help of its own.",
-        epilog=None if argv and argv[0] in ANALYSES else _list(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    chooser.add_argument("analysis", choices=ANALYSES)
-    name = chooser.parse_args(argv[:1]).analysis
-    module = find_analysis(name)
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=module.TEXT)
-    add_shared(parser)
-    module.add_arguments(parser)
-    return partial(_analyse, module, parser.parse_args(argv[1:], argparse.Namespace(analysis=name)))
-
-
-def _list() -> str:
-    return "\n".join(f"  {name:<12} {find_analysis(name).TEXT}" for name in ANALYSES)
-
-
-def _analyse(module: ModuleType, arguments: argparse.Namespace) -> list[Report]:
-    return [module.analyse(arguments)]
-
-
-def add_shared(parser: argparse.ArgumentParser) -> None:
-    """The options of every analysis: which networks, which pairs, where to, how."""
-    add = parser.add_argument
-    add("--runs", nargs="+", metavar="RUN", help="names or run folders; else the latest inpainters")
-    add("--all-runs", action="store_true", help="every finished run, not the latest")
-    files = {"type": Path, "nargs": "+", "action": "extend", "default": []}
-    add("--checkpoint", **files, help="weights files, or shipped: those that ship")
-    add("--data", type=Path, help="data folder; else the one each run was trained on")
-    add("--limit", type=at_least(1), help="at most this many pairs, of all bins")
-    add("--output", type=Path, help="else runs/analysis/<analysis>/")
-    add("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
-    add("--batch", type=at_least(1), default=64, help="images at once (64)")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-
-
-def chosen_members(arguments: argparse.Namespace, task: str = INPAINTING) -> list[Trained]:
-    """The runs and weights files that were asked for, names apart; else the latest run of each
-    name.
-
-    FileNotFoundError or ValueError when there is none, or for one that was trained for another
-    task.
-    """
-    root, every = arguments.runs_folder, arguments.all_runs
-    if arguments.runs is None and not arguments.checkpoint:
-        folders = finished.finished_runs(root, every, task)
-        if not folders:
-            raise FileNotFoundError(
-                f"no finished {task} run below {root}; --checkpoint names a weights file"
-                + (f"; {finished.MAKE_ONE}" if task == INPAINTING else "")
-            )
-    else:
-        folders = finished.resolve_runs(arguments.runs or [], root, every)
-    files = [folder / WEIGHTS for folder in folders]
-    files += [file for named in arguments.checkpoint for file in shipped_for(named, task)]
-    members = [finished.read_trained(file) for file in files]
-    return finished.name_apart(finished.check_task(members, task))
 
 
 def shared_group(

@@ -20,29 +20,24 @@ from deocclude.data.sources.holes import open_segmentation_sources
 from deocclude.data.sources.occluders import occluder_words
 from deocclude.engines.analysis.errors import opened_rows
 from deocclude.engines.analysis.frame import (
-    chosen_members,
     describe_pairs,
     output_folder,
     save_analysis,
     shared_group,
 )
 from deocclude.engines.evaluation.segmentation_tables import REAL, SPECK, group_of, interval_lines
-from deocclude.engines.inference.baselines import BASELINES
 from deocclude.engines.measures.inpainting import evaluate_rows
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.measures.segmentation import UNOCCLUDED, evaluate_segmenters, segmenter_row
-from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import MISSING, Cell, Table, bin_names, named_rows
 from deocclude.engines.runs import finished
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.members import choose_labelled
 from deocclude.engines.runs.pairs import PRESET, default_folder, settle_occluded
-from deocclude.engines.runs.released import shipped_for
-from deocclude.engines.runs.runtime import resolve_device
-from deocclude.engines.runs.weights import WEIGHTS
 from deocclude.metrics.statistics import bootstrap_strata, paired_difference
 
-TEXT = "Errors by age, gender and origin of the people, where file names label them."
 TITLE = "Errors by group of people"
 LABELS = (
     "Groups are what the data set's file names say (age, gender, origin): labels that somebody "
@@ -64,28 +59,13 @@ INPAINTED = {
 Column = dict[str, str]  # group -> text
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of its own."""
-    add = parser.add_argument
-    add(
-        "--baselines", default="telea",
-        help=f"what stands beside inpainters: none, or some of {','.join(BASELINES)} (telea)",
-    )  # fmt: skip
-    add("--size", type=at_least(32), help="side in pixels; else that of each run")
-    add("--per-bin", type=at_least(1), help="test pairs in each ratio bin, for inpainters")
-    add(
-        "--per-kind", type=at_least(1),
-        help="faces under each kind of cut-out and bare, for segmenters; else all test faces",
-    )  # fmt: skip
-
-
 def analyse(arguments: argparse.Namespace) -> Report:
     """Measure inpainters, segmenters or both on the test faces of labelled people.
 
     Files: `table.md`; `inpainting.csv`, `segmentation.csv`. ValueError or FileNotFoundError says
     what is missing, as where no file name says who is in the picture.
     """
-    members = _members(arguments)
+    members = choose_labelled(arguments)
     lines, tables, frames = [LABELS, INTERVALS], [], {}
     for task, part in ((INPAINTING, _inpainting), (SEGMENTATION, _segmentation)):
         if chosen := finished.name_apart([m for m in members if m.task == task]):
@@ -95,20 +75,6 @@ def analyse(arguments: argparse.Namespace) -> Report:
     return save_analysis(
         output_folder(arguments), TITLE, lines, tables, frames, {}, range(len(tables))
     )
-
-
-def _members(arguments: argparse.Namespace) -> list[Trained]:
-    """Inpainters and segmenters that were named; else the latest inpainters."""
-    if arguments.runs is None and not arguments.checkpoint:
-        return chosen_members(arguments)
-    folders = finished.resolve_runs(arguments.runs or [], arguments.runs_folder, arguments.all_runs)
-    files = [folder / WEIGHTS for folder in folders]
-    for named in arguments.checkpoint:
-        files += shipped_for(named, INPAINTING, SEGMENTATION)
-    members = [finished.read_trained(file) for file in files]
-    others = [member for member in members if member.task not in (INPAINTING, SEGMENTATION)]
-    finished.check_task(others, INPAINTING)
-    return members
 
 
 def _inpainting(arguments: argparse.Namespace, members: Sequence[Trained]):

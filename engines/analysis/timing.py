@@ -13,38 +13,20 @@ import torch
 
 from deocclude.data.files import write_text
 from deocclude.engines.analysis import timing_tables
-from deocclude.engines.analysis.frame import chosen_members, output_folder, save_analysis
+from deocclude.engines.analysis.frame import output_folder, save_analysis
 from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.ensemble.opening import weights_identity
 from deocclude.engines.measures.rows import row_file
-from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
-from deocclude.engines.runs.finished import Trained
-from deocclude.engines.runs.runtime import device_name, resolve_device
+from deocclude.engines.runs.devices import device_name, resolve_device
+from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 
 logger = logging.getLogger(__name__)
 
-TEXT = "Latency, images/s, parameters, MACs and peak memory, by size and batch."
 TITLE = "Time and memory"
 PROTOCOL = 1  # raised whenever a number in the cells would come out differently
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of its own; of the shared ones --data, --limit and --batch mean nothing here."""
-    add = parser.add_argument
-    add(
-        "--sizes", type=at_least(32), nargs="+", default=[64, 128, 256], metavar="PX",
-        help="sides of the pictures (64 128 256)",
-    )  # fmt: skip
-    add(
-        "--batches", type=at_least(1), nargs="+", default=[1, 8], metavar="N",
-        help="pictures at once (1 8), in place of --batch; --data and --limit mean nothing here",
-    )  # fmt: skip
-    add("--threads", type=at_least(1), help="of PyTorch on the CPU (PyTorch's choice)")
-    add("--repeats", type=at_least(1), default=20, help="calls that count (20)")
-    add("--seconds", type=float, default=5.0, help="no call is begun after so many (5)")
-    add("--again", action="store_true", help="measure again what is there, after a code change")
 
 
 def analyse(arguments: argparse.Namespace) -> Report:
@@ -54,7 +36,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
     one that failed is said and tried again the next time. Files: `table.md`, `timing.csv`,
     `figures/timing.png`. ValueError when nothing could be measured.
     """
-    members = chosen_members(arguments)
+    members = choose(arguments, INPAINTING)
     folder = output_folder(arguments)
     cells = collect(arguments, members, folder)
     measured = [cell for cell in cells if cell["status"] == MEASURED]

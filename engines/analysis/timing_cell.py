@@ -22,8 +22,8 @@ from deocclude.engines.inference.cost import (
     noise,
 )
 from deocclude.engines.options import at_least
+from deocclude.engines.runs.devices import device_name, resolve_device
 from deocclude.engines.runs.memory import free, held_mib, peak_mib
-from deocclude.engines.runs.runtime import device_name, resolve_device
 
 WARM_UP = 2  # calls that do not count
 

@@ -14,7 +14,6 @@ from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.engines.analysis import umap_report
 from deocclude.engines.analysis.frame import (
-    chosen_members,
     describe_members,
     describe_pairs,
     output_folder,
@@ -24,32 +23,14 @@ from deocclude.engines.analysis.frame import (
 from deocclude.engines.analysis.layers import Embedder, open_embedder
 from deocclude.engines.analysis.umap_report import OCCLUDED, TRUE, Cloud
 from deocclude.engines.inference.networks import load_networks
-from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
-from deocclude.engines.runs.finished import Trained
-from deocclude.engines.runs.runtime import resolve_device
+from deocclude.engines.runs.devices import resolve_device
+from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 
 logger = logging.getLogger(__name__)
 
-TEXT = "Where occluded, restored and true faces lie in a network's feature space, drawn by UMAP."
 MOST = 15_000  # points: trustworthiness holds three tables of all distances, 5 GB
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of its own."""
-    add = parser.add_argument
-    add(
-        "--network",
-        default="auto",
-        metavar="NETWORK",
-        help="auto (newest EfficientNetB0 run), vgg16, vgg19, or an identity network or inpainter "
-        "by its run or weights file",
-    )
-    add("--layer", help="of a VGG or an inpainter; else relu5_1, or the deepest stage")
-    add("--weights", default="auto", help="of a VGG: auto, imagenet, random or a file (auto)")
-    add("--metric", default="cosine", choices=("cosine", "euclidean"), help="distance of features")
-    add("--neighbours", type=at_least(2), default=15, help="UMAP's and trustworthiness' (15)")
-    add("--seed", type=int, default=0, help="of UMAP (0)")
 
 
 def analyse(arguments: argparse.Namespace) -> Report:
@@ -59,7 +40,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
     neighbours or too many points, and for features that are not finite.
     """
     check_umap()
-    members = chosen_members(arguments)
+    members = choose(arguments, INPAINTING)
     group = shared_group(arguments, members, one_an_image=True)
     pairs, device = group.pairs, resolve_device(arguments.device)
     check_points(len(pairs), len(group.members), arguments.neighbours)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from deocclude.engines.analysis.frame import (
-    chosen_members,
     describe_pairs,
     output_folder,
     save_analysis,
@@ -30,34 +29,21 @@ from deocclude.engines.analysis.uncertainty_report import (
 )
 from deocclude.engines.analysis.uncertainty_values import UNCERTAINTY, doubt_and_error, measure
 from deocclude.engines.inference.networks import DISAGREEMENT, MIRRORED
-from deocclude.engines.options import at_least
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import BIN_LABELS
 from deocclude.engines.runs import finished
-from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.devices import resolve_device
+from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import Group
-from deocclude.engines.runs.runtime import resolve_device
 
-TEXT = "Whether an ensemble's disagreement, or a model's mirrored answer, predicts its error."
-PIXELS, SEED = 1_000_000, 0
+SEED = 0
 DRAWN, PICTURED = 6, 2  # rows in the figures of numbers, and networks in the examples
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of its own."""
-    add = parser.add_argument
-    add("--pixels", type=at_least(1), default=PIXELS, help=f"hole pixels sampled ({PIXELS})")
-    add("--flip", action="store_true", help="predictions are means with the mirrored input's")
-    add(
-        "--mirrored",
-        action="store_true",
-        help="ensembles get a second row: the difference from their own mirrored prediction",
-    )
 
 
 def analyse(arguments: argparse.Namespace) -> Report:
     """Measure every network on the shared pairs; tables, values and figures into one folder."""
-    group = shared_group(arguments, chosen_members(arguments))
+    group = shared_group(arguments, choose(arguments, INPAINTING))
     device = resolve_device(arguments.device)
     results = [
         result for member in group.members for result in _results(arguments, member, group, device)

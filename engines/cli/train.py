@@ -1,15 +1,27 @@
-"""The command line that the training scripts share."""
+"""The command line that the training scripts share.
+
+What can be told at once is told before PyTorch is imported: --help, --list, and what is wrong.
+"""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from deocclude.data.sources.holes import data_root
-from deocclude.engines.runs.config import available_runs, choose_profile, load_config, read_yaml
-from deocclude.engines.runs.runtime import say, say_progress
-from deocclude.engines.training.run import dry_run, train
-from deocclude.engines.training.trainer import NonFiniteLossError
+from deocclude.data.sources.root import data_root
+from deocclude.engines.options import add_training
+from deocclude.engines.runs.config import (
+    AnyRun,
+    available_runs,
+    check_config,
+    choose_profile,
+    load_config,
+    possible_profiles,
+    read_yaml,
+)
+from deocclude.engines.runs.console import say, say_progress
+from deocclude.engines.runs.finished import check_named
+from deocclude.engines.runs.folder import RunFolder
 
 
 def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
@@ -20,9 +32,7 @@ def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
     add("--model", metavar="RUN", help="the same, as an option")
     add("--list", action="store_true", help="print every run and what it changes, and stop")
     add("--dry-run", action="store_true", help="print config, parameters and data, and stop")
-    add("--profile", default="auto", help="auto, quick, small, full (default: auto)")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.epochs=3")
-    add("--data", metavar="DIR", help="data folder (default: $DEOCCLUDE_DATA, else datasets/)")
+    add_training(parser, "profile", "set", "data")
     if task == "inpainting":
         add("--masks", metavar="DIR", help="a folder of masks, white = hole (see docs/data.md)")
         add("--members", nargs="+", metavar="RUN", help="of an ensemble: runs or weights files")
@@ -33,7 +43,7 @@ def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
         add("--pairs", metavar="DIR", help="train on a paired set made before, not on faces")
     if task != "identity":
         add("--invert-mask", action="store_true", help="black means hole in the mask files")
-    add("--output", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    add_training(parser, "output")
     add(
         "--resume",
         nargs="?",
@@ -41,13 +51,10 @@ def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
         metavar="RUN",
         help="continue latest, a number, a path",
     )
-    add("--max-minutes", type=float, metavar="M", help="stop at a checkpoint after M minutes")
-    add("--device", default="auto", choices=("auto", "cpu"))
+    add_training(parser, "max-minutes", "device")
     arguments = parser.parse_args(argv)
     if arguments.run and arguments.model and arguments.run.lower() != arguments.model.lower():
         parser.error(f"two runs named: {arguments.run!r} and --model {arguments.model!r}")
-    if arguments.max_minutes is not None and not arguments.max_minutes > 0:
-        parser.error(f"--max-minutes {arguments.max_minutes}: must be above 0")
     if arguments.resume is not None and (overrides(arguments) or arguments.profile != "auto"):
         parser.error(
             "--resume continues a run as its config.yaml says: leave out --set, --profile "
@@ -84,16 +91,13 @@ def list_runs(task: str) -> str:
 
 def run(task: str, arguments: argparse.Namespace) -> None:
     """Do what the arguments ask for."""
-    profile = arguments.profile
-    if arguments.resume is not None:  # the run's own record says where its data lie
-        root = data_root(arguments.data) if arguments.data else None
-        profile = None
-    else:
-        root = data_root(arguments.data)
-        if profile == "auto":
-            profile, reason = choose_profile(root, arguments.device)
-            say(reason)
-    config = load_config(arguments.run, profile, overrides(arguments), task)
+    root = data_root(arguments.data) if arguments.data or arguments.resume is None else None
+    check(task, arguments, root)
+    from deocclude.engines.training.run import dry_run, train  # with it comes PyTorch
+
+    config, reason = resolve(task, arguments, root)
+    if reason:
+        say(reason)
     if arguments.dry_run:
         say(dry_run(config, root, arguments.output))
         return
@@ -101,11 +105,28 @@ def run(task: str, arguments: argparse.Namespace) -> None:
         config, root, arguments.output, arguments.resume, arguments.max_minutes, arguments.device
     )
     if outcome.is_main:
-        from deocclude.engines.cli.summary import (
-            summarise_run,  # slow to import, needed at the end only
-        )
+        from deocclude.engines.cli.summary import summarise_run  # needed at the end only
 
         say(summarise_run(outcome, arguments.output, arguments.device))
+
+
+def check(task: str, arguments: argparse.Namespace, root: Path | None) -> None:
+    """Raise, before anything is imported or opened for it, what would be wrong with a start."""
+    given = overrides(arguments)
+    if arguments.resume is not None:  # the run's own record says where its data lie
+        config = check_config(arguments.run, [None], given, task)
+        RunFolder.open(arguments.output, config.name, arguments.resume)
+        return
+    profiles = possible_profiles(arguments.profile, root, arguments.device)
+    check_named(check_config(arguments.run, profiles, given, task), arguments.output)
+
+
+def resolve(task: str, arguments: argparse.Namespace, root: Path | None) -> tuple[AnyRun, str]:
+    """The run's configuration, and why it has this profile where nobody named one."""
+    profile, reason = (None if arguments.resume is not None else arguments.profile), ""
+    if profile == "auto":
+        profile, reason = choose_profile(root, arguments.device)
+    return load_config(arguments.run, profile, overrides(arguments), task), reason
 
 
 def train_command(task: str, default: str, text: str, argv: list[str] | None = None) -> int:
@@ -117,7 +138,7 @@ def train_command(task: str, default: str, text: str, argv: list[str] | None = N
             print(list_runs(task))
         else:
             run(task, arguments)
-    except (ValueError, OSError, NonFiniteLossError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deocclude.data.files import sha256
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.features import features_of, load_features
+from deocclude.engines.runs.metadata import CheckpointError, release_metadata
 from deocclude.engines.runs.recipes import (
     KEEP,
     MemberFile,
@@ -24,13 +25,7 @@ from deocclude.engines.runs.recipes import (
     read_recipe,
     without_paths,
 )
-from deocclude.engines.runs.weights import (
-    CheckpointError,
-    inpainter_of,
-    load_release,
-    release_metadata,
-    save_release,
-)
+from deocclude.engines.runs.weights import inpainter_of, load_release, save_release
 from deocclude.models.ensemble import Ensemble, Member, parameter_count
 
 __all__ = ["attach_members", "members_of", "open_inpainter", "pack", "weights_identity"]

@@ -12,11 +12,8 @@ from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables, su
 from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.segmentation import (
     MaskOptions,
-    latest,
-    named_runs,
     report_folder,
     segmenter_rows,
-    suite_of,
     values_folder_of,
 )
 from deocclude.engines.evaluation.segmentation_figures import ranked
@@ -27,7 +24,7 @@ from deocclude.engines.evaluation.segmentation_tables import (
     faces_only,
     groups_of,
 )
-from deocclude.engines.evaluation.suites import Suite
+from deocclude.engines.evaluation.suites import Suite, suite_of
 from deocclude.engines.evaluation.summaries import pair_facts
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.inference.hole_mask import DILATION
@@ -53,10 +50,10 @@ from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.report.html import save_html
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
-from deocclude.engines.runs import finished
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.members import choose_both
 from deocclude.engines.runs.pairs import group_by_occluded
-from deocclude.engines.runs.runtime import resolve_device
 
 TITLE = "End to end"
 EACH = 2  # pictures of each rank in a figure
@@ -225,13 +222,7 @@ def compare_end_to_end(options: MaskOptions) -> list[Report]:
     `compare_segmenters`.
     """
     suite = suite_of(options)
-    named = named_runs(options, suite, SEGMENTATION, INPAINTING)
-    chosen = {
-        task: finished.name_apart(
-            [member for member in named if member.task == task] or latest(options, task)
-        )
-        for task in (SEGMENTATION, INPAINTING)
-    }
+    chosen = choose_both(options, suite)
     device = resolve_device(options.device)
     fitting, reasons = [], []
     for group in group_by_occluded(

@@ -14,20 +14,18 @@ from deocclude.data.faces.identities import label_names
 from deocclude.data.files import replacing
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.data.sources.holes import data_root
 from deocclude.data.sources.people import IdentitySources, open_identity_sources
+from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.identity_report import TITLE, identity_report
 from deocclude.engines.measures.identity import network_row, pixel_rows
 from deocclude.engines.report.report import Report
-from deocclude.engines.runs import finished
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import IDENTITY, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import default_folder
-from deocclude.engines.runs.runtime import resolve_device
-from deocclude.engines.runs.weights import WEIGHTS, load_identity_network
+from deocclude.engines.runs.weights import load_identity_network
 
 logger = logging.getLogger(__name__)
-
-MAKE_ONE = "`python train_identity.py EfficientNetB0` makes one"
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def compare_identities(options: IdentityOptions) -> list[Report]:
 
     Raises ValueError or FileNotFoundError that says what is missing and which command makes it.
     """
-    members = _members(options)
+    members = choose(options, IDENTITY)
     if options.export is not None and len(members) > 1:
         names = ", ".join(member.name for member in members)
         raise ValueError(f"--export: is for one network, --runs names it; found {names}")
@@ -98,21 +96,6 @@ def compare_identities(options: IdentityOptions) -> list[Report]:
         export_embeddings(checkpoint, groups[0].sources, options.export, device, options.batch)
         reports[0].files["embeddings"] = options.export
     return reports
-
-
-def _members(options: IdentityOptions) -> list[Trained]:
-    folders = finished.resolve_runs(options.runs or [], options.runs_folder, options.all_runs)
-    files = [folder / WEIGHTS for folder in folders] + options.checkpoint
-    if not files:
-        latest = finished.finished_runs(options.runs_folder, options.all_runs, IDENTITY)
-        files = [folder / WEIGHTS for folder in latest]
-    if not files:
-        raise FileNotFoundError(
-            f"no finished identity run below {options.runs_folder}: {MAKE_ONE}; "
-            "--checkpoint names a weights file"
-        )
-    members = [finished.read_trained(file) for file in files]
-    return finished.name_apart(finished.check_task(members, IDENTITY))
 
 
 def _group(members: list[Trained], options: IdentityOptions) -> list[_Group]:

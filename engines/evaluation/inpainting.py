@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.data.sources.holes import data_root, open_sources
+from deocclude.data.sources.holes import open_sources
+from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation import summaries as evaluation_summaries
 from deocclude.engines.evaluation.examples import example_figure, restore_examples
 from deocclude.engines.evaluation.inpainting_tables import build_tables
 from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference_among, single
-from deocclude.engines.evaluation.suites import Suite, finished_suite
+from deocclude.engines.evaluation.suites import Suite, suite_of
 from deocclude.engines.evaluation.summaries import pair_facts, summarise
 from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.measures.choice import choose_measures
@@ -25,12 +26,11 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
-from deocclude.engines.runs import weights as runs_weights
 from deocclude.engines.runs.config import Data
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.members import choose_inpainters
 from deocclude.engines.runs.pairs import Group, default_folder
-from deocclude.engines.runs.released import shipped_for
-from deocclude.engines.runs.runtime import resolve_device
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def compare(options: Options, measures: list[Measure] | None = None) -> list[Rep
     that the options ask for by default. Raises ValueError or FileNotFoundError that
     says what is missing and which command makes it.
     """
-    suite = finished_suite(options.suite, options.runs_folder) if options.suite else None
+    suite = suite_of(options)
     if suite is not None and suite.tables:
         chosen = [_table_options(options, suite, table) for table in suite.tables]
         measures = _measures(options)
@@ -93,7 +93,7 @@ def compare(options: Options, measures: list[Measure] | None = None) -> list[Rep
     if suite is not None:
         fitted = _fitted(options, suite, suite)
         options = replace(options, checkpoint=[*options.checkpoint, *fitted])
-    members = _members(options, suite)
+    members = choose_inpainters(options, suite)
     names = _baseline_names(options, suite)
     if not members and not names:
         raise ValueError("nothing to compare: neither runs nor baselines were chosen")
@@ -144,26 +144,6 @@ def _fitted(options: Options, suite: Suite, table: Suite) -> list[Path]:
     """The files of a table's ensembles, which `python -m engines.suite` wrote for the suite."""
     folder = suite.own_folder(options.runs_folder)
     return [file for each in table.ensembles for file in each.files(folder, options.fold_seeds)]
-
-
-def _members(options: Options, suite: Suite | None) -> list[Trained]:
-    wanted = list(suite.runs) if suite else options.runs
-    folders: list[Path] = []
-    every = options.all_runs or options.fold_seeds
-    if wanted is None and not options.checkpoint:
-        task = finished.INPAINTING
-        folders = finished.finished_runs(options.runs_folder, every, task)
-        if not folders:
-            raise FileNotFoundError(
-                f"no finished run below {options.runs_folder}: {finished.MAKE_ONE}; "
-                "`--runs none` compares the baselines alone, --checkpoint names a weights file"
-            )
-    elif wanted is not None and wanted != ["none"]:
-        folders = finished.resolve_runs(wanted, options.runs_folder, every)
-    files = [folder / runs_weights.WEIGHTS for folder in folders]
-    files += [f for named in options.checkpoint for f in shipped_for(named, finished.INPAINTING)]
-    members = [finished.read_trained(file) for file in files]
-    return finished.name_apart(finished.check_task(members, finished.INPAINTING))
 
 
 def _baseline_names(options: Options, suite: Suite | None) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from deocclude.engines.runs.config import ConfigError, ignored, validate
 from deocclude.engines.runs.finished import Trained, read_metadata
+from deocclude.engines.runs.metadata import WEIGHTS, release_metadata
 from deocclude.engines.runs.recipes import MODEL, is_recipe, read_recipe, source_name
-from deocclude.engines.runs.weights import WEIGHTS, release_metadata
 
 APART = ", sha256 "  # between the name and the digest of a released features file
 

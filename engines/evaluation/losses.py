@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from deocclude.engines.evaluation.suites import Suite, finished_suite
+from deocclude.engines.evaluation.suites import suite_of
 from deocclude.engines.report.history import (
     EPOCHS,
     EXPLANATION,
@@ -24,9 +24,8 @@ from deocclude.engines.report.history import (
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
 from deocclude.engines.report.writers import save_tables, to_markdown
-from deocclude.engines.runs import finished
-from deocclude.engines.runs import weights as runs_weights
-from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.members import choose_with_losses
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +47,8 @@ def compare_losses(options: LossOptions) -> list[Report]:
 
     Raises ValueError or FileNotFoundError that says which run or file is missing.
     """
-    suite = finished_suite(options.suite, options.runs_folder) if options.suite else None
-    members = _members(options, suite)
+    suite = suite_of(options)
+    members = choose_with_losses(options, suite)
     table, numbers = released_table(members)
     tables = [table]
     for member in members:
@@ -69,20 +68,6 @@ def _folder_name(members: Sequence[Trained], longest: int = 80) -> str:
     if len(name) <= longest:
         return name
     return f"{runs[0]}+{len(runs) - 1}-more-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _members(options: LossOptions, suite: Suite | None = None) -> list[Trained]:
-    wanted = options.runs if suite is None else list(suite.runs)
-    if suite is not None and not wanted:
-        raise ValueError(f"suite {suite.name}: has ensembles only, which have no losses")
-    if wanted:
-        folders = finished.resolve_runs(wanted, options.runs_folder, options.all_runs)
-    else:
-        folders = finished.finished_runs(options.runs_folder, options.all_runs, INPAINTING)
-    if not folders:
-        raise FileNotFoundError(f"no finished run below {options.runs_folder}: {finished.MAKE_ONE}")
-    members = [finished.read_trained(folder / runs_weights.WEIGHTS) for folder in folders]
-    return finished.name_apart(members)
 
 
 def released_table(members: Sequence[Trained]) -> tuple[Table, pd.DataFrame]:

@@ -12,7 +12,7 @@ from deocclude.engines.evaluation.segmentation_tables import (
     mask_tables,
     summarise_masks,
 )
-from deocclude.engines.evaluation.suites import Suite, finished_suite
+from deocclude.engines.evaluation.suites import Suite, suite_of
 from deocclude.engines.evaluation.summaries import choose_reference, pair_facts
 from deocclude.engines.measures.end_to_end import DILATIONS
 from deocclude.engines.measures.inpainting import Row
@@ -27,19 +27,12 @@ from deocclude.engines.report import figures
 from deocclude.engines.report.html import save_html
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.writers import save_tables, to_markdown
-from deocclude.engines.runs import finished
-from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.devices import resolve_device
+from deocclude.engines.runs.finished import SEGMENTATION, Trained
+from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import default_folder, group_by_occluded
-from deocclude.engines.runs.released import shipped_for
-from deocclude.engines.runs.runtime import resolve_device
-from deocclude.engines.runs.weights import WEIGHTS
 
 logger = logging.getLogger(__name__)
-
-MAKE_ONE = {
-    SEGMENTATION: "`python train_segmentation.py SOCLNET` makes one",
-    INPAINTING: finished.MAKE_ONE,
-}
 
 TITLE = "Segmentation"
 HEADLINE = 2  # tables: both groups of occluders
@@ -83,11 +76,8 @@ def compare_segmenters(options: MaskOptions) -> list[Report]:
     if suite is not None and suite.tables:
         chosen = [_table_options(options, suite, table) for table in suite.tables]
         return [each for part in chosen for each in compare_segmenters(part)]
-    named = named_runs(options, suite, SEGMENTATION)
-    members = finished.check_task(named, SEGMENTATION) or latest(options, SEGMENTATION)
-    groups = group_by_occluded(
-        finished.name_apart(members), options.data, options.per_kind, options.limit
-    )
+    members = choose(options, SEGMENTATION, suite)
+    groups = group_by_occluded(members, options.data, options.per_kind, options.limit)
     device = resolve_device(options.device)
     reports = []
     for group in groups:
@@ -105,10 +95,6 @@ def compare_segmenters(options: MaskOptions) -> list[Report]:
     return reports
 
 
-def suite_of(options: MaskOptions) -> Suite | None:
-    return finished_suite(options.suite, options.runs_folder) if options.suite else None
-
-
 def _table_options(options: MaskOptions, suite: Suite, table: Suite) -> MaskOptions:
     """The options of one table of a suite of several; the values of each image stay shared."""
     folder = options.output or options.runs_folder / "evaluation" / suite.folder
@@ -120,28 +106,6 @@ def _table_options(options: MaskOptions, suite: Suite, table: Suite) -> MaskOpti
         output=folder / table.name,
         share_values=True,
     )
-
-
-def named_runs(options: MaskOptions, suite: Suite | None, *tasks: str) -> list[Trained]:
-    """What the options name, of any task; nothing when they name nothing. `tasks`: those of the
-    weights that ship, where these are named."""
-    wanted = list(suite.runs) if suite else options.runs or []
-    folders = finished.resolve_runs(wanted, options.runs_folder, options.all_runs)
-    files = [folder / WEIGHTS for folder in folders]
-    files += [file for named in options.checkpoint for file in shipped_for(named, *tasks)]
-    return [finished.read_trained(file) for file in files]
-
-
-def latest(options: MaskOptions, task: str) -> list[Trained]:
-    folders = finished.finished_runs(options.runs_folder, options.all_runs, task)
-    if not folders:
-        what = "segmenter" if task == SEGMENTATION else "inpainter"
-        raise FileNotFoundError(
-            f"no finished {what} below {options.runs_folder}: {MAKE_ONE[task]}; "
-            "--checkpoint names a weights file"
-        )
-    members = [finished.read_trained(folder / WEIGHTS) for folder in folders]
-    return [member for member in members if member.task == task]
 
 
 def segmenter_rows(members: list[Trained], device) -> list[Row]:

@@ -12,6 +12,7 @@ from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.runs.config import ABLATIONS
 from deocclude.engines.runs.finished import finished_words, unfinished
 from deocclude.engines.runs.recipes import FIXED, read_recipe
+from deocclude.names import did_you_mean
 
 TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
 ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
@@ -91,7 +92,10 @@ def find_suite(named: Path) -> Path:
         return named
     if (path := known.get(str(named).lower())) is not None:
         return path
-    raise FileNotFoundError(f"{named}: no such suite; valid are {', '.join(known)}, or a YAML path")
+    raise FileNotFoundError(
+        f"{named}: no such suite; valid are {', '.join(known)}, or a YAML path"
+        + did_you_mean(str(named), known)
+    )
 
 
 def finished_suite(named: Path, runs_folder: Path) -> Suite:
@@ -108,6 +112,11 @@ def finished_suite(named: Path, runs_folder: Path) -> Suite:
             f"what is missing; finished: {finished_words(runs_folder)}"
         )
     return suite
+
+
+def suite_of(options: Any) -> Suite | None:
+    """The suite that a command's options name, all of its runs finished; None if they name none."""
+    return finished_suite(options.suite, options.runs_folder) if options.suite else None
 
 
 def load_suite(named: Path) -> Suite:

@@ -15,6 +15,8 @@ from functools import partial
 import cv2
 import numpy as np
 
+from deocclude.names import did_you_mean
+
 Baseline = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 RADIUS = 3  # pixels around each hole pixel that OpenCV's methods look at
@@ -101,6 +103,7 @@ def parse_baselines(text: str | Iterable[str]) -> tuple[str, ...]:
         if name not in BASELINES:
             raise ValueError(
                 f"unknown baseline {name!r}; valid: {', '.join(BASELINES)}, or all, or none"
+                + did_you_mean(name, [*BASELINES, "all", "none"])
             )
     return tuple(name for name in BASELINES if name in names)
 
@@ -125,9 +128,7 @@ class BaselinePool:
     """
 
     def __init__(self, workers: int | None = None):
-        from deocclude.engines.runs.runtime import (
-            available_cores,  # not in the worker processes: imports torch
-        )
+        from deocclude.engines.runs.devices import available_cores
 
         self.workers = available_cores() if workers is None else workers
         if self.workers < 0:

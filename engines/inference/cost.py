@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deocclude.engines.runs.runtime import device_name
+from deocclude.engines.runs.devices import device_name
 from deocclude.models.blocks import count_parameters
 from deocclude.models.ensemble import Ensemble
 

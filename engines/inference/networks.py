@@ -19,8 +19,8 @@ from deocclude.data.contract import hide
 from deocclude.data.faces.alignment import template_points
 from deocclude.engines.ensemble.opening import open_inpainter
 from deocclude.engines.runs import weights
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.features import load_features
-from deocclude.engines.runs.runtime import resolve_device
 
 DISAGREEMENT, MIRRORED = "the members' disagreement", "the difference from the mirrored prediction"
 

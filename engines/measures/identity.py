@@ -28,7 +28,7 @@ from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.engines.inference import cost
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
-from deocclude.engines.runs.runtime import device_name
+from deocclude.engines.runs.devices import device_name
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 COLUMNS = ("index", "image", "kind", "number", "hole_ratio", "identity", "named", "right")

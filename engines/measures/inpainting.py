@@ -32,8 +32,8 @@ from deocclude.engines.measures.columns import (
     pixels,
 )
 from deocclude.engines.measures.rows import RowResult, RowWriter, check_rows, find_row, row_file
+from deocclude.engines.runs.devices import device_name
 from deocclude.engines.runs.recipes import member_digests
-from deocclude.engines.runs.runtime import device_name
 from deocclude.metrics.image import NotFiniteError
 
 logger = logging.getLogger(__name__)

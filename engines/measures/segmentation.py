@@ -23,7 +23,7 @@ from deocclude.data.pairs.tensors import load_occluded
 from deocclude.engines.inference import cost
 from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
-from deocclude.engines.runs.runtime import device_name
+from deocclude.engines.runs.devices import device_name
 from deocclude.metrics.segmentation import COLUMNS, COUNTS, SegmentationMetrics, confusion
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from deocclude.engines.runs.finished import finished_words, newest_checkpoint, weights_file
+from deocclude.engines.runs.metadata import SHIPPED
 from deocclude.engines.runs.recipes import is_recipe
-from deocclude.engines.runs.released import SHIPPED, is_shipped, shipped_file
+from deocclude.engines.runs.released import is_shipped, shipped_file
 
 NEWEST = "newest"  # the run that finished last
 WHAT = {"inpainting": "inpainter", "segmentation": "segmenter"}

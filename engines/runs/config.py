@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from deocclude.data.settings import Data, FaceData, IdentityData, SegmentationData
 from deocclude.engines.runs.settings import (
+    NAMES_ONLY,
     AnyRun,
     IdentityConfig,
     LearningRate,
@@ -21,6 +20,7 @@ from deocclude.engines.runs.settings import (
     RunConfig,
     SegmentationConfig,
 )
+from deocclude.names import did_you_mean
 
 __all__ = [
     "ABLATIONS",
@@ -94,8 +94,7 @@ def find_run(name: str | Path, task: str = "inpainting") -> Path:
     runs = available_runs(task)
     if str(name).lower() in runs:
         return runs[str(name).lower()]
-    close = difflib.get_close_matches(str(name).lower(), runs, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = did_you_mean(str(name), runs)
     for other in TASKS:
         if str(name).lower() in available_runs(other):
             hint = f"; {name} is trained by {SCRIPTS[other]}"
@@ -188,14 +187,38 @@ def nested(assignments: Sequence[str]) -> dict[str, Any]:
 def load_config(
     run: str | Path,
     profile: str | None = None,
-    overrides: list[str] | None = None,
+    overrides: Sequence[str] = (),
     task: str = "inpainting",
-) -> RunConfig | SegmentationConfig | IdentityConfig:
+) -> AnyRun:
     """Resolve a run: its extends chain, then the profile, then `--set` assignments.
 
     Raises ConfigError that names the key, the value, the file it came from and what would be valid;
     also for a run of another `task`.
     """
+    return validate(*_resolved(run, profile, overrides, task))
+
+
+def check_config(
+    run: str | Path, profiles: Sequence[str | None], overrides: Sequence[str], task: str
+) -> AnyRun:
+    """The configuration under the first of these profiles that `load_config` would take, as far as
+    can be told without PyTorch: nobody asked networks and loss terms about their options.
+
+    ConfigError when it would take none of them.
+    """
+    wrong = []
+    for profile in profiles:
+        try:
+            return _validated(*_resolved(run, profile, overrides, task), NAMES_ONLY)
+        except ConfigError as error:
+            wrong.append(error)
+    raise wrong[0]
+
+
+def _resolved(
+    run: str | Path, profile: str | None, overrides: Sequence[str], task: str
+) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """What `validate` takes: everything that is set, the run's file, and each key's origin."""
     origins: dict[str, str] = {}
     path = find_run(run, task)
     content = _load_chain(path, origins, task)
@@ -211,13 +234,13 @@ def load_config(
         if profile not in valid:
             raise ConfigError(
                 f"profile {profile!r} is not known; valid are auto, {', '.join(valid)}"
+                + did_you_mean(profile, ["auto", *valid])
             )
         overlay = _one_discriminator(read_yaml(folder / f"{profile}.yaml"))
         content = merge(content, {**overlay, "profile": profile}, f"{profile}.yaml", origins)
         content = merge(content, _own_profile(own, profile, valid, path), path.name, origins)
-    given = _one_discriminator(nested(overrides or []))
-    content = merge(content, given, "--set", origins)
-    return validate(content, path.name, origins)
+    given = _one_discriminator(nested(overrides))
+    return merge(content, given, "--set", origins), path.name, origins
 
 
 def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
@@ -232,15 +255,25 @@ def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
     return _one_discriminator(own.get(profile, {}))
 
 
-def validate(
-    content: dict, file: str, origins: dict[str, str] | None = None
-) -> RunConfig | SegmentationConfig | IdentityConfig:
+def validate(content: dict, file: str, origins: dict[str, str] | None = None) -> AnyRun:
     """A mapping to its task's configuration; pydantic's errors become one readable ConfigError."""
+    _validated(content, file, origins, NAMES_ONLY)  # a typo is told before PyTorch is imported
+    return _validated(content, file, origins)
+
+
+def _validated(
+    content: dict,
+    file: str,
+    origins: dict[str, str] | None,
+    context: dict[str, bool] | None = None,
+) -> AnyRun:
     task = content.get("task", "inpainting")
     if task not in TASKS:
-        raise ConfigError(f"{file}: task {task!r} is not one of {', '.join(TASKS)}")
+        raise ConfigError(
+            f"{file}: task {task!r} is not one of {', '.join(TASKS)}{did_you_mean(str(task), TASKS)}"
+        )
     try:
-        return TASKS[task].model_validate(content)
+        return TASKS[task].model_validate(content, context=context)
     except ValidationError as error:
         lines = [_explain(e, file, origins or {}, TASKS[task]) for e in error.errors()]
         raise ConfigError("\n".join(lines)) from error
@@ -254,9 +287,8 @@ def _explain(error: dict, file: str, origins: dict[str, str], kind: type[AnyRun]
     source = origins.get(".".join(parts), file)
     if error["type"] == "extra_forbidden":
         keys = _valid_keys(kind, error["loc"][:-1])
-        close = difflib.get_close_matches(str(error["loc"][-1]), keys, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"{source}: unknown key {key!r}{hint}; valid are {', '.join(keys)}"
+        hint = did_you_mean(str(error["loc"][-1]), keys)
+        return f"{source}: unknown key {key!r}; valid are {', '.join(keys)}{hint}"
     if error["type"] == "missing":
         return f"{source}: {key!r} is missing"
     message = error["msg"].removeprefix("Value error, ")
@@ -281,21 +313,35 @@ def _valid_keys(kind: type[BaseModel], location: tuple) -> list[str]:
     return list(kind.model_fields)
 
 
+def possible_profiles(profile: str, root: Path | None, device: str = "auto") -> tuple[str, ...]:
+    """A profile as it was named, or those that `auto` may come to mean: PyTorch is not asked."""
+    if profile != "auto":
+        return (profile,)
+    if root is None:
+        return ("quick",)
+    return ("small", "full") if device == "auto" or device.startswith("cuda") else ("small",)
+
+
 def choose_profile(root: Path | None, device: str = "auto") -> tuple[str, str]:
     """The profile that `auto` means here, and the sentence that says why."""
-    gpu = device != "cpu" and torch.cuda.is_available()
     if root is None:
         return "quick", (
             "profile quick: no data folder was given, so this is a short run on built-in faces at "
             "64 px that shows the whole path in minutes; its numbers mean little. For real data: "
             "`python -m data.download faces masks occluders`, or --data FOLDER"
         )
-    if gpu:
+    if "full" in possible_profiles("auto", root, device) and _has_gpu():
         return "full", f"profile full: the published setting, on a GPU, with data from {root}"
     return "small", (
         f"profile small: 64 px, sized for a CPU, with data from {root}; "
         "--profile full is the published setting, meant for a GPU"
     )
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def changes(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:

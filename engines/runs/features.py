@@ -11,7 +11,8 @@ from deocclude import models
 from deocclude.engines.runs.finished import (
     DEFAULT,
 )
-from deocclude.engines.runs.weights import CheckpointError, load_release, load_strictly
+from deocclude.engines.runs.metadata import CheckpointError
+from deocclude.engines.runs.weights import load_release, load_strictly
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from deocclude.engines.runs.config import (
     SCRIPTS,
+    AnyRun,
     Data,
     FaceData,
     IdentityData,
@@ -22,9 +24,10 @@ from deocclude.engines.runs.config import (
     name_in_file,
 )
 from deocclude.engines.runs.folder import recorded_data
+from deocclude.engines.runs.metadata import SHIPPED, WEIGHTS, no_such_file
 from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config
-from deocclude.engines.runs.released import SHIPPED, is_shipped
-from deocclude.engines.runs.weights import WEIGHTS
+from deocclude.engines.runs.released import is_shipped
+from deocclude.names import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -96,16 +99,23 @@ def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Pat
     found = {text: _find_runs(text, finished, every) for text in wanted}
     begun = {text: _passed_over(text, found[text], root) for text in wanted}
     for line in [line for text in wanted if found[text] for line in begun[text]]:
-        logger.warning("%s", line)
+        _warn_once(line)
     if missing := [text for text, runs in found.items() if not runs]:
         one = len(missing) == 1
         raise FileNotFoundError(
             f"{', '.join(missing)}: no finished run{'' if one else 's'} of "
             f"{'that name' if one else 'these names'} below {root}, and no run folder; "
-            f"finished: {finished_words(root)}; {'; '.join(map(_what_makes, missing))}"
+            f"finished: {finished_words(root)}; "
+            + "; ".join(_what_makes(text, finished) for text in missing)
             + "".join(f"; {line}" for text in missing for line in begun[text])
         )
     return list(dict.fromkeys(run for runs in found.values() for run in runs))
+
+
+@lru_cache
+def _warn_once(line: str) -> None:
+    """A command looks for its runs before it imports PyTorch, and again when it opens them."""
+    logger.warning("%s", line)
 
 
 def unfinished(wanted: Iterable[str], root: Path) -> list[str]:
@@ -150,13 +160,15 @@ def _passed_over(text: str, found: list[Path], root: Path) -> list[str]:
     return lines
 
 
-def _what_makes(text: str) -> str:
-    """The one command that trains a run of this name, of whatever task."""
+def _what_makes(text: str, finished: Iterable[Path]) -> str:
+    """The one command that trains a run of this name, of whatever task; else what was meant."""
     name = text.partition("/")[0]
     for task, script in SCRIPTS.items():
         if name.lower() in available_runs(task):
             return f"`python {script} {name}` makes one"
-    return f"{text} is no run of ablations/"
+    known = [run for task in SCRIPTS for run in available_runs(task)]
+    hint = did_you_mean(name, [*known, *(run.parent.name for run in finished)])
+    return f"{text} is no run of ablations/{hint}"
 
 
 def _trained_for(folder: Path, task: str | None) -> bool:
@@ -203,7 +215,7 @@ def _has_weights(mark: Path) -> bool:
 def read_trained(checkpoint: Path) -> Trained:
     """What a weights file says of itself, and its run folder of its data. Reads no weights."""
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"{checkpoint}: no such weights file")
+        raise FileNotFoundError(no_such_file(checkpoint))
     config, training = read_metadata(checkpoint)
     if task_of(config) not in DATA:
         raise ValueError(
@@ -223,7 +235,7 @@ def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | No
     if is_recipe(checkpoint):
         return recipe_config(checkpoint), None
     try:
-        with safe_open(checkpoint, framework="pt") as file:
+        with safe_open(checkpoint, framework="np") as file:
             metadata = file.metadata() or {}
         return json.loads(metadata["config"]), json.loads(metadata.get("training", "null"))
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError) as error:
@@ -326,9 +338,30 @@ def weights_file(named: str, runs: Path) -> Path:
         raise ValueError(f"{named}: is an ensemble's YAML; a run or a weights file is needed here")
     if named.endswith(".safetensors"):
         if not Path(named).is_file():
-            raise FileNotFoundError(f"{named}: no such weights file")
+            raise FileNotFoundError(no_such_file(named))
         return Path(named)
     return resolve_runs([named], runs)[0] / WEIGHTS
+
+
+def check_named(config: AnyRun, runs: Path) -> None:
+    """FileNotFoundError or ValueError when a run or a file is not there that a configuration starts
+    from, learns from, takes features from or combines."""
+    start, teacher = getattr(config, "init_from", None), getattr(config, "teacher", None)
+    features, members = getattr(config, "features", None), getattr(config, "members", None)
+    named = [] if start is None else [start]
+    if features is not None and features.weights not in (AUTO, RANDOM):
+        named.append(features.weights)
+    for one in named:
+        weights_file(one, runs)
+    named = [] if teacher is None else [teacher.weights]
+    labels = config.model.options.get("members")
+    if isinstance(labels, list) and not members:  # else they are written down already
+        named += [one for one in labels if isinstance(one, str)]
+    for one in named:
+        if not is_recipe(one):
+            weights_file(one, runs)
+        elif not Path(one).is_file():
+            raise FileNotFoundError(f"{one}: no such ensemble file")
 
 
 def member_files(named: Sequence[str], runs: Path) -> list[Path]:

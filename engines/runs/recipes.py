@@ -25,7 +25,7 @@ import yaml
 
 from deocclude.data.files import sha256, write_text
 from deocclude.engines.runs.config import read_yaml
-from deocclude.engines.runs.weights import WEIGHTS, release_metadata, release_task
+from deocclude.engines.runs.metadata import WEIGHTS, release_metadata, release_task
 
 SUFFIXES = (".yaml", ".yml")
 KEEP = ("memory", "disk")

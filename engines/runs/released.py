@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from deocclude.data.files import sha256
-from deocclude.engines.runs.weights import (
+from deocclude.engines.runs.metadata import (
+    SHIPPED,
     CheckpointError,
     check_version,
     is_lfs_pointer,
@@ -16,7 +17,6 @@ FOLDER = Path(__file__).resolve().parents[2] / "weights"
 SUMS = "SHA256SUMS"  # in the format of `sha256sum -c`
 FILES = {"inpainting": "inpainter.safetensors", "segmentation": "segmenter.safetensors"}
 LANDMARKER = "face_landmarker.task"
-SHIPPED = "shipped"  # what names them where a run or a file could be named
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 

@@ -1,7 +1,6 @@
 """The one place that knows about devices, precision and processes; all of it through Accelerate."""
 
 import contextlib
-import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -15,9 +14,11 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor, nn
 
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.memory import peak_mib
 
 PATIENCE = timedelta(hours=2)  # of processes that wait while the main one decodes or validates
+CHOICE = "ACCELERATE_TORCH_DEVICE"  # read when Accelerate is set up
 PACKAGES = ("torch", "torchvision", "accelerate", "torchmetrics", "numpy", "opencv-contrib-python")
 
 
@@ -113,22 +114,26 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
 
     Args:
         mixed_precision: no, bf16 or fp16.
-        device: auto (a GPU when there is one) or cpu.
+        device: auto (a GPU when there is one), cpu, cuda, mps, or cuda:1 for one of several GPUs.
 
-    Raises ValueError for a precision that the device does not have.
+    Raises ValueError for a device that is not here, and for a precision that it does not have.
     """
-    if device not in ("auto", "cpu"):
+    named = None if device == "auto" else resolve_device(device)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1 and named is not None and named.index is not None:
         raise ValueError(
-            f"device {device!r} is not one of auto, cpu (choose a GPU by CUDA_VISIBLE_DEVICES)"
+            f"device {device!r}: is one GPU, but {processes} processes train, each on its own; "
+            "name cuda, and choose GPUs by CUDA_VISIBLE_DEVICES"
         )
     if "WORLD_SIZE" not in os.environ:  # several runs in one session, as in a notebook
         AcceleratorState._reset_state(reset_partial_state=True)
     try:
-        accelerator = Accelerator(
-            mixed_precision=mixed_precision,
-            cpu=device == "cpu",
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-        )
+        with _accelerate_takes(named):
+            accelerator = Accelerator(
+                mixed_precision=mixed_precision,
+                cpu=device == "cpu",
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+            )
     except ValueError as error:
         raise ValueError(f"training.mixed_precision {mixed_precision!r}: {error}") from error
     if mixed_precision != "no" and not accelerator.native_amp:  # it would compute in float32
@@ -140,69 +145,21 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
     return Runtime(accelerator)
 
 
-def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; "auto" is an accelerator if there is one, else the CPU.
-
-    Raises ValueError for a name that torch does not know and for a device that is not here.
-    """
-    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if device == "auto":
-        return here or torch.device("cpu")
+@contextlib.contextmanager
+def _accelerate_takes(device: torch.device | None) -> Iterator[None]:
+    """Within the block Accelerate sets itself up on one GPU of several, where `device` is one. It
+    has no argument for that, only a variable of the environment."""
+    if device is None or device.index is None:
+        yield
+        return
+    before = os.environ.get(CHOICE)
+    os.environ[CHOICE] = str(device)
     try:
-        wanted = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device {device!r}: unknown; try auto, cpu, cuda, cuda:1, mps") from None
-    known = ("cpu", here.type) if here else ("cpu",)
-    count = 1 if wanted.type == "cpu" else torch.accelerator.device_count()
-    if wanted.type not in known or (wanted.index or 0) >= count:
-        raise ValueError(f"device {device!r}: not on this machine, which has {', '.join(known)}")
-    return wanted
-
-
-def device_name(device: torch.device) -> str:
-    """A name for tables, e.g. the GPU's, or the CPU's with its core count."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{_cpu_model()}, {available_cores()} cores" if device.type == "cpu" else device.type
-
-
-def _cpu_model() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        yield
+    finally:
+        os.environ.pop(CHOICE) if before is None else os.environ.update({CHOICE: before})
 
 
 def versions() -> dict[str, str]:
     """Python and the packages that decide results."""
     return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
-
-
-def _first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
-def say(text: str) -> None:
-    """Print once, however many processes there are."""
-    if _first_process():
-        print(text, flush=True)
-
-
-def say_progress(level: int = logging.INFO) -> None:
-    """Messages of this project to the console, plainly; repeated calls change nothing."""
-    root = logging.getLogger()
-    if not root.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        root.addHandler(handler)
-    root.setLevel(level if _first_process() else logging.ERROR)
-    logging.getLogger("PIL").setLevel(logging.WARNING)
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)

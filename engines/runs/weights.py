@@ -5,16 +5,21 @@ import os
 import random
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from deocclude.engines.runs.metadata import (
+    CheckpointError,
+    check_version,
+    metadata_of,
+    opened,
+    release_task,
+)
 from deocclude.models import (
     create_identity_network,
     create_inpainter,
@@ -23,15 +28,6 @@ from deocclude.models import (
 )
 
 NETWORKS, STATE = "networks.safetensors", "state.pt"
-# Of weights that ship: raised when this code cannot use older files, or older code newer ones.
-WEIGHTS_VERSION = 1
-LFS = b"version https://git-lfs"  # how a file begins that only points to the real one
-
-WEIGHTS = "best.safetensors"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be written or read; the message says which file and what to do."""
 
 
 def save_checkpoint(folder: Path, networks: dict[str, dict[str, Tensor]], state: dict) -> None:
@@ -137,60 +133,14 @@ def load_release(path: str | Path, part: str = "") -> tuple[dict[str, Tensor], d
     """State dict and metadata of a weights file, of its main network or of a named `part`; the
     others' tensors are not read. Tensors stored in half precision come back in float32.
     CheckpointError when it is missing or damaged."""
-    with _opened(path) as file:
+    with opened(path) as file:
         named = [(*key.rpartition("/")[::2], key) for key in file.keys()]  # noqa: SIM118
         state = {own: _whole(file.get_tensor(key)) for owner, own, key in named if owner == part}
-        return state, _metadata(file)
+        return state, metadata_of(file)
 
 
 def _whole(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.float16 else tensor
-
-
-def release_metadata(path: str | Path) -> dict[str, Any]:
-    """What a weights file says of itself, no tensors. CheckpointError as for `load_release`."""
-    with _opened(path) as file:
-        return _metadata(file)
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[safe_open]:
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: no such weights file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        if is_lfs_pointer(path):
-            raise CheckpointError(
-                f"{path}: is a git-lfs pointer, not the weights themselves; `git lfs pull`"
-            ) from error
-        raise CheckpointError(
-            f"{path}: is truncated or is no safetensors file of this project ({error})"
-        ) from error
-
-
-def is_lfs_pointer(path: str | Path) -> bool:
-    """Whether a file only says where git-lfs keeps the real one."""
-    with open(path, "rb") as file:
-        return file.read(len(LFS)) == LFS
-
-
-def check_version(metadata: dict[str, Any], source: str) -> None:
-    """CheckpointError, naming `source`, when weights that ship are of a version that this code
-    cannot use. Those of a run state none."""
-    version = metadata.get("release", {}).get("version", WEIGHTS_VERSION)
-    if version != WEIGHTS_VERSION:
-        newer = version > WEIGHTS_VERSION
-        what = "update the project: `git pull`" if newer else "`git checkout weights` restores them"
-        raise CheckpointError(
-            f"{source}: is of weights version {version}, {'newer' if newer else 'older'} than this "
-            f"project's {WEIGHTS_VERSION}; {what}"
-        )
-
-
-def _metadata(file: safe_open) -> dict[str, Any]:
-    return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
 
 
 def load_inpainter(path: str | Path, device: str | torch.device = "cpu"):
@@ -211,11 +161,6 @@ def load_identity_network(path: str | Path, device: str | torch.device = "cpu"):
     load_inpainter. The people, in the order of its outputs: metadata["config"]["data"].
     """
     return _load_network(path, device, "identity", create_identity_network)
-
-
-def release_task(metadata: dict[str, Any]) -> str:
-    """What a weights file's network was trained for: inpainting, segmentation or identity."""
-    return metadata.get("config", {}).get("task", "inpainting")
 
 
 def _load_network(path: str | Path, device: str | torch.device, task: str, create):

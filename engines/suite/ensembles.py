@@ -6,8 +6,8 @@ from pathlib import Path
 
 from deocclude.data.files import sha256
 from deocclude.engines.runs.config import read_yaml
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.recipes import read_recipe
-from deocclude.engines.runs.weights import WEIGHTS
 from deocclude.engines.suite.request import FINISHED, MISSING, Request, SuiteJob
 
 

@@ -24,15 +24,10 @@ from deocclude.data.files import replacing, sha256, write_text
 from deocclude.data.images import load_square, to_tensor
 from deocclude.engines.evaluation.suites import EXPORTED, Suite, load_suite
 from deocclude.engines.runs.finished import weights_file
+from deocclude.engines.runs.metadata import WEIGHTS_VERSION, release_metadata, release_task
 from deocclude.engines.runs.recipes import pointers_of, source_name
 from deocclude.engines.runs.released import FILES, FOLDER, SUMS
-from deocclude.engines.runs.weights import (
-    WEIGHTS_VERSION,
-    load_inpainter,
-    load_segmenter,
-    release_metadata,
-    release_task,
-)
+from deocclude.engines.runs.weights import load_inpainter, load_segmenter
 from deocclude.engines.suite.request import SuiteJob
 
 LIMIT = 24_000_000  # bytes of the whole folder, so that a clone stays small

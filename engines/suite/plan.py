@@ -1,6 +1,5 @@
 """What a suite still has to train: each run's state on disk, and what it needs before it."""
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from deocclude.engines.runs.config import (
     is_run_file,
     load_config,
     name_in_file,
-    read_yaml,
 )
 from deocclude.engines.runs.finished import AUTO, DEFAULT, INPAINTING, RANDOM, resolve_runs
 from deocclude.engines.runs.folder import RunFolder
@@ -36,8 +34,11 @@ from deocclude.engines.suite.request import (
     UNFINISHED,
     Request,
     SuiteJob,
+    check_request,
     job_key,
+    task_of,
 )
+from deocclude.names import did_you_mean
 
 TOLERANCE = 0.05  # minutes: a budget is used up when less than this is left
 # Of `--set data.*`, what holds for runs of any task: the rest says which data one task has.
@@ -60,13 +61,15 @@ def plan_jobs(
     """
     ensembles = tuple(ensembles)
     every = (*runs, *(member for ensemble in ensembles for member in ensemble.members))
-    _check_request(every, request)
-    tasks = {task for run in every if (task := _task_of(run))}
+    check_request(
+        every, lambda run, task: load_config(run, request.profile, request.overrides, task)
+    )
+    tasks = {task for run in every if (task := task_of(run))}
     plan = _Plan(
         request, tasks, {name_in_file(Path(run)).lower(): run for run in every if is_run_file(run)}
     )
     for ensemble in ensembles:
-        if _task_of(plan.spelled(ensemble.name)) is not None:
+        if task_of(plan.spelled(ensemble.name)) is not None:
             raise ConfigError(f"ensemble {ensemble.name}: a run is called so, choose another name")
     for seed in request.seeds or (None,):  # so that a plan cut short has whole repetitions
         for run in runs:
@@ -74,20 +77,6 @@ def plan_jobs(
         for ensemble in ensembles:
             plan.add_ensemble(ensemble, seed, folder)
     return list(plan.jobs.values())
-
-
-def _check_request(runs: tuple[str, ...], request: Request) -> None:
-    """Raise once what would be wrong with every run in the same way."""
-    known = [(run, task) for run in runs if (task := _task_of(run))]
-    wrong: ConfigError | None = None
-    for run, task in known:
-        try:
-            load_config(run, request.profile, list(request.overrides), task)
-            return
-        except ConfigError as error:
-            wrong = wrong or error
-    if wrong is not None and any(_loads(run, None, [], task) for run, task in known):
-        raise wrong
 
 
 def _loads(run: str, profile: str | None, overrides: list[str], task: str) -> bool:
@@ -110,13 +99,13 @@ class _Plan:
 
     def spelled(self, run: str) -> str:
         """A run as the suite names it, where it names its YAML."""
-        return run if _task_of(run) is not None else self.files.get(run.lower(), run)
+        return run if task_of(run) is not None else self.files.get(run.lower(), run)
 
     def add(
         self, run: str, seed: int | None, needed_only: bool, above: tuple[str, ...] = ()
     ) -> SuiteJob:
         """The job of a run, after those that it needs. `above`: the keys of those that need it."""
-        seed = seed if _task_of(run) is not None else None  # a finished run is what it is
+        seed = seed if task_of(run) is not None else None  # a finished run is what it is
         key = job_key(run, seed)
         if key in self.jobs:
             job = self.jobs[key]
@@ -158,7 +147,7 @@ class _Plan:
         if job.config is None or job.state == FINISHED:
             return job, []
         named = [(self.spelled(source), own) for source, own in _named(job)]
-        needs = [(source, own) for source, own in named if _task_of(source) is not None]
+        needs = [(source, own) for source, own in named if task_of(source) is not None]
         if seed is not None:
             above = (*above, job.key)
             there = [self._look(*need, above)[0] for need in needs if job_key(*need) not in above]
@@ -179,7 +168,7 @@ def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> Suite
     """A job without a look at what there is of it on the disk, unless it is a finished run."""
     job = SuiteJob(run, run, seed=seed)
     try:
-        task = _task_of(run)
+        task = task_of(run)
         if task is None:
             return _finished_job(run, request.output)
         job.overrides = request.overrides
@@ -219,23 +208,15 @@ def use_sources(job: SuiteJob, needed: Iterable[SuiteJob], request: Request) -> 
         job.config = load_config(job.run, request.profile, list(job.overrides), job.task)
 
 
-def _task_of(run: str) -> str | None:
-    """The task of a run of ablations/ or of a YAML file; None when `run` names neither."""
-    if is_run_file(run):
-        return read_yaml(Path(run)).get("task", "inpainting")
-    return next((task for task in TASKS if run.lower() in available_runs(task)), None)
-
-
 def _finished_job(run: str, output: Path) -> SuiteJob:
     """A run that a suite names by its number or folder. ConfigError when it is no run at all."""
     try:
         folder = resolve_runs([run], output)[-1]
     except FileNotFoundError:
         names = [name for task in TASKS for name in available_runs(task)]
-        close = difflib.get_close_matches(run.lower(), names, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigError(
-            f"{run!r} is no run of ablations/, no YAML file, no finished run below {output}{hint}"
+            f"{run!r} is no run of ablations/, no YAML file, no finished run below {output}"
+            + did_you_mean(run, names)
         ) from None
     config = read_config(folder)
     job = SuiteJob(run, config.name, config.task, config)

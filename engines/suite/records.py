@@ -21,8 +21,9 @@ from deocclude.engines.runs.finished import (
     weights_file,
 )
 from deocclude.engines.runs.folder import RunFolder, recorded_data
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.recipes import source_name
-from deocclude.engines.runs.weights import STATE, WEIGHTS
+from deocclude.engines.runs.weights import STATE
 from deocclude.engines.suite.request import Request
 from deocclude.engines.training.members import settle_members
 from deocclude.engines.training.teacher import settle_teacher

@@ -1,10 +1,19 @@
 """What is asked of every run of a suite, and a run's place in the plan."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deocclude.engines.evaluation.suites import FixedEnsemble
-from deocclude.engines.runs.config import AnyRun
+from deocclude.engines.runs.config import (
+    TASKS,
+    AnyRun,
+    ConfigError,
+    available_runs,
+    check_config,
+    is_run_file,
+    read_yaml,
+)
 from deocclude.engines.runs.finished import IDENTITY
 
 FINISHED, UNFINISHED, MISSING, IMPOSSIBLE = "finished", "unfinished", "missing", "impossible"
@@ -91,3 +100,33 @@ class SuiteJob:
 def job_key(run: str, seed: int | None) -> str:
     """What a job is found by."""
     return run.lower() if seed is None else f"{run.lower()}, seed {seed}"
+
+
+def task_of(run: str) -> str | None:
+    """The task of a run of ablations/ or of a YAML file; None when `run` names neither."""
+    if is_run_file(run):
+        return read_yaml(Path(run)).get("task", "inpainting")
+    return next((task for task in TASKS if run.lower() in available_runs(task)), None)
+
+
+def check_request(runs: Iterable[str], load: Callable[[str, str], AnyRun]) -> None:
+    """Raise once what would be wrong with every run in the same way, when `load`, of a run and its
+    task, raises for each of them, though some are right as they are written."""
+    known = [(run, task) for run in runs if (task := task_of(run))]
+    wrong: list[ConfigError] = []
+    for run, task in known:
+        try:
+            load(run, task)
+            return
+        except ConfigError as error:
+            wrong.append(error)
+    if wrong and any(_right_as_written(run, task) for run, task in known):
+        raise wrong[0]
+
+
+def _right_as_written(run: str, task: str) -> bool:
+    try:
+        check_config(run, [None], [], task)
+    except ConfigError:
+        return False
+    return True

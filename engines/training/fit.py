@@ -18,8 +18,8 @@ from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.pairs.training import PositionSampler, training_loader
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.config import AnyRun
+from deocclude.engines.runs.devices import available_cores
 from deocclude.engines.runs.folder import RunFolder
-from deocclude.engines.runs.runtime import available_cores
 from deocclude.engines.training.trainer import BaseTrainer, train_one_epoch
 
 logger = logging.getLogger(__name__)

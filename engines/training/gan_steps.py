@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from deocclude.data.contract import compose
 from deocclude.engines.training.trainer import BaseTrainer
-from deocclude.losses import LossInputs, discriminator_loss
+from deocclude.losses.adversarial import discriminator_loss
+from deocclude.losses.inputs import LossInputs
 
 
 class Part(NamedTuple):

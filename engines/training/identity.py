@@ -18,7 +18,7 @@ from deocclude.engines.runs.config import IdentityConfig
 from deocclude.engines.runs.runtime import Runtime
 from deocclude.engines.runs.weights import load_identity_network
 from deocclude.engines.training.trainer import BaseTrainer, create_ema, create_optimizer
-from deocclude.losses import IdentityInputs
+from deocclude.losses.identity import IdentityInputs
 
 __all__ = ["IdentityTrainer", "build_identity_trainer", "load_identity_network"]
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from deocclude.engines.runs.finished import weights_file
-from deocclude.engines.runs.weights import load_release, release_task
+from deocclude.engines.runs.metadata import release_task
+from deocclude.engines.runs.weights import load_release
 
 logger = logging.getLogger(__name__)
 

@@ -16,15 +16,10 @@ from deocclude.data.sources.task import AnySources, open_any_sources
 from deocclude.engines.report import figures
 from deocclude.engines.report.history import record_losses
 from deocclude.engines.runs.config import AnyRun, RunConfig
+from deocclude.engines.runs.devices import available_cores, device_name
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import RunFolder, dump_config, recorded_data
-from deocclude.engines.runs.runtime import (
-    Runtime,
-    available_cores,
-    device_name,
-    start_runtime,
-    versions,
-)
+from deocclude.engines.runs.runtime import Runtime, start_runtime, versions
 from deocclude.engines.training.features import settle_features
 from deocclude.engines.training.fit import Fit
 from deocclude.engines.training.gan_steps import role

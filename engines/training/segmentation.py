@@ -20,7 +20,7 @@ from deocclude.engines.runs.recipes import source_name
 from deocclude.engines.runs.runtime import Runtime
 from deocclude.engines.training.initial_weights import start_from
 from deocclude.engines.training.trainer import BaseTrainer, create_ema, create_optimizer
-from deocclude.losses import SegmentationInputs
+from deocclude.losses.segmentation import SegmentationInputs
 from deocclude.metrics.segmentation import SegmentationMetrics
 
 VALIDATION_BATCH = 32

@@ -15,12 +15,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from deocclude.engines.runs.config import AnyRun, LearningRate, Optimizer
 from deocclude.engines.runs.runtime import Runtime
-from deocclude.losses import WeightedSum
+from deocclude.losses.weighted_sum import WeightedSum
 
 logger = logging.getLogger(__name__)
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(FloatingPointError):
     """A loss became NaN or infinite; the message names the step and the batch."""
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deocclude import losses
-from deocclude.losses import IdentityInputs
+from deocclude.losses.identity import IdentityInputs
 
 
 def test_cross_entropy_is_the_definition():

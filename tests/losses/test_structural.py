@@ -5,7 +5,8 @@ import torch
 from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from deocclude.losses import LossInputs, create_loss
+from deocclude.losses import create_loss
+from deocclude.losses.inputs import LossInputs
 from deocclude.losses.structural import SSIMLoss
 from deocclude.metrics.image import ssim
 

@@ -3,7 +3,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from deocclude.losses import LossInputs, create_loss
+from deocclude.losses import create_loss
+from deocclude.losses.inputs import LossInputs
 from deocclude.models.features import check_layers, create_features
 from deocclude.models.lite_features import LAYERS, NETWORK, LiteFeatures
 

@@ -14,8 +14,9 @@ from deocclude.data.occluders import mixture as module
 from deocclude.data.occluders.__main__ import main
 from deocclude.data.occluders.cutouts import open_cutouts
 from deocclude.data.occluders.drawn.kinds import KINDS
-from deocclude.data.occluders.mixture import PRESETS, Occluders, favoured, joined, paste_anywhere
+from deocclude.data.occluders.mixture import Occluders, favoured, joined, paste_anywhere
 from deocclude.data.occluders.placing import Occluded
+from deocclude.data.occluders.presets import PRESETS
 from deocclude.data.seeding import keyed_rng
 
 SIZE = 48

@@ -17,8 +17,9 @@ from deocclude.data.occluders.cutouts import Cutout, open_cutouts
 from deocclude.data.occluders.drawn.cloth import COLOURS, cloth_colour, skin_colour
 from deocclude.data.occluders.drawn.kinds import KINDS
 from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS, draw_photo_shape
-from deocclude.data.occluders.mixture import PRESETS, Occluders
+from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.photographs import EYEGLASSES, GROUPS, cover, loosened, plan
+from deocclude.data.occluders.presets import PRESETS
 from deocclude.data.occluders.warping import Layer
 from deocclude.data.pairs.occluded import freeze_occluded
 from deocclude.data.seeding import keyed_rng

@@ -30,7 +30,7 @@ from deocclude.engines.analysis.error_tables import (
     place_frame,
     ranked_rows,
 )
-from deocclude.engines.cli import evaluate
+from deocclude.engines.cli import analyses, evaluate
 from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.runs.finished import read_trained
@@ -315,4 +315,4 @@ def test_a_template_that_is_not_told_is_that_of_the_pictures(tmp_path):
 @pytest.mark.parametrize("text", ["0", "1", "-0.1", "nan"])
 def test_a_bandwidth_out_of_range_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="above 0 and below 1"):
-        errors.bandwidth(text)
+        analyses.bandwidth(text)

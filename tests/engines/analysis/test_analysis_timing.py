@@ -21,7 +21,7 @@ from deocclude.engines.analysis.timing_tables import (
     timing_figure,
     timing_tables,
 )
-from deocclude.engines.cli import evaluate
+from deocclude.engines.cli import analyses, evaluate
 
 SMALL = ["--threads", "1", "--repeats", "2", "--seconds", "1", "--device", "cpu"]
 CELL = {
@@ -121,7 +121,7 @@ def analysis_timing_arguments():
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cpu")
-    timing.add_arguments(parser)
+    analyses.timing(parser.add_argument)
     return parser.parse_args([])
 
 

@@ -195,4 +195,4 @@ def test_many_networks_are_all_in_the_table_and_some_in_the_figures(runs, capsys
 
 def test_no_run_is_one_line(tmp_path, capsys):
     assert analyse(tmp_path) == 1
-    assert "error: no finished inpainting run below" in capsys.readouterr().err
+    assert "error: no finished inpainter below" in capsys.readouterr().err

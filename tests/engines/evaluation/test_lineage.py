@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from deocclude.engines.evaluation.seeds import fold_seeds
 from deocclude.engines.runs import finished
-from deocclude.engines.runs import weights as runs_weights
 from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.recipes import (
     ensemble_config,
     members_of,
@@ -41,7 +41,7 @@ def make_run(tmp_path):
         if members:
             metadata["members"] = json.dumps(pointer_records(members, folder))
         written.append(folder)
-        weights = folder / runs_weights.WEIGHTS
+        weights = folder / WEIGHTS
         save_file({"number": torch.tensor([float(len(written))])}, weights, metadata)
         (folder / "finished.json").write_text(json.dumps({"reason": "epochs", "images": 12}))
         return weights
@@ -55,7 +55,7 @@ def fold(tmp_path):
 
     def read(*names, files=()):
         folders = finished.resolve_runs(list(names), tmp_path / "runs", every=True)
-        files = [*(folder / runs_weights.WEIGHTS for folder in folders), *files]
+        files = [*(folder / WEIGHTS for folder in folders), *files]
         members = finished.name_apart([finished.read_trained(file) for file in files])
         recipes, remarks = fold_seeds(members)
         return [recipe.name for recipe in recipes], remarks

@@ -12,6 +12,7 @@ from deocclude.engines.cli import evaluate
 from deocclude.engines.evaluation import losses as loss_tables
 from deocclude.engines.report import figures, history
 from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.members import choose_with_losses
 
 ADVERSARIAL = "adversarial_patch"
 
@@ -180,7 +181,7 @@ def test_each_question_keeps_its_answer(three, tmp_path):
 
 
 def test_only_what_is_defined_alike_is_compared(three, tmp_path):
-    members = loss_tables._members(
+    members = choose_with_losses(
         loss_tables.LossOptions(["base", "attention", "pixels"], runs_folder=tmp_path)
     )
     assert loss_tables.comparable("ssim", members)
@@ -191,7 +192,7 @@ def test_only_what_is_defined_alike_is_compared(three, tmp_path):
     best = {row[0].text: [cell.best for cell in row] for row in table.rows}
     assert best["pixels"] == [False, False, False, True, False, False]
     three("attention", 5.64, "other pairs")
-    members = loss_tables._members(
+    members = choose_with_losses(
         loss_tables.LossOptions(["base", "attention"], runs_folder=tmp_path)
     )
     assert not any(loss_tables.comparable(term, members) for term in ("total", "ssim", "l1"))

@@ -16,7 +16,7 @@ from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference
 from deocclude.engines.evaluation.summaries import mean_of_bins, summarise
 from deocclude.engines.measures.inpainting import Row, evaluate_rows
 from deocclude.engines.runs import finished
-from deocclude.engines.runs import weights as runs_weights
+from deocclude.engines.runs.metadata import WEIGHTS
 
 SETTINGS = ["data.faces=builtin", "data.masks=builtin", "data.test_per_bin=2"]
 
@@ -46,7 +46,7 @@ def members(tmp_path):
 
     def read(*names):
         folders = finished.resolve_runs(list(names), tmp_path / "runs", every=True)
-        files = [folder / runs_weights.WEIGHTS for folder in folders]
+        files = [folder / WEIGHTS for folder in folders]
         return finished.name_apart([finished.read_trained(file) for file in files])
 
     return read
@@ -105,7 +105,7 @@ def test_settings_that_change_nothing_learned_do_not_keep_runs_apart(make_run, m
 def test_a_run_written_by_an_earlier_version_is_compared_as_it_reads_today(make_run, members):
     make_run("Alpha", "001", 42)
     later = make_run("Alpha", "002", 43)
-    weights = later / runs_weights.WEIGHTS
+    weights = later / WEIGHTS
     config = finished.read_trained(weights).config
     for key in ("task", "loss_on", "init_from"):
         config.pop(key)

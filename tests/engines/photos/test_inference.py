@@ -15,8 +15,8 @@ from deocclude.engines.photos.deoccluder import (
     load_deoccluder,
 )
 from deocclude.engines.photos.windows import choose_window, shrink
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import newest_checkpoint
-from deocclude.engines.runs.runtime import resolve_device
 
 SIZE = 64
 SHAPES = [(64, 64), (256, 256), (37, 37), (300, 200), (200, 300), (480, 90), (50, 70), (9, 300)]

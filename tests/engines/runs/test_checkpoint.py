@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from deocclude.engines.runs import weights
+from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.weights import (
-    CheckpointError,
     load_checkpoint,
     load_inpainter,
     load_strictly,

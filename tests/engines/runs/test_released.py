@@ -18,8 +18,9 @@ from deocclude.engines.cli import restore as restore_command
 from deocclude.engines.inference.networks import load_networks, read_networks
 from deocclude.engines.runs import released
 from deocclude.engines.runs.finished import read_trained
+from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.released import FILES, FOLDER, SUMS, read_sums, shipped_file
-from deocclude.engines.runs.weights import CheckpointError, load_inpainter, save_release
+from deocclude.engines.runs.weights import load_inpainter, save_release
 
 FACE = face_at(30, 20, 110)
 

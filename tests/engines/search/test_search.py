@@ -186,4 +186,4 @@ def test_without_optuna_the_error_says_how_to_get_it(tmp_path, monkeypatch, caps
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert search.main(command(tmp_path)) == 1
-    assert "[analysis]" in capsys.readouterr().err
+    assert 'pip install "optuna' in capsys.readouterr().err

@@ -14,8 +14,9 @@ from deocclude.engines.evaluation.suites import load_suite
 from deocclude.engines.runs import released
 from deocclude.engines.runs.config import available_runs, load_config
 from deocclude.engines.runs.folder import dump_config
+from deocclude.engines.runs.metadata import release_metadata
 from deocclude.engines.runs.released import FILES, shipped_file
-from deocclude.engines.runs.weights import load_inpainter, release_metadata, save_release
+from deocclude.engines.runs.weights import load_inpainter, save_release
 from deocclude.engines.suite import export
 from deocclude.engines.suite.export import export_suite, export_weights, main
 from deocclude.engines.suite.request import FINISHED, SuiteJob

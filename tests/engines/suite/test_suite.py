@@ -17,7 +17,7 @@ from deocclude.engines.runs.finished import newest_identity
 from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.runs.recipes import MemberFile, write_recipe
 from deocclude.engines.suite import __main__ as suite
-from deocclude.engines.suite import jobs, tables
+from deocclude.engines.suite import jobs, runner, tables
 from deocclude.engines.training.features import settle_features
 
 
@@ -50,7 +50,7 @@ def night(tmp_path, monkeypatch, capsys):
             end, "epoch 1"
         )
 
-    monkeypatch.setattr(suite, "run_command", run_command)
+    monkeypatch.setattr(runner, "run_command", run_command)
     made, said = [], []
 
     def make_tables(chosen, rows, asked, folder):
@@ -58,7 +58,7 @@ def night(tmp_path, monkeypatch, capsys):
         said.append(tables.remarks(chosen, rows))
         return {"table x": folder / "table.md"}, []
 
-    monkeypatch.setattr(suite, "make_tables", make_tables)
+    monkeypatch.setattr(runner, "make_tables", make_tables)
 
     def call(runs, *options, **outcomes):
         ends.clear()
@@ -337,7 +337,7 @@ def test_a_real_run_is_trained_and_has_its_tables(tmp_path, monkeypatch, capsys)
 
 def test_an_ensemble_is_fitted_once_its_members_are_trained(night, tmp_path, monkeypatch):
     fitted = []
-    train = suite.run_command
+    train = runner.run_command
 
     def run_command(line, log, stopper, say):
         if "deocclude.engines.ensemble" not in line:
@@ -352,7 +352,7 @@ def test_an_ensemble_is_fitted_once_its_members_are_trained(night, tmp_path, mon
         write_recipe(output, members, "both", "mean", fitted={"asked": 1200})
         return 0, ""
 
-    monkeypatch.setattr(suite, "run_command", run_command)
+    monkeypatch.setattr(runner, "run_command", run_command)
     members = "[ablationv1, ablationv3]"
     runs = [f"ablationv1]\nensembles: [{{name: both, combination: mean, members: {members}}}"]
     code, text, trained, rows = night(runs, ablationv3="crash")

@@ -9,6 +9,7 @@ from deocclude.engines.evaluation.suites import FixedEnsemble
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.suite import __main__ as suite
 from deocclude.engines.suite import jobs as suite_jobs
+from deocclude.engines.suite import runner
 from deocclude.engines.suite.plan import plan_jobs
 from deocclude.engines.suite.request import job_key
 
@@ -162,8 +163,8 @@ def test_seeds_are_trained_one_repetition_after_another(tmp_path, monkeypatch, c
         rows.append({run: [job.folder.name for job, _ in jobs] for run, jobs in found.items()})
         return {}, []
 
-    monkeypatch.setattr(suite, "run_command", run_command)
-    monkeypatch.setattr(suite, "make_tables", make_tables)
+    monkeypatch.setattr(runner, "run_command", run_command)
+    monkeypatch.setattr(runner, "make_tables", make_tables)
     (tmp_path / "night.yaml").write_text("runs: [facial_deocclusion_finetuned, ablationv1]\n")
     call = ["night.yaml", "--profile", "quick", "--set", *QUICK, "--device", "cpu"]
     assert suite.main([*call, "--seeds", "8", "7"]) == 0

@@ -18,8 +18,9 @@ from deocclude.engines.cli.train import list_runs, parse_arguments
 from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
 from deocclude.engines.measures.identity import name_swapped
 from deocclude.engines.runs.config import ConfigError, load_config
+from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.runs.weights import CheckpointError, load_checkpoint, load_inpainter
+from deocclude.engines.runs.weights import load_checkpoint, load_inpainter
 from deocclude.engines.training import fit as fit_module
 from deocclude.engines.training.identity import build_identity_trainer, load_identity_network
 from deocclude.engines.training.run import dry_run, train

@@ -14,9 +14,9 @@ from deocclude.data.pairs.occluded import freeze_occluded
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.data.sources.holes import open_segmentation_sources, open_sources
 from deocclude.engines.runs.config import ConfigError, load_config
+from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.weights import (
-    CheckpointError,
     load_checkpoint,
     load_inpainter,
     load_release,

@@ -10,7 +10,7 @@ from system_stubs import FEW_LAYERS, NARROW, SMALL_UNET, changed, make_part, mak
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.training.gan_steps import discriminator_step, generator_step, loss_inputs
 from deocclude.engines.training.inpainting import load_pairs, validate
-from deocclude.losses import Schedule
+from deocclude.losses.schedule import Schedule
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from deocclude.data.builtin.faces import render_face
 from deocclude.engines.runs.folder import RunFolder, RunFolderError
-from deocclude.engines.runs.weights import CheckpointError, load_checkpoint, load_inpainter
+from deocclude.engines.runs.metadata import CheckpointError
+from deocclude.engines.runs.weights import load_checkpoint, load_inpainter
 from deocclude.engines.training import fit as fit_module
 from deocclude.engines.training import inpainting
 from deocclude.engines.training.run import train
