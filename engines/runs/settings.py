@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -14,6 +14,7 @@ from pydantic import (
 from deocclude import losses, models
 from deocclude.data.settings import (
     Data,
+    FaceData,
     IdentityData,
     Positive,
     PositiveFloat,
@@ -168,6 +169,11 @@ class AnyRun(Section):
     profile: str = "full"
     downloads: bool = True
     losses: dict[Word, dict[str, Any]]
+    if TYPE_CHECKING:  # every kind of run states these itself, in the order in which it is written
+        task: str
+        model: Named
+        data: FaceData
+        training: Loop
 
     @model_validator(mode="after")
     def _terms(self) -> AnyRun:

@@ -5,7 +5,7 @@ import os
 import random
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,9 @@ def _metadata(file: safe_open) -> dict[str, Any]:
     return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
 
 
-def load_inpainter(path: str | Path, device: str | torch.device = "cpu"):
+def load_inpainter(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, dict[str, Any]]:
     """The inpainter of a weights file, ready for use, and the file's metadata.
 
     Returns (network in evaluation mode on `device`, metadata with "config", "contract", "metrics").
@@ -201,12 +203,16 @@ def load_inpainter(path: str | Path, device: str | torch.device = "cpu"):
     return _load_network(path, device, "inpainting", create_inpainter)
 
 
-def load_segmenter(path: str | Path, device: str | torch.device = "cpu"):
+def load_segmenter(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, dict[str, Any]]:
     """The segmenter of a weights file, ready for use, and the file's metadata; as load_inpainter"""
     return _load_network(path, device, "segmentation", create_segmenter)
 
 
-def load_identity_network(path: str | Path, device: str | torch.device = "cpu"):
+def load_identity_network(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, dict[str, Any]]:
     """The identity network of a weights file, ready for use, and the file's metadata; as
     load_inpainter. The people, in the order of its outputs: metadata["config"]["data"].
     """
@@ -218,7 +224,9 @@ def release_task(metadata: dict[str, Any]) -> str:
     return metadata.get("config", {}).get("task", "inpainting")
 
 
-def _load_network(path: str | Path, device: str | torch.device, task: str, create):
+def _load_network(
+    path: str | Path, device: str | torch.device, task: str, create: Callable[..., nn.Module]
+) -> tuple[nn.Module, dict[str, Any]]:
     state, metadata = load_release(path)
     if "config" not in metadata:
         raise CheckpointError(f"{path}: has no config in its metadata, it is not a release file")
@@ -239,7 +247,13 @@ def inpainter_of(config: dict[str, Any], state: dict[str, Tensor], source: str) 
     return _with_weights(config, state, "inpainting", create_inpainter, source)
 
 
-def _with_weights(config: dict[str, Any], state: dict, task: str, create, source: str) -> nn.Module:
+def _with_weights(
+    config: dict[str, Any],
+    state: dict[str, Tensor],
+    task: str,
+    create: Callable[..., nn.Module],
+    source: str,
+) -> nn.Module:
     model = dict(config["model"])
     if takes_option(task, model["name"], "pretrained"):
         model["pretrained"] = False  # the file has every weight
