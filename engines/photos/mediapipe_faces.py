@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -170,12 +171,12 @@ class MediaPipeFaces:
                 faces.append(Face(box, points, "mediapipe", confidence))
         return faces
 
-    def _picture(self, picture: np.ndarray):
+    def _picture(self, picture: np.ndarray) -> Any:
         return self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
         )
 
-    def _open(self, confidence: float):
+    def _open(self, confidence: float) -> Any:
         from mediapipe.tasks.python import BaseOptions
         from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
 
@@ -241,7 +242,7 @@ def _padded(view: View, share: float, colour: tuple[int, int, int] | None = BLAC
     picture, matrix = view
     border = round(max(picture.shape[:2]) * share)
     kind = cv2.BORDER_REPLICATE if colour is None else cv2.BORDER_CONSTANT
-    wide = cv2.copyMakeBorder(picture, *[border] * 4, kind, value=colour or BLACK)
+    wide = cv2.copyMakeBorder(picture, border, border, border, border, kind, value=colour or BLACK)
     return wide, matrix + np.array([[0, 0, border], [0, 0, border]])
 
 
