@@ -6,6 +6,7 @@ import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,7 +115,7 @@ def load_mask_levels(path: str | Path) -> np.ndarray:
     return np.asarray(image.convert("L"))
 
 
-def save_image(path: str | Path, image: np.ndarray | Image.Image, **options) -> None:
+def save_image(path: str | Path, image: np.ndarray | Image.Image, **options: Any) -> None:
     """Write under a temporary name in the same folder, then rename: whole or not at all."""
     save_images({Path(path): (image, options)})
 

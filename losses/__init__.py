@@ -1,9 +1,9 @@
 """A weighted sum of named terms. A new term is a class here and a line in a table."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,8 +91,9 @@ class WeightedSum(nn.Module):
         needed: dict[str, list[str]] = {}
         for term in self.terms.values():
             if hasattr(term, "layers"):
-                known = needed.setdefault(term.network, [])
-                known += [layer for layer in term.layers if layer not in known]
+                known = needed.setdefault(cast(str, term.network), [])
+                layers = cast(Sequence[str], term.layers)
+                known += [layer for layer in layers if layer not in known]
         return needed
 
     def taught(self) -> list[str]:

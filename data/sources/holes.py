@@ -4,7 +4,7 @@ import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from PIL import Image
 
@@ -122,6 +122,10 @@ class Sources(FaceSources):
             return CoveredFaces(faces, self.occluders, seed, self.data.flip)
         return TrainingPairs(faces, self.masks, seed, self.data.flip)
 
+    @overload
+    def frozen(self, split: Literal["test"]) -> FrozenPairs: ...
+    @overload
+    def frozen(self, split: str) -> FrozenPairs | FrozenOccluded: ...
     def frozen(self, split: str) -> FrozenPairs | FrozenOccluded:
         """Frozen validation ("val") or test pairs; corrupt images are reported and left out.
 
