@@ -1,6 +1,7 @@
 """Faces in a photo and where their features are: MediaPipe, or OpenCV where it is missing."""
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ class FaceDetector:
 
     def __init__(
         self,
-        landmarker: str | Path | None = None,
+        landmarker: str | PathLike[str] | None = None,
         max_faces: int = MOST_FACES,
         kinds: tuple[str, ...] = FINDERS,
         template: str = "ffhq",

@@ -74,7 +74,7 @@ class MediaPipeFaces:
     """
 
     def __init__(
-        self, model: str | Path | None, max_faces: int = 64, small_faces: bool = True
+        self, model: str | os.PathLike[str] | None, max_faces: int = 64, small_faces: bool = True
     ) -> None:
         import mediapipe
 
@@ -295,7 +295,7 @@ def cache_file() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / "face_landmarker.task"
 
 
-def landmarker_file(path: str | Path | None = None) -> Path:
+def landmarker_file(path: str | os.PathLike[str] | None = None) -> Path:
     """The model file: `path`, or the one that ships, or the cached one, or a fresh download; its
     SHA-256 is checked.
 

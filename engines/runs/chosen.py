@@ -15,7 +15,7 @@ TRAIN = (
 )
 
 
-def choose_weights(named: str | os.PathLike | None, task: str, runs: Path) -> tuple[Path, str]:
+def choose_weights(named: str | os.PathLike[str] | None, task: str, runs: Path) -> tuple[Path, str]:
     """The weights file, or an ensemble's YAML, that restores, and one line that says which.
 
     `named`: None or `shipped` for the weights that ship; `newest` for the run of this `task` below
