@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,9 +21,6 @@ from deocclude.engines.runs.settings import (
     SegmentationConfig,
 )
 from deocclude.names import did_you_mean
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 __all__ = [
     "ABLATIONS",
@@ -279,11 +276,11 @@ def _validated(
     try:
         return TASKS[task].model_validate(content, context=context)
     except ValidationError as error:
-        lines = [_explain(e, file, origins or {}, TASKS[task]) for e in error.errors()]
+        lines = [_explain(dict(e), file, origins or {}, TASKS[task]) for e in error.errors()]
         raise ConfigError("\n".join(lines)) from error
 
 
-def _explain(error: ErrorDetails, file: str, origins: dict[str, str], kind: type[AnyRun]) -> str:
+def _explain(error: dict[str, Any], file: str, origins: dict[str, str], kind: type[AnyRun]) -> str:
     parts = [str(p) for p in error["loc"]]
     key = ".".join(parts)
     while parts and ".".join(parts) not in origins:
