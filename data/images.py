@@ -11,7 +11,7 @@ import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -121,7 +121,7 @@ def load_mask_levels(path: str | Path) -> np.ndarray:
     return np.asarray(image.convert("L"))
 
 
-def save_image(path: str | Path, image: np.ndarray | Image.Image, **options) -> None:
+def save_image(path: str | Path, image: np.ndarray | Image.Image, **options: Any) -> None:
     """Write under a temporary name in the same folder, then rename: whole or not at all."""
     save_images({Path(path): (image, options)})
 

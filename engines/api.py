@@ -13,7 +13,7 @@ import copy
 import io
 from dataclasses import dataclass, field
 from functools import lru_cache
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ class Restorer:
         networks = copy.copy(self._networks)
         networks.flip = flip
         if whole:
-            networks.detector = copy.copy(networks.detector)
+            networks.detector = copy.copy(networks.own_detector())
             networks.detector.kinds = KINDS
         return _restore(networks, photo, mask, dilate, blend)
 
@@ -222,7 +222,7 @@ def _kept(
     """As `_load`, once for the same files: another file of that name is loaded anew."""
     written = tuple(file and file.stat().st_mtime_ns for file in (inpainter, segmenter))
     return _cached(
-        inpainter, segmenter, device, None if landmarker is None else str(landmarker), written
+        inpainter, segmenter, device, None if landmarker is None else fspath(landmarker), written
     )
 
 
@@ -240,6 +240,7 @@ def _load(
     if inpainter is not None:
         networks = load_deoccluder(inpainter, device, segmenter)
     else:
+        assert segmenter is not None  # nothing is asked of no network
         networks = _only_segmenter(segmenter, device)
     networks.detector = FaceDetector(landmarker, template=networks.template)
     return Restorer(networks)

@@ -1,6 +1,7 @@
 """A weighted sum of named terms."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +45,9 @@ class WeightedSum(nn.Module):
         needed: dict[str, list[str]] = {}
         for term in self.terms.values():
             if hasattr(term, "layers"):
-                known = needed.setdefault(term.network, [])
-                known += [layer for layer in term.layers if layer not in known]
+                known = needed.setdefault(cast(str, term.network), [])
+                layers = cast(Sequence[str], term.layers)
+                known += [layer for layer in layers if layer not in known]
         return needed
 
     def taught(self) -> list[str]:

@@ -122,7 +122,7 @@ class Canvas:
             return
         box = hill.rows, hill.columns
         # The hill's slope: -dh/du = rise * (u - x) / width^2 * exp(...).
-        target = self.buffer[(slice(None), *box)]
+        target = self.buffer[:, hill.rows, hill.columns]
         target[NORMAL_X] += hill.alpha * (self.u[box] - np.float32(x)) * np.float32(rise / width**2)
         target[NORMAL_Y] += (
             hill.alpha * (self.v[box] - np.float32(y)) * np.float32(rise / height**2)

@@ -107,7 +107,9 @@ def render_traits(traits: Traits, rng: np.random.Generator, size: int) -> np.nda
 
 def _pose(traits: Traits) -> np.ndarray:
     """The in-plane part of the pose: a similarity about the middle of the face, 2 x 3."""
-    pose = cv2.getRotationMatrix2D((CENTRE, 150), math.degrees(traits.roll), traits.zoom)
+    pose: np.ndarray = cv2.getRotationMatrix2D(
+        (CENTRE, 150), math.degrees(traits.roll), traits.zoom
+    )
     pose[:, 2] += traits.shift
     return pose
 
@@ -170,7 +172,7 @@ def _draw_backdrop(canvas: Canvas, traits: Traits, rng: np.random.Generator) -> 
     canvas.buffer[:3] = np.clip(spread(small, canvas.side), 0, 1).transpose(2, 0, 1)
 
 
-def _muted(values: list) -> np.ndarray:
+def _muted(values: list[float]) -> np.ndarray:
     """Random display RGB in [0, 1], less saturated, to linear."""
-    values = np.asarray(values, dtype=np.float32)
-    return np.square(0.4 * values + 0.6 * values.mean())
+    colour = np.asarray(values, dtype=np.float32)
+    return np.square(0.4 * colour + 0.6 * colour.mean())

@@ -222,7 +222,8 @@ def draw_eye(canvas: Canvas, head: TurnedHead, side: int) -> None:
     after = canvas.buffer[:, ball.rows, ball.columns]
     after[:] = before + ball.alpha * (after - before)
 
-    corner = canvas.blob(*lid([(-0.97, 0.15)])[0].tolist(), 1.6, 1.4)
+    corner_x, corner_y = lid([(-0.97, 0.15)])[0].tolist()
+    corner = canvas.blob(corner_x, corner_y, 1.6, 1.4)
     canvas.shade(corner, 0.35, (0.3, 1, 1))
     taper = np.interp(np.linspace(0, 1, len(upper)), [0, 0.3, 0.8, 1], [0.9, 2.0, 2.7, 1.2])
     lashes = canvas.cover(ribbon(upper, taper * (1.25 if t.lip_colour[1] < 0.05 else 1)), 0.4)
@@ -242,8 +243,8 @@ def draw_brow(canvas: Canvas, head: TurnedHead, side: int, texture: np.ndarray) 
         (8, -t.brow_arch),
         (21, 3.5 - 0.3 * t.brow_arch),
     ]
-    path = [(CENTRE + side * (t.eye_gap + a), base + b) for a, b in points]
-    path = smooth(head.at(path, 3), closed=False)
+    bend = [(CENTRE + side * (t.eye_gap + a), base + b) for a, b in points]
+    path = smooth(head.at(bend, 3), closed=False)
     width = np.interp(np.linspace(0, 1, len(path)), [0, 0.25, 0.65, 1], [0.75, 1, 0.8, 0.15])
     place = canvas.cover(ribbon(path, width * t.brow_width), 1.2)
     if place is not None:
@@ -271,21 +272,21 @@ def draw_mouth(canvas: Canvas, head: TurnedHead) -> None:
     t = head.traits
     wide, y, fat = t.mouth_width, 187.5 + t.mouth_drop, t.lips
     lift, gape = 3.2 * t.smile, t.gape
-    top = [(-1, -lift), (-0.5, -0.35 * lift - 0.25 * gape), (0, 0.6 - 0.4 * gape)]
-    top += [(-a, b) for a, b in reversed(top[:2])]
-    low = [(-1, -lift), (-0.5, 0.3 * lift + 0.45 * gape), (0, 0.75 * lift + 0.75 * gape + 0.6)]
-    low += [(-a, b) for a, b in reversed(low[:2])]
-    ridge = [(-1, -lift), (-0.52, -0.5 * lift - 3.6 * fat - 0.3 * gape)]
-    ridge += [(-0.17, -6.2 * fat - 0.45 * gape), (0, -4.9 * fat - 0.45 * gape)]
-    ridge += [(-a, b) for a, b in reversed(ridge[:3])]
-    keel = [(-1, -lift), (-0.55, 0.4 * lift + 5.2 * fat + 0.45 * gape)]
-    keel += [(0, 0.75 * lift + 8.6 * fat + 0.75 * gape)]
-    keel += [(-a, b) for a, b in reversed(keel[:2])]
+    tops = [(-1, -lift), (-0.5, -0.35 * lift - 0.25 * gape), (0, 0.6 - 0.4 * gape)]
+    tops += [(-a, b) for a, b in reversed(tops[:2])]
+    lows = [(-1, -lift), (-0.5, 0.3 * lift + 0.45 * gape), (0, 0.75 * lift + 0.75 * gape + 0.6)]
+    lows += [(-a, b) for a, b in reversed(lows[:2])]
+    ridges = [(-1, -lift), (-0.52, -0.5 * lift - 3.6 * fat - 0.3 * gape)]
+    ridges += [(-0.17, -6.2 * fat - 0.45 * gape), (0, -4.9 * fat - 0.45 * gape)]
+    ridges += [(-a, b) for a, b in reversed(ridges[:3])]
+    keels = [(-1, -lift), (-0.55, 0.4 * lift + 5.2 * fat + 0.45 * gape)]
+    keels += [(0, 0.75 * lift + 8.6 * fat + 0.75 * gape)]
+    keels += [(-a, b) for a, b in reversed(keels[:2])]
 
     def curve(points: list) -> np.ndarray:
         return smooth(head.at([(CENTRE + a * wide, y + b) for a, b in points], 3), closed=False)
 
-    top, low, ridge, keel = curve(top), curve(low), curve(ridge), curve(keel)
+    top, low, ridge, keel = curve(tops), curve(lows), curve(ridges), curve(keels)
     below = head.one(CENTRE, y + 12.5 * fat + 0.75 * (gape + lift))
     canvas.shade(canvas.blob(*below, wide * 0.5, 3.5), 0.24, (0.85, 1, 1))
     upper_lip = canvas.cover(np.concatenate((ridge, top[::-1])), 0.8)
@@ -302,8 +303,8 @@ def draw_mouth(canvas: Canvas, head: TurnedHead) -> None:
             _draw_teeth(canvas, head, cover, top, y, gape + 0.7 * max(lift, 0))
     seam = np.interp(np.linspace(-1, 1, len(top)), [-1, 0, 1], [0.8, 2.0, 0.8])
     canvas.shade(canvas.cover(ribbon(top, seam), 0.7), 0.70, (0.85, 1, 1))
-    for corner in (top[0], top[-1]):
-        canvas.shade(canvas.blob(*corner.tolist(), 2.6, 2.4), 0.40, (0.85, 1, 1))
+    for corner_x, corner_y in (top[0].tolist(), top[-1].tolist()):
+        canvas.shade(canvas.blob(corner_x, corner_y, 2.6, 2.4), 0.40, (0.85, 1, 1))
 
 
 def _draw_teeth(

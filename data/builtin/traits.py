@@ -5,9 +5,12 @@ Lengths are units of an aligned face 256 wide; see data.builtin.canvas.
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.random import Generator
+
+Choice = TypeVar("Choice")
 
 EYE_DEPTH = 62.0  # depth that stays in place when the head turns: faces are aligned by the eyes
 
@@ -285,7 +288,9 @@ def _glasses(rng: Generator) -> str:
     return pick(("none", "round", "square", "half", "dark"), rng, (0.78, 0.07, 0.08, 0.04, 0.03))
 
 
-def pick(choices: tuple, rng: Generator, weights: tuple[float, ...] | None = None):
+def pick(
+    choices: tuple[Choice, ...], rng: Generator, weights: tuple[float, ...] | None = None
+) -> Choice:
     """One of `choices`, with these weights (equal by default); fewer steps than rng.choice."""
     place = rng.random()
     if weights is None:

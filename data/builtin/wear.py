@@ -197,8 +197,8 @@ def draw_beard(canvas: Canvas, head: TurnedHead, texture: np.ndarray, hair: np.n
     dark = np.minimum(hair, hair * 0.4 + t.skin * 0.25)
     sides = [(0.99, 142), (0.86, 166), (0.55, 184), (0.44, 196)]
     mouth = [(0.30, 205), (0.0, 203)]
-    inner = sides + mouth + [(-a, b) for a, b in reversed(sides + mouth[:1])]
-    inner = np.array([(CENTRE + t.half_width * a, b) for a, b in inner])
+    round_it = sides + mouth + [(-a, b) for a, b in reversed(sides + mouth[:1])]
+    inner = np.array([(CENTRE + t.half_width * a, b) for a, b in round_it])
     jaw = head.outline(1 + 6 * t.beard * t.beard)
     lower = jaw[jaw[:, 1] > 140 + 62 * head.nod]
     grain = np.clip(0.7 + 0.6 * texture, 0, 1.2)

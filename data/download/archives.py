@@ -7,10 +7,10 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from deocclude.data.faces.files import SPLITS
 
@@ -120,7 +120,7 @@ def _write(target: Path, content: BinaryIO) -> None:
 
 
 @contextmanager
-def _open(archive: Path) -> Iterator[tuple[list[_Member], object]]:
+def _open(archive: Path) -> Iterator[tuple[list[_Member], Callable[[Any], Any]]]:
     """Yield the members and a function that opens one of them for reading."""
     if archive.suffix.lower() == ".zip":
         with zipfile.ZipFile(archive) as file:

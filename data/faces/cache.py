@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -117,7 +118,7 @@ def _existing(folder: Path) -> Path:
     return next((p for p in (folder, *folder.parents) if p.is_dir()), Path())
 
 
-def _decode_all(faces: Faces, write) -> list[int]:
+def _decode_all(faces: Faces, write: Callable[[int, np.ndarray], None] | None) -> list[int]:
     """Decode (or render) all, hand each to `write`; the indices of those that could be read."""
     good, errors = [], []
 

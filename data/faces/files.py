@@ -42,7 +42,7 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
     ffhq* whose images are nearest to `size` from above, else `root` when it holds identity folders.
     FileNotFoundError says what was looked for.
     """
-    if faces == "builtin" or (faces == "auto" and root is None):
+    if faces == "builtin":
         return None
     if faces != "auto":
         if named := named_folder(root, faces):
@@ -55,6 +55,8 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
         raise FileNotFoundError(
             f"data.faces {faces!r}: no such folder{where}" + (hint if faces in FETCHED else "")
         )
+    if root is None:
+        return None
     if not root.is_dir():
         raise FileNotFoundError(f"data folder {str(root)!r}: no such folder")
     if (root / "train").is_dir() or any(p.suffix.lower() in IMAGE_SUFFIXES for p in root.iterdir()):
@@ -242,16 +244,17 @@ class _Joined:
 def join_faces(first: Faces, second: Faces) -> Faces:
     """Those of `first`, then those of `second`. Both bring landmarks (see `Faces.placed`).
 
-    ValueError for two sizes.
+    ValueError for two sizes, and where a part brings none.
     """
     if first.size != second.size:
         raise ValueError(f"faces of {first.size} and of {second.size} px cannot be joined")
-    known = first.files is not None and second.files is not None
+    if first.points is None or second.points is None:
+        raise ValueError("faces whose landmarks are not known cannot be joined")
     return Faces(
         first.names + second.names,
         first.size,
         _Joined(len(first), first.read, second.read),
-        [*first.files, *second.files] if known else None,
+        None if first.files is None or second.files is None else first.files + second.files,
         _Joined(len(first), first.points, second.points),
     )
 
@@ -309,4 +312,4 @@ def hash_image(faces: Faces, index: int) -> str:
 
 def hash_array(array: np.ndarray) -> str:
     """SHA-256 of an array's bytes, in hex."""
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

@@ -30,13 +30,15 @@ def find_identities(root: Path | None, faces: str) -> Path | None:
     auto: the sub-folder of `root` named identit*, else `root` itself. FileNotFoundError says what
     was looked for.
     """
-    if faces == "builtin" or (faces == "auto" and root is None):
+    if faces == "builtin":
         return None
     if faces != "auto":
         if named := named_folder(root, faces):
             return named
         below = f" below {root}" if root else ""
         raise FileNotFoundError(f"data.faces {faces!r}: no such folder{below}; needed: {LAYOUT}")
+    if root is None:
+        return None
     if not root.is_dir():
         raise FileNotFoundError(f"data folder {str(root)!r}: no such folder")
     found = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.lower()[:7] == BEGINNING]
@@ -88,7 +90,7 @@ def split_people(
         parts = order[test + val :], order[test : test + val], order[:test]
         for name, part in zip(SPLITS, parts, strict=True):
             dealt[name].append([files[i] for i in part])
-    files = {
+    split = {
         name: [path for path in chain(*zip_longest(*parts)) if path is not None]
         for name, parts in dealt.items()
     }
@@ -96,7 +98,7 @@ def split_people(
         f"seed {seed}, of each of {len(people)} people {val_share:.0%} of the pictures for "
         f"validation, {test_share:.0%} for the test"
     )
-    return Split(files, rule)
+    return Split(split, rule)
 
 
 def identity_of(name: str) -> str:

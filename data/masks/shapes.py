@@ -102,7 +102,7 @@ def generate_mask(
         margin = 1 + int(rng.random() ** 2 * 0.06 * min(height, width))
         box, anchor = HoleArea(margin, margin, width - 1 - margin, height - 1 - margin), None
     mask = _scatter(box, (height, width), kind, goal, most, anchor, rng)
-    if border and not touches_border(mask):
+    if anchor is not None and not touches_border(mask):
         mask[anchor[1], anchor[0]] = 1
     if cv2.countNonZero(mask) < fewest:
         _grow(mask, box, goal, rng)

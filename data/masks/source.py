@@ -10,7 +10,7 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -136,8 +136,9 @@ class MaskFolder:
         measured = self._measure(names, keep)
         self.corrupt = [name for name, item in measured.items() if isinstance(item, ImageReadError)]
         self._report_corrupt(measured)
-        good = {name: item for name, item in measured.items() if name not in set(self.corrupt)}
-        self.left_out = {n: item.ratio for n, item in good.items() if bin_of(item.ratio) is None}
+        good = {name: item for name, item in measured.items() if isinstance(item, _Measured)}
+        bins = {name: bin_of(item.ratio) for name, item in good.items()}
+        self.left_out = {name: item.ratio for name, item in good.items() if bins[name] is None}
         self._report_left_out(good)
         usable = {name: item for name, item in good.items() if name not in self.left_out}
         self._bits = {name: item.bits for name, item in usable.items()} if keep else {}
@@ -147,7 +148,7 @@ class MaskFolder:
         for split, members in splits.items():
             cells: dict[tuple[int, bool], list[str]] = {}
             for name in members:
-                cell = (bin_of(usable[name].ratio), usable[name].border)
+                cell = (cast(int, bins[name]), usable[name].border)
                 cells.setdefault(cell, []).append(name)
             self._cells[split] = dict(sorted(cells.items()))
 
@@ -317,16 +318,16 @@ def _split(folder: Path, digests: dict[str, str], seed: int) -> dict[str, list[s
         )
     order = sorted(pool - held_out, key=rank.__getitem__)
     share = max(1, round(HELD_OUT * len(order))) if len(order) >= len(SPLITS) else 0
-    moved = dict.fromkeys(pool & held_out)
+    moved: dict[str, str | None] = dict.fromkeys(pool & held_out)
     for split in ("val", "test"):
         if split not in given:
             moved.update(dict.fromkeys(order[:share], split))
             order = order[share:]
     members: dict[str, list[str]] = {split: [] for split in SPLITS}
     for name, digest in digests.items():
-        split = moved.get(digest, "train") if home[name] == "train" else home[name]
-        if split:
-            members[split].append(name)
+        place = moved.get(digest, "train") if home[name] == "train" else home[name]
+        if place:
+            members[place].append(name)
     return {
         split: sorted(names, key=lambda name: (rank[digests[name]], name))
         for split, names in members.items()

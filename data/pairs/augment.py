@@ -35,7 +35,7 @@ class Augmentation:
         angle = rng.uniform(-self.rotation, self.rotation)
         scale = (1 + self.scale) ** rng.uniform(-1, 1)
         centre = (side - 1) / 2
-        matrix = cv2.getRotationMatrix2D((centre, centre), angle, scale)
+        matrix: np.ndarray = cv2.getRotationMatrix2D((centre, centre), angle, scale)
         matrix[:, 2] += rng.uniform(-self.shift, self.shift, 2) * side
         return matrix
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class FrozenList(abc.ABC):
         description: where the samples came from, in words, printed under tables.
     """
 
-    ENTRY: ClassVar[type]
+    ENTRY: ClassVar[type[NamedTuple]]
     CELL: ClassVar[tuple[str, ...]]
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deocclude.data.faces.files import Faces, hash_array, hash_image
-from deocclude.data.masks.source import RATIO_BINS
+from deocclude.data.masks.source import RATIO_BINS, MaskFolder, MaskGenerator
 from deocclude.data.pairs.frozen import FrozenList
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,11 @@ class _Cell(NamedTuple):
 
 
 def freeze(
-    faces: Faces, masks, split: str, per_bin: int, description: str | None = None
+    faces: Faces,
+    masks: MaskGenerator | MaskFolder,
+    split: str,
+    per_bin: int,
+    description: str | None = None,
 ) -> FrozenPairs:
     """`per_bin` pairs in each ratio bin that has masks, half of the masks touching the border.
 
@@ -107,7 +111,9 @@ def freeze(
     return FrozenPairs(pairs, read, faces.size, words)
 
 
-def _distinct_masks(masks, split: str, ratio_bin: int, border: bool, enough: int) -> int:
+def _distinct_masks(
+    masks: MaskGenerator | MaskFolder, split: str, ratio_bin: int, border: bool, enough: int
+) -> int:
     """How many masks a class holds before `fixed` starts again, counted up to `enough`."""
     first = masks.spec(split, 0, ratio_bin, border)
     again = (n for n in range(1, enough) if masks.spec(split, n, ratio_bin, border) == first)
@@ -139,7 +145,11 @@ def _combine(ratio_bin: int, rooms: dict[bool, int], images: int, count: int) ->
 
 
 def _list_pairs(
-    cells: list[_Cell], faces: Faces, masks, split: str, hashes: dict[int, str]
+    cells: list[_Cell],
+    faces: Faces,
+    masks: MaskGenerator | MaskFolder,
+    split: str,
+    hashes: dict[int, str],
 ) -> tuple[list[_Cell], list[Pair]]:
     """The cells without those whose image and mask are copies of a pair before, and their pairs."""
     kept, pairs, seen = [], [], set()
@@ -158,5 +168,5 @@ def _list_pairs(
     return kept, pairs
 
 
-def _mask_of(masks, split: str, cell: _Cell) -> np.ndarray:
+def _mask_of(masks: MaskGenerator | MaskFolder, split: str, cell: _Cell) -> np.ndarray:
     return masks.fixed(split, cell.number, cell.bin, cell.border)

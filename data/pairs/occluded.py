@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from deocclude.data.faces.files import Faces, hash_array, hash_image
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.sets import PairedSet
@@ -104,7 +106,7 @@ def freeze_occluded(
     words = description or f"{split} split, {per_kind} pairs in each of {len(kinds)} kinds"
     words += f", {len(set(hashes.values()))} distinct images"
 
-    def read(pair: int):
+    def read(pair: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         index, kind, number = kept[pair]
         face = faces[index]
         made = occluders.fixed(face, split, kind, number, points=faces.points_of(index))

@@ -108,13 +108,17 @@ class PhotographAugmentation:
         image, mask = self._move(image, mask, rng)
         return self._develop(self._light(image, rng), rng), mask
 
-    def _move(self, image: np.ndarray, mask: np.ndarray, rng: Generator):
+    def _move(
+        self, image: np.ndarray, mask: np.ndarray, rng: Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """One similarity of both, about the centre."""
         side = image.shape[0]
         zoom = math.exp(_normal(rng, self.scale)) * self._crop(rng)
         zoom = min(max(zoom, ZOOMS[0]), ZOOMS[1])
         centre = (side - 1) / 2
-        matrix = cv2.getRotationMatrix2D((centre, centre), _normal(rng, self.rotation), zoom)
+        matrix: np.ndarray = cv2.getRotationMatrix2D(
+            (centre, centre), _normal(rng, self.rotation), zoom
+        )
         matrix[:, 2] += [_normal(rng, self.shift * side) for _ in range(2)]
         mode, colour = self._outside(rng)
         if np.array_equal(matrix, np.eye(2, 3)):
@@ -239,7 +243,7 @@ def _line(length: float, angle: float) -> np.ndarray:
 def _noisy(image: np.ndarray, sigma: float, rng: Generator) -> np.ndarray:
     """Normal noise, in half of the pictures the same in all channels."""
     channels = 1 if rng.random() < 0.5 else 3
-    noise = rng.standard_normal((*image.shape[:2], channels), dtype=np.float32)
+    noise: np.ndarray = rng.standard_normal((*image.shape[:2], channels), dtype=np.float32)
     noise *= 255 * sigma
     noise = cv2.merge([noise] * 3) if channels == 1 else noise
     return cv2.add(image, noise, dtype=cv2.CV_8U)
@@ -251,4 +255,6 @@ def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"JPEG of quality {quality}: OpenCV cannot write {image.shape}")
-    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    read = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert read is not None  # it has just been written
+    return cv2.cvtColor(read, cv2.COLOR_BGR2RGB)

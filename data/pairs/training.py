@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from deocclude.data.faces.files import Faces
 from deocclude.data.faces.surroundings import swap_surroundings
 from deocclude.data.masks.found import LARGEST_HOLE, SMALLEST_HOLE, found_hole
+from deocclude.data.masks.source import MaskFolder, MaskGenerator
 from deocclude.data.occluders.mixture import Occluders, bare
 from deocclude.data.occluders.sets import PairedSet
 from deocclude.data.pairs.augmentations import Augment
@@ -50,7 +51,9 @@ class TrainingPairs(Dataset):
     bin, its class (touching the border or not), then the mask itself.
     """
 
-    def __init__(self, faces: Faces, masks, seed: int, flip: bool = False) -> None:
+    def __init__(
+        self, faces: Faces, masks: MaskGenerator | MaskFolder, seed: int, flip: bool = False
+    ) -> None:
         self.faces, self.masks, self.seed, self.flip = faces, masks, seed, flip
         self.images = len(faces)
 
@@ -112,12 +115,12 @@ class CoveredFaces(Dataset):
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
         round_, place = divmod(position, len(self.faces))
         index = int(_order(self.seed, round_, len(self.faces))[place])
-        target = self.faces[index]
+        face = self.faces[index]
         made = self.occluders.draw(
-            target, "train", self.seed, position, points=self.faces.points_of(index)
+            face, "train", self.seed, position, points=self.faces.points_of(index)
         )
         occluded, mask = _vary(made.image, made.mask, self.seed, position, self.flip, None)
-        target, _ = _vary(target, made.mask, self.seed, position, self.flip, None)
+        target, _ = _vary(face, made.mask, self.seed, position, self.flip, None)
         return target, mask, f"{self.faces.names[index]} ({made.kind})", occluded
 
 
@@ -130,7 +133,12 @@ class MixedHoles(Dataset):
     """
 
     def __init__(
-        self, faces: Faces, masks, occluders: Occluders, seed: int, flip: bool = False
+        self,
+        faces: Faces,
+        masks: MaskGenerator | MaskFolder,
+        occluders: Occluders,
+        seed: int,
+        flip: bool = False,
     ) -> None:
         self.faces, self.masks, self.occluders = faces, masks, occluders
         self.seed, self.flip = seed, flip
@@ -139,17 +147,17 @@ class MixedHoles(Dataset):
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
         round_, place = divmod(position, len(self.faces))
         index = int(_order(self.seed, round_, len(self.faces))[place])
-        target = self.faces[index]
-        seen, hole = target, None
+        face = self.faces[index]
+        shown, hole = face, None
         rng = keyed_rng(self.seed, "holes", position)
         if rng.random() < 0.5:
             points = self.faces.points_of(index)
-            made = self.occluders.draw(target, "train", self.seed, position, points=points)
-            seen, hole = made.image, found_hole(made.mask, rng)
+            made = self.occluders.draw(face, "train", self.seed, position, points=points)
+            shown, hole = made.image, found_hole(made.mask, rng)
         if hole is None or not SMALLEST_HOLE < hole.mean() < LARGEST_HOLE:
-            seen, hole = target, self.masks.draw("train", self.seed, position)
-        target, mask = _vary(target, hole, self.seed, position, self.flip, None)
-        seen, _ = _vary(seen, hole, self.seed, position, self.flip, None)
+            shown, hole = face, self.masks.draw("train", self.seed, position)
+        target, mask = _vary(face, hole, self.seed, position, self.flip, None)
+        seen, _ = _vary(shown, hole, self.seed, position, self.flip, None)
         return target, mask, self.faces.names[index], seen
 
 
@@ -223,8 +231,8 @@ class SetPairs(Dataset):
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
         round_, place = divmod(position, len(self.keep))
         index = self.keep[int(_order(self.seed, round_, len(self.keep))[place])]
-        _, image, mask = self.pairs.load(index, self.size)
-        image, mask = _vary(image, mask, self.seed, position, self.flip, self.augment)
+        _, shown, covered = self.pairs.load(index, self.size)
+        image, mask = _vary(shown, covered, self.seed, position, self.flip, self.augment)
         return image, mask, self.pairs.names[index]
 
 

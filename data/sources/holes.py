@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from PIL import Image
 
@@ -28,7 +28,7 @@ from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.holes import FrozenPairs, freeze
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
 from deocclude.data.pairs.training import CoveredFaces, MixedHoles, OccludedPairs, TrainingPairs
-from deocclude.data.settings import Data, FaceData, SegmentationData
+from deocclude.data.settings import Data, FaceData, MoreFaces, SegmentationData
 from deocclude.data.sources.occluders import (
     create_occluders,
     describe_occluders,
@@ -56,6 +56,7 @@ class FaceSources:
         if self.folder is None:
             count = self.data.builtin_images if split == "train" else 500
             return builtin_faces(split, count, self.data.size)
+        assert self.split is not None  # a folder's faces are split
         files = self.split.files[split]
         return folder_faces(files, self.folder, self.data.size)
 
@@ -67,16 +68,18 @@ class FaceSources:
         shared = self.data.cache == "ram" and processes > 1
         cache = "disk" if shared else self.data.cache  # one copy for all processes
         cached = cache_faces(faces, cache, self.data.cache_gib, cache_folder)
-        if self.also is None:
+        if self.also is None or self.data.also is None:
             return cached
-        more = cache_faces(self._more_faces(), cache, self.data.cache_gib, cache_folder)
+        more = cache_faces(
+            self._more_faces(self.also, self.data.also), cache, self.data.cache_gib, cache_folder
+        )
         both = join_faces(cached.placed(self.data.template), more)
         return both.subset(mixing_order(len(cached), len(more), self.data.also.share))
 
-    def _more_faces(self) -> Faces:
+    def _more_faces(self, folder: Path, also: MoreFaces) -> Faces:
         """The training faces of `data.also`."""
-        files = split_faces(self.also, SPLIT_SEED).files["train"]
-        return folder_faces(files, self.also, self.data.size).placed(self.data.also.template)
+        files = split_faces(folder, SPLIT_SEED).files["train"]
+        return folder_faces(files, folder, self.data.size).placed(also.template)
 
     def face_words(self, split: str) -> str:
         faces = "built-in faces" if self.folder is None else self.folder.name
@@ -85,18 +88,19 @@ class FaceSources:
     def describe(self) -> dict[str, Any]:
         """For environment.json."""
         counts = {name: len(self.faces(name)) for name in ("train", "val", "test")}
-        record = {
+        record: dict[str, Any] = {
             "faces": "builtin" if self.folder is None else str(self.folder.resolve()),
             "split": self.split.rule if self.split else "built-in faces, disjoint seeds",
             "images": counts,
         }
-        if self.also is not None:
+        if self.also is not None and self.data.also is not None:
             record["also"] = str(self.also.resolve())
-            record["images"]["train, also"] = len(self._more_faces())
+            more = self._more_faces(self.also, self.data.also)
+            record["images"]["train, also"] = len(more)
         return record
 
     def save_split(self, path: Path) -> None:
-        if self.split is not None:
+        if self.split is not None and self.folder is not None:
             save_split(self.split, self.folder, path)
 
 
@@ -115,18 +119,24 @@ class Sources(FaceSources):
         """The endless training list."""
         faces = self.training_faces(cache_folder, processes)
         if self.data.hidden_by == "mixed":
+            assert self.occluders is not None  # as open_sources found them
             return MixedHoles(faces, self.masks, self.occluders, seed, self.data.flip)
         if self.occluders is not None:
             return CoveredFaces(faces, self.occluders, seed, self.data.flip)
         return TrainingPairs(faces, self.masks, seed, self.data.flip)
 
+    @overload
+    def frozen(self, split: Literal["test"]) -> FrozenPairs: ...
+    @overload
+    def frozen(self, split: str) -> FrozenPairs | FrozenOccluded: ...
     def frozen(self, split: str) -> FrozenPairs | FrozenOccluded:
         """Frozen validation ("val") or test pairs; corrupt images are reported and left out.
 
         Validation is under occluders where `data.hidden_by` says so; test pairs always have holes.
         """
         if split == "val" and self.data.hidden_by == "occluders":
-            return self._covered(split)
+            assert self.occluders is not None  # as open_sources found them
+            return self._covered(split, self.occluders)
         per_bin = (
             max(1, self.data.validation_pairs // len(RATIO_BINS))
             if split == "val"
@@ -136,18 +146,18 @@ class Sources(FaceSources):
         faces = cache_faces(faces.subset(range(min(per_bin, len(faces)))), "none", 1, Path())
         return freeze(faces, self.masks, split, per_bin, self.words(split, per_bin))
 
-    def _covered(self, split: str) -> FrozenOccluded:
+    def _covered(self, split: str, occluders: Occluders) -> FrozenOccluded:
         """data.validation_pairs faces under occluders, evenly of each kind, none of them bare."""
-        kinds = [k for k in self.occluders.kinds(split) if not self.occluders.leaves_bare(k)]
+        kinds = [k for k in occluders.kinds(split) if not occluders.leaves_bare(k)]
         per_kind = -(-self.data.validation_pairs // len(kinds))
         faces = self.faces(split)
         wanted = min(per_kind * len(kinds), len(faces))
         faces = cache_faces(faces.subset(range(wanted)), "none", 1, Path())
         words = (
-            f"{self.face_words(split)}, {occluder_words(self.occluders, split)}, "
+            f"{self.face_words(split)}, {occluder_words(occluders, split)}, "
             f"{self.data.size} px, {per_kind} pairs a kind"
         )
-        pairs = freeze_occluded(faces, self.occluders, split, per_kind, words, kinds)
+        pairs = freeze_occluded(faces, occluders, split, per_kind, words, kinds)
         return pairs.limited(self.data.validation_pairs)
 
     def words(self, split: str, per_bin: int) -> str:

@@ -91,9 +91,13 @@ def open_set_sources(
 
     FileNotFoundError says what is missing, as when a split's pictures are gone.
     """
+    if data.pairs is None:
+        raise ValueError("data.pairs: is null, there is no set to open")
     pairs = open_set(named_folder(root, data.pairs) or data.pairs, data.invert_mask)
-    known = split_file is not None and split_file.is_file()
-    split = load_split(split_file, pairs.folder) if known else pairs.split(seed)
+    if split_file is not None and split_file.is_file():
+        split = load_split(split_file, pairs.folder)
+    else:
+        split = pairs.split(seed)
     if data.template == "auto":
         settings = pairs.folder / SETTINGS
         record = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}

@@ -38,9 +38,16 @@ class IdentitySources(FaceSources):
     occluders: Occluders
     occluder_folder: Path | None  # None: drawn ones only
 
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The identities, as `open_identity_sources` told them."""
+        assert self.data.identities is not None
+        return self.data.identities
+
     def faces(self, split: str) -> Faces:
         """Pictures of one split, decoded on demand; the people take turns."""
         if self.folder is not None:
+            assert self.split is not None  # a folder's pictures are split
             return folder_faces(self.split.files[split], self.folder, self.data.size)
         people = self.data.builtin_people
         count = self.data.builtin_images if split == "train" else BUILTIN_HELD_OUT * people
@@ -49,7 +56,7 @@ class IdentitySources(FaceSources):
     def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> IdentityPictures:
         """The endless training list."""
         faces, data = self.training_faces(cache_folder, processes), self.data
-        labels = label_names(faces.names, data.identities)
+        labels = label_names(faces.names, self.people)
         augment = create_augmentation(data.augment)
         return IdentityPictures(
             faces, labels, self.occluders, seed, data.occluded_share, data.flip, augment,
@@ -64,7 +71,7 @@ class IdentitySources(FaceSources):
         faces = cache_faces(faces, "none" if split == "test" else "ram", 1, Path())
         per_kind = min(per_kind, len(faces))  # more would repeat pictures
         words = (
-            f"{self.face_words(split)}, held-out pictures of {len(self.data.identities)} known "
+            f"{self.face_words(split)}, held-out pictures of {len(self.people)} known "
             f"people, {occluder_words(self.occluders, split)}, {self.data.size} px, "
             f"{per_kind} pictures a kind"
         )
@@ -72,7 +79,7 @@ class IdentitySources(FaceSources):
 
     def describe(self) -> dict[str, Any]:
         """For environment.json."""
-        record = super().describe() | {"identities": len(self.data.identities)}
+        record = super().describe() | {"identities": len(self.people)}
         return record | describe_occluders(self.occluders, self.occluder_folder)
 
 

@@ -1,5 +1,6 @@
 """The data of a run, whatever its task."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from deocclude.data.sources.paired_set import SetSources
 from deocclude.data.sources.people import IdentitySources, open_identity_sources
 
 AnySources = Sources | SegmentationSources | SetSources | IdentitySources
-OPENERS = {
+OPENERS: dict[str, Callable[[Any, Path | None, Path | None], AnySources]] = {
     "inpainting": open_sources,
     "segmentation": open_segmentation_sources,
     "identity": open_identity_sources,

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +103,9 @@ def open_inpainter(
     return network, metadata
 
 
-def _open_recipe(path: Path, device: str | torch.device, keep: str | None):
+def _open_recipe(
+    path: Path, device: str | torch.device, keep: str | None
+) -> tuple[nn.Module, dict[str, Any]]:
     recipe = read_recipe(path)
     members = members_of(recipe.members, str(path))
     labels = [member.label for member in members]
@@ -162,8 +164,9 @@ def pack(source: Path, output: Path) -> Path:
             for m in members
         ],
     }
-    parts = {}
-    for number, member in enumerate(network.attached):
+    parts: dict[str, nn.Module] = {}
+    attached = cast(Ensemble, network).attached
+    for number, member in enumerate(cast(tuple[Member, ...], attached)):  # as kept in memory
         parts[f"members/{number}"] = member.network
         if member.features is not None:
             parts[f"members/{number}/features"] = member.features

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from deocclude.data.contract import compose
 from deocclude.data.masks.source import RATIO_BINS
 from deocclude.data.pairs.holes import FrozenPairs
+from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.data.sources.holes import open_sources
 from deocclude.engines.ensemble.opening import attach_found
@@ -28,6 +29,7 @@ from deocclude.engines.runs.recipes import MemberFile, check_splits
 from deocclude.metrics.image import psnr
 from deocclude.models.ensemble import EDGES, Ensemble, bin_index
 
+Pairs = FrozenPairs | FrozenOccluded  # as the members were validated on
 RIDGE = 1e-9  # of the mean squared error: equal members share their weight
 NEGLIGIBLE = 1e-4  # weights below are set to 0
 
@@ -62,7 +64,7 @@ class Fitted:
     """Weights (M,) or (6, M), None for mean and median, and composed validation PSNR in dB."""
 
     weights: np.ndarray | None
-    pairs: FrozenPairs
+    pairs: Pairs
     alone: tuple[float, ...]
     mean: float
     result: float
@@ -81,7 +83,7 @@ class Fitted:
 def fit(
     members: Sequence[MemberFile],
     combination: str,
-    pairs: FrozenPairs,
+    pairs: Pairs,
     batch: int = 32,
     device: str | torch.device = "cpu",
     keep: str = "memory",
@@ -120,7 +122,7 @@ def _bin_grams(measured: PairErrors) -> list[np.ndarray]:
 @torch.inference_mode()
 def measure(
     members: Sequence[MemberFile],
-    pairs: FrozenPairs,
+    pairs: Pairs,
     batch: int = 32,
     device: str | torch.device = "cpu",
     keep: str = "memory",
@@ -142,9 +144,7 @@ def measure(
         median = ensemble.combine(predictions, occluded, mask)
         medians.append(psnr(compose(median, target, mask), target).cpu().numpy())
     pixels = 3 * pairs.size**2
-    return PairErrors(
-        *(np.concatenate(parts) for parts in (grams, bins)), pixels, np.concatenate(medians)
-    )
+    return PairErrors(np.concatenate(grams), np.concatenate(bins), pixels, np.concatenate(medians))
 
 
 def _grams(predictions: Tensor, target: Tensor, mask: Tensor) -> np.ndarray:
@@ -188,7 +188,7 @@ def solve(gram: np.ndarray) -> np.ndarray:
 
 def validation_pairs(
     members: Sequence[MemberFile], count: int, data_folder: Path | None = None
-) -> FrozenPairs:
+) -> Pairs:
     """Frozen validation pairs of the members' faces, about `count`, evenly over the hole ratios.
 
     ValueError when members were trained on different splits of the faces.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,7 +76,7 @@ INSTANT = ("occluded", "mean_colour")  # cheaper than sending an image to anothe
 PATIENCE = 3.0  # seconds of work in this process before others are started, which takes about that
 
 
-def create_baseline(name: str, **options) -> Baseline:
+def create_baseline(name: str, **options: Any) -> Baseline:
     """A baseline by name, `radius` as an option of `telea` and `navier_stokes`.
 
     ValueError lists the names, or the options, that exist.
@@ -115,7 +116,8 @@ def identity(name: str) -> str:
     if name == "biharmonic":
         import skimage
 
-        return f"{name} scikit-image={skimage.__version__}"
+        version = skimage.__version__  # type: ignore[attr-defined]  # its stubs leave it out
+        return f"{name} scikit-image={version}"
     return name
 
 
@@ -179,7 +181,7 @@ class BaselinePool:
     def __enter__(self) -> "BaselinePool":
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -9,7 +9,7 @@ predictive uncertainty estimation using deep ensembles, 2017, section 2.4).
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ from deocclude.engines.ensemble.opening import open_inpainter
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.features import load_features
+
+if TYPE_CHECKING:
+    from deocclude.models.ensemble import Ensemble
+    from deocclude.models.identity import IdentityNet
 
 DISAGREEMENT, MIRRORED = "the members' disagreement", "the difference from the mirrored prediction"
 
@@ -51,7 +55,8 @@ class Networks:
     device : "cpu" (the default), "cuda", "cuda:1", "mps", or "auto": an accelerator if there is
         one.
     fill : grey level in [0, 1] that hides the hole, the one used in training.
-    template : how the inpainter's training faces are aligned, one of data.faces.alignment.TEMPLATES.
+    template : how the inpainter's training faces are aligned, one of
+        data.faces.alignment.TEMPLATES.
     segmenter_size, segmenter_template : the same of the segmenter, by default the inpainter's.
     features : `features.embed(occluded) -> (N, D)`, for an inpainter that takes them.
     hides : whether the hole is hidden by `fill`; False for an inpainter that was trained on faces
@@ -69,7 +74,7 @@ class Networks:
         template: str = "ffhq",
         segmenter_size: int | None = None,
         segmenter_template: str | None = None,
-        features: nn.Module | None = None,
+        features: "IdentityNet | None" = None,
         hides: bool = True,
         flip: bool = False,
     ):
@@ -127,13 +132,13 @@ class Networks:
         segmenter's size and back where S differs. Raises ValueError without a segmenter and for
         logits of another shape or that are not finite.
         """
-        self.check_segmenter()
+        segmenter = self.check_segmenter()
         inner, outer = (self.segmenter_size,) * 2, aligned.shape[-2:]
         seen = aligned.to(self.device)
         if outer != inner:
             seen = functional.interpolate(seen, inner, mode="bicubic", antialias=True).clamp(0, 1)
-        with evaluating(self.segmenter):
-            logits = self.segmenter(seen).float()
+        with evaluating(segmenter):
+            logits = segmenter(seen).float()
         if logits.shape != (len(aligned), 1, *inner):
             raise ValueError(
                 f"the segmenter answered with shape {tuple(logits.shape)}, not "
@@ -148,12 +153,13 @@ class Networks:
             )
         return probability
 
-    def check_segmenter(self) -> None:
-        """ValueError, with the sentence that helps, where there is no segmenter."""
+    def check_segmenter(self) -> nn.Module:
+        """The segmenter; ValueError, with the sentence that helps, where there is none."""
         if self.segmenter is None:
             raise ValueError(
                 "no segmenter: give a mask, or the one that ships, weights/segmenter.safetensors"
             )
+        return self.segmenter
 
 
 def load_networks(
@@ -198,7 +204,11 @@ def doubt_of(inpainter: nn.Module) -> str:
 
 
 def predict_batch(
-    inpainter: nn.Module, features: nn.Module | None, occluded: Tensor, mask: Tensor, flip: bool
+    inpainter: nn.Module,
+    features: "IdentityNet | None",
+    occluded: Tensor,
+    mask: Tensor,
+    flip: bool,
 ) -> Tensor:
     """The prediction in evaluation mode, with `flip` the mean with the mirrored input's.
 
@@ -214,7 +224,7 @@ def predict_batch(
 
 def predict_with_doubt(
     inpainter: nn.Module,
-    features: nn.Module | None,
+    features: "IdentityNet | None",
     occluded: Tensor,
     mask: Tensor,
     flip: bool,
@@ -227,22 +237,27 @@ def predict_with_doubt(
     over the channels, from the same pass as the prediction; `doubt` is `doubt_of` by default.
     """
     if (doubt or doubt_of(inpainter)) == DISAGREEMENT:
-        return _disagreement(inpainter, occluded, mask, flip)
+        return _disagreement(cast("Ensemble", inpainter), occluded, mask, flip)
     plain, mirrored = _both_ways(_answer(inpainter, features, *_with_mirrored(occluded, mask)))
     apart = (plain - mirrored).abs().mean(1, keepdim=True)
     return (plain + mirrored) / 2 if flip else plain, apart
 
 
-def _answer(inpainter, features, occluded: Tensor, mask: Tensor) -> Tensor:
-    given = ()
+def _answer(
+    inpainter: nn.Module, features: "IdentityNet | None", occluded: Tensor, mask: Tensor
+) -> Tensor:
+    given: tuple[Tensor, ...] = ()
     if getattr(inpainter, "uses_features", False):
+        assert features is not None, "an inpainter that takes features needs their network"
         with evaluating(features):
             given = (features.embed(occluded),)
     with evaluating(inpainter):
         return _checked(inpainter(occluded, mask, *given), occluded)
 
 
-def _disagreement(ensemble, occluded: Tensor, mask: Tensor, flip: bool) -> tuple[Tensor, Tensor]:
+def _disagreement(
+    ensemble: "Ensemble", occluded: Tensor, mask: Tensor, flip: bool
+) -> tuple[Tensor, Tensor]:
     seen, holes = _with_mirrored(occluded, mask) if flip else (occluded, mask)
     with evaluating(ensemble):
         predictions = ensemble.predictions(seen, holes)

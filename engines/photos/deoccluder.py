@@ -128,13 +128,17 @@ class Deoccluder(Networks):
             )
         return result
 
+    def own_detector(self) -> FaceDetector:
+        """`detector`, made at the first call where none was given."""
+        if self.detector is None:
+            self.detector = FaceDetector(template=self.template)
+        return self.detector
+
     def _faces(
         self, image: np.ndarray, faces: list[Face] | None, given_mask: bool, result: Restoration
     ) -> list[Face]:
         if faces is None:
-            if self.detector is None:
-                self.detector = FaceDetector(template=self.template)
-            faces, notices = self.detector.detect(image)
+            faces, notices = self.own_detector().detect(image)
             result.notices += [n for n in notices if not (given_mask and n.startswith(NO_FACE))]
         if given_mask:  # restore_photo knows better what to show the inpainter
             faces = [face for face in faces if face.source != "whole"]
@@ -143,7 +147,12 @@ class Deoccluder(Networks):
         return faces
 
     def _restore_given(
-        self, image: np.ndarray, mask: np.ndarray, faces: list, settings: Settings, result
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        faces: list[Face],
+        settings: Settings,
+        result: Restoration,
     ) -> None:
         """Redraw a mask of the user's: face by face, and the rest from the whole photo."""
         with result.timing("align"):
@@ -190,15 +199,15 @@ class Deoccluder(Networks):
         check_photo(image, mask)
         top, left, height, width = choose_window(mask)
         window = np.s_[top : top + height, left : left + width]
-        small, hole, inner = shrink_to_square(image[window], mask[window], self.size)
-        seen = small if self.hides else shrink_to_square(image[window], None, self.size)[0]
-        known, hole, seen = (to_tensor(array)[None] for array in (small, hole, seen))
-        doubting = uncertainty is not None
-        prediction, doubt = predict(self, self.show(seen, hole), hole, doubting)
+        small, marked, inner = shrink_to_square(image[window], mask[window], self.size)
+        view = small if self.hides else shrink_to_square(image[window], None, self.size)[0]
+        known, hole, seen = (to_tensor(array)[None] for array in (small, marked, view))
+        shown = self.show(seen, hole)
+        prediction, doubt = predict(self, shown, hole, doubting=uncertainty is not None)
         composed = compose(prediction, known, hole)[0, :, inner[0], inner[1]].numpy()
         restored = image.copy()
         paste_enlarged(restored[window], composed, mask[window])
-        if doubting:
+        if uncertainty is not None and doubt is not None:
             put_enlarged(uncertainty[window], doubt[0, inner[0], inner[1]].numpy(), mask[window])
         return restored
 

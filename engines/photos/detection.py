@@ -1,6 +1,9 @@
 """Faces in a photo and where their features are: MediaPipe, or OpenCV where it is missing."""
 
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,6 +17,9 @@ from deocclude.engines.photos.mediapipe_faces import (
     landmarker_file,
 )
 from deocclude.engines.photos.restoration import NO_FACE
+
+if TYPE_CHECKING:
+    import cv2.data  # which cv2 loads itself
 
 __all__ = ["KINDS", "Face", "FaceDetector"]
 
@@ -52,7 +58,7 @@ class FaceDetector:
 
     def __init__(
         self,
-        landmarker: str | Path | None = None,
+        landmarker: str | PathLike[str] | None = None,
         max_faces: int = MOST_FACES,
         kinds: tuple[str, ...] = FINDERS,
         template: str = "ffhq",
@@ -178,7 +184,7 @@ class HaarFaces:
             found.append(Face((left, top, width, height), points, "haar", score))
         return add_new([], found)[: self.max_faces]
 
-    def _eyes(self, grey: np.ndarray, box: np.ndarray) -> Points:
+    def _eyes(self, grey: np.ndarray, box: Sequence[int]) -> Points:
         left, top, width, height = (int(value) for value in box)
         upper = grey[top : top + round(0.6 * height), left : left + width]
         points = {k: (left + x * width, top + y * height) for k, (x, y) in IN_BOX.items()}

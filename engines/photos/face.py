@@ -14,8 +14,8 @@ class Face(NamedTuple):
     """One face, in pixels of the photo counted from edge to edge.
 
     box : (left, top, width, height).
-    points : (x, y) of some of data.faces.alignment.LANDMARKS; left is the picture's left when the face
-        stands upright.
+    points : (x, y) of some of data.faces.alignment.LANDMARKS; left is the picture's left
+        when the face stands upright.
     source : "mediapipe", "haar", "whole" or "given".
     score : in [0, 1]: the confidence asked of MediaPipe; for "haar" what the cascade's own weight
         comes to; 0 for "whole".

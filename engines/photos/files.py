@@ -4,6 +4,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -24,13 +25,16 @@ from deocclude.engines.photos.jobs import KEPT_SUFFIXES, Choices, Job
 from deocclude.engines.photos.manifest import Row
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
 
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     ".tif": {"compression": "tiff_lzw"},
     ".tiff": {"compression": "tiff_lzw"},
     ".webp": {"lossless": True, "exact": True},
 }
 LOSSLESS = {suffix: OPTIONS.get(suffix, {}) for suffix in KEPT_SUFFIXES}
-LOSSY = {".jpg": {"quality": 95, "subsampling": 0}, ".jpeg": {"quality": 95, "subsampling": 0}}
+LOSSY: dict[str, dict[str, Any]] = {
+    ".jpg": {"quality": 95, "subsampling": 0},
+    ".jpeg": {"quality": 95, "subsampling": 0},
+}
 WITH_ALPHA = (".png", ".tif", ".tiff", ".webp")
 WITH_16_BIT = (".png", ".tif", ".tiff")
 WITHOUT_EXIF = (".tif", ".tiff", ".bmp")  # in TIFF Pillow cannot nest what a camera writes
@@ -107,7 +111,7 @@ def _header_notices(path: Path, mode: str) -> list[str]:
 
 
 def _is_16_bit(image: Image.Image) -> bool:
-    low, high = image.getextrema()
+    low, high = cast(tuple[float, float], image.getextrema())  # one band has one pair
     return low >= 0 and 255 < high < 2**16
 
 
@@ -252,7 +256,7 @@ def _write(job: Job, photo: Photo, restoration: Restoration) -> list[str]:
         notices.append(f"EXIF is not kept in a {suffix} file")
     if suffix == ".bmp" and metadata.pop("icc_profile", None):
         notices.append("the colour profile is not kept in a .bmp file")
-    pictures = {
+    pictures: dict[Path, tuple[np.ndarray | Image.Image, dict]] = {
         path: (draw_extra(name, photo.rgb, restoration), {}) for name, path in job.extras.items()
     }
     pictures[job.output] = (picture, (LOSSLESS | LOSSY)[suffix] | metadata)

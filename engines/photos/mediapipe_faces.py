@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -68,12 +69,12 @@ TIMEOUT = 20.0  # seconds without an answer after which the server counts as out
 class MediaPipeFaces:
     """One Face Landmarker, kept for many photos.
 
-    `model` as in `engines.photos.mediapipe_faces.landmarker_file`, whose errors it raises; ImportError without
-    mediapipe, before anything is downloaded.
+    `model` as in `engines.photos.mediapipe_faces.landmarker_file`, whose errors it raises;
+    ImportError without mediapipe, before anything is downloaded.
     """
 
     def __init__(
-        self, model: str | Path | None, max_faces: int = 64, small_faces: bool = True
+        self, model: str | os.PathLike[str] | None, max_faces: int = 64, small_faces: bool = True
     ) -> None:
         import mediapipe
 
@@ -170,12 +171,12 @@ class MediaPipeFaces:
                 faces.append(Face(box, points, "mediapipe", confidence))
         return faces
 
-    def _picture(self, picture: np.ndarray):
+    def _picture(self, picture: np.ndarray) -> Any:
         return self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
         )
 
-    def _open(self, confidence: float):
+    def _open(self, confidence: float) -> Any:
         from mediapipe.tasks.python import BaseOptions
         from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
 
@@ -241,7 +242,7 @@ def _padded(view: View, share: float, colour: tuple[int, int, int] | None = BLAC
     picture, matrix = view
     border = round(max(picture.shape[:2]) * share)
     kind = cv2.BORDER_REPLICATE if colour is None else cv2.BORDER_CONSTANT
-    wide = cv2.copyMakeBorder(picture, *[border] * 4, kind, value=colour or BLACK)
+    wide = cv2.copyMakeBorder(picture, border, border, border, border, kind, value=colour or BLACK)
     return wide, matrix + np.array([[0, 0, border], [0, 0, border]])
 
 
@@ -294,7 +295,7 @@ def cache_file() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / "face_landmarker.task"
 
 
-def landmarker_file(path: str | Path | None = None) -> Path:
+def landmarker_file(path: str | os.PathLike[str] | None = None) -> Path:
     """The model file: `path`, or the one that ships, or the cached one, or a fresh download; its
     SHA-256 is checked.
 

@@ -41,8 +41,8 @@ class Restoration:
 
     Shapes: restored uint8 (H, W, 3); mask uint8 (H, W) {0, 1}, what was redrawn, dilation
     included: outside of it `restored` equals the photo bit for bit; uncertainty float32 (H, W) in
-    [0, 1], how unsure the inpainter is (engines.inference.networks), 0 outside the mask. `seconds` by
-    stage. When nothing was redrawn `changed` is False and a notice says why. `left_out`: how
+    [0, 1], how unsure the inpainter is (engines.inference.networks), 0 outside the mask. `seconds`
+    by stage. When nothing was redrawn `changed` is False and a notice says why. `left_out`: how
     many faces could not be placed.
     """
 

@@ -97,11 +97,9 @@ def find_masks(
 ) -> list[Found]:
     """Let the segmenter mark what covers each face."""
     with result.timing("align"):
-        windows = [
-            _open(networks, face, image, (), settings, result, "segmenter") for face in faces
-        ]
-        faces = [face for face, window in zip(faces, windows, strict=True) if window]
-        windows = [window for window in windows if window]
+        opened = [_open(networks, face, image, (), settings, result, "segmenter") for face in faces]
+        faces = [face for face, window in zip(faces, opened, strict=True) if window]
+        windows = [window for window in opened if window]
         crops = [window.crop(image)[0] for window in windows]
     with result.timing("segment"):
         probabilities = []
@@ -284,7 +282,7 @@ def _predict(
         picture = known if networks.hides else to_tensor(np.stack(views))
         occluded, hole = networks.show(picture, holes)[todo], holes[todo]
         predictions[todo], found = predict(networks, occluded, hole, doubting)
-        if doubting:
+        if found is not None:
             doubts[todo] = found
     return predictions, doubts.numpy()
 

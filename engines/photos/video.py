@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from deocclude.engines.photos.deoccluder import Deoccluder
-from deocclude.engines.photos.detection import UNSURE_FACE, FaceDetector
+from deocclude.engines.photos.detection import UNSURE_FACE
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.files import all_notices, check_targets, draw_extra, read_mask
 from deocclude.engines.photos.jobs import VIDEO_OUTPUT, Choices, Job
@@ -49,8 +49,6 @@ class FrameRestorer:
         uncertainty: bool = False,
         tracker: FaceTracker | None = None,
     ) -> None:
-        if deoccluder.detector is None:
-            deoccluder.detector = FaceDetector(template=deoccluder.template)
         self.deoccluder, self.choices, self.uncertainty = deoccluder, choices, uncertainty
         self.tracker = tracker or FaceTracker()
         self._sure = False  # MediaPipe has found a face
@@ -60,7 +58,7 @@ class FrameRestorer:
         """Shape: frame uint8 (H, W, 3), mask uint8 (H, W) or None. A frame without a face comes
         back as it is, with a notice."""
         start = time.perf_counter()
-        faces, notices = self.deoccluder.detector.detect(frame)
+        faces, notices = self.deoccluder.own_detector().detect(frame)
         self._sure |= any(face.source == "mediapipe" and face.score >= SURE for face in faces)
         unsure = ("whole", "haar") if self._sure else ("whole",)
         faces = [face for face in faces if face.source not in unsure and not _is_doubtful(face)]
@@ -104,8 +102,8 @@ class Tally:
     hole: float = 0.0  # sum of hole ratios
     covered: bool = False
     sources: set[str] = field(default_factory=set)
-    seconds: Counter = field(default_factory=Counter)
-    notices: Counter = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    notices: Counter[str] = field(default_factory=Counter)
     _wordings: dict[str, str] = field(default_factory=dict)
 
     def add(self, result: Restoration) -> None:
@@ -116,7 +114,8 @@ class Tally:
         self.faceless += not result.faces
         self.covered |= result.gave_up
         self.sources |= {face.face.source for face in result.faces}
-        self.seconds.update(result.seconds)
+        for stage, spent in result.seconds.items():
+            self.seconds[stage] += spent
         texts = dict.fromkeys(all_notices(result, numbered=False))
         texts.pop(f"{NO_FACE}: {UNCHANGED}", None)  # `faceless` counts them
         for text in texts:

@@ -109,7 +109,7 @@ class FrameReader:
     def ends_early(self) -> bool:
         """Whether more is missing than a header that only estimates would explain: more than one
         frame and one percent, and time too, since frames need not be evenly spaced."""
-        if self.missing <= max(1, TOLERANCE * self.read):
+        if self.expected is None or self.missing <= max(1, TOLERANCE * self.read):
             return False
         return self._end < (1 - TOLERANCE) * self.expected / self.rate
 
@@ -136,7 +136,7 @@ class OpenCVWriter:
         height, width = shape
         self._padding = (height % 2, width % 2)
         size = (width + width % 2, height + height % 2)
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
         if not self._writer.isOpened():
             raise VideoError(f"{path.parent}: OpenCV cannot write an MPEG-4 video of {size} here")
 
@@ -181,16 +181,18 @@ class FfmpegWriter:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
         )
+        assert self._process.stdin is not None  # as PIPE is asked for
+        self._pipe = self._process.stdin
 
     def write(self, frame: np.ndarray) -> None:
         try:
-            self._process.stdin.write(np.ascontiguousarray(frame).data)
+            self._pipe.write(np.ascontiguousarray(frame).data)
         except OSError:
             raise VideoError(self._complaint()) from None
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # the exit status says more
-            self._process.stdin.close()
+            self._pipe.close()
         if self._process.wait() != 0:
             raise VideoError(self._complaint())
         self._errors.close()
@@ -199,7 +201,7 @@ class FfmpegWriter:
         self._process.kill()
         self._process.wait()
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._pipe.close()
 
     def _complaint(self) -> str:
         self._process.wait()

@@ -84,7 +84,7 @@ def run_webcam(
         before = time.perf_counter()
         while True:
             done, frame = camera.read()
-            if not done:
+            if not done or frame is None:
                 raise WebcamError(f"--webcam {number}: the camera stopped after {shown} pictures")
             result = restore(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             now = time.perf_counter()

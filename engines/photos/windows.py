@@ -117,7 +117,9 @@ class AlignedWindow:
             min(width, math.ceil(right)),
         )
 
-    def crop(self, image: np.ndarray, mask: np.ndarray | None = None):
+    def crop(
+        self, image: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What lies under the square, antialiased; beyond the photo its border pixels go on (a
         mirrored border shows segmenters a second face upside down, which they mark).
 
@@ -176,7 +178,9 @@ class AlignedWindow:
         return nearest / np.float32(self.scale)
 
 
-def _warp_known(image: np.ndarray, hole: np.ndarray, matrix: np.ndarray, side: int):
+def _warp_known(
+    image: np.ndarray, hole: np.ndarray, matrix: np.ndarray, side: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Cubic interpolation of the known pixels, linear beside the hole; hole where even that would
     reach into it."""
 
@@ -189,8 +193,8 @@ def _warp_known(image: np.ndarray, hole: np.ndarray, matrix: np.ndarray, side: i
         return warp(image, cv2.INTER_CUBIC), np.zeros((side, side), np.uint8)
     visible = image * (1 - hole)[..., None]
     covered = (warp(hole.astype(np.float32), cv2.INTER_LINEAR) > 0).astype(np.uint8)
-    near = cv2.dilate(hole, np.ones((3, 3), np.uint8)).astype(np.float32)
-    near = warp(near, cv2.INTER_LINEAR) > 0
+    wide = cv2.dilate(hole, np.ones((3, 3), np.uint8)).astype(np.float32)
+    near = warp(wide, cv2.INTER_LINEAR) > 0
     warped = warp(visible, cv2.INTER_CUBIC)
     warped[near] = warp(visible, cv2.INTER_LINEAR)[near]
     return warped, covered

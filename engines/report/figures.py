@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -93,9 +94,9 @@ def ratio_figure(
 ) -> Figure:
     """Each metric against hole ratio, a line a row, with 95 % bootstrap intervals of the mean.
 
-    `summary` comes from `engines.evaluation.summaries.summarise`; `kinds` maps each row to `model`, drawn in
-    colour, or `baseline`, drawn grey and dashed. A metric without values has no panel. Of more than
-    12 rows the figure has the `reference` and the best by the first metric, and says so.
+    `summary` comes from `engines.evaluation.summaries.summarise`; `kinds` maps each row to `model`,
+    drawn in colour, or `baseline`, drawn grey and dashed. A metric without values has no panel. Of
+    more than 12 rows the figure has the `reference` and the best by the first metric, and says so.
     """
     part = summary[summary["view"].eq(view) & summary["metric"].isin(metrics)]
     drawn = _legible(part, list(kinds), metrics[0], reference)
@@ -153,7 +154,7 @@ def _legible(part: pd.DataFrame, names: list[str], metric: str, reference: str |
     return [name for name in names if name == reference or name in kept]
 
 
-def _draw_panel(axis, part: pd.DataFrame, bins: list[str], kinds: dict[str, str]) -> None:
+def _draw_panel(axis: Axes, part: pd.DataFrame, bins: list[str], kinds: dict[str, str]) -> None:
     styles = _styles(kinds)
     shifts = np.linspace(-0.12, 0.12, len(kinds)) if len(kinds) > 1 else [0.0]
     for shift, name in zip(shifts, kinds, strict=True):
@@ -183,7 +184,7 @@ def _styles(kinds: dict[str, str]) -> dict[str, dict]:
     return styles
 
 
-def tidy(axis) -> None:
+def tidy(axis: Axes) -> None:
     """Light grid, no box: the look of every figure of numbers."""
     axis.grid(axis="y", color="#E4E4E4", linewidth=0.7)
     axis.set_axisbelow(True)
@@ -205,10 +206,10 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     numbers = frame.select_dtypes("number")
     if frame.empty or x not in numbers:
         raise ValueError(f"{metrics_csv}: no rows with a number in column {x!r}")
-    losses = [c for c in numbers if c.startswith("train/") and (numbers[c] > 0).any()]
+    losses = [c for c in numbers.columns if c.startswith("train/") and (numbers[c] > 0).any()]
     scores = [
         c
-        for c in numbers
+        for c in numbers.columns
         if c.startswith("val/") and not c.startswith("val/loss/") and numbers[c].notna().any()
     ]
     composed = [c for c in scores if "composed/" in c]
@@ -244,7 +245,7 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
 
 
 def _losses_title(frame: pd.DataFrame) -> str:
-    validated = any(column.startswith("val/loss/") for column in frame)
+    validated = any(column.startswith("val/loss/") for column in frame.columns)
     return "losses: training, validation dotted" if validated else "training losses"
 
 

@@ -1,8 +1,9 @@
 """A labelled grid of small pictures, every pixel an exact square of the file."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, DPI = "#222222", 100
@@ -57,14 +58,14 @@ def picture_grid(
     for text, y in zip(row_labels or (), tops, strict=False):
         axis.text(left - 8, y + down / 2, text, ha="right", va="center", fontsize=8, color=INK)
     for texts, y in zip(captions or (), tops, strict=False):
-        for text, x in zip(texts, lefts, strict=True):
-            if text:
+        for below, x in zip(texts, lefts, strict=True):
+            if below:
                 place = {"ha": "center", "va": "top", "fontsize": 7}
-                axis.text(x + across / 2, y + down + 2, text, color=INK, **place)
+                axis.text(x + across / 2, y + down + 2, below, color=INK, **place)
     return figure
 
 
-def _canvas_figure(canvas: np.ndarray):
+def _canvas_figure(canvas: np.ndarray) -> tuple[Figure, Axes]:
     height, width = canvas.shape[:2]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     axis = figure.add_axes((0, 0, 1, 1))
@@ -73,7 +74,12 @@ def _canvas_figure(canvas: np.ndarray):
     return figure, axis
 
 
-def _check(rows, titles, row_labels, captions) -> list[list[np.ndarray]]:
+def _check(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sized | None,
+    row_labels: Sized | None,
+    captions: Sized | None,
+) -> list[list[np.ndarray]]:
     if not len(rows) or not len(rows[0]):
         raise ValueError("a grid needs at least one picture")
     tiles = [[_as_rgb(picture) for picture in row] for row in rows]

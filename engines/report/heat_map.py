@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deocclude.engines.report.grids import DPI, INK
@@ -37,7 +39,7 @@ def heat_map(
     bar = 0.75
     width, height = across + named + side + max(bar, 0.7 * named), across + side + above
     figure = Figure(figsize=(width, height), dpi=DPI)
-    axis = figure.add_axes([(across + named) / width, across / height, side / width, side / height])
+    axis = figure.add_axes(((across + named) / width, across / height, side / width, side / height))
     axis.set_facecolor(EMPTY)
     shown = axis.imshow(np.clip(values, 0, 1), cmap="viridis", vmin=0, vmax=1, aspect="equal")
     for each in (axis.set_xticks, axis.set_yticks):
@@ -49,19 +51,19 @@ def heat_map(
     _name_groups(axis, names, count, across / cell)
     if count <= ANNOTATED:
         _write_values(axis, values)
-    place = [(across + named + side + 0.2) / width, across / height, 0.14 / width]
-    colours = figure.add_axes([*place, min(side, 2.4) / height])
+    place = ((across + named + side + 0.2) / width, across / height)
+    colours = figure.add_axes((*place, 0.14 / width, min(side, 2.4) / height))
     figure.colorbar(shown, cax=colours).ax.tick_params(labelsize=8, colors=INK)
     figure.text(0.1 / width, 1 - 0.1 / height, title, fontsize=10, color=INK, va="top", ha="left")
     return figure
 
 
-def _name_groups(axis, names: Sequence[tuple[str, int]], count: int, left: float) -> None:
+def _name_groups(axis: Axes, names: Sequence[tuple[str, int]], count: int, left: float) -> None:
     """Names left and above of each group, white lines between groups; `left` in cells."""
     start = 0
     for name, rows in names:
         middle = start + rows / 2 - 0.5
-        style = {"fontsize": 8, "color": INK, "fontweight": "bold"}
+        style: dict[str, Any] = {"fontsize": 8, "color": INK, "fontweight": "bold"}
         axis.text(-0.5 - left, middle, name, ha="right", va="center", **style)
         axis.text(
             middle, -0.75, name, ha="left", va="bottom", rotation=40, rotation_mode="anchor",
@@ -73,7 +75,7 @@ def _name_groups(axis, names: Sequence[tuple[str, int]], count: int, left: float
             axis.axvline(start - 0.5, color="white", linewidth=1.6)
 
 
-def _write_values(axis, values: np.ndarray) -> None:
+def _write_values(axis: Axes, values: np.ndarray) -> None:
     for (row, column), value in np.ndenumerate(values):
         text = "–" if np.isnan(value) else f"{value:.2f}".replace("-0.00", "0.00")
         colour = "white" if value < 0.55 else INK

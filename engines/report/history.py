@@ -26,7 +26,7 @@ EXPLANATION = (
 
 def weights_change(frame: pd.DataFrame) -> bool:
     """Whether any weight in a run's history (metrics.csv) differs between two epochs."""
-    weights = [column for column in frame if column.startswith(WEIGHT)]
+    weights = [column for column in frame.columns if column.startswith(WEIGHT)]
     return any(frame[column].nunique() > 1 for column in weights)
 
 
@@ -38,7 +38,7 @@ def weights_figure(metrics_csv: Path) -> Figure:
     file has no weights.
     """
     frame = pd.read_csv(metrics_csv)
-    names = [column.removeprefix(WEIGHT) for column in frame if column.startswith(WEIGHT)]
+    names = [column.removeprefix(WEIGHT) for column in frame.columns if column.startswith(WEIGHT)]
     if not names or frame.empty:
         raise ValueError(f"{metrics_csv}: has no column {WEIGHT}..., nothing to draw")
     figure = Figure(figsize=(8.4, 2.8), dpi=DPI)
@@ -87,7 +87,7 @@ def term_names(frame: pd.DataFrame) -> list[str]:
     found = [
         column.removeprefix(prefix)
         for prefix in (TRAIN, VALIDATION)
-        for column in frame
+        for column in frame.columns
         if column.startswith(prefix)
     ]
     terms = [name for name in dict.fromkeys(found) if not name.startswith(DISCRIMINATOR)]

@@ -45,7 +45,8 @@ def save_html(
         path: the HTML file.
         title: its heading.
         lines: what a reader needs to know about the numbers; `...` in them is set as code.
-        tables: as `engines.report.writers` takes them; the first `headline` stand above the figures.
+        tables: as `engines.report.writers` takes them; the first `headline` stand above the
+            figures.
         facts: short facts by name, below the heading.
         kinds: "model" or "baseline" by row name; rows of other names are never filtered.
         reference: the row that is marked as such, and shown first in the browser of examples.

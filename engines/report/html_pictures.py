@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, features
@@ -62,7 +63,7 @@ def _compact() -> str:
     return "webp" if features.check("webp") else "jpeg"
 
 
-def _save(image: Image.Image, kind: str, **options) -> str:
+def _save(image: Image.Image, kind: str, **options: Any) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
     return _address(kind, buffer.getvalue())

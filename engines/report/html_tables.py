@@ -53,8 +53,8 @@ def _column_type(cells: Sequence[Cell], column: str, title: str) -> tuple[bool, 
     An arrow in its heading says so, else its best cells, else the table's title.
     """
     texts = [cell.text for cell in cells if cell.text != MISSING]
-    values = [sort_value(text) for text in texts]
-    if None in values:
+    values = [value for value in map(sort_value, texts) if value is not None]
+    if len(values) < len(texts):
         return False, False
     if "↓" in column or "↑" in column:
         return True, "↑" in column

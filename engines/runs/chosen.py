@@ -1,5 +1,6 @@
 """Which weights restore a photo: those that ship, or what was named instead."""
 
+import os
 from pathlib import Path
 
 from deocclude.engines.runs.finished import finished_words, newest_checkpoint, weights_file
@@ -15,14 +16,15 @@ TRAIN = (
 )
 
 
-def choose_weights(named: str | Path | None, task: str, runs: Path) -> tuple[Path, str]:
+def choose_weights(named: str | os.PathLike[str] | None, task: str, runs: Path) -> tuple[Path, str]:
     """The weights file, or an ensemble's YAML, that restores, and one line that says which.
 
     `named`: None or `shipped` for the weights that ship; `newest` for the run of this `task` below
     `runs` that finished last; a run's name (any case, or `name/002`) or folder; a file. Raises
     ShippedWeightsError, or FileNotFoundError that says what is not there and what there is.
     """
-    text = SHIPPED if named is None else str(named)
+    text = SHIPPED if named is None else os.fspath(named)
+    file: Path | None
     if text == SHIPPED:
         file = shipped_file(task)
     elif text == NEWEST:

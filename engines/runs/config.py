@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -43,7 +43,7 @@ __all__ = [
 
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 RELEASE = ABLATIONS / "release"  # runs of any task, called as they say themselves
-TASKS: dict[str, type[AnyRun]] = {
+TASKS: dict[str, type[RunConfig | SegmentationConfig | IdentityConfig]] = {
     "inpainting": RunConfig,
     "segmentation": SegmentationConfig,
     "identity": IdentityConfig,
@@ -270,16 +270,17 @@ def _validated(
     task = content.get("task", "inpainting")
     if task not in TASKS:
         raise ConfigError(
-            f"{file}: task {task!r} is not one of {', '.join(TASKS)}{did_you_mean(str(task), TASKS)}"
+            f"{file}: task {task!r} is not one of {', '.join(TASKS)}"
+            + did_you_mean(str(task), TASKS)
         )
     try:
         return TASKS[task].model_validate(content, context=context)
     except ValidationError as error:
-        lines = [_explain(e, file, origins or {}, TASKS[task]) for e in error.errors()]
+        lines = [_explain(dict(e), file, origins or {}, TASKS[task]) for e in error.errors()]
         raise ConfigError("\n".join(lines)) from error
 
 
-def _explain(error: dict, file: str, origins: dict[str, str], kind: type[AnyRun]) -> str:
+def _explain(error: dict[str, Any], file: str, origins: dict[str, str], kind: type[AnyRun]) -> str:
     parts = [str(p) for p in error["loc"]]
     key = ".".join(parts)
     while parts and ".".join(parts) not in origins:
@@ -306,10 +307,12 @@ def _sources_of(message: str, origins: dict[str, str]) -> str:
     )
 
 
-def _valid_keys(kind: type[BaseModel], location: tuple) -> list[str]:
+def _valid_keys(kind: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
     """The keys of the part of a configuration that `location` leads to."""
     for part in location:
-        kind = kind.model_fields[part].annotation
+        if isinstance(part, str):  # a number is a place in a list
+            field = kind.model_fields[part].annotation  # a section, one or null, or a list of them
+            kind = next(k for k in (*get_args(field), field) if hasattr(k, "model_fields"))
     return list(kind.model_fields)
 
 
@@ -358,7 +361,7 @@ def ignored(key: str) -> bool:
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, dict) and value:
             flat |= _flat(value, f"{prefix}{key}.")

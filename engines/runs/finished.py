@@ -200,7 +200,7 @@ def under_occluders(members: list[Trained], hint: str) -> list[str]:
         f"{member.name} was trained on faces under occluders ({member.data.preset}), not on holes; "
         f"{hint}."
         for member in members
-        if member.task == INPAINTING and member.data.hidden_by == "occluders"
+        if isinstance(member.data, Data) and member.data.hidden_by == "occluders"
     ]
 
 

@@ -11,13 +11,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
 
 from deocclude.data.files import write_text
 from deocclude.engines.runs.config import AnyRun, FaceData, validate
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ class RunFolder:
         self.figures = path / "figures"
         self.metrics = path / "metrics.csv"
         self.log_file = path / "log.jsonl"
-        self._writer = None
+        self._writer: SummaryWriter | None = None
         self._rows: list[dict[str, Any]] = []  # of metrics.csv, once written
         self._purge_step: int | None = None
 
@@ -141,7 +144,7 @@ class RunFolder:
             if isinstance(value, (int, float)) and key not in ("step", "epoch"):
                 self._scalars().add_scalar(key, value, record["step"])
 
-    def _scalars(self):
+    def _scalars(self) -> "SummaryWriter":
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter  # slow to import, one writer a run
 

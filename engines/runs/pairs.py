@@ -17,7 +17,7 @@ from deocclude.engines.runs.finished import INPAINTING, Trained
 
 logger = logging.getLogger(__name__)
 
-PRESET = "mixed"  # every kind of occluder, whatever a run was trained with  # every kind of occluder, whatever a run was trained with
+PRESET = "mixed"  # every kind of occluder, whatever a run was trained with
 
 
 @dataclass
@@ -60,7 +60,11 @@ def group_by_pairs(
     groups: dict[str, Group] = {}
     frozen: dict[str, FrozenPairs] = {}
     for member in members:
-        given = {"size": size, "test_per_bin": per_bin, "invert_mask": invert_mask or None}
+        given: dict[str, Any] = {
+            "size": size,
+            "test_per_bin": per_bin,
+            "invert_mask": invert_mask or None,
+        }
         update = {name: value for name, value in given.items() if value is not None}
         # Whatever it trained on: test pairs have holes, and a second folder is for training only.
         update |= {"hidden_by": "masks", "also": None}
@@ -113,9 +117,10 @@ def below(root: Path, member: Trained) -> dict[str, Any]:
     folder = find_faces(root, found["faces"], member.data.size)
     if fixed or same_folder(member, folder):
         return found
-    also = member.data.also
-    second = also is not None and folder is not None and folder.name == Path(also.faces).name
-    return found | {"template": also.template if second else "auto"}
+    also, template = member.data.also, "auto"
+    if also is not None and folder is not None and folder.name == Path(also.faces).name:
+        template = also.template
+    return found | {"template": template}
 
 
 def same_folder(member: Trained, faces: Path | None) -> bool:
@@ -128,8 +133,8 @@ def own_split(member: Trained, data: FaceData, root: Path | None) -> Path | None
     split = member.split
     if not split.is_file():
         return None
-    if getattr(data, "pairs", None) is not None:
-        return split if data.pairs == member.data.pairs else None
+    if isinstance(data, SegmentationData) and data.pairs is not None:
+        return split if data.pairs == getattr(member.data, "pairs", None) else None
     return split if same_folder(member, find_faces(root, data.faces, data.size)) else None
 
 
@@ -180,10 +185,12 @@ def group_by_occluded(
             pairs = sources.frozen("test", None if data.pairs else PRESET).limited(limit)
             cutouts = getattr(sources, "occluder_folder", None)
             frozen[key] = pairs, sources.folder, sources.data.template, cutouts
-        pairs, *where = frozen[key]
-        group = groups.setdefault(pairs.hash, OccludedGroup(pairs, [], *where))
+        pairs, faces, template, cutouts = frozen[key]
+        group = groups.setdefault(pairs.hash, OccludedGroup(pairs, [], faces, template, cutouts))
         group.members.append(member)
-        if member.data.pairs is not None:  # nobody knows which cut-outs it was trained on
+        if (
+            getattr(member.data, "pairs", None) is not None
+        ):  # nobody knows which cut-outs it was trained on
             group.pairs.held_out = False
     if len(groups) > 1:
         logger.info(

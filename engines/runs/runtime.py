@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -50,7 +51,7 @@ class Runtime:
             return nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return network
 
-    def prepare(self, *things):
+    def prepare(self, *things: Any) -> Any:
         """Networks and optimizers, wrapped for this runtime."""
         return self.accelerator.prepare(*things)
 
@@ -70,7 +71,9 @@ class Runtime:
         with contextlib.nullcontext() if last else self.accelerator.no_sync(network):
             yield
 
-    def clip(self, network: nn.Module, optimizer, limit: float | None) -> None:
+    def clip(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, limit: float | None
+    ) -> None:
         """Clip the gradient norm, unscaling this optimizer's first; nothing without a `limit`."""
         if limit is not None:
             self.accelerator.unscale_gradients(optimizer)

@@ -7,7 +7,7 @@ takes seconds. With the context NAMES_ONLY all the rest is checked, its name inc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -20,6 +20,7 @@ from pydantic import (
 from deocclude import losses, models
 from deocclude.data.settings import (
     Data,
+    FaceData,
     IdentityData,
     Positive,
     PositiveFloat,
@@ -185,6 +186,11 @@ class AnyRun(Section):
     profile: str = "full"
     downloads: bool = True
     losses: dict[Word, dict[str, Any]]
+    if TYPE_CHECKING:  # every kind of run states these itself, in the order in which it is written
+        task: str
+        model: Named
+        data: FaceData
+        training: Loop
 
     @model_validator(mode="after")
     def _terms(self, info: ValidationInfo) -> AnyRun:
@@ -245,7 +251,7 @@ class RunConfig(AnyRun):
     task: Literal["inpainting"] = "inpainting"
     as_published: bool = False
     model: Model
-    discriminators: dict[Word, Discriminator] = {}
+    discriminators: dict[Word, Discriminator] = Field(default_factory=dict)
     features: Features | None = None
     loss_on: Literal["prediction", "composed"] = "prediction"
     init_from: Annotated[str, Field(min_length=1)] | None = None

@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,9 @@ def _whole(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
-def load_inpainter(path: str | Path, device: str | torch.device = "cpu"):
+def load_inpainter(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, dict[str, Any]]:
     """The inpainter of a weights file, ready for use, and the file's metadata.
 
     Returns (network in evaluation mode on `device`, metadata with "config", "contract", "metrics").
@@ -151,19 +154,25 @@ def load_inpainter(path: str | Path, device: str | torch.device = "cpu"):
     return _load_network(path, device, "inpainting", create_inpainter)
 
 
-def load_segmenter(path: str | Path, device: str | torch.device = "cpu"):
+def load_segmenter(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, dict[str, Any]]:
     """The segmenter of a weights file, ready for use, and the file's metadata; as load_inpainter"""
     return _load_network(path, device, "segmentation", create_segmenter)
 
 
-def load_identity_network(path: str | Path, device: str | torch.device = "cpu"):
+def load_identity_network(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, dict[str, Any]]:
     """The identity network of a weights file, ready for use, and the file's metadata; as
     load_inpainter. The people, in the order of its outputs: metadata["config"]["data"].
     """
     return _load_network(path, device, "identity", create_identity_network)
 
 
-def _load_network(path: str | Path, device: str | torch.device, task: str, create):
+def _load_network(
+    path: str | Path, device: str | torch.device, task: str, create: Callable[..., nn.Module]
+) -> tuple[nn.Module, dict[str, Any]]:
     state, metadata = load_release(path)
     if "config" not in metadata:
         raise CheckpointError(f"{path}: has no config in its metadata, it is not a release file")
@@ -184,7 +193,13 @@ def inpainter_of(config: dict[str, Any], state: dict[str, Tensor], source: str) 
     return _with_weights(config, state, "inpainting", create_inpainter, source)
 
 
-def _with_weights(config: dict[str, Any], state: dict, task: str, create, source: str) -> nn.Module:
+def _with_weights(
+    config: dict[str, Any],
+    state: dict[str, Tensor],
+    task: str,
+    create: Callable[..., nn.Module],
+    source: str,
+) -> nn.Module:
     model = dict(config["model"])
     if takes_option(task, model["name"], "pretrained"):
         model["pretrained"] = False  # the file has every weight

@@ -82,6 +82,9 @@ def test_overrides_win_over_the_profile():
         ("losses.style.network=vgg11", ["losses.style", "vgg11", "vgg16"]),
         ("training.generator.betas=[2, 3]", ["training.generator.betas", "2", "less than 1"]),
         ("data.workers=-1", ["data.workers", "-1", "auto"]),
+        ("teacher.weight=x", ["teacher.weight", "did you mean weights", "sha256"]),
+        ("data.also.face=x", ["data.also.face", "faces", "template", "share"]),
+        ("members=[{weight: x}]", ["members.0.weight", "weights", "name"]),
     ],
 )
 def test_errors_name_key_value_and_what_is_valid(override, words):
