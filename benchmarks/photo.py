@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from deocclude import models
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.images import list_images, load_image
+from deocclude.engines.options import DEVICE
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.restoration import STAGES
@@ -139,7 +140,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="of PyTorch on the CPU (default: PyTorch's choice)",
     )
-    add("--device", default="auto")
+    add("--device", **DEVICE)
     add("--markdown", type=Path, help="write the table here too")
     return parser.parse_args(argv)
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deocclude.data.images import IMAGE_SUFFIXES, list_images, load_image
+from deocclude.engines.options import DEVICE
 from deocclude.engines.photos.blend import BLENDS
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
@@ -153,7 +154,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--across", type=int, default=2, help="photos in a row (2)")
     add("--down", type=int, default=5, help="rows of a sheet (5)")
     add("--blend", choices=BLENDS, default="feather")
-    add("--device", default="auto")
+    add("--device", **DEVICE)
     return parser.parse_args(argv)
 
 

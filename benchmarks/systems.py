@@ -25,6 +25,7 @@ from benchmarks.systems_tables import inference_table, memory_table, training_ta
 from benchmarks.training import LARGE, positive, say
 from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.measures.rows import row_file
+from deocclude.engines.options import DEVICE
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.devices import device_name
@@ -48,7 +49,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=positive, default=5, help="repetitions that count (default: 5)")
     add("--warm-up", type=positive, default=2, help="repetitions that do not (default: 2)")
     add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
-    add("--device", default="auto", choices=("auto", "cpu"))
+    add("--device", **DEVICE)
     add("--profile", help="of the runs (default: none)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. model.width=32")
     add("--output", type=Path, default=Path("runs/benchmarks/systems"), metavar="DIR",

@@ -28,6 +28,7 @@ from benchmarks.steps import OURS, PARTS, Case, measure_case, memory_of
 from deocclude.data.faces.cache import cache_faces
 from deocclude.data.sources.holes import open_sources
 from deocclude.data.sources.root import data_root
+from deocclude.engines.options import DEVICE
 from deocclude.engines.report.tables import MISSING, Cell, Table
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import ConfigError, RunConfig, load_config
@@ -57,7 +58,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--public", nargs="+", default=list(LOOPS), choices=LOOPS,
         help="orders to compare with (see public_loop.py; default: both)")  # fmt: skip
     add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
-    add("--device", default="auto", choices=("auto", "cpu"))
+    add("--device", **DEVICE)
     add("--precision", default="no", choices=("no", "bf16"))
     add("--data", metavar="DIR", help="data folder (default: $DEOCCLUDE_DATA, else datasets/)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. data.masks=builtin")

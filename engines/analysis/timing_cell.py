@@ -21,7 +21,7 @@ from deocclude.engines.inference.cost import (
     multiply_accumulates,
     noise,
 )
-from deocclude.engines.options import at_least
+from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.runs.devices import device_name, resolve_device
 from deocclude.engines.runs.memory import free, held_mib, peak_mib
 
@@ -34,7 +34,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--checkpoint", type=Path, required=True, help="a weights file or an ensemble's")
     add("--size", type=at_least(32), default=64, help="side of the pictures (64)")
     add("--batch", type=at_least(1), default=1, help="pictures at once (1)")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add("--device", **DEVICE)
     add("--threads", type=at_least(1), help="of PyTorch on the CPU (PyTorch's choice)")
     add("--repeats", type=at_least(1), default=20, help="calls that count (20)")
     add("--seconds", type=float, default=5.0, help="no call is begun after so many (5)")

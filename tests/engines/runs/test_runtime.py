@@ -1,4 +1,4 @@
-"""Which device a run trains on: named as everywhere, one GPU of several too, refused if not here."""
+"""The device a run trains on: named as everywhere, one GPU of several too, refused if not here."""
 
 import os
 
