@@ -17,7 +17,10 @@ def at_least(low: int) -> Callable[[str], int]:
     """A parser of whole numbers that refuses those below `low`."""
 
     def whole_number(text: str) -> int:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number, found {text!r}") from None
         if value < low:
             raise argparse.ArgumentTypeError(f"must be at least {low}, found {value}")
         return value
@@ -28,7 +31,7 @@ def at_least(low: int) -> Callable[[str], int]:
 def above_zero(text: str) -> float:
     """A number above 0, or argparse's error."""
     value = float(text)
-    if not 0 < value < float("inf"):
+    if not value > 0:  # nor for what is no number
         raise argparse.ArgumentTypeError(f"must be above 0, found {text}")
     return value
 
@@ -38,13 +41,6 @@ def device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DEVICES)}")
     return text
-
-
-def file_that_is_there(text: str) -> Path:
-    """A file, or argparse's error."""
-    if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"{text}: no such file")
-    return Path(text)
 
 
 DEVICE: dict[str, Any] = {

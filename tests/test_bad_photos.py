@@ -24,6 +24,7 @@ from photo_stubs import (
 from PIL import Image
 
 from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.cli import restoring
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)
@@ -37,10 +38,10 @@ def restore(tmp_path, monkeypatch, capsys):
 
     def run(*arguments, faces=(FACE,), **options):
         monkeypatch.setattr(
-            restore_command, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options)
+            restoring, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options)
         )
         monkeypatch.setattr(
-            restore_command, "FaceDetector", lambda *a, kinds, **k: Detector(faces, kinds)
+            restoring, "FaceDetector", lambda *a, kinds, **k: Detector(faces, kinds)
         )
         code, text = call(restore_command.main, capsys, *arguments)
         assert "Traceback" not in text

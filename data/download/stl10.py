@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torchvision.datasets import STL10
 from tqdm import tqdm
 
 from deocclude.data.download.archives import ArchiveError
@@ -31,6 +30,8 @@ def fetch_stl10(output: Path) -> Path:
     folder = output / "stl10"
     if folder.is_dir():
         return folder
+    from torchvision.datasets import STL10  # slow
+
     binary = output / BINARY
     binary.mkdir(parents=True, exist_ok=True)
     try:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from deocclude.data.faces.files import Chosen, Faces
 from deocclude.data.images import ImageReadError
@@ -39,6 +38,8 @@ class SharedStore:
     """uint8 images in shared memory: forked workers see its pages, spawned ones get a handle."""
 
     def __init__(self, shape: tuple[int, int, int, int]) -> None:
+        import torch  # slow, and not needed to list or to draw
+
         self.tensor = torch.empty(shape, dtype=torch.uint8).share_memory_()
 
     def write(self, index: int, image: np.ndarray) -> None:

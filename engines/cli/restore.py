@@ -21,24 +21,18 @@ that could not be restored, or when no input shows a face; 2 for a wrong option.
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
+from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
-from deocclude.engines.photos.classical import METHODS, NO_MASK, ClassicalRestorer
-from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
-from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
-from deocclude.engines.photos.files import restore_file
-from deocclude.engines.photos.jobs import EXTRAS, Choices, Job, Plan, plan_jobs
-from deocclude.engines.photos.manifest import Manifest, Row, failure, report, run_jobs, summary
-from deocclude.engines.photos.video import FrameRestorer, restore_video
-from deocclude.engines.photos.webcam import run_webcam
+from deocclude.engines.photos.jobs import EXTRAS, METHODS, NETWORK, NO_MASK, Choices, plan_jobs
+from deocclude.engines.photos.manifest import Manifest
 from deocclude.engines.runs.chosen import NEWEST, choose_weights
+from deocclude.names import did_you_mean
 
 RUNS = Path("runs")
-NETWORK = "network"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,10 +78,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="how the edge is joined (default: matched, a soft edge within the dilation and the\n"
         "colours of what is around; live: feather, the soft edge alone)",
     )
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add("--device", **DEVICE)
     add(
         "--batch",
-        type=_count,
+        type=at_least(1),
         default=8,
         metavar="N",
         help="faces of one picture that the networks see at once (default: 8; fewer need less\n"
@@ -112,7 +106,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _extras(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
     if unknown := [name for name in names if name not in EXTRAS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(EXTRAS)}")
+        hint = did_you_mean(unknown[0], EXTRAS)
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(EXTRAS)}{hint}")
     return names
 
 
@@ -123,16 +118,6 @@ def _pixels(text: str) -> float:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r}: must be a number, 0 or more")
-    return value
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
     return value
 
 
@@ -154,14 +139,21 @@ def main(argv: list[str] | None = None) -> None:
     choices = Choices(options.invert_mask, options.overwrite, options.dilate, blend)
     try:
         if options.webcam is not None:
-            run_webcam(FrameRestorer(load(options), choices), options.webcam)
+            weights = choose(options)
+            from deocclude.engines.cli import restoring
+
+            restoring.watch(options, weights, choices)
             return
         plan = plan_jobs(options.inputs, options.mask, options.output, options.save)
         path = options.manifest or (plan.folder / "manifest.csv" if plan.folder else None)
         if options.method != NETWORK and (videos := [j.source for j in plan.jobs if j.is_video]):
             raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
         manifest = Manifest(path, tqdm.write)
-        rows = restore_all(load(options), plan, choices, manifest)
+        weights = choose(options)  # what is wrong is said before PyTorch is imported
+        from deocclude.engines.cli import restoring
+
+        deoccluder = restoring.load(options, weights)
+        rows = restoring.restore_all(deoccluder, plan, choices, manifest)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
@@ -181,63 +173,16 @@ def _check_method(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error(f"--method {options.method} does not say how unsure it is: --save uncertainty")
 
 
-def load(options: argparse.Namespace) -> Deoccluder | ClassicalRestorer:
-    """The networks that the options name, or those that ship, or the method that needs none."""
+def choose(options: argparse.Namespace) -> dict[str, Path]:
+    """The weights files that the options name, by task, or those that ship; each is printed. None
+    with a method that needs none. Errors as of `choose_weights`."""
     if options.method != NETWORK:
         print(f"method: {options.method}, no network is used")
-        return ClassicalRestorer(options.method)
+        return {}
     named = {"inpainting": options.checkpoint, "segmentation": options.segmenter}
     if options.mask is not None and named.pop("segmentation") is not None:
         print("with --mask no segmenter is used: --segmenter is ignored")
     chosen = {task: choose_weights(name, task, RUNS) for task, name in named.items()}
     for _, line in chosen.values():
         print(line)
-    segmenter, _ = chosen.get("segmentation", (None, ""))
-    deoccluder = load_deoccluder(
-        chosen["inpainting"][0],
-        options.device,
-        segmenter,
-        batch=options.batch,
-        flip=options.flip,
-    )
-    deoccluder.detector = FaceDetector(
-        options.landmarker,
-        kinds=KINDS if options.whole else FINDERS,
-        template=deoccluder.template,
-        small_faces=options.webcam is None,  # a tenth of a second that a live picture lacks
-    )
-    return deoccluder
-
-
-def restore_all(
-    deoccluder: Deoccluder, plan: Plan, choices: Choices, manifest: Manifest
-) -> list[Row]:
-    """Every job of the plan, with a progress bar, lines on the console and the manifest."""
-    frames = partial(tqdm, leave=False, unit="frame", disable=None)  # None: none in a pipe
-
-    def restore(job: Job) -> Row:
-        if job.is_video:
-            return restore_video(
-                deoccluder, job, choices, lambda it, total, name: frames(it, total=total, desc=name)
-            )
-        return restore_file(deoccluder, job, choices)
-
-    for line in plan.notices:
-        print(line)
-    rows = [failure(source, reason) for source, reason in plan.failures]
-    try:
-        for row in rows:
-            report(row, tqdm.write)
-            manifest.add(row)
-        what = _kind(plan)
-        bar = tqdm(plan.jobs, desc=what, disable=None if len(plan.jobs) > 1 else True)
-        rows += run_jobs(bar, restore, manifest, tqdm.write)
-    finally:
-        manifest.close()
-    print(summary(rows, plan.output, what))
-    return rows
-
-
-def _kind(plan: Plan) -> str:
-    kinds = {job.is_video for job in plan.jobs}
-    return "inputs" if len(kinds) > 1 else "videos" if True in kinds else "photos"
+    return {task: file for task, (file, _) in chosen.items()}

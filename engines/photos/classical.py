@@ -7,15 +7,14 @@ import numpy as np
 
 from deocclude.engines.inference.baselines import create_baseline
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
+from deocclude.engines.photos.jobs import METHODS, NO_MASK
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
 from deocclude.engines.photos.windows import check_photo
 
-METHODS = ("telea", "navier_stokes", "biharmonic")
 CONTEXT = 32  # pixels around a hole that a method is shown; it looks at the nearest few
 # Hole pixels that the biharmonic equation is solved for at once; its time and memory grow faster
 # than they do: 40 000 take about 1 s.
 MOST_PIXELS = 40_000
-NO_MASK = "a mask is needed: without a network nothing finds what covers a face"
 
 
 class ClassicalRestorer:

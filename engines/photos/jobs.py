@@ -16,6 +16,9 @@ VIDEO_SUFFIXES = (
 KEPT_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")  # lossless: the result's suffix too
 EXTRAS = ("mask", "overlay", "side-by-side", "uncertainty")
 VIDEO_OUTPUT = ".mp4"
+NETWORK = "network"
+METHODS = ("telea", "navier_stokes", "biharmonic")  # that need no network
+NO_MASK = "a mask is needed: without a network nothing finds what covers a face"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import STL10
 
 from deocclude.data.download import sets, stl10
 from deocclude.data.faces.files import find_faces, split_faces
@@ -31,8 +32,8 @@ def binaries(tmp_path, monkeypatch):
     for name, written in content.items():
         (folder / name).write_bytes(written)
     lists = [[name, hashlib.md5(written).hexdigest()] for name, written in content.items()]
-    monkeypatch.setattr(stl10.STL10, "train_list", lists[:3])
-    monkeypatch.setattr(stl10.STL10, "test_list", lists[3:])
+    monkeypatch.setattr(STL10, "train_list", lists[:3])
+    monkeypatch.setattr(STL10, "test_list", lists[3:])
     monkeypatch.setattr(stl10, "TRAIN", 10)
     monkeypatch.setattr(stl10, "VAL", 4)
     return pictures
