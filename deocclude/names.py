@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Any
 
 
-class Table(UserDict):
-    """Name -> "module:attribute", as in `Table({"unet": "deocclude.models.unet:UNet"})`.
+class Registry(UserDict):
+    """Name -> "module:attribute", as in `Registry({"unet": "deocclude.models.unet:UNet"})`.
 
     `table[name]` imports the module and gives the attribute. The names themselves are known
     without that: PyTorch takes seconds. An entry may also be the thing itself.

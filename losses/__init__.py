@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from deocclude.losses.schedule import Schedule, as_schedule
-from deocclude.names import Table, did_you_mean
+from deocclude.names import Registry, did_you_mean
 
 if TYPE_CHECKING:
     from deocclude.losses.weighted_sum import WeightedSum
 
-TERMS = Table(
+TERMS = Registry(
     {
         "l1": "deocclude.losses.pixel:L1",
         "hole_l1": "deocclude.losses.pixel:HoleL1",
@@ -29,7 +29,7 @@ TERMS = Table(
         "imitation": "deocclude.losses.imitation:Imitation",
     }
 )
-SEGMENTATION_TERMS = Table(
+SEGMENTATION_TERMS = Registry(
     {
         "bce": "deocclude.losses.segmentation:BinaryCrossEntropy",
         "dice": "deocclude.losses.segmentation:Dice",
@@ -37,7 +37,7 @@ SEGMENTATION_TERMS = Table(
         "focal": "deocclude.losses.segmentation:Focal",
     }
 )
-IDENTITY_TERMS = Table({"cross_entropy": "deocclude.losses.identity:CrossEntropy"})
+IDENTITY_TERMS = Registry({"cross_entropy": "deocclude.losses.identity:CrossEntropy"})
 
 
 def read_term(

@@ -9,12 +9,12 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from deocclude.names import Table, did_you_mean
+from deocclude.names import Registry, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
 
-INPAINTERS = Table(
+INPAINTERS = Registry(
     {
         "ifacenet": "deocclude.models.ifacenet:IFACENET",
         "attention_gan": "deocclude.models.attention_gan:AttentionGAN",
@@ -25,21 +25,21 @@ INPAINTERS = Table(
         "student": "deocclude.models.student:Student",
     }
 )
-SEGMENTERS = Table(
+SEGMENTERS = Registry(
     {
         "soclnet": "deocclude.models.soclnet:SOCLNET",
         "unet": "deocclude.models.unet:UNet",
         "smp": "deocclude.models.smp:SMPSegmenter",
     }
 )
-DISCRIMINATORS = Table(
+DISCRIMINATORS = Registry(
     {
         "separable_patch": "deocclude.models.discriminators:SeparablePatchDiscriminator",
         "patch": "deocclude.models.discriminators:PatchDiscriminator",
         "global": "deocclude.models.discriminators:GlobalDiscriminator",
     }
 )
-IDENTITY_NETWORKS = Table({"efficientnet_b0": "deocclude.models.identity:IdentityNet"})
+IDENTITY_NETWORKS = Registry({"efficientnet_b0": "deocclude.models.identity:IdentityNet"})
 
 
 def check_name(table: Mapping, kind: str, name: str) -> None:

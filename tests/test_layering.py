@@ -257,7 +257,7 @@ def test_a_violation_is_found(module, text):
         ("engines.runs.new", "from deocclude import data, models, losses, metrics\nimport yaml"),
         ("engines.ensemble.__main__", "from deocclude.engines.report.tables import Table"),
         ("engines.cli.new", "from deocclude.engines.photos.deoccluder import Deoccluder"),
-        ("losses.new", "from deocclude.names import Table"),
+        ("losses.new", "from deocclude.names import Registry"),
         ("evaluate", "from deocclude.engines.cli import evaluate"),
         ("walkthrough", "from deocclude.data.masks.shapes import bin_of\nimport torch, numpy"),
     ],

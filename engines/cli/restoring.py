@@ -12,7 +12,14 @@ from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
 from deocclude.engines.photos.files import restore_file
 from deocclude.engines.photos.jobs import NETWORK, Choices, Job, Plan
-from deocclude.engines.photos.manifest import Manifest, Row, failure, report, run_jobs, summary
+from deocclude.engines.photos.manifest import (
+    Manifest,
+    ManifestRow,
+    failure,
+    report,
+    run_jobs,
+    summary,
+)
 from deocclude.engines.photos.video import FrameRestorer, restore_video
 from deocclude.engines.photos.webcam import run_webcam
 
@@ -46,11 +53,11 @@ def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Cho
 
 def restore_all(
     deoccluder: Deoccluder, plan: Plan, choices: Choices, manifest: Manifest
-) -> list[Row]:
+) -> list[ManifestRow]:
     """Every job of the plan, with a progress bar, lines on the console and the manifest."""
     frames = partial(tqdm, leave=False, unit="frame", disable=None)  # None: none in a pipe
 
-    def restore(job: Job) -> Row:
+    def restore(job: Job) -> ManifestRow:
         if job.is_video:
             return restore_video(
                 deoccluder, job, choices, lambda it, total, name: frames(it, total=total, desc=name)

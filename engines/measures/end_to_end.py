@@ -24,7 +24,7 @@ from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.inference.hole_mask import dilate
-from deocclude.engines.measures.inpainting import Restorer, Row
+from deocclude.engines.measures.inpainting import BatchRestorer, Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, find_row, row_file
 from deocclude.engines.measures.segmentation import batches, read_masks, unpack
 from deocclude.metrics.image import ImageMetrics
@@ -160,7 +160,7 @@ def _facts(case: Case, pairs: FrozenOccluded) -> dict[str, Any]:
 def _measure(jobs: Sequence[tuple[Case, Path, dict]], pairs, batch: int, device) -> list[tuple]:
     start = time.perf_counter()
     row = jobs[0][0].inpainter
-    restorer: Restorer = row.open()
+    restorer: BatchRestorer = row.open()
     metrics = ImageMetrics(METRICS, views=VIEWS)
     with ExitStack() as stack:
         writers = [
@@ -195,7 +195,7 @@ def used_masks(case: Case, indices: Sequence[int], true: Tensor) -> Tensor:
     return to_tensor(np.stack([dilate(mask, case.dilation) for mask in masks]))
 
 
-def restore(restorer: Restorer, case: Case, occluded: Tensor, mask: Tensor) -> Tensor:
+def restore(restorer: BatchRestorer, case: Case, occluded: Tensor, mask: Tensor) -> Tensor:
     """The picture that is measured, (N, 3, H, W) in [0, 1]."""
     prediction = restorer.restore(restorer.show(occluded, mask), mask).cpu()
     return prediction if case.source.name == BLIND else compose(prediction, occluded, mask)

@@ -42,7 +42,7 @@ PROTOCOL = 1  # raised whenever a number in the CSVs would come out differently
 PAIR_COLUMNS = ("index", "image", "mask", "bin", "border", "hole_ratio")
 
 
-class Restorer(Protocol):
+class BatchRestorer(Protocol):
     """Something that restores a batch; `fill` is the grey level it wants to see in the hole, `show`
     what it wants to see of a picture of which a mask says what covers the face."""
 
@@ -111,7 +111,7 @@ class Row:
     name: str
     kind: str  # "model" or "baseline"
     identity: str
-    open: Callable[[], Restorer]
+    open: Callable[[], BatchRestorer]
     training: dict[str, Any] | None = None  # what it was trained for, for the cost table
     seeds: tuple["Row", ...] = ()  # the rows of which this one is the mean
     members: tuple[str, ...] = ()  # an ensemble's: their identities
@@ -289,7 +289,7 @@ def _facts(row: Row, pairs: FrozenPairs) -> dict[str, Any]:
     return facts | {"training": row.training} | behind
 
 
-def _restore(restorer: Restorer, target: Tensor, mask: Tensor) -> tuple[Tensor, float]:
+def _restore(restorer: BatchRestorer, target: Tensor, mask: Tensor) -> tuple[Tensor, float]:
     occluded = hide(target, mask, restorer.fill)
     cost.synchronise(restorer.device)
     start = time.perf_counter()

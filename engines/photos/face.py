@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from deocclude.data.faces.alignment import Points, template_points
 
-Box = tuple[float, float, float, float]
+FaceBox = tuple[float, float, float, float]
 SAME_FACE = 0.4  # two boxes that share this much of the smaller one are one face
 
 
@@ -21,7 +21,7 @@ class Face(NamedTuple):
         comes to; 0 for "whole".
     """
 
-    box: Box
+    box: FaceBox
     points: Points
     source: str
     score: float = 1.0
@@ -42,14 +42,14 @@ def is_turned(face: Face) -> bool:
     return right - x < 0.5 * math.hypot(right - x, low - y)  # by more than 60 degrees
 
 
-def shared_area(a: Box, b: Box) -> float:
+def shared_area(a: FaceBox, b: FaceBox) -> float:
     """Area that two boxes have in common."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(0.0, width) * max(0.0, height)
 
 
-def box_overlap(a: Box, b: Box) -> float:
+def box_overlap(a: FaceBox, b: FaceBox) -> float:
     """Intersection over union of two boxes."""
     shared = shared_area(a, b)
     return shared / (a[2] * a[3] + b[2] * b[3] - shared) if shared else 0.0

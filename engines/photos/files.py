@@ -22,7 +22,7 @@ from deocclude.data.images import (
 )
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.jobs import KEPT_SUFFIXES, Choices, Job
-from deocclude.engines.photos.manifest import Row
+from deocclude.engines.photos.manifest import ManifestRow
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -142,7 +142,7 @@ def read_mask(path: Path, shape: tuple[int, int], invert: bool) -> tuple[np.ndar
     return mask, notices
 
 
-def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> Row:
+def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> ManifestRow:
     """Restore one photo file and return its row of the manifest.
 
     Outside of what was redrawn the output file holds the same pixels as the photo; only a lossy
@@ -206,14 +206,14 @@ def remove_colour(image: np.ndarray, mask: np.ndarray) -> None:
         image[hole] = pixels
 
 
-def describe(job: Job, restoration: Restoration) -> Row:
+def describe(job: Job, restoration: Restoration) -> ManifestRow:
     """What a restoration says about itself, as a row of the manifest."""
     status = "restored"
     if not restoration.changed:
         status = "no face found" if restoration.faceless else "no occluder found"
         status = "nothing restored" if restoration.gave_up else status
     faces = [result.face for result in restoration.faces]
-    return Row(
+    return ManifestRow(
         str(job.source),
         output=str(job.output) if restoration.changed else "",
         status=status,

@@ -38,7 +38,7 @@ QUICK = 0.02  # seconds; a manifest that is written in less is written after eve
 
 
 @dataclass
-class Row:
+class ManifestRow:
     """One input: `status` is a key of STATUSES; `hole_ratio` is the share of the picture redrawn.
 
     `seconds`: stage -> seconds, "total" among them. Counts are None where they mean nothing.
@@ -92,7 +92,7 @@ class Manifest:
         self._cost = self._written = 0.0
         self._complained = False
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ManifestRow) -> None:
         """Keep a row and write the file; writing takes a few percent of the time at most."""
         if row.status == "exists" and row.input in self._rows:
             return
@@ -155,10 +155,10 @@ class AnyJob(Protocol):
 
 def run_jobs(
     jobs: Iterable[AnyJob],
-    restore: Callable[[AnyJob], Row],
+    restore: Callable[[AnyJob], ManifestRow],
     manifest: Manifest,
     say: Callable[[str], None],
-) -> list[Row]:
+) -> list[ManifestRow]:
     """Run `restore` on each job, report and record it, and go on when one fails."""
     rows = []
     for job in jobs:
@@ -174,7 +174,7 @@ def run_jobs(
     return rows
 
 
-def failure(source: str | Path, error: Exception | str) -> Row:
+def failure(source: str | Path, error: Exception | str) -> ManifestRow:
     """The row of an input that could not be restored; the message names the input, and the kind of
     an error that is not one of this project's own."""
     text = str(error)
@@ -182,10 +182,10 @@ def failure(source: str | Path, error: Exception | str) -> Row:
         text = f"{type(error).__name__}{text and ': '}{text}"
     text = text if str(source) in text else f"{source}: {text}"
     status = "exists" if isinstance(error, FileExistsError) else "failed"
-    return Row(str(source), status=status, warnings=[text])
+    return ManifestRow(str(source), status=status, warnings=[text])
 
 
-def report(row: Row, say: Callable[[str], None]) -> None:
+def report(row: ManifestRow, say: Callable[[str], None]) -> None:
     """Everything that is worth a line: failures, nothing found, warnings."""
     if row.status in ("failed", "exists"):
         say(f"error: {row.warnings[0]}")
@@ -196,7 +196,7 @@ def report(row: Row, say: Callable[[str], None]) -> None:
         say(f"{row.input}: {row.status}: nothing was written")
 
 
-def summary(rows: list[Row], where: str, what: str = "photos") -> str:
+def summary(rows: list[ManifestRow], where: str, what: str = "photos") -> str:
     """One line, e.g. "3 of 5 photos restored, 1 failed, 1 without an occluder: out"."""
     counts = Counter(row.status for row in rows)
     failed = sum(counts[status] for status in ("failed", "exists", "nothing restored"))

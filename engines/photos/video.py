@@ -16,7 +16,7 @@ from deocclude.engines.photos.detection import UNSURE_FACE
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.files import all_notices, check_targets, draw_extra, read_mask
 from deocclude.engines.photos.jobs import VIDEO_OUTPUT, Choices, Job
-from deocclude.engines.photos.manifest import Row
+from deocclude.engines.photos.manifest import ManifestRow
 from deocclude.engines.photos.mediapipe_faces import SURE
 from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
 from deocclude.engines.photos.tracker import FaceTracker
@@ -122,9 +122,9 @@ class Tally:
             kind = re.sub(r"\d+", "#", text)  # "37% of ..." and "38% of ..." are one notice
             self.notices[self._wordings.setdefault(kind, text)] += 1
 
-    def row(self, job: Job, reader: FrameReader) -> Row:
+    def row(self, job: Job, reader: FrameReader) -> ManifestRow:
         """The manifest's row; `output` only if a frame was restored."""
-        row = Row(str(job.source), frames=self.frames, frames_restored=self.restored)
+        row = ManifestRow(str(job.source), frames=self.frames, frames_restored=self.restored)
         row.faces, row.detection = self.faces, "+".join(sorted(self.sources))
         row.hole_ratio = self.hole / max(1, self.restored)
         row.seconds = dict(self.seconds)
@@ -151,7 +151,7 @@ def restore_video(
     job: Job,
     choices: Choices,
     progress: Progress = lambda frames, total, name: frames,
-) -> Row:
+) -> ManifestRow:
     """Restore one video file and return its row of the manifest.
 
     The result is an .mp4 of the same size and frame rate; a lossy codec, so that pixels outside of

@@ -28,7 +28,7 @@ class Capture(Protocol):
     def release(self) -> None: ...
 
 
-class Window:
+class LiveWindow:
     """A window of OpenCV. Raises WebcamError where none can be opened."""
 
     def __init__(self) -> None:
@@ -70,14 +70,14 @@ def run_webcam(
     restore: Callable[[np.ndarray], Restoration],
     number: int = 0,
     camera: Capture | None = None,
-    window: Window | None = None,
+    window: LiveWindow | None = None,
 ) -> int:
     """Restore and show frames until the user quits; how many were shown.
 
     `camera` and `window` replace the real ones. Raises WebcamError without a camera or a window
     and when the camera stops answering.
     """
-    window = window or Window()
+    window = window or LiveWindow()
     shown, pace = 0, 0.0
     try:
         camera = camera or open_camera(number)

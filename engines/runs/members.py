@@ -30,7 +30,7 @@ MAKES = {
 BY_FILE = "--checkpoint names a weights file"
 
 
-class Suite(Protocol):
+class ListOfRuns(Protocol):
     """A list of runs; `engines.evaluation.suites` has them."""
 
     name: str
@@ -58,14 +58,14 @@ def latest(options: Any, task: str, every: bool, hint: str = BY_FILE) -> list[Tr
     return [read_trained(folder / WEIGHTS) for folder in folders]
 
 
-def choose(options: Any, task: str, suite: Suite | None = None) -> list[Trained]:
+def choose(options: Any, task: str, suite: ListOfRuns | None = None) -> list[Trained]:
     """Networks of one task, names apart: those of the suite or of the options, else the latest."""
     wanted = suite.runs if suite else options.runs or []
     found = check_task(named(options, wanted, options.all_runs, task), task)
     return name_apart(check_task(found or latest(options, task, options.all_runs), task))
 
 
-def choose_inpainters(options: Any, suite: Suite | None = None) -> list[Trained]:
+def choose_inpainters(options: Any, suite: ListOfRuns | None = None) -> list[Trained]:
     """As `choose`; `--runs none` means none, and `--fold-seeds` every run."""
     every = options.all_runs or options.fold_seeds
     wanted = suite.runs if suite else options.runs
@@ -78,7 +78,7 @@ def choose_inpainters(options: Any, suite: Suite | None = None) -> list[Trained]
     return name_apart(check_task(found, INPAINTING))
 
 
-def choose_both(options: Any, suite: Suite | None = None) -> dict[str, list[Trained]]:
+def choose_both(options: Any, suite: ListOfRuns | None = None) -> dict[str, list[Trained]]:
     """Segmenters and inpainters, names apart; of a task of which none is named, the latest."""
     wanted = suite.runs if suite else options.runs or []
     found = named(options, wanted, options.all_runs, SEGMENTATION, INPAINTING)
@@ -91,7 +91,7 @@ def choose_both(options: Any, suite: Suite | None = None) -> dict[str, list[Trai
     }
 
 
-def choose_with_losses(options: Any, suite: Suite | None = None) -> list[Trained]:
+def choose_with_losses(options: Any, suite: ListOfRuns | None = None) -> list[Trained]:
     """Runs of any task, names apart; the latest inpainters when none is named."""
     wanted = options.runs if suite is None else suite.runs
     if suite is not None and not wanted:

@@ -101,7 +101,7 @@ class WeightsFile(Section):
         return {"weights": content} if isinstance(content, str) else content
 
 
-class Member(WeightsFile):
+class NamedWeights(WeightsFile):
     """A member of the ensemble that trains, `name` as in `model.members`."""
 
     name: str
@@ -256,7 +256,7 @@ class RunConfig(AnyRun):
     loss_on: Literal["prediction", "composed"] = "prediction"
     init_from: Annotated[str, Field(min_length=1)] | None = None
     teacher: WeightsFile | None = None
-    members: tuple[Member, ...] = ()
+    members: tuple[NamedWeights, ...] = ()
     data: Data = Data()
     training: Training = Training()
 

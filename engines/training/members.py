@@ -17,7 +17,7 @@ from deocclude.engines.runs.recipes import (
     members_of,
     source_name,
 )
-from deocclude.engines.runs.settings import Member, WeightsFile
+from deocclude.engines.runs.settings import NamedWeights, WeightsFile
 from deocclude.models.ensemble import Ensemble
 
 RECORDED = "this run"  # whose members an error is about
@@ -53,7 +53,7 @@ def settle_members(config: RunConfig, runs: Path) -> RunConfig:
     _check_data(config, found)
     labels = [member.label for member in found]
     told = tuple(
-        Member(name=m.label, weights=str(m.path.resolve()), sha256=m.sha256) for m in found
+        NamedWeights(name=m.label, weights=str(m.path.resolve()), sha256=m.sha256) for m in found
     )
     model = type(config.model)(name=MODEL, **config.model.options | {"members": labels})
     return config.model_copy(update={"model": model, "members": told})

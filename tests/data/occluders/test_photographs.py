@@ -23,7 +23,7 @@ from deocclude.data.occluders.presets import PRESETS
 from deocclude.data.occluders.warping import Layer
 from deocclude.data.pairs.occluded import freeze_occluded
 from deocclude.data.seeding import keyed_rng
-from tests.data.occluders.test_occluders import disc
+from tests.data.occluders.test_mixture import disc
 
 SIZE = 64
 CATEGORIES = ("facemask", "sunglasses", "eyeglasses", "scarf", "object")

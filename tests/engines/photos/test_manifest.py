@@ -7,7 +7,14 @@ from pathlib import Path
 import cv2
 import pytest
 
-from deocclude.engines.photos.manifest import COLUMNS, Manifest, Row, failure, run_jobs, summary
+from deocclude.engines.photos.manifest import (
+    COLUMNS,
+    Manifest,
+    ManifestRow,
+    failure,
+    run_jobs,
+    summary,
+)
 
 
 @dataclass
@@ -23,7 +30,7 @@ def read(path):
 def test_a_row_says_everything(tmp_path):
     manifest = Manifest(tmp_path / "new" / "m.csv")
     seconds = {"total": 1.5, "detect": 0.25, "paste": 0.125}
-    row = Row("a,b.jpg", "out.png", "restored", 2, "haar+mediapipe", 0.25, seconds=seconds)
+    row = ManifestRow("a,b.jpg", "out.png", "restored", 2, "haar+mediapipe", 0.25, seconds=seconds)
     row.warnings = ['one "quoted"', "two\nlines"]
     manifest.add(row)
     (kept,) = read(tmp_path / "new" / "m.csv")
@@ -41,7 +48,7 @@ def test_a_row_says_everything(tmp_path):
         "warnings": 'one "quoted" | two lines',
     }
     with pytest.raises(ValueError, match="'good': not one of restored"):
-        Row("a", status="good")
+        ManifestRow("a", status="good")
 
 
 def test_it_is_up_to_date_after_every_input_and_whole_at_the_end(tmp_path):
@@ -52,11 +59,11 @@ def test_it_is_up_to_date_after_every_input_and_whole_at_the_end(tmp_path):
         if lines:
             assert [row["input"] for row in read(path)] == [str(n) for n in range(len(lines))]
         lines.append(job)
-        return Row(str(job.source), "out")
+        return ManifestRow(str(job.source), "out")
 
     run_jobs([Job(Path(str(n))) for n in range(3)], restore, manifest, print)
     manifest._cost = 1e9  # a slow disk: rows wait
-    manifest.add(Row("late"))
+    manifest.add(ManifestRow("late"))
     assert len(read(path)) == 3
     manifest.close()
     assert len(read(path)) == 4
@@ -67,11 +74,11 @@ def test_an_earlier_manifest_is_continued_and_keeps_what_it_knows(tmp_path):
     path = tmp_path / "m.csv"
     first = Manifest(path)
     for name in ("a", "b", "c"):
-        first.add(Row(name, f"{name}.png", faces=1))
+        first.add(ManifestRow(name, f"{name}.png", faces=1))
     first.close()
     second = Manifest(path)
     second.add(failure("a", FileExistsError("a.png: exists already")))
-    second.add(Row("b", status="no occluder found"))
+    second.add(ManifestRow("b", status="no occluder found"))
     second.add(failure("d", FileExistsError("d.png: exists already")))
     second.close()
     rows = {row["input"]: row["status"] for row in read(path)}
@@ -97,7 +104,7 @@ def test_a_failing_input_is_one_row_and_the_rest_goes_on(tmp_path):
             raise MemoryError
         clean = job.source.name == "clean"
         status = "no occluder found" if clean else "restored"
-        return Row(str(job.source), "" if clean else "out.png", status, warnings=["look"])
+        return ManifestRow(str(job.source), "" if clean else "out.png", status, warnings=["look"])
 
     jobs = [Job(Path(name)) for name in ("good", "bad", "huge", "clean")]
     rows = run_jobs(jobs, restore, Manifest(None), said.append)
@@ -123,7 +130,7 @@ def test_whatever_a_library_raises_costs_one_input_and_is_named(error):
     def restore(job):
         if job.source.name == "odd":
             raise error
-        return Row(str(job.source), "out.png")
+        return ManifestRow(str(job.source), "out.png")
 
     rows = run_jobs([Job(Path("odd")), Job(Path("good"))], restore, Manifest(None), said.append)
     assert [row.status for row in rows] == ["failed", "restored"]
@@ -139,7 +146,7 @@ def _stop(job):
 def test_a_row_with_too_many_cells_is_refused_before_anything_is_restored(tmp_path):
     path = tmp_path / "m.csv"
     first = Manifest(path)
-    first.add(Row("a", "a.png"))
+    first.add(ManifestRow("a", "a.png"))
     first.close()
     text = path.read_text()
     path.write_text(f"{text.rstrip()},note\n")
@@ -154,8 +161,8 @@ def test_a_manifest_that_cannot_be_written_is_said_once(tmp_path):
     (tmp_path / "file").touch()
     said = []
     manifest = Manifest(tmp_path / "file" / "m.csv", said.append)
-    manifest.add(Row("a"))
-    manifest.add(Row("b"))
+    manifest.add(ManifestRow("a"))
+    manifest.add(ManifestRow("b"))
     assert len(said) == 1
     assert "not written yet" in said[0]
     with pytest.raises(OSError, match="file"):
