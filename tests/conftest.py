@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from deocclude.engines.runs.config import RunConfig, load_config
 
@@ -43,3 +44,12 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("DEOCCLUDE_DATA does not name a data folder")
     return Path(root)
+
+
+@pytest.fixture
+def own_threads():
+    """The threads of this process as they were, after a test in which somebody sets them: a cell of
+    the timing, and UMAP, whose OpenMP is PyTorch's."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

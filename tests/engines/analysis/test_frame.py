@@ -212,7 +212,7 @@ def test_what_umap_warns_of_is_said(monkeypatch, caplog):
 
 
 @pytest.mark.slow
-def test_real_umap_is_seeded_and_keeps_neighbours():
+def test_real_umap_is_seeded_and_keeps_neighbours(own_threads):
     pytest.importorskip("umap")
     centres = np.repeat(np.eye(3) * 30, 20, axis=0)
     flat = centres + np.random.Generator(np.random.PCG64(0)).normal(size=(60, 3))

@@ -168,14 +168,6 @@ def test_the_figure_of_many_rows_shows_the_lightest_and_says_so():
     assert "40 of 100 rows" in lines[0]
 
 
-@pytest.fixture
-def own_threads():
-    """The threads of this process, which a cell sets for itself, as they were."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_cells_are_plain_json(tmp_path, capsys, own_threads):
     file = write_member(tmp_path, "alpha")
     assert timing_cell.main(["--checkpoint", str(file), "--size", "32", *SMALL]) == 0
