@@ -61,7 +61,8 @@ from deocclude.data.images import load_image, load_mask, to_tensor
 from deocclude.data.masks.shapes import RATIO_BINS, touches_border
 from deocclude.data.pairs.tensors import load_occluded, load_pairs
 from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader
-from deocclude.data.sources.holes import open_segmentation_sources, open_sources
+from deocclude.data.sources.covered import open_segmentation_sources
+from deocclude.data.sources.holes import open_sources
 from deocclude.data.sources.root import data_root
 from deocclude.engines.api import restore
 from deocclude.engines.evaluation.inpainting_tables import build_tables

@@ -23,8 +23,8 @@ from photo_stubs import (
 )
 from PIL import Image
 
+from deocclude.engines.cli import photos
 from deocclude.engines.cli import restore as restore_command
-from deocclude.engines.cli import restoring
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)
@@ -37,12 +37,8 @@ def restore(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(restore_command, "choose_weights", lambda named, task, runs: (task, task))
 
     def run(*arguments, faces=(FACE,), **options):
-        monkeypatch.setattr(
-            restoring, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options)
-        )
-        monkeypatch.setattr(
-            restoring, "FaceDetector", lambda *a, kinds, **k: Detector(faces, kinds)
-        )
+        monkeypatch.setattr(photos, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options))
+        monkeypatch.setattr(photos, "FaceDetector", lambda *a, kinds, **k: Detector(faces, kinds))
         code, text = call(restore_command.main, capsys, *arguments)
         assert "Traceback" not in text
         return code, text

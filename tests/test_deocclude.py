@@ -7,8 +7,8 @@ import pytest
 from photo_stubs import Constant, Detector, call
 from PIL import Image
 
+from deocclude.engines.cli import photos
 from deocclude.engines.cli import restore as restore_command
-from deocclude.engines.cli import restoring
 from deocclude.engines.photos.deoccluder import Deoccluder
 
 SIZE = 32
@@ -24,8 +24,8 @@ def run(tmp_path, monkeypatch, capsys):
         loaded.append(checkpoint)
         return Deoccluder(Constant(), SIZE)
 
-    monkeypatch.setattr(restoring, "load_deoccluder", load)
-    monkeypatch.setattr(restoring, "FaceDetector", lambda *a, **k: Detector())
+    monkeypatch.setattr(photos, "load_deoccluder", load)
+    monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector())
     (tmp_path / "best.safetensors").touch()
 
     def run_main(*arguments, checkpoint=("--checkpoint", "best.safetensors")):
@@ -359,7 +359,7 @@ def test_unreadable_checkpoint_ends_with_one_message(run, folder, monkeypatch):
     def load(checkpoint, device="auto", segmenter=None, **options):
         raise ValueError(f"{checkpoint}: truncated")
 
-    monkeypatch.setattr(restoring, "load_deoccluder", load)
+    monkeypatch.setattr(photos, "load_deoccluder", load)
     code, text = run("photos", "--mask", "masks")
     assert (code, text.splitlines()[-1]) == (1, "error: best.safetensors: truncated")
 

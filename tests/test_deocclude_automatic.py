@@ -23,8 +23,8 @@ from PIL import Image
 from release_stubs import write_sums
 
 from deocclude import models
+from deocclude.engines.cli import photos
 from deocclude.engines.cli import restore as restore_command
-from deocclude.engines.cli import restoring
 from deocclude.engines.runs import released
 from deocclude.engines.runs.chosen import WHAT
 
@@ -40,7 +40,7 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(models.INPAINTERS, "constant", Constant)
     monkeypatch.setitem(models.SEGMENTERS, "green", GreenFinder)
-    monkeypatch.setattr(restoring, "FaceDetector", lambda *a, **k: Detector([FACE]))
+    monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector([FACE]))
     write_release(tmp_path / INPAINTER, "inpainting", "constant", Constant(), size=64)
     write_release(tmp_path / SEGMENTER, "segmentation", "green", GreenFinder(), size=96)
     weights = tmp_path_factory.mktemp("project") / "weights"
@@ -277,7 +277,7 @@ def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
             raise KeyboardInterrupt
         return [FACE]
 
-    monkeypatch.setattr(restoring, "FaceDetector", lambda *a, **k: Detector(faces))
+    monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector(faces))
     code, text = run("in", "-o", "out")
     assert (code, "stopped" in text) == (1, True)
     assert list(rows("out/manifest.csv")) == ["in/a.png"]
@@ -286,7 +286,7 @@ def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
 
 def test_webcam(run, folder, monkeypatch):
     calls = []
-    monkeypatch.setattr(restoring, "run_webcam", lambda restore, number: calls.append(number))
+    monkeypatch.setattr(photos, "run_webcam", lambda restore, number: calls.append(number))
     assert run("--webcam")[0] == 0
     assert run("--webcam", "2")[0] == 0
     assert calls == [0, 2]

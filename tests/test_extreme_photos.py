@@ -10,8 +10,8 @@ import pytest
 from photo_stubs import GREEN, Detector, call, draw_photo, face_at, is_green, stub_deoccluder
 from PIL import Image
 
+from deocclude.engines.cli import photos
 from deocclude.engines.cli import restore as restore_command
-from deocclude.engines.cli import restoring
 from deocclude.engines.inference.baselines import RADIUS
 from deocclude.engines.photos.detection import FaceDetector
 
@@ -24,10 +24,10 @@ def restore(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder with stub networks; (exit code, what was printed)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(restore_command, "choose_weights", lambda named, task, runs: (task, task))
-    monkeypatch.setattr(restoring, "load_deoccluder", lambda *a, **k: stub_deoccluder())
+    monkeypatch.setattr(photos, "load_deoccluder", lambda *a, **k: stub_deoccluder())
 
     def run(*arguments, detector):
-        monkeypatch.setattr(restoring, "FaceDetector", lambda *a, **k: detector)
+        monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: detector)
         return call(restore_command.main, capsys, *arguments)
 
     return run

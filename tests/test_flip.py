@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from deocclude.engines.cli import evaluate, restoring
+from deocclude.engines.cli import evaluate, photos
 from deocclude.engines.cli import restore as restore_command
 from deocclude.engines.inference.networks import Networks
 from deocclude.engines.measures.inpainting import model_row
@@ -43,7 +43,7 @@ def loaded(monkeypatch):
         return kind(Leaning(), SIZE, device="cpu", flip=options.get("flip", False))
 
     monkeypatch.setattr("deocclude.engines.inference.networks.load_networks", load)
-    monkeypatch.setattr(restoring, "load_deoccluder", load)
+    monkeypatch.setattr(photos, "load_deoccluder", load)
     return calls
 
 
@@ -84,7 +84,7 @@ def test_evaluate_adds_a_row_that_shares_no_values(loaded, weights, tmp_path, ca
 @pytest.mark.parametrize("flip", [False, True])
 def test_deocclude_restores_both_ways(loaded, tmp_path, monkeypatch, flip):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restoring, "FaceDetector", lambda *a, **k: Detector())
+    monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector())
     (tmp_path / "best.safetensors").touch()
     photo = np.full((64, 64, 3), 127, np.uint8)
     mask = np.zeros((64, 64), np.uint8)

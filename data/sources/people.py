@@ -19,7 +19,7 @@ from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
 from deocclude.data.pairs.training import IdentityPictures
 from deocclude.data.settings import IdentityData
-from deocclude.data.sources.holes import SPLIT_SEED, FaceSources, tell_template
+from deocclude.data.sources.faces import SPLIT_SEED, FaceSources, tell_template
 from deocclude.data.sources.occluders import (
     create_occluders,
     describe_occluders,

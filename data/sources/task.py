@@ -4,12 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from deocclude.data.sources.holes import (
-    SegmentationSources,
-    Sources,
-    open_segmentation_sources,
-    open_sources,
-)
+from deocclude.data.sources.covered import SegmentationSources, open_segmentation_sources
+from deocclude.data.sources.holes import Sources, open_sources
 from deocclude.data.sources.paired_set import SetSources
 from deocclude.data.sources.people import IdentitySources, open_identity_sources
 

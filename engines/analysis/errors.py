@@ -11,7 +11,7 @@ import numpy as np
 
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.settings import SegmentationData
-from deocclude.data.sources.holes import open_segmentation_sources
+from deocclude.data.sources.covered import open_segmentation_sources
 from deocclude.data.sources.root import data_root
 from deocclude.engines.analysis import error_figures, error_tables
 from deocclude.engines.analysis.error_rows import evaluate_errors, read_maps

@@ -16,7 +16,7 @@ from deocclude.data.faces.people import GROUPINGS, PATTERN, Person, person_of
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.occluders.photographs import EYEGLASSES
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
-from deocclude.data.sources.holes import open_segmentation_sources
+from deocclude.data.sources.covered import open_segmentation_sources
 from deocclude.data.sources.occluders import occluder_words
 from deocclude.engines.analysis.errors import opened_rows
 from deocclude.engines.analysis.frame import (

@@ -140,9 +140,9 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if options.webcam is not None:
             weights = choose(options)
-            from deocclude.engines.cli import restoring
+            from deocclude.engines.cli import photos
 
-            restoring.watch(options, weights, choices)
+            photos.watch(options, weights, choices)
             return
         plan = plan_jobs(options.inputs, options.mask, options.output, options.save)
         path = options.manifest or (plan.folder / "manifest.csv" if plan.folder else None)
@@ -150,10 +150,10 @@ def main(argv: list[str] | None = None) -> None:
             raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
         manifest = Manifest(path, tqdm.write)
         weights = choose(options)  # what is wrong is said before PyTorch is imported
-        from deocclude.engines.cli import restoring
+        from deocclude.engines.cli import photos
 
-        deoccluder = restoring.load(options, weights)
-        rows = restoring.restore_all(deoccluder, plan, choices, manifest)
+        deoccluder = photos.load(options, weights)
+        rows = photos.restore_all(deoccluder, plan, choices, manifest)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:

@@ -11,7 +11,8 @@ from deocclude.data.pairs.folders import pair_folders
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.settings import Data, FaceData, SegmentationData
-from deocclude.data.sources.holes import open_segmentation_sources, open_sources
+from deocclude.data.sources.covered import open_segmentation_sources
+from deocclude.data.sources.holes import open_sources
 from deocclude.data.sources.root import data_root
 from deocclude.engines.runs.finished import INPAINTING, Trained
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from deocclude import models
 from deocclude.data.files import sha256
-from deocclude.engines.cli import evaluate, restoring
+from deocclude.engines.cli import evaluate, photos
 from deocclude.engines.cli import restore as restore_command
 from deocclude.engines.ensemble import opening
 from deocclude.engines.ensemble.opening import (
@@ -322,7 +322,7 @@ def test_evaluate_takes_an_ensemble_as_a_row(tmp_path, capsys, monkeypatch):
 def test_deocclude_takes_an_ensemble(tmp_path, monkeypatch, capsys):
     path = recipe(tmp_path, write_members(tmp_path, "ab"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restoring, "FaceDetector", lambda *_, **__: Detector())
+    monkeypatch.setattr(photos, "FaceDetector", lambda *_, **__: Detector())
     photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     mask = np.zeros((40, 50), np.uint8)
     mask[10:20, 15:30] = 255

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from deocclude.data.files import sha256
-from deocclude.engines.cli import evaluate, restoring
+from deocclude.engines.cli import evaluate, photos
 from deocclude.engines.cli import restore as restore_command
 from deocclude.engines.inference.networks import load_networks, read_networks
 from deocclude.engines.runs import released
@@ -165,7 +165,7 @@ def test_evaluate_has_rows_of_what_ships(weights, tmp_path, capsys):
 
 
 def test_what_ships_restores_from_another_folder(weights, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(restoring, "FaceDetector", lambda *a, **k: Detector([FACE]))
+    monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector([FACE]))
     photo = draw_photo((150, 170), FACE)
     Image.fromarray(photo).save("photo.png")
     mask = np.zeros((150, 170), np.uint8)

@@ -8,7 +8,7 @@ from photo_stubs import Detector
 from PIL import Image
 
 from deocclude.data.builtin.faces import render_face
-from deocclude.engines.cli import evaluate, restoring
+from deocclude.engines.cli import evaluate, photos
 from deocclude.engines.cli import restore as restore_command
 from deocclude.engines.inference.networks import load_networks
 from deocclude.engines.runs.config import load_config
@@ -106,7 +106,7 @@ def test_a_photo_is_shown_as_it_is(runs, tmp_path, monkeypatch):
         return plain(network, occluded, *arguments)
 
     monkeypatch.setattr(IFACENET, "forward", watch)
-    monkeypatch.setattr(restoring, "FaceDetector", lambda *_, **__: Detector([]))
+    monkeypatch.setattr(photos, "FaceDetector", lambda *_, **__: Detector([]))
     monkeypatch.chdir(tmp_path)
     weights = str(runs / "Blind" / "001" / "best.safetensors")
     words = ["photo.png", "--mask", "mask.png", "-o", "out.png", "--checkpoint", weights]

@@ -12,7 +12,8 @@ from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.pairs.occluded import freeze_occluded
 from deocclude.data.pairs.tensors import load_occluded
-from deocclude.data.sources.holes import open_segmentation_sources, open_sources
+from deocclude.data.sources.covered import open_segmentation_sources
+from deocclude.data.sources.holes import open_sources
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.runtime import start_runtime
