@@ -4,7 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
+
+# Before PyTorch is imported, for the processes that tests start too: networks this small gain
+# nothing from threads, and those of several test processes on the same cores wait for each other.
+# UMAP's Numba would give all of a process two threads again.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 from deocclude.engines.runs.config import RunConfig, load_config
 
