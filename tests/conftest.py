@@ -55,6 +55,8 @@ def real_data() -> Path:
 def own_threads():
     """The threads of this process as they were, after a test in which somebody sets them: a cell of
     the timing, and UMAP, whose OpenMP is PyTorch's."""
+    import torch
+
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
