@@ -5,7 +5,7 @@ import sys
 
 def main(argv: list[str] | None = None) -> int:
     """The exit code. The import is here so that worker processes start fast."""
-    from engines.command import train_command
+    from deocclude.engines.cli.train import train_command
 
     return train_command("identity", "EfficientNetB0", __doc__, argv)
 

@@ -55,33 +55,36 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from data.builtin_faces import render_face
-from data.contract import compose, hide, hole_ratio
-from data.loaders import PositionSampler, TrainingPairs, training_loader
-from data.masks import RATIO_BINS, touches_border
-from data.transforms import load_image, load_mask, to_tensor
-from engines import figures
-from engines.api import restore
-from engines.baselines import LABELS, BaselinePool
-from engines.checkpoint import save_release
-from engines.config import load_config
-from engines.datasets import data_root, open_segmentation_sources, open_sources
-from engines.evaluation import baseline_row, evaluate_rows, model_row
-from engines.fit import CONTRACT
-from engines.inference import load_deoccluder
-from engines.inpainting import build_trainer, load_pairs, loss_inputs, train_step
-from engines.metric_tables import build_tables
-from engines.pair_tensors import load_occluded
-from engines.picture_grid import picture_grid
-from engines.released import FOLDER
-from engines.runtime import device_name, start_runtime
-from engines.segmentation import build_segmentation_trainer
-from engines.summaries import summarise
-from engines.table_writers import to_markdown
-from engines.tables import caption
-from metrics.image import psnr
-from models import create_discriminator, create_inpainter
-from models.blocks import count_parameters
+from deocclude.data.builtin.faces import render_face
+from deocclude.data.contract import compose, hide, hole_ratio
+from deocclude.data.images import load_image, load_mask, to_tensor
+from deocclude.data.masks.shapes import RATIO_BINS, touches_border
+from deocclude.data.pairs.tensors import load_occluded, load_pairs
+from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader
+from deocclude.data.sources.covered import open_segmentation_sources
+from deocclude.data.sources.holes import open_sources
+from deocclude.data.sources.root import data_root
+from deocclude.engines.api import restore
+from deocclude.engines.evaluation.inpainting_tables import build_tables
+from deocclude.engines.evaluation.summaries import caption, summarise
+from deocclude.engines.inference.baselines import LABELS, BaselinePool
+from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows, model_row
+from deocclude.engines.photos.deoccluder import load_deoccluder
+from deocclude.engines.report import figures
+from deocclude.engines.report.grids import picture_grid
+from deocclude.engines.report.writers import to_markdown
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.devices import device_name
+from deocclude.engines.runs.released import FOLDER
+from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.runs.weights import save_release
+from deocclude.engines.training.fit import CONTRACT
+from deocclude.engines.training.gan_steps import loss_inputs
+from deocclude.engines.training.inpainting import build_trainer, train_step
+from deocclude.engines.training.segmentation import build_segmentation_trainer
+from deocclude.metrics.image import psnr
+from deocclude.models import create_discriminator, create_inpainter
+from deocclude.models.blocks import count_parameters
 
 root = None if DATA == "builtin" else data_root(DATA)
 config = load_config(

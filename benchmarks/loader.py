@@ -7,11 +7,11 @@ from pathlib import Path
 
 import psutil
 
-from data.cache import cache_faces
-from data.faces import Faces
-from data.loaders import PositionSampler, TrainingPairs, training_loader
-from engines.config import RunConfig
-from engines.datasets import Sources
+from deocclude.data.faces.cache import cache_faces
+from deocclude.data.faces.files import Faces
+from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader
+from deocclude.data.sources.holes import Sources
+from deocclude.engines.runs.config import RunConfig
 
 WARM_UP = 2  # batches: the workers' start
 

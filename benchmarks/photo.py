@@ -22,17 +22,18 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import models
-from data.builtin_faces import render_face
-from data.transforms import list_images, load_image
-from engines.config import load_config
-from engines.detection import FaceDetector
-from engines.inference import Deoccluder, load_deoccluder
-from engines.restoration import STAGES
-from engines.run_folder import write_text
-from engines.runtime import device_name, resolve_device
-from engines.table_writers import to_markdown
-from engines.tables import Cell, Table
+from deocclude import models
+from deocclude.data.builtin.faces import render_face
+from deocclude.data.images import list_images, load_image
+from deocclude.engines.options import DEVICE
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.photos.restoration import STAGES
+from deocclude.engines.report.tables import Cell, Table
+from deocclude.engines.report.writers import to_markdown
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.devices import device_name, resolve_device
+from deocclude.engines.runs.folder import write_text
 
 CANVAS, FACE = (960, 1280), 400  # pixels: a stand-in photo and its face's square
 
@@ -139,7 +140,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="of PyTorch on the CPU (default: PyTorch's choice)",
     )
-    add("--device", default="auto")
+    add("--device", **DEVICE)
     add("--markdown", type=Path, help="write the table here too")
     return parser.parse_args(argv)
 

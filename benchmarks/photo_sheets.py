@@ -20,16 +20,17 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.transforms import IMAGE_SUFFIXES, list_images, load_image
-from engines import figures
-from engines.blend import BLENDS
-from engines.chosen_weights import choose_weights
-from engines.detection import FaceDetector
-from engines.inference import Deoccluder, load_deoccluder
-from engines.photos import tint
-from engines.picture_grid import picture_grid
-from engines.restoration import FaceResult, Restoration
-from engines.run_folder import write_text
+from deocclude.data.images import IMAGE_SUFFIXES, list_images, load_image
+from deocclude.engines.options import DEVICE
+from deocclude.engines.photos.blend import BLENDS
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.photos.files import tint
+from deocclude.engines.photos.restoration import FaceResult, Restoration
+from deocclude.engines.report import figures
+from deocclude.engines.report.grids import picture_grid
+from deocclude.engines.runs.chosen import choose_weights
+from deocclude.engines.runs.folder import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = Path("runs")
@@ -153,7 +154,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--across", type=int, default=2, help="photos in a row (2)")
     add("--down", type=int, default=5, help="rows of a sheet (5)")
     add("--blend", choices=BLENDS, default="feather")
-    add("--device", default="auto")
+    add("--device", **DEVICE)
     return parser.parse_args(argv)
 
 

@@ -1,8 +1,8 @@
 """One training step in the order in which the De-Occlusion Face Model's public code does it.
 
 Written from a description of that order, nothing is copied. The arithmetic of the two updates is
-that of `engines.inpainting.train_step` with the corrected order of clearing gradients, so that both
-give the same weights; what differs is what is done again or done for nothing:
+that of `engines.training.inpainting.train_step` with the corrected order of clearing gradients, so
+that both give the same weights; what differs is what is done again or done for nothing:
 
 - one VGG pass for the perceptual and one for the style term, of the prediction and of the target;
 - five discriminator passes: D(fake) for the generator's loss with gradients for D too, which are
@@ -17,12 +17,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
-import models
-from engines.inpainting import Part, Trainer
-from engines.trainer import create_optimizer, learning_rate_factor
-from losses import LossInputs, discriminator_loss
-from metrics.image import l1, psnr, ssim
-from models.features import VGGFeatures
+from deocclude import models
+from deocclude.engines.training.gan_steps import Part
+from deocclude.engines.training.inpainting import Trainer
+from deocclude.engines.training.trainer import create_optimizer, learning_rate_factor
+from deocclude.losses.adversarial import discriminator_loss
+from deocclude.losses.inputs import LossInputs
+from deocclude.metrics.image import l1, psnr, ssim
+from deocclude.models.features import VGGFeatures
 
 LOOPS = ("frozen", "kept")  # whether the VGG's own weights ask for gradients
 

@@ -9,14 +9,16 @@ from statistics import median
 import torch
 
 from benchmarks.public_loop import PublicLoop, gradient_difference, weight_difference
-from data.faces import Faces
-from data.loaders import Batch, PositionSampler, TrainingPairs, training_loader
-from engines.config import RunConfig
-from engines.cost import synchronise
-from engines.datasets import Sources, worker_count
-from engines.inpainting import Part, Trainer, build_trainer, train_step
-from engines.memory import free, held_mib
-from engines.runtime import Runtime
+from deocclude.data.faces.files import Faces
+from deocclude.data.pairs.training import Batch, PositionSampler, TrainingPairs, training_loader
+from deocclude.data.sources.holes import Sources
+from deocclude.engines.inference.cost import synchronise
+from deocclude.engines.runs.config import RunConfig
+from deocclude.engines.runs.memory import free, held_mib
+from deocclude.engines.runs.runtime import Runtime
+from deocclude.engines.training.fit import worker_count
+from deocclude.engines.training.gan_steps import Part
+from deocclude.engines.training.inpainting import Trainer, build_trainer, train_step
 
 PARTS = ("data", "generator forward", "losses", "backward + update", "discriminator", "EMA")
 OURS = "ours"

@@ -23,12 +23,14 @@ from benchmarks.systems_cell import MISSING_PRECISION, cell_config
 from benchmarks.systems_cell import measure_cell as measure
 from benchmarks.systems_tables import inference_table, memory_table, training_table
 from benchmarks.training import LARGE, positive, say
-from engines.apart import MEASURED, measured_apart
-from engines.config import RunConfig
-from engines.row_files import row_file
-from engines.run_folder import write_text
-from engines.runtime import device_name, start_runtime
-from engines.table_writers import to_markdown
+from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
+from deocclude.engines.measures.rows import row_file
+from deocclude.engines.options import DEVICE
+from deocclude.engines.report.writers import to_markdown
+from deocclude.engines.runs.config import RunConfig
+from deocclude.engines.runs.devices import device_name
+from deocclude.engines.runs.folder import write_text
+from deocclude.engines.runs.runtime import start_runtime
 
 SYSTEMS = ("Reconstruction", "occlufix", "vgg19_generator", "attention_gan", "facial_deocclusion")
 PRECISIONS = ("no", "bf16", "fp16")
@@ -47,7 +49,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=positive, default=5, help="repetitions that count (default: 5)")
     add("--warm-up", type=positive, default=2, help="repetitions that do not (default: 2)")
     add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
-    add("--device", default="auto", choices=("auto", "cpu"))
+    add("--device", **DEVICE)
     add("--profile", help="of the runs (default: none)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. model.width=32")
     add("--output", type=Path, default=Path("runs/benchmarks/systems"), metavar="DIR",

@@ -8,15 +8,15 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-import models
 from benchmarks.steps import OURS, Case, random_part
-from engines.apart import MEASURED, TOO_LARGE
-from engines.config import RunConfig, load_config
-from engines.cost import model_cost, noise, rate, synchronise
-from engines.inference import Deoccluder
-from engines.inpainting import Trainer, build_trainer, released, train_step
-from engines.memory import free, held_mib
-from engines.runtime import Runtime, start_runtime
+from deocclude import models
+from deocclude.engines.analysis.timing_tables import MEASURED, TOO_LARGE
+from deocclude.engines.inference.cost import model_cost, noise, rate, synchronise
+from deocclude.engines.inference.networks import Networks
+from deocclude.engines.runs.config import RunConfig, load_config
+from deocclude.engines.runs.memory import free, held_mib
+from deocclude.engines.runs.runtime import Runtime, start_runtime
+from deocclude.engines.training.inpainting import Trainer, build_trainer, released, train_step
 
 MISSING_PRECISION = "not on this device"
 
@@ -64,10 +64,10 @@ def measure_cell(config: RunConfig, device: str, repetitions: int, warm_up: int)
         trainer = build_trainer(config, runtime, 1000)
         cell = _training(trainer, repetitions, warm_up)
         cell |= _parameters(trainer)
-        deoccluder = released(trainer)
+        networks = released(trainer)
         del trainer
         free(runtime.device)
-        cell |= _inference(deoccluder, runtime, config.training.batch_size, repetitions)
+        cell |= _inference(networks, runtime, config.training.batch_size, repetitions)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return {"status": TOO_LARGE, "reason": str(error).splitlines()[0] if str(error) else ""}
     return {"status": MEASURED, "load": load, "device_type": runtime.device.type, **cell}
@@ -115,13 +115,14 @@ def _count(network: nn.Module) -> int:
 
 
 def _inference(
-    deoccluder: Deoccluder, runtime: Runtime, batch: int, repetitions: int
+    networks: Networks, runtime: Runtime, batch: int, repetitions: int
 ) -> dict[str, Any]:
-    """`engines.cost.model_cost` and images a second in batches, in the runtime's precision."""
-    forward = _in_precision(deoccluder, runtime)
-    size = deoccluder.size
+    """`engines.inference.cost.model_cost` and images a second in batches, in the runtime's
+    precision."""
+    forward = _in_precision(networks, runtime)
+    size = networks.size
     clock, used = time.perf_counter(), time.process_time()
-    cost = model_cost(deoccluder.inpainter, forward, size, runtime.device)
+    cost = model_cost(networks.inpainter, forward, size, runtime.device)
     occluded, mask = noise(batch, size)
     spent = []
     for _ in range(repetitions + 1):  # the first one does not count
@@ -137,9 +138,9 @@ def _inference(
     }
 
 
-def _in_precision(deoccluder: Deoccluder, runtime: Runtime) -> Callable[[Tensor, Tensor], Tensor]:
+def _in_precision(networks: Networks, runtime: Runtime) -> Callable[[Tensor, Tensor], Tensor]:
     def forward(occluded: Tensor, mask: Tensor) -> Tensor:
         with runtime.autocast():
-            return deoccluder.restore_batch(occluded, mask)
+            return networks.restore_batch(occluded, mask)
 
     return forward

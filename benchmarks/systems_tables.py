@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.training import mib
-from engines.tables import MISSING, Cell, Table
+from deocclude.engines.report.tables import MISSING, Cell, Table
 
 FULL = "no"  # full precision, in the configuration's words
 SAVED = 0.45  # Occlufix: mixed precision cuts memory by more than this share
@@ -77,7 +77,7 @@ def inference_table(cells: Sequence[Record]) -> Table:
             name = f"{cell['run']} in {cell['precision']} ({speed:.1f})"
             judged.append((name, speed >= REAL_TIME))
     note = (
-        "`Deoccluder.restore_batch` with the features' network where there is one, under autocast "
+        "`Networks.restore_batch` with the features' network where there is one, under autocast "
         "of the precision; batches as in training."
     )
     claim = (

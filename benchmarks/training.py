@@ -3,10 +3,10 @@
     python benchmarks/training.py
     python benchmarks/training.py --loader
 
-The headline is images a second of data + `engines.inpainting.train_step`; the split of our step
-comes from hooks at its seams. `benchmarks/public_loop.py` says what the public order is. Ours and
-theirs take turns on the same batches; the ratio is the median over neighbouring repetitions. Peak
-memory is that of a fresh process for each case.
+The headline is images a second of data + `engines.training.inpainting.train_step`; the split of our
+step comes from hooks at its seams. `benchmarks/public_loop.py` says what the public order is. Ours
+and theirs take turns on the same batches; the ratio is the median over neighbouring repetitions.
+Peak memory is that of a fresh process for each case.
 """
 
 import argparse
@@ -25,13 +25,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.loader import LoaderCase, measure_loader
 from benchmarks.public_loop import LOOPS
 from benchmarks.steps import OURS, PARTS, Case, measure_case, memory_of
-from data.cache import cache_faces
-from engines.config import ConfigError, RunConfig, load_config
-from engines.datasets import data_root, open_sources
-from engines.run_folder import write_text
-from engines.runtime import device_name, start_runtime
-from engines.table_writers import to_markdown
-from engines.tables import MISSING, Cell, Table
+from deocclude.data.faces.cache import cache_faces
+from deocclude.data.sources.holes import open_sources
+from deocclude.data.sources.root import data_root
+from deocclude.engines.options import DEVICE
+from deocclude.engines.report.tables import MISSING, Cell, Table
+from deocclude.engines.report.writers import to_markdown
+from deocclude.engines.runs.config import ConfigError, RunConfig, load_config
+from deocclude.engines.runs.devices import device_name
+from deocclude.engines.runs.folder import write_text
+from deocclude.engines.runs.runtime import start_runtime
 
 VARIANTS = ("Reconstruction", "ablationv1", "ablationv2", "ablationv3")
 TARGET = 1.3  # how many times as fast as the public order ours must be, on two CPU cores
@@ -55,7 +58,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--public", nargs="+", default=list(LOOPS), choices=LOOPS,
         help="orders to compare with (see public_loop.py; default: both)")  # fmt: skip
     add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
-    add("--device", default="auto", choices=("auto", "cpu"))
+    add("--device", **DEVICE)
     add("--precision", default="no", choices=("no", "bf16"))
     add("--data", metavar="DIR", help="data folder (default: $DEOCCLUDE_DATA, else datasets/)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. data.masks=builtin")

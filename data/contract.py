@@ -78,7 +78,9 @@ def hole_ratio(mask: Tensor) -> Tensor:
     return mask.mean(dim=(1, 2, 3))
 
 
-def binarise(mask: np.ndarray, size: tuple[int, int] | None = None, invert: bool = False):
+def binarise(
+    mask: np.ndarray, size: tuple[int, int] | None = None, invert: bool = False
+) -> np.ndarray:
     """A grey mask as read from a file, (H, W) uint8, to a (height, width) uint8 array of {0, 1}.
 
     Binarised at 127, resized by nearest neighbour (pixel centres) to `size` = (height, width), so

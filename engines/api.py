@@ -1,31 +1,31 @@
-"""Restoring from Python, in three lines, run in the project's folder:
+"""Restoring from Python, in three lines:
 
     from deocclude import restore
     restored = restore("photo.jpg")
     restored.save("restored.png")
 
 `restored.mask` is what was redrawn; in a notebook `restored` shows itself. `find_mask(photo)` is
-for those who only want to know what covers the faces; it needs no inpainter.
+for those who only want to know what covers the faces; it needs no inpainter. `load()` gives
+networks to keep, with both as methods.
 """
 
 import copy
 import io
 from dataclasses import dataclass, field
 from functools import lru_cache
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from data.transforms import save_image, to_rgb
-from engines.chosen_weights import choose_weights
-from engines.classical import ClassicalRestorer
-from engines.detection import KINDS, FaceDetector
-from engines.inference import Deoccluder, load_deoccluder
-from engines.inputs import Choices
-from engines.photos import (
+from deocclude.data.images import save_image, to_rgb
+from deocclude.engines.photos.classical import ClassicalRestorer
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import KINDS, FaceDetector
+from deocclude.engines.photos.files import (
     LOSSLESS,
     LOSSY,
     WITHOUT_EXIF,
@@ -36,9 +36,14 @@ from engines.photos import (
     read_photo,
     remove_colour,
 )
-from engines.restoration import FaceResult, Restoration
+from deocclude.engines.photos.jobs import Choices
+from deocclude.engines.photos.restoration import FaceResult, Restoration
+from deocclude.engines.runs.chosen import choose_weights
+from deocclude.engines.runs.devices import resolve_device
+from deocclude.engines.runs.weights import load_segmenter
 
-Picture = str | PathLike | Image.Image | np.ndarray
+File = str | PathLike[str]
+Picture = File | Image.Image | np.ndarray
 RUNS = Path("runs")
 NETWORK = "network"
 SHOWN = 1024  # pixels of the longer side that a notebook shows
@@ -62,9 +67,9 @@ class Restored:
     faces: list[FaceResult] = field(repr=False)
     notices: list[str]
     changed: bool
-    metadata: dict = field(default_factory=dict, repr=False)
+    metadata: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def save(self, path: str | PathLike, overwrite: bool = False) -> Path:
+    def save(self, path: File, overwrite: bool = False) -> Path:
         """Write the image, whole or not at all; its suffix says the format. Returns the path.
 
         FileExistsError where something lies and `overwrite` is not given; ValueError for a suffix
@@ -92,13 +97,62 @@ class Restored:
         return file.getvalue()
 
 
+class Restorer:
+    """Loaded networks, ready for any number of photos; `load` gives one."""
+
+    def __init__(self, networks: Deoccluder) -> None:
+        self._networks = networks
+
+    def restore(
+        self,
+        photo: Picture,
+        mask: Picture | None = None,
+        *,
+        dilate: float | None = None,
+        blend: str | None = None,
+        flip: bool = False,
+        whole: bool = False,
+    ) -> Restored:
+        """As the function `restore`, by these networks."""
+        networks = copy.copy(self._networks)
+        networks.flip = flip
+        if whole:
+            networks.detector = copy.copy(networks.own_detector())
+            networks.detector.kinds = KINDS
+        return _restore(networks, photo, mask, dilate, blend)
+
+    def find_mask(self, photo: Picture, *, dilate: float | None = None) -> Image.Image:
+        """As the function `find_mask`, by these networks: what `restore` would redraw."""
+        finder = copy.copy(self._networks)
+        finder.inpainter, finder.features, finder.hides = _Nothing(), None, False
+        result = finder.restore(_open(photo).rgb, dilate=dilate, blend="none")
+        return Image.fromarray(result.mask * np.uint8(255))
+
+
+def load(
+    checkpoint: File | None = None,
+    segmenter: File | None = None,
+    *,
+    landmarker: File | None = None,
+    device: str = "auto",
+) -> Restorer:
+    """Load the networks now, to keep them as long as you like.
+
+    The functions `restore` and `find_mask` load and keep theirs by themselves; their parameters and
+    errors are these.
+    """
+    inpainter = choose_weights(checkpoint, "inpainting", RUNS)[0]
+    finder = choose_weights(segmenter, "segmentation", RUNS)[0]
+    return _load(inpainter, finder, device, landmarker)
+
+
 def restore(
     photo: Picture,
     mask: Picture | None = None,
     *,
-    checkpoint: str | PathLike | None = None,
-    segmenter: str | PathLike | None = None,
-    landmarker: str | PathLike | None = None,
+    checkpoint: File | None = None,
+    segmenter: File | None = None,
+    landmarker: File | None = None,
     method: str = NETWORK,
     device: str = "auto",
     blend: str | None = None,
@@ -115,12 +169,15 @@ def restore(
     mask : your own, 255 (or True) = redraw, as large as the photo; a file is resized to it. Then no
         segmenter is used.
     checkpoint, segmenter : other weights than those that ship: a file, a run's name or folder, or
-        "newest"; see engines.chosen_weights.
+        "newest"; see deocclude.engines.runs.chosen.
     landmarker : another file of MediaPipe's face_landmarker.task.
-    method : "network", or one of engines.classical.METHODS, which need a mask and no weights.
+    method : "network", or one that needs a mask and no weights: "telea", "navier_stokes",
+        "biharmonic".
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
-    blend, dilate : how the edge is joined and by how many pixels the mask is grown; by default as
-        on the command line.
+    blend : how the edge is joined: "matched" (as on the command line), "feather", "poisson",
+        "none".
+    dilate : by how many pixels of the photo the mask is grown; by default 3 % of the face's square
+        for a mask that was found, 0 for your own.
     flip : restore each face mirrored too and take the mean: a little better, twice the time.
     whole : where no face is found, take the picture's centred square for one aligned face.
 
@@ -128,21 +185,88 @@ def restore(
     FileNotFoundError, ValueError (ImageReadError, CheckpointError and ShippedWeightsError among
     them) with the file or value that is wrong.
     """
-    if method == NETWORK:
-        files = choose_weights(checkpoint, "inpainting", RUNS)[0], None
-        if mask is None:
-            files = files[0], choose_weights(segmenter, "segmentation", RUNS)[0]
-        stamps = tuple(file and file.stat().st_mtime_ns for file in files)
-        restorer = copy.copy(_networks(files, stamps, device, _text(landmarker)))
-        restorer.flip = flip
-        if whole:
-            restorer.detector = copy.copy(restorer.detector)
-            restorer.detector.kinds = KINDS
+    if method != NETWORK:
+        return _restore(ClassicalRestorer(method), photo, mask, dilate, blend)
+    inpainter = choose_weights(checkpoint, "inpainting", RUNS)[0]
+    finder = choose_weights(segmenter, "segmentation", RUNS)[0] if mask is None else None
+    restorer = _kept(inpainter, finder, device, landmarker)
+    return restorer.restore(photo, mask, dilate=dilate, blend=blend, flip=flip, whole=whole)
+
+
+def find_mask(
+    photo: Picture,
+    *,
+    segmenter: File | None = None,
+    landmarker: File | None = None,
+    device: str = "auto",
+    dilate: float | None = None,
+) -> Image.Image:
+    """What covers the faces of a photo, as `restore` would redraw it: mode L, 255 = covered.
+
+    Parameters and errors as of `restore`. `dilate` 0 gives what the segmenter marks itself.
+    """
+    file = choose_weights(segmenter, "segmentation", RUNS)[0]
+    return _kept(None, file, device, landmarker).find_mask(photo, dilate=dilate)
+
+
+class _Nothing(nn.Module):
+    """Stands where an inpainter would: it answers with what it is shown."""
+
+    def forward(self, occluded: Tensor, mask: Tensor) -> Tensor:
+        return occluded
+
+
+def _kept(
+    inpainter: Path | None, segmenter: Path | None, device: str, landmarker: File | None
+) -> Restorer:
+    """As `_load`, once for the same files: another file of that name is loaded anew."""
+    written = tuple(file and file.stat().st_mtime_ns for file in (inpainter, segmenter))
+    return _cached(
+        inpainter, segmenter, device, None if landmarker is None else fspath(landmarker), written
+    )
+
+
+def _load(
+    inpainter: Path | None,
+    segmenter: Path | None,
+    device: str,
+    landmarker: File | None,
+    written: tuple[int | None, ...] = (),
+) -> Restorer:
+    """Networks from one or both of these files; without an inpainter they only find masks.
+
+    `written`: when each file was, for the cache.
+    """
+    if inpainter is not None:
+        networks = load_deoccluder(inpainter, device, segmenter)
     else:
-        restorer = ClassicalRestorer(method)
+        assert segmenter is not None  # nothing is asked of no network
+        networks = _only_segmenter(segmenter, device)
+    networks.detector = FaceDetector(landmarker, template=networks.template)
+    return Restorer(networks)
+
+
+_cached = lru_cache(maxsize=4)(_load)
+
+
+def _only_segmenter(file: Path, device: str) -> Deoccluder:
+    where = resolve_device(device)
+    network, metadata = load_segmenter(file, where)
+    data = metadata["config"]["data"]
+    template = data.get("template", "ffhq")
+    return Deoccluder(_Nothing(), data["size"], network, where, template=template, hides=False)
+
+
+def _restore(
+    networks: Deoccluder | ClassicalRestorer,
+    photo: Picture,
+    mask: Picture | None,
+    dilate: float | None,
+    blend: str | None,
+) -> Restored:
     opened = _open(photo)
     hole, notices = (None, []) if mask is None else _read_hole(mask, opened.rgb.shape[:2])
-    result = restorer.restore(opened.rgb, hole, dilate=dilate, blend=blend or Choices().blend)
+    result = networks.restore(opened.rgb, hole, dilate=dilate, blend=blend or Choices().blend)
     if result.changed and is_colourless(opened.rgb):
         remove_colour(result.restored, result.mask)
     return Restored(
@@ -153,61 +277,6 @@ def restore(
         result.changed,
         opened.metadata,
     )
-
-
-def find_mask(
-    photo: Picture,
-    *,
-    segmenter: str | PathLike | None = None,
-    landmarker: str | PathLike | None = None,
-    device: str = "auto",
-    dilate: float | None = None,
-) -> Image.Image:
-    """What covers the faces of a photo, as `restore` would redraw it: mode L, 255 = covered.
-
-    Parameters and errors as of `restore`. `dilate` 0 gives what the segmenter marks itself.
-    """
-    file, _ = choose_weights(segmenter, "segmentation", RUNS)
-    finder = _segmenter(file, file.stat().st_mtime_ns, device, _text(landmarker))
-    result = finder.restore(_open(photo).rgb, dilate=dilate, blend="none")
-    return Image.fromarray(result.mask * np.uint8(255))
-
-
-class _Nothing(nn.Module):
-    """Stands where an inpainter would: it answers with what it is shown."""
-
-    def forward(self, occluded: Tensor, mask: Tensor) -> Tensor:
-        return occluded
-
-
-@lru_cache(maxsize=2)
-def _networks(
-    files: tuple[Path, Path | None], stamps: tuple, device: str, landmarker: str | None
-) -> Deoccluder:
-    """`stamps`: when each file was written, so that another one of that name is loaded anew."""
-    deoccluder = load_deoccluder(files[0], device, files[1])
-    deoccluder.detector = FaceDetector(landmarker, template=deoccluder.template)
-    return deoccluder
-
-
-@lru_cache(maxsize=2)
-def _segmenter(file: Path, stamp: int, device: str, landmarker: str | None) -> Deoccluder:
-    from engines.checkpoint import load_segmenter
-    from engines.runtime import resolve_device
-
-    where = resolve_device(device)
-    network, metadata = load_segmenter(file, where)
-    data = metadata["config"]["data"]
-    template = data.get("template", "ffhq")
-    detector = FaceDetector(landmarker, template=template)
-    size = data["size"]
-    return Deoccluder(
-        _Nothing(), size, network, where, template=template, hides=False, detector=detector
-    )
-
-
-def _text(path: str | PathLike | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _open(photo: Picture) -> Photo:

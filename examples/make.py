@@ -20,12 +20,12 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.cutouts import open_cutouts
-from data.occluders import Occluders
-from data.transforms import load_image, save_image
-from engines.api import restore
-from engines.detection import FaceDetector
-from engines.picture_grid import picture_grid
+from deocclude.data.images import load_image, save_image
+from deocclude.data.occluders.cutouts import open_cutouts
+from deocclude.data.occluders.mixture import Occluders
+from deocclude.engines.api import restore
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.report.grids import picture_grid
 
 HERE = Path(__file__).resolve().parent
 SIZE = 256

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.inputs import LossInputs
+from deocclude.losses.inputs import LossInputs
 
 KINDS = ("bce", "hinge", "lsgan")
 

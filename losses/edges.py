@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.inputs import LossInputs
+from deocclude.losses.inputs import LossInputs
 
 
 class Edge(nn.Module):

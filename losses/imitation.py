@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from losses.inputs import LossInputs
-from losses.pixel import HoleL1
+from deocclude.losses.inputs import LossInputs
+from deocclude.losses.pixel import HoleL1
 
 
 class Imitation(HoleL1):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from losses.inputs import LossInputs
+from deocclude.losses.inputs import LossInputs
 
 
 class _FeatureTerm(nn.Module):

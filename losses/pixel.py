@@ -3,7 +3,7 @@ split over processes gives the gradients of the joint batch."""
 
 from torch import Tensor, nn
 
-from losses.inputs import LossInputs
+from deocclude.losses.inputs import LossInputs
 
 
 class L1(nn.Module):

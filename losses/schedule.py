@@ -1,7 +1,9 @@
 """Weights that change over a run."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 SHAPES = ("linear", "cosine", "step")
 UNITS = ("epochs", "share")
@@ -60,3 +62,20 @@ class Schedule:
         elif self.shape == "step":
             progress = float(progress >= 1)
         return self.start + (self.end - self.start) * progress
+
+
+def as_schedule(name: str, weight: Any) -> Schedule:
+    """The schedule that the weight of a loss term `name` means. ValueError says what it must be."""
+    wanted = "a number or a schedule with start, end and optionally begin, warmup, shape, unit"
+    wrong = f"loss term {name!r}: weight {weight!r} must be {wanted}"
+    if isinstance(weight, bool):
+        raise ValueError(wrong)
+    try:
+        return Schedule(**weight) if isinstance(weight, Mapping) else Schedule(weight, weight)
+    except TypeError as error:
+        unknown = (
+            set(weight) - {f.name for f in fields(Schedule)} if isinstance(weight, Mapping) else ()
+        )
+        raise ValueError(
+            wrong + "".join(f"; {key!r} is none of them" for key in unknown)
+        ) from error

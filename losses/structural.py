@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.inputs import LossInputs
+from deocclude.losses.inputs import LossInputs
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2  # (K1 L)^2 and (K2 L)^2 with a data range L of 1

@@ -17,7 +17,7 @@ anything about a model, and neither is reproduced here.
 import torch
 from torch import Tensor
 
-from metrics.image import SIGMA, WINDOW
+from deocclude.metrics.image import SIGMA, WINDOW
 
 ROWS = 3
 C1, C2 = 0.01**2, 0.03**2

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from metrics.statistics import LEVEL, RESAMPLES, Interval, cluster_draws, sums_by_image
+from deocclude.metrics.statistics import LEVEL, RESAMPLES, Interval, cluster_draws, sums_by_image
 
 
 class Correlations(NamedTuple):

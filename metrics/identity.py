@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from metrics.once_per_target import OncePerTarget
+from deocclude.metrics.once_per_target import OncePerTarget
 
 
 class CosineSimilarity:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from data.contract import check_image, compose
+from deocclude.data.contract import check_image, compose
 
 WINDOW, SIGMA = 11, 1.5
 HIGHER_IS_BETTER = {"l1": False, "mse": False, "psnr": True, "ssim": True, "lpips": False}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metrics.statistics import (
+from deocclude.metrics.statistics import (
     LEVEL,
     RESAMPLES,
     Interval,
@@ -19,7 +19,7 @@ from metrics.statistics import (
 )
 
 
-class Samples(NamedTuple):
+class RatioSamples(NamedTuple):
     """Ratios (K,), what resampling makes of them (S, K), and the images behind each (K,)."""
 
     value: np.ndarray
@@ -33,7 +33,7 @@ def sample_ratios(
     images: np.ndarray,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Samples:
+) -> RatioSamples:
     """sum(numerators) / sum(denominators), column by column, resampled over images.
 
     Args:
@@ -52,10 +52,10 @@ def sample_ratios(
     above, below = (sums_by_image(part, image, len(names)) for part in (above, below))
     draws = cluster_draws(len(names), resamples, seed)
     samples = ratio(draws @ above, draws @ below)
-    return Samples(ratio(above.sum(0), below.sum(0)), samples, (below > 0).sum(0))
+    return RatioSamples(ratio(above.sum(0), below.sum(0)), samples, (below > 0).sum(0))
 
 
-def percentiles(sampled: Samples, level: float = LEVEL) -> Interval:
+def percentiles(sampled: RatioSamples, level: float = LEVEL) -> Interval:
     """The percentile interval of each column; NaN ends where fewer than two images are behind."""
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = sample_quantiles(sampled.samples, tails, sampled.images >= 2)
@@ -105,7 +105,7 @@ def smooth_curve(
     samples = _intercept(*(draws @ part for part in moments), bandwidth)
     behind = (sums_by_image(near, image, len(names)) > 0).sum(0)
     value = np.where(behind > 0, value, np.nan)
-    interval = percentiles(Samples(value, samples, behind), level)
+    interval = percentiles(RatioSamples(value, samples, behind), level)
     return interval._replace(count=near.sum(0))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from metrics.statistics import (
+from deocclude.metrics.statistics import (
     LEVEL,
     RESAMPLES,
     bootstrap_samples,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metrics.image import finite_mean
+from deocclude.metrics.image import finite_mean
 
 BOUNDARY_TOLERANCE = 0.0075  # of the picture's diagonal
 HIGHER_IS_BETTER = {

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from metrics.statistics import bootstrap_strata
+from deocclude.metrics.statistics import bootstrap_strata
 
 BINS, STEPS = 20, 50
 

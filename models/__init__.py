@@ -1,60 +1,65 @@
-"""Networks by name. A new system is a file in this package and a line in one of these tables."""
+"""Networks by name. A new system is a file in this package and a line in one of these tables.
+
+A line says where the network's class is; it is imported when the network is first asked for.
+"""
+
+from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from deocclude.names import Registry, did_you_mean
 
-from models.attention_gan import AttentionGAN
-from models.discriminators import (
-    GlobalDiscriminator,
-    PatchDiscriminator,
-    SeparablePatchDiscriminator,
+if TYPE_CHECKING:
+    from torch import nn
+
+INPAINTERS = Registry(
+    {
+        "ifacenet": "deocclude.models.ifacenet:IFACENET",
+        "attention_gan": "deocclude.models.attention_gan:AttentionGAN",
+        "occlufix": "deocclude.models.occlufix:Occlufix",
+        "vgg19_generator": "deocclude.models.vgg19_generator:VGG19Generator",
+        "facial_deocclusion": "deocclude.models.facial_deocclusion:FacialDeocclusion",
+        "ensemble": "deocclude.models.ensemble:Ensemble",
+        "student": "deocclude.models.student:Student",
+    }
 )
-from models.ensemble import Ensemble
-from models.facial_deocclusion import FacialDeocclusion
-from models.identity import IdentityNet
-from models.ifacenet import IFACENET
-from models.occlufix import Occlufix
-from models.smp import SMPSegmenter
-from models.soclnet import SOCLNET
-from models.student import Student
-from models.unet import UNet
-from models.vgg19_generator import VGG19Generator
-
-INPAINTERS: dict[str, Callable[..., nn.Module]] = {
-    "ifacenet": IFACENET,
-    "attention_gan": AttentionGAN,
-    "occlufix": Occlufix,
-    "vgg19_generator": VGG19Generator,
-    "facial_deocclusion": FacialDeocclusion,
-    "ensemble": Ensemble,
-    "student": Student,
-}
-SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
-    "soclnet": SOCLNET,
-    "unet": UNet,
-    "smp": SMPSegmenter,
-}
-DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
-    "separable_patch": SeparablePatchDiscriminator,
-    "patch": PatchDiscriminator,
-    "global": GlobalDiscriminator,
-}
-IDENTITY_NETWORKS: dict[str, Callable[..., nn.Module]] = {"efficientnet_b0": IdentityNet}
+SEGMENTERS = Registry(
+    {
+        "soclnet": "deocclude.models.soclnet:SOCLNET",
+        "unet": "deocclude.models.unet:UNet",
+        "smp": "deocclude.models.smp:SMPSegmenter",
+    }
+)
+DISCRIMINATORS = Registry(
+    {
+        "separable_patch": "deocclude.models.discriminators:SeparablePatchDiscriminator",
+        "patch": "deocclude.models.discriminators:PatchDiscriminator",
+        "global": "deocclude.models.discriminators:GlobalDiscriminator",
+    }
+)
+IDENTITY_NETWORKS = Registry({"efficientnet_b0": "deocclude.models.identity:IdentityNet"})
 
 
-def check_options(table: Mapping[str, Callable], kind: str, name: str, options: Mapping) -> None:
-    """Raise ValueError when `name` is not in `table` or does not take one of `options`."""
+def check_name(table: Mapping, kind: str, name: str) -> None:
+    """Raise ValueError when `name` is not in `table`; it lists those that are. Imports nothing."""
     if name not in table:
-        raise ValueError(f"{kind} {name!r} is not known; valid are {', '.join(sorted(table))}")
+        raise ValueError(
+            f"{kind} {name!r} is not known; valid are {', '.join(sorted(table))}"
+            + did_you_mean(name, table)
+        )
+
+
+def check_options(table: Mapping, kind: str, name: str, options: Mapping) -> None:
+    """Raise ValueError when `name` is not in `table` or does not take one of `options`."""
+    check_name(table, kind, name)
     valid = list(inspect.signature(table[name]).parameters)
     unknown = [key for key in options if key not in valid]
     if unknown:
         raise ValueError(
             f"{kind} {name!r} has no option {', '.join(map(repr, unknown))}; "
-            f"valid are {', '.join(valid) or 'none'}"
+            f"valid are {', '.join(valid) or 'none'}" + did_you_mean(unknown[0], valid)
         )
 
 

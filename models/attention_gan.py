@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import initialise, pad_to_multiple
-from models.contextual_attention import ContextualAttention
+from deocclude.models.blocks import initialise, pad_to_multiple
+from deocclude.models.contextual_attention import ContextualAttention
 
 WIDTHS = (64, 128, 256)  # channels at 1/2, 1/4 and 1/8 of the sides
 INTERFACE = 128  # length of the embedding that the published generator takes

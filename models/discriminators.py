@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrum
 
-from models.blocks import SeparableConv2d, initialise
+from deocclude.models.blocks import SeparableConv2d, initialise
 
 SLOPE = 0.2  # of every LeakyReLU
 POOLED = 4  # side of the feature map that DCGAN's last convolution sees

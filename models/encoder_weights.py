@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.pretrained import WeightsError, load_fitting, read_weights
+from deocclude.models.pretrained import WeightsError, load_fitting, read_weights
 
 PATIENCE = 8.0  # seconds after which the hub counts as out of reach
 # Each holds one file, in timm's order of tensors under other names. The weights are those of

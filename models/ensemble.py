@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from data.contract import hide, hole_ratio
-from models.unet import UNet
+from deocclude.data.contract import hide, hole_ratio
+from deocclude.models.unet import UNet
 
 COMBINATIONS = ("mean", "median", "weights", "bins", "gate")
 EDGES = (0.1, 0.2, 0.3, 0.4, 0.5)  # hole ratios between the rows of "bins", each edge the lower's
@@ -174,7 +174,7 @@ class Ensemble(nn.Module):
         if not self.attached:
             raise RuntimeError(
                 f"the members {', '.join(self.members)} are not attached: open the ensemble's file "
-                "with engines.ensembles.open_inpainter, or call attach(networks)"
+                "with engines.ensemble.opening.open_inpainter, or call attach(networks)"
             )
         answers = occluded.new_empty((len(self.attached), *occluded.shape), dtype=torch.float32)
         for answer, network in zip(answers, self.attached, strict=True):

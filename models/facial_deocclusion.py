@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import initialise, pad_to_multiple, residual_layers
+from deocclude.models.blocks import initialise, pad_to_multiple, residual_layers
 
 SCALES = 5
 ATTENDED = 2  # scale of the attention module: 4 * width channels at stride 4
 CALM = 0.1  # gain of the layer before tanh, so that no pixel starts saturated
 
 
-class ResidualBlock(nn.Module):
+class ResidualUnit(nn.Module):
     """Two 3 x 3 convolutions and a 1 x 1 shortcut. (N, before, H, W) -> (N, after, H, W)."""
 
     def __init__(self, before: int, after: int) -> None:
@@ -102,12 +102,12 @@ class FacialDeocclusion(nn.Module):
         if width < 1:
             raise ValueError(f"width: {width} must be at least 1")
         widths = [width * 2**scale for scale in range(SCALES)]
-        self.down = nn.ModuleList(ResidualBlock(*pair) for pair in pairwise([3, *widths]))
+        self.down = nn.ModuleList(ResidualUnit(*pair) for pair in pairwise([3, *widths]))
         self.bottleneck = nn.Conv2d(widths[-1], 2 * widths[-1], kernel_size=3, padding=1)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(2 * fine, fine, kernel_size=2, stride=2) for fine in reversed(widths)
         )
-        self.fuse = nn.ModuleList(ResidualBlock(2 * fine, fine) for fine in reversed(widths))
+        self.fuse = nn.ModuleList(ResidualUnit(2 * fine, fine) for fine in reversed(widths))
         self.head = nn.Conv2d(width, 3, kernel_size=1)
         self.attention = FusionAttention(widths[ATTENDED]) if attention else None
         initialise(self)

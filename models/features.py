@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
-from models.blocks import ImageNetNormalise
-from models.lite_features import LAYERS as LITE_LAYERS
-from models.lite_features import LiteFeatures
-from models.pretrained import load_fitting, resolve_weights
+from deocclude.models.blocks import ImageNetNormalise
+from deocclude.models.lite_features import LAYERS as LITE_LAYERS
+from deocclude.models.lite_features import LiteFeatures
+from deocclude.models.pretrained import load_fitting, resolve_weights
 
 _NETWORKS = {
     "vgg16": (vgg16, VGG16_Weights.IMAGENET1K_V1),

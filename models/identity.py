@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0
 
-from models.blocks import ImageNetNormalise
-from models.pretrained import load_backbone
+from deocclude.models.blocks import ImageNetNormalise
+from deocclude.models.pretrained import load_backbone
 
 HIDDEN = (512, 256)
 SMALLEST = 32  # pixels: EfficientNet-B0 halves the picture five times

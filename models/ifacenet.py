@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 
-from models.blocks import (
+from deocclude.models.blocks import (
     MultiDilationBlock,
     SelfAttention2d,
     SeparableConv2d,
     initialise,
     pad_to_multiple,
 )
-from models.pretrained import load_backbone
+from deocclude.models.pretrained import load_backbone
 
 FEATURES = 512  # channels of each sub-encoder's output and of each dilation branch
 STRIDE = 32  # ResNet-50's deepest stride; inputs are padded to a multiple of it

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.encoder_weights import load_encoder
+from deocclude.models.encoder_weights import load_encoder
 
 NETWORK = "tf_efficientnet_lite0"
 # Strides 2, 2, 4, 8, 16, 16, 32, 32; 32, 16, 24, 40, 80, 112, 192, 320 channels.

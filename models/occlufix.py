@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from models.blocks import initialise, pad_to_multiple
-from models.unet import NORMS, ConvBlock, UNet
+from deocclude.models.blocks import initialise, pad_to_multiple
+from deocclude.models.unet import NORMS, ConvBlock, UNet
 
 GRID = 16  # side of the learned grid of position embeddings; interpolated to the image's own grid
 

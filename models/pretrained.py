@@ -5,16 +5,21 @@ random), "true" / "imagenet" (published weights or an error), "false" / "random"
 file.
 """
 
+from __future__ import annotations
+
 import pickle
 import socket
 import urllib.error
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from torchvision.models import WeightsEnum
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 TIMEOUT = 20.0  # seconds without an answer after which a download server counts as out of reach
 

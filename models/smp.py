@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.blocks import ImageNetNormalise, pad_to_multiple
-from models.encoder_weights import load_encoder
+from deocclude.models.blocks import ImageNetNormalise, pad_to_multiple
+from deocclude.models.encoder_weights import load_encoder
 
 MIN_SIDE = 16
 UNET_CHANNELS = (128, 64, 32, 24, 16)

@@ -22,8 +22,8 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
-from models.blocks import ImageNetNormalise, SelfAttention2d, pad_to_multiple
-from models.pretrained import load_backbone
+from deocclude.models.blocks import ImageNetNormalise, SelfAttention2d, pad_to_multiple
+from deocclude.models.pretrained import load_backbone
 
 MIN_SIDE = 16
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import pad_to_multiple
-from models.pull_push import pull_push
-from models.unet import MIN_SIDE, UNet
+from deocclude.models.blocks import pad_to_multiple
+from deocclude.models.pull_push import pull_push
+from deocclude.models.unet import MIN_SIDE, UNet
 
 FOLDS = (1, 2, 4)
 STARTS = ("fill", "pull_push")

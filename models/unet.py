@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from models.blocks import SeparableConv2d, initialise, pad_to_multiple
+from deocclude.models.blocks import SeparableConv2d, initialise, pad_to_multiple
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import initialise, pad_to_multiple, residual_layers
+from deocclude.models.blocks import initialise, pad_to_multiple, residual_layers
 
 STRIDE = 8
 CALM = 0.1  # gain of the layer before tanh, so that no pixel starts saturated

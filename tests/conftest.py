@@ -11,7 +11,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
-from engines.config import RunConfig, load_config
+from deocclude.engines.runs.config import RunConfig, load_config
 
 TINY = [
     "data.size=32",
@@ -49,3 +49,14 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("DEOCCLUDE_DATA does not name a data folder")
     return Path(root)
+
+
+@pytest.fixture
+def own_threads():
+    """The threads of this process as they were, after a test in which somebody sets them: a cell of
+    the timing, and UMAP, whose OpenMP is PyTorch's."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

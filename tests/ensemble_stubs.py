@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-import models
-from data.contract import hide
-from engines.checkpoint import save_release
-from engines.config import Data
-from engines.feature_network import create_features
+from deocclude import models
+from deocclude.data.contract import hide
+from deocclude.engines.runs.config import Data
+from deocclude.engines.runs.features import create_features
+from deocclude.engines.runs.weights import save_release
 
 SIZE = 32
 TINY = {"name": "occlufix", "width": 4, "depth": 2}

@@ -4,11 +4,11 @@ rows with known values."""
 import numpy as np
 import torch
 
-from data.masks import generate_mask
-from data.pairs import FrozenPairs, Pair
-from data.seeding import keyed_rng
-from engines.evaluation import Row
-from engines.row_files import RowWriter
+from deocclude.data.masks.source import generate_mask
+from deocclude.data.pairs.holes import FrozenPairs, Pair
+from deocclude.data.seeding import keyed_rng
+from deocclude.engines.measures.inpainting import Row
+from deocclude.engines.measures.rows import RowWriter
 
 SIZE = 32
 INFO = {"kind": "model", "measures": {}, "training": None, "pairs": "made up"}

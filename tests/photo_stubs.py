@@ -5,10 +5,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.builtin_faces import landmarks, render_face
-from engines.checkpoint import WEIGHTS_VERSION, save_release
-from engines.detection import KINDS, Face, whole_picture
-from engines.inference import Deoccluder
+from deocclude.data.builtin.faces import landmarks, render_face
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.photos.detection import KINDS, Face, whole_picture
+from deocclude.engines.runs.metadata import WEIGHTS_VERSION
+from deocclude.engines.runs.weights import save_release
 
 GREEN = (0, 255, 0)  # the colour of every occluder here
 

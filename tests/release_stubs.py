@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 
-import models
-from data.whole_files import sha256
-from engines.checkpoint import WEIGHTS_VERSION, save_release
-from engines.released import FILES, SUMS
+from deocclude import models
+from deocclude.data.files import sha256
+from deocclude.engines.runs.metadata import WEIGHTS_VERSION
+from deocclude.engines.runs.released import FILES, SUMS
+from deocclude.engines.runs.weights import save_release
 
 MODELS = {
     "inpainting": {"name": "student", "width": 8},

@@ -5,10 +5,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.alignment import invert, template_points
-from engines.detection import FaceDetector
-from engines.face import Face
-from engines.inference import Deoccluder
+from deocclude.data.faces.alignment import invert, template_points
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.photos.face import Face
 
 SIZE = 64
 GREEN = (0, 255, 0)

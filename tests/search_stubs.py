@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from engines import search, search_objective
-from engines.run_folder import RunFolder
-from engines.search_study import SharedStudy
-from engines.training import Outcome
+from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.search import __main__ as search
+from deocclude.engines.search import objective, runner
+from deocclude.engines.search.study import SharedStudy
+from deocclude.engines.training.run import Outcome
 
 SMALL = [
     "losses.adversarial.weight=4.7",
@@ -31,7 +32,7 @@ def command(output: Path, *more: str) -> list[str]:
 
 def open_study(output: Path, *more: str) -> SharedStudy:
     arguments = search.parse(command(output, *more))
-    return SharedStudy.open(search.to_search(arguments), startup=2)
+    return SharedStudy.open(runner.to_search(arguments), startup=2)
 
 
 def score(weights: dict[str, float], epoch: int) -> float:
@@ -44,8 +45,8 @@ class Fake:
 
     def __init__(self, monkeypatch, epochs: int = 4) -> None:
         self.epochs, self.stop_at, self.started = epochs, {}, []
-        monkeypatch.setattr(search_objective, "train", self.train)
-        monkeypatch.setattr(search, "gc", SimpleNamespace(collect=lambda: 0))  # slow in tests
+        monkeypatch.setattr(objective, "train", self.train)
+        monkeypatch.setattr(runner, "gc", SimpleNamespace(collect=lambda: 0))  # slow in tests
 
     def train(self, config, root, output, resume, max_minutes, device, prune) -> Outcome:
         self.started.append((config.name, resume))
@@ -75,6 +76,6 @@ class Fake:
 def run(shared: SharedStudy, wanted: int) -> str | None:
     """The loop of the command, without its output."""
     while (claim := shared.claim(wanted)) is not None:
-        if stopped := search.carry_out(shared, claim):
+        if stopped := runner.carry_out(shared, claim):
             return stopped
     return None

@@ -5,10 +5,10 @@ import json
 import torch
 from safetensors.torch import save_file
 
-from engines.config import load_config
-from engines.run_folder import dump_config
-from engines.suite_plan import plan_jobs
-from engines.suite_request import Request
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.folder import dump_config
+from deocclude.engines.suite.plan import plan_jobs
+from deocclude.engines.suite.request import Request
 
 QUICK = ["training.max_minutes=null"]
 

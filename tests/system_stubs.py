@@ -2,10 +2,11 @@
 
 import torch
 
-from data.contract import hide
-from engines.config import load_config
-from engines.inpainting import Part, build_trainer
-from engines.runtime import start_runtime
+from deocclude.data.contract import hide
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.training.gan_steps import Part
+from deocclude.engines.training.inpainting import build_trainer
 
 TINY = [
     "data.size=32",

@@ -23,7 +23,8 @@ from photo_stubs import (
 )
 from PIL import Image
 
-import deocclude
+from deocclude.engines.cli import photos
+from deocclude.engines.cli import restore as restore_command
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)
@@ -33,16 +34,12 @@ SHAPE = (150, 170)
 def restore(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder with stubs; (exit code, what was printed)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(deocclude, "choose_weights", lambda named, task, runs: (task, task))
+    monkeypatch.setattr(restore_command, "choose_weights", lambda named, task, runs: (task, task))
 
     def run(*arguments, faces=(FACE,), **options):
-        monkeypatch.setattr(
-            deocclude, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options)
-        )
-        monkeypatch.setattr(
-            deocclude, "FaceDetector", lambda *a, kinds, **k: Detector(faces, kinds)
-        )
-        code, text = call(deocclude.main, capsys, *arguments)
+        monkeypatch.setattr(photos, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options))
+        monkeypatch.setattr(photos, "FaceDetector", lambda *a, kinds, **k: Detector(faces, kinds))
+        code, text = call(restore_command.main, capsys, *arguments)
         assert "Traceback" not in text
         return code, text
 

@@ -12,11 +12,12 @@ from benchmarks import training
 from benchmarks.loader import measure_loader
 from benchmarks.public_loop import LOOPS, PublicLoop, gradient_difference, weight_difference
 from benchmarks.steps import PARTS, Laps, marked
-from data.contract import hide
-from data.faces import Faces
-from data.masks import MaskGenerator
-from engines.inpainting import Part, build_trainer, train_step
-from engines.runtime import start_runtime
+from deocclude.data.contract import hide
+from deocclude.data.faces.files import Faces
+from deocclude.data.masks.source import MaskGenerator
+from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.training.gan_steps import Part
+from deocclude.engines.training.inpainting import build_trainer, train_step
 
 TINY = [
     "data.builtin_images=8",

@@ -7,8 +7,9 @@ import pytest
 from photo_stubs import Constant, Detector, call
 from PIL import Image
 
-import deocclude
-from engines.inference import Deoccluder
+from deocclude.engines.cli import photos
+from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.photos.deoccluder import Deoccluder
 
 SIZE = 32
 
@@ -23,12 +24,12 @@ def run(tmp_path, monkeypatch, capsys):
         loaded.append(checkpoint)
         return Deoccluder(Constant(), SIZE)
 
-    monkeypatch.setattr(deocclude, "load_deoccluder", load)
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector())
+    monkeypatch.setattr(photos, "load_deoccluder", load)
+    monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector())
     (tmp_path / "best.safetensors").touch()
 
     def run_main(*arguments, checkpoint=("--checkpoint", "best.safetensors")):
-        return call(deocclude.main, capsys, *arguments, *checkpoint)
+        return call(restore_command.main, capsys, *arguments, *checkpoint)
 
     run_main.loaded = loaded
     return run_main
@@ -358,7 +359,7 @@ def test_unreadable_checkpoint_ends_with_one_message(run, folder, monkeypatch):
     def load(checkpoint, device="auto", segmenter=None, **options):
         raise ValueError(f"{checkpoint}: truncated")
 
-    monkeypatch.setattr(deocclude, "load_deoccluder", load)
+    monkeypatch.setattr(photos, "load_deoccluder", load)
     code, text = run("photos", "--mask", "masks")
     assert (code, text.splitlines()[-1]) == (1, "error: best.safetensors: truncated")
 

@@ -22,10 +22,11 @@ from photo_stubs import (
 from PIL import Image
 from release_stubs import write_sums
 
-import deocclude
-import models
-from engines import released
-from engines.chosen_weights import WHAT
+from deocclude import models
+from deocclude.engines.cli import photos
+from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.runs import released
+from deocclude.engines.runs.chosen import WHAT
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)
@@ -39,7 +40,7 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(models.INPAINTERS, "constant", Constant)
     monkeypatch.setitem(models.SEGMENTERS, "green", GreenFinder)
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector([FACE]))
+    monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector([FACE]))
     write_release(tmp_path / INPAINTER, "inpainting", "constant", Constant(), size=64)
     write_release(tmp_path / SEGMENTER, "segmentation", "green", GreenFinder(), size=96)
     weights = tmp_path_factory.mktemp("project") / "weights"
@@ -53,7 +54,7 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def run(capsys):
-    return lambda *arguments: call(deocclude.main, capsys, *arguments, "--device", "cpu")
+    return lambda *arguments: call(restore_command.main, capsys, *arguments, "--device", "cpu")
 
 
 def save(path, covered=True):
@@ -276,7 +277,7 @@ def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
             raise KeyboardInterrupt
         return [FACE]
 
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector(faces))
+    monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector(faces))
     code, text = run("in", "-o", "out")
     assert (code, "stopped" in text) == (1, True)
     assert list(rows("out/manifest.csv")) == ["in/a.png"]
@@ -285,7 +286,7 @@ def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
 
 def test_webcam(run, folder, monkeypatch):
     calls = []
-    monkeypatch.setattr(deocclude, "run_webcam", lambda restore, number: calls.append(number))
+    monkeypatch.setattr(photos, "run_webcam", lambda restore, number: calls.append(number))
     assert run("--webcam")[0] == 0
     assert run("--webcam", "2")[0] == 0
     assert calls == [0, 2]
@@ -298,10 +299,10 @@ def test_webcam(run, folder, monkeypatch):
         (("a.png", "--save", "mask,glow"), "'glow' is none of mask, overlay"),
         (("a.png", "--blend", "magic"), "invalid choice: 'magic'"),
         (("a.png", "--dilate", "-1"), "'-1': must be a number, 0 or more"),
-        (("a.png", "--batch", "0"), "'0': must be a whole number, 1 or more"),
+        (("a.png", "--batch", "0"), "--batch: must be at least 1, found 0"),
         (("a.png", "--dilate", "abc"), "'abc': must be a number"),
         (("a.png", "--dilate", "nan"), "'nan': must be a number"),
-        (("a.png", "--batch", "two"), "'two': must be a whole number"),
+        (("a.png", "--batch", "two"), "--batch: must be a whole number, found 'two'"),
         (("a.png", "--invert-mask"), "name it with --mask"),
         (("--webcam", "--mask", "m.png", "-o", "x"), "leave out output, mask"),
     ],

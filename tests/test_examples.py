@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.transforms import load_image, load_mask
-from engines.api import restore
-from engines.hole_mask import DILATION, dilate
-from engines.released import FILES, FOLDER
+from deocclude.data.images import load_image, load_mask
+from deocclude.engines.api import restore
+from deocclude.engines.inference.hole_mask import DILATION, dilate
+from deocclude.engines.runs.released import FILES, FOLDER
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PICTURES = sorted(EXAMPLES.glob("*.jpg"))

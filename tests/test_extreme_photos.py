@@ -10,9 +10,10 @@ import pytest
 from photo_stubs import GREEN, Detector, call, draw_photo, face_at, is_green, stub_deoccluder
 from PIL import Image
 
-import deocclude
-from engines.baselines import RADIUS
-from engines.detection import FaceDetector
+from deocclude.engines.cli import photos
+from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.inference.baselines import RADIUS
+from deocclude.engines.photos.detection import FaceDetector
 
 ROOT = Path(__file__).resolve().parent.parent
 MEMORY = 4 * 2**30  # bytes
@@ -22,12 +23,12 @@ MEMORY = 4 * 2**30  # bytes
 def restore(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder with stub networks; (exit code, what was printed)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(deocclude, "choose_weights", lambda named, task, runs: (task, task))
-    monkeypatch.setattr(deocclude, "load_deoccluder", lambda *a, **k: stub_deoccluder())
+    monkeypatch.setattr(restore_command, "choose_weights", lambda named, task, runs: (task, task))
+    monkeypatch.setattr(photos, "load_deoccluder", lambda *a, **k: stub_deoccluder())
 
     def run(*arguments, detector):
-        monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: detector)
-        return call(deocclude.main, capsys, *arguments)
+        monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: detector)
+        return call(restore_command.main, capsys, *arguments)
 
     return run
 

@@ -10,11 +10,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-import deocclude
-import evaluate
-from engines.config import Data
-from engines.evaluation import model_row
-from engines.inference import Deoccluder
+from deocclude.engines.cli import evaluate, photos
+from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.inference.networks import Networks
+from deocclude.engines.measures.inpainting import model_row
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.runs.config import Data
 
 SIZE = 32
 
@@ -38,10 +39,11 @@ def loaded(monkeypatch):
 
     def load(checkpoint, device="cpu", segmenter=None, **options):
         calls.append(options.get("flip"))
-        return Deoccluder(Leaning(), SIZE, device="cpu", flip=options.get("flip", False))
+        kind = Deoccluder if "batch" in options else Networks
+        return kind(Leaning(), SIZE, device="cpu", flip=options.get("flip", False))
 
-    monkeypatch.setattr("engines.inference.load_deoccluder", load)
-    monkeypatch.setattr(deocclude, "load_deoccluder", load)
+    monkeypatch.setattr("deocclude.engines.inference.networks.load_networks", load)
+    monkeypatch.setattr(photos, "load_deoccluder", load)
     return calls
 
 
@@ -82,7 +84,7 @@ def test_evaluate_adds_a_row_that_shares_no_values(loaded, weights, tmp_path, ca
 @pytest.mark.parametrize("flip", [False, True])
 def test_deocclude_restores_both_ways(loaded, tmp_path, monkeypatch, flip):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(deocclude, "FaceDetector", lambda *a, **k: Detector())
+    monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector())
     (tmp_path / "best.safetensors").touch()
     photo = np.full((64, 64, 3), 127, np.uint8)
     mask = np.zeros((64, 64), np.uint8)
@@ -90,7 +92,7 @@ def test_deocclude_restores_both_ways(loaded, tmp_path, monkeypatch, flip):
     Image.fromarray(photo).save("photo.png")
     Image.fromarray(mask).save("mask.png")
     words = ["photo.png", "--mask", "mask.png", "-o", "out.png", "--checkpoint", "best.safetensors"]
-    deocclude.main(words + ["--flip"] * flip)
+    restore_command.main(words + ["--flip"] * flip)
     assert loaded == [flip]
     inside = np.asarray(Image.open("out.png"))[mask > 0]
     assert (np.ptp(inside) < 3) == flip  # the photo around it is mid grey

@@ -1,4 +1,8 @@
-"""Who may import whom: every import in the tree, function-level ones too, against one table."""
+"""The house's walls: who may import whom, every import in the tree against one table.
+
+Function-level imports count too. Names here leave out the package's own name: `data.contract` is
+imported as `deocclude.data.contract`, and never without that, or it would be there twice.
+"""
 
 import ast
 import sys
@@ -9,7 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("data", "models", "losses", "metrics", "engines")
+PACKAGE = "deocclude"
 ANY = "*"  # any third-party module
+EVERYONES = "names"  # imports nothing of ours; looked up everywhere
 NETWORKS = ("timm", "segmentation_models_pytorch", "huggingface_hub")  # and where theirs lie
 
 
@@ -21,18 +27,79 @@ class Rule(NamedTuple):
     others: tuple[str, ...]
 
 
+# The rooms of engines and data. Each lists the rooms it may import, all of them above it in this
+# table; docs/architecture.md says the same in words. Beside them every room of engines may import
+# what engines stand on.
+STAND_ON = ("models", "losses", "metrics", "data")
+ROOMS: dict[str, tuple[str, ...]] = {
+    "data.contract": (),
+    "data.seeding": (),
+    "data.files": (),
+    "data.images": ("data.contract", "data.files"),
+    "data.builtin": ("data.seeding",),
+    "data.faces": ("data.builtin", "data.images", "data.files", "data.seeding"),
+    "data.masks": ("data.faces", "data.images", "data.seeding"),
+    "data.occluders.drawn": ("data.faces",),
+    "data.occluders": (
+        "data.occluders.drawn", "data.faces", "data.images", "data.files", "data.seeding",
+        "data.contract",
+    ),
+    "data.pairs": (
+        "data.occluders", "data.masks", "data.faces", "data.images", "data.files", "data.seeding",
+        "data.contract",
+    ),
+    "data.settings": ("data.pairs", "data.occluders", "data.faces"),
+    "data.sources": ("data.settings", "data.pairs", "data.occluders", "data.masks", "data.faces"),
+    "data.download": ("data.faces", "data.images", "data.files", "data.seeding"),
+    "engines.options": (),
+    "engines.runs": (),
+    "engines.report": (),
+    "engines.ensemble": ("engines.report", "engines.runs"),
+    "engines.inference": ("engines.ensemble", "engines.runs"),
+    "engines.training": (
+        "engines.inference", "engines.ensemble", "engines.report", "engines.runs",
+    ),
+    "engines.photos": ("engines.inference", "engines.ensemble", "engines.runs"),
+    "engines.measures": ("engines.inference", "engines.ensemble", "engines.runs"),
+    "engines.evaluation": (
+        "engines.measures", "engines.inference", "engines.ensemble", "engines.report",
+        "engines.runs",
+    ),
+    "engines.analysis": (
+        "engines.evaluation", "engines.measures", "engines.inference", "engines.ensemble",
+        "engines.report", "engines.runs", "engines.options",
+    ),
+    "engines.suite": (
+        "engines.evaluation", "engines.training", "engines.report", "engines.runs",
+    ),
+    "engines.search": ("engines.training", "engines.report", "engines.runs"),
+    "engines.api": ("engines.photos", "engines.inference", "engines.runs"),
+    "engines.cli": ("engines",),
+    "engines.release_export": ("engines.suite",),
+}  # fmt: skip
+# `python -m` runs these: beside their room's imports they may use what commands share, and report.
+COMMANDS = ("engines.options", "engines.report")
+
 # The first rule that fits a module counts. A name stands for itself and everything below it.
 # walkthrough.py is a tutorial that shows each layer by itself, so it may import all of them.
-# The other scripts at the root are thin: engines do the work and report progress, tqdm aside.
+# The other scripts at the root, and the package's own folder, hand over to engines.
 RULES = (
     Rule("data.contract", (), ("numpy", "torch")),
-    Rule("data", ("data",), (ANY,)),
     Rule("models", ("models", "data.contract"), (*NETWORKS, "torch", "torchvision", "safetensors")),
     Rule("losses", ("losses", "data.contract"), ("torch",)),
     Rule("metrics", ("metrics", "data.contract"), ("torch", "torchmetrics", "numpy", "pandas")),
-    Rule("engines", PACKAGES, (ANY,)),
+    *(
+        Rule(f"{room}.__main__", (room, *below, *COMMANDS, *STAND_ON), (ANY,))
+        for room, below in ROOMS.items()
+        if room.startswith("engines.")
+    ),
+    *(
+        Rule(room, (room, *below, *(STAND_ON if room.startswith("engines") else ())), (ANY,))
+        for room, below in ROOMS.items()
+    ),
     Rule("walkthrough", PACKAGES, (ANY,)),
-    Rule("", ("engines", "models", "losses", "data.contract"), ("tqdm",)),
+    Rule("setup", (), ("setuptools",)),
+    Rule("", ("engines",), ()),
 )
 
 
@@ -66,9 +133,11 @@ def violations(text: str, module: str, own: tuple[str, ...], is_package: bool = 
     rule = next(r for r in RULES if not r.prefix or within(module, (r.prefix,)))
     wrong = []
     for line, name in imports(text, module, is_package):
-        top = name.split(".")[0]
-        if top in own:
-            allowed = within(name, rule.ours)
+        top, _, below = name.partition(".")
+        if top == PACKAGE:
+            allowed = within(below, (*rule.ours, EVERYONES))
+        elif top in own:
+            allowed = False
         else:
             allowed = top in sys.stdlib_module_names or ANY in rule.others or top in rule.others
         if not allowed:
@@ -78,13 +147,19 @@ def violations(text: str, module: str, own: tuple[str, ...], is_package: bool = 
 
 def source_files() -> list[Path]:
     return sorted(ROOT.glob("*.py")) + [
-        path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))
+        path for package in (PACKAGE, *PACKAGES) for path in sorted((ROOT / package).rglob("*.py"))
     ]
 
 
 def own_names() -> tuple[str, ...]:
     """Everything at the root that Python could import as ours."""
     return (*PACKAGES, "tests", "benchmarks", "examples", *(p.stem for p in ROOT.glob("*.py")))
+
+
+def rooms() -> list[Path]:
+    """The folders of engines and data that hold modules."""
+    inner = [*ROOT.glob("engines/**/__init__.py"), *ROOT.glob("data/**/__init__.py")]
+    return sorted(file.parent for file in inner if file.parent.parent != ROOT)
 
 
 def test_every_import_is_allowed():
@@ -98,38 +173,76 @@ def test_every_import_is_allowed():
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_folder_with_modules_has_a_rule():
-    """A new package must enter the table, or nothing would hold it."""
+def test_the_table_itself_runs_downward():
+    """A room imports only those above it in the table, so no circle of rooms is legal."""
+    known: list[str] = []
+    for room, below in ROOMS.items():
+        if room != "engines.cli":  # the roof
+            assert set(below) <= set(known), room
+        known.append(room)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    edges: dict[str, set[str]] = {}
+    files = {module_name(path, ROOT): path for path in source_files()}
+    for module, path in files.items():
+        found = imports(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+        names = [name.removeprefix(f"{PACKAGE}.") for _, name in found]
+        parents = [name.rpartition(".")[0] for name in names]
+        edges[module] = ({*names, *parents} & set(files)) - {module}
+    assert sum(map(len, edges.values())) > 500
+    while leaves := {module for module, others in edges.items() if not others & set(edges)}:
+        edges = {module: others for module, others in edges.items() if module not in leaves}
+    assert not edges, f"a circle lies among {', '.join(edges)}"
+
+
+def test_every_room_has_a_rule_a_sentence_and_a_size_to_find_ones_way_in():
     folders = {p.parent.name for p in ROOT.glob("*/*.py") if not p.parent.name.startswith(".")}
-    assert folders - {"tests", "benchmarks", "examples"} == set(PACKAGES)
+    assert folders - {"tests", "benchmarks", "examples"} == {PACKAGE, *PACKAGES}
+    names = [module_name(folder, ROOT) for folder in rooms()]
+    loose = [module_name(p, ROOT) for top in ("data", "engines") for p in (ROOT / top).glob("*.py")]
+    assert sorted([*names, *(name for name in loose if "." in name)]) == sorted(ROOMS)
+    assert len([name for name in loose if name.startswith("engines.")]) <= 3
+    for folder in rooms():
+        tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+        assert len(tree.body) == 1, f"{folder}: more than a sentence"
+        assert ast.get_docstring(tree).count(".") == 1, folder
+        assert 3 <= len(list(folder.glob("*.py"))) <= 18, folder
 
 
 @pytest.mark.parametrize(
     ("module", "text"),
     [
         ("data.contract", "import cv2"),
-        ("data.contract", "from data.masks import bin_of"),
-        ("data.faces", "from engines import config"),
-        ("data.faces", "def f():\n    import models.blocks"),
+        ("data.contract", "from deocclude.data.masks.shapes import bin_of"),
+        ("data.faces.files", "from deocclude.engines.runs import config"),
+        ("data.faces.files", "from deocclude.data.pairs import frozen"),
+        ("data.faces.files", "def f():\n    from deocclude import models"),
+        ("data.faces.files", "from data.contract import hide"),
         ("models.new", "import numpy"),
-        ("models.new", "from data.transforms import to_tensor"),
-        ("models.new", "from data import masks"),
+        ("models.new", "from deocclude.data.images import to_tensor"),
+        ("models.new", "from deocclude.data import masks"),
         ("losses.new", "from torchvision.models import vgg19"),
-        ("losses.new", "import models"),
+        ("losses.new", "from deocclude import models"),
         ("losses.new", "import torchmetrics"),
-        ("metrics.new", "import losses"),
+        ("metrics.new", "from deocclude import losses"),
         ("metrics.new", "import skimage"),
-        ("engines.new", "import evaluate"),
-        ("engines.new", "def f():\n    from tests.conftest import TINY"),
-        ("engines.new", "try:\n    import benchmarks.training\nexcept ImportError:\n    pass"),
-        ("evaluate", "from data.masks import bin_of"),
-        ("evaluate", "import deocclude"),
+        ("engines.runs.new", "import evaluate"),
+        ("engines.runs.new", "import deocclude"),
+        ("engines.runs.new", "from deocclude.engines.training import run"),
+        ("engines.training.new", "from deocclude.engines.photos.deoccluder import Deoccluder"),
+        ("engines.training.new", "from deocclude.engines.evaluation import seeds"),
+        ("engines.photos.new", "from deocclude.engines.measures.rows import RowResult"),
+        ("engines.report.new", "from deocclude.engines.runs import weights"),
+        ("engines.suite.new", "def f():\n    from tests.conftest import TINY"),
+        ("engines.suite.new", "try:\n    import benchmarks.training\nexcept ImportError:\n    0"),
+        ("evaluate", "from deocclude.data.masks.shapes import bin_of"),
         ("evaluate", "import torch"),
         ("walkthrough", "import evaluate"),
     ],
 )
 def test_a_violation_is_found(module, text):
-    own = (*PACKAGES, "tests", "benchmarks", "evaluate", "deocclude", "walkthrough")
+    own = (*PACKAGES, "tests", "benchmarks", "evaluate", "walkthrough")
     assert len(violations(text, module, own)) == 1
 
 
@@ -137,20 +250,20 @@ def test_a_violation_is_found(module, text):
     ("module", "text"),
     [
         ("data.contract", "import math\nimport numpy as np\nfrom torch import Tensor"),
-        ("data.faces", "from . import masks\nimport cv2, scipy"),
-        (
-            "models.new",
-            "from data.contract import hide\nimport models\nfrom torchvision import ops",
-        ),
-        ("losses.new", "from losses.inputs import LossInputs"),
+        ("data.faces.files", "from deocclude.data.builtin import faces\nimport cv2, scipy"),
+        ("models.new", "from deocclude.data.contract import hide\nfrom torchvision import ops"),
+        ("losses.new", "from deocclude.losses.inputs import LossInputs"),
         ("metrics.new", "import pandas as pd, torchmetrics"),
-        ("engines.new", "import data, models, losses, metrics, engines, yaml"),
-        ("evaluate", "from engines import config\nimport models, losses\nfrom tqdm import tqdm"),
-        ("walkthrough", "from data.masks import bin_of\nimport torch, numpy"),
+        ("engines.runs.new", "from deocclude import data, models, losses, metrics\nimport yaml"),
+        ("engines.ensemble.__main__", "from deocclude.engines.report.tables import Table"),
+        ("engines.cli.new", "from deocclude.engines.photos.deoccluder import Deoccluder"),
+        ("losses.new", "from deocclude.names import Registry"),
+        ("evaluate", "from deocclude.engines.cli import evaluate"),
+        ("walkthrough", "from deocclude.data.masks.shapes import bin_of\nimport torch, numpy"),
     ],
 )
 def test_what_is_allowed_passes(module, text):
-    own = (*PACKAGES, "tests", "benchmarks", "evaluate", "deocclude", "walkthrough")
+    own = (*PACKAGES, "tests", "benchmarks", "evaluate", "walkthrough")
     assert violations(text, module, own) == []
 
 

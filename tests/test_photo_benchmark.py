@@ -10,9 +10,9 @@ from torch import nn
 
 from benchmarks import photo
 from benchmarks.photo import LowerHalf, measure_photos, photo_table, stand_ins
-from engines.detection import FaceDetector
-from engines.inference import Deoccluder
-from engines.restoration import STAGES
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.photos.restoration import STAGES
 
 
 class Echo(nn.Module):

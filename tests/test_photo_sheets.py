@@ -8,8 +8,8 @@ from PIL import Image
 
 from benchmarks import photo_sheets
 from benchmarks.photo_sheets import ROOT, show, write_sheets
-from engines.face import Face
-from engines.restoration import FaceResult, Restoration
+from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.restoration import FaceResult, Restoration
 
 SIZE = 40
 

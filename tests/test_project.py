@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+import deocclude
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     tomllib = None
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("data", "models", "losses", "metrics", "engines", "benchmarks")
+PACKAGES = ("deocclude", "data", "models", "losses", "metrics", "engines", "benchmarks")
 MODULES = {  # distribution -> what is imported, where the two differ
     "opencv-contrib-python": "cv2",
     "pillow": "PIL",
@@ -25,18 +27,19 @@ MODULES = {  # distribution -> what is imported, where the two differ
     "tensorboard": "torch.utils.tensorboard",
 }
 # Done without, or asked for in one sentence, where they are missing: IPython draws only where it is
-# already running, MediaPipe has no wheels for some platforms, the rest is the extra `analysis` and
-# what it brings.
+# already running, MediaPipe has no wheels for some platforms, the rest is the extras `analysis` and
+# `download` and what they bring.
 OPTIONAL = {
-    "IPython": {"engines/figures.py"},
-    "mediapipe": {"engines/mediapipe_faces.py"},
-    "umap": {"engines/analysis_umap.py"},
-    "sklearn": {"engines/analysis_umap_report.py"},
-    "optuna": {"engines/search_report.py", "engines/search_study.py"},
-    "sqlalchemy": {"engines/search_study.py"},
+    "gdown": {"data/download/sets.py"},
+    "IPython": {"engines/report/figures.py"},
+    "mediapipe": {"engines/photos/mediapipe_faces.py"},
+    "umap": {"engines/analysis/umap.py"},
+    "sklearn": {"engines/analysis/umap_report.py"},
+    "optuna": {"engines/search/report.py", "engines/search/study.py"},
+    "sqlalchemy": {"engines/search/study.py"},
 }
 # They import one at their top, and are imported inside functions alone, or by each other.
-LATE = {"engines/search_report.py", "engines/search_study.py"}
+LATE = {"engines/search/report.py", "engines/search/runner.py", "engines/search/study.py"}
 ONE_MB = 1_000_000
 
 
@@ -53,7 +56,7 @@ def distribution(requirement: str) -> str:
 def imported_modules() -> set[str]:
     """Dotted names that the project imports anywhere, tests aside."""
     found = set()
-    files = list(ROOT.glob("*.py"))
+    files = [path for path in ROOT.glob("*.py") if path.name != "setup.py"]
     for package in PACKAGES:
         files += (ROOT / package).rglob("*.py")
     for path in files:
@@ -113,7 +116,7 @@ def test_every_declared_dependency_is_imported():
 def test_every_imported_package_is_declared():
     declared = [distribution(requirement) for requirement in pyproject()["dependencies"]]
     known = {MODULES.get(name, name).split(".")[0] for name in declared}
-    ours = {*PACKAGES, *(path.stem for path in ROOT.glob("*.py"))}
+    ours = {"deocclude", *PACKAGES, *(path.stem for path in ROOT.glob("*.py"))}
     found = {name.split(".")[0] for name in imported_modules()}
     extra = found - known - ours - set(OPTIONAL) - set(sys.stdlib_module_names)
     assert not extra, f"imported and not declared in pyproject.toml: {sorted(extra)}"
@@ -140,17 +143,25 @@ def test_optional_imports_stay_where_they_are_guarded(module, files):
 
 @pytest.mark.parametrize("late", sorted(LATE))
 def test_modules_with_an_optional_import_at_their_top_are_imported_late(late):
-    users = imports_of(late.removesuffix(".py").replace("/", "."))
+    package, _, name = late.removesuffix(".py").replace("/", ".").rpartition(".")
+    users = imports_of(f"deocclude.{package}.{name}")
+    users |= imports_of(f"deocclude.{package} import {name}")
     for name in set(users) - LATE:
         assert all(users[name]), f"{name} imports {late} at its top"
 
 
-def test_the_analysis_extra_is_what_tests_need_and_what_its_errors_name():
+def test_extras_are_what_tests_need_and_what_errors_tell_to_install():
     extras = pyproject()["optional-dependencies"]
-    assert set(map(distribution, extras["analysis"])) == {"umap-learn", "optuna"}
-    assert set(extras["analysis"]) <= set(extras["test"])
-    for name in ("search.py", "analysis_umap.py"):
-        assert 'pip install -e ".[analysis]"' in (ROOT / "engines" / name).read_text("utf-8")
+    assert "deocclude[analysis,download,pretrained]" in extras["test"]
+    told = {
+        "umap-learn": "engines/analysis/umap.py",
+        "optuna>=5": "engines/search/__main__.py",
+        "gdown>=6.5": "data/download/sets.py",
+    }
+    assert sorted(told) == sorted([*extras["analysis"], *extras["download"]])
+    for requirement, file in told.items():
+        words = f'"{requirement}"' if ">" in requirement else requirement
+        assert f"`pip install {words}`" in (ROOT / file).read_text(encoding="utf-8")
 
 
 def test_mediapipe_comes_with_the_base_where_it_has_wheels():
@@ -159,12 +170,12 @@ def test_mediapipe_comes_with_the_base_where_it_has_wheels():
     for platform in ("win32", "darwin", "linux", "x86_64", "aarch64", "arm64"):
         assert f"'{platform}'" in line
     assert project["optional-dependencies"]["photo"] == []  # an alias of what once was asked for
-    detection = (ROOT / "engines" / "detection.py").read_text(encoding="utf-8")
+    detection = (ROOT / "engines" / "photos" / "detection.py").read_text(encoding="utf-8")
     assert '"pip install mediapipe"' in detection
 
 
 def test_readme_names_every_script_and_both_commands(readme):
-    for script in ROOT.glob("*.py"):
+    for script in set(ROOT.glob("*.py")) - {ROOT / "setup.py"}:
         assert script.name in readme, f"README.md does not mention {script.name}"
     assert "pip install -e . && python train_inpainting.py Reconstruction" in readme
     assert 'pip install -e ".[test]" && pytest' in readme
@@ -194,3 +205,7 @@ def test_no_large_file_and_no_data_is_tracked(tracked):
     assert sum(path.stat().st_size for path in weights) <= 24 * ONE_MB
     made = [p for p in tracked if p.relative_to(ROOT).parts[0] in ("datasets", "runs", "output")]
     assert not made
+
+
+def test_the_package_says_the_version_it_is_installed_as():
+    assert deocclude.__version__ == pyproject()["version"]

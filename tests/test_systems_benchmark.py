@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import models
 from benchmarks import systems, systems_cell
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems_cell import MISSING_PRECISION, cell_config
 from benchmarks.systems_tables import inference_table, memory_table, training_table
-from engines.apart import FAILED, MEASURED, TOO_LARGE, failure
-from engines.config import available_runs, load_config
-from engines.tables import MISSING
+from deocclude import models
+from deocclude.engines.analysis.timing_tables import FAILED, MEASURED, TOO_LARGE, failure
+from deocclude.engines.report.tables import MISSING
+from deocclude.engines.runs.config import available_runs, load_config
 
 SMALL = ["--size", "32", "--batch", "2", "--steps", "1", "--device", "cpu", "--threads", "1"]
 SMALL += ["--runs", "facial_deocclusion", "--set", "model.width=4"]

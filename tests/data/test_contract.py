@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.contract import (
+from deocclude.data.contract import (
     binarise,
     check_image,
     check_mask,

@@ -1,8 +1,10 @@
-"""`from deocclude import restore, find_mask`: what they take, give back, keep and refuse."""
+"""`from deocclude import restore, find_mask, load`: what they take, give back, keep and refuse."""
 
+import inspect
 import io
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,10 @@ from PIL import Image
 from release_stubs import write_sums
 
 import deocclude
-import models
-from deocclude import find_mask, restore
-from engines import api, released
-from engines.detection import FaceDetector
+from deocclude import find_mask, load, models, restore
+from deocclude.engines import api
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.runs import released
 
 FACE = face_at(30, 20, 110)
 SHAPE = (150, 170)
@@ -40,15 +42,17 @@ def weights(tmp_path, monkeypatch):
     monkeypatch.setitem(models.SEGMENTERS, "green", GreenFinder)
     made = []
     monkeypatch.setattr(api, "FaceDetector", lambda *a, **k: made.append(1) or Detector([FACE]))
-    folder = tmp_path / "weights"
-    monkeypatch.setattr(released, "FOLDER", folder)
-    names = released.FILES
+    monkeypatch.setattr(released, "FOLDER", tmp_path / "weights")
+    write_weights()
+    api._cached.cache_clear()
+    return made
+
+
+def write_weights():
+    folder, names = released.FOLDER, released.FILES
     write_release(folder / names["inpainting"], "inpainting", "constant", Constant(), size=64)
     write_release(folder / names["segmentation"], "segmentation", "green", GreenFinder(), size=96)
     write_sums(folder)
-    for cache in (api._networks, api._segmenter):
-        cache.cache_clear()
-    return made
 
 
 def photo_as(kind):
@@ -166,6 +170,37 @@ def test_networks_are_loaded_once_and_anew_when_their_file_is_another(weights):
     assert after.mean() > before.mean() + 1
 
 
+def test_loaded_networks_do_what_the_functions_do_and_stay_as_they_were_loaded(weights):
+    photo = draw_photo(SHAPE, FACE)
+    restorer = load(device="cpu")
+    mask = is_green(photo)
+    for name in released.FILES.values():
+        (released.FOLDER / name).unlink()  # not looked at again
+    found = restorer.find_mask(photo)
+    restored = [restorer.restore(photo, **given) for given in ({}, {"mask": mask}, {"flip": True})]
+    own = restorer.find_mask(photo, dilate=0)
+    assert len(weights) == 1
+    write_weights()
+    np.testing.assert_array_equal(found, find_mask(photo, device="cpu"))
+    np.testing.assert_array_equal(own, find_mask(photo, device="cpu", dilate=0))
+    for given, one in zip(({}, {"mask": mask}, {"flip": True}), restored, strict=True):
+        np.testing.assert_array_equal(one.image, restore(photo, device="cpu", **given).image)
+    np.testing.assert_array_equal(restorer.restore(photo).image, restored[0].image)
+
+
+def test_the_api_is_typed_and_documented():
+    for name in deocclude.__all__:
+        thing = getattr(deocclude, name)
+        assert thing.__doc__
+        assert name in dir(deocclude)
+    methods = (api.Restorer.restore, api.Restorer.find_mask, api.Restored.save)
+    for function in (restore, find_mask, load, *methods):
+        parameters = inspect.signature(function).parameters
+        hints = typing.get_type_hints(function)
+        assert set(hints) == {*parameters, "return"} - {"self"}, function
+        assert function.__doc__
+
+
 def test_saving_refuses_what_would_be_lost():
     restored = restore(draw_photo(SHAPE, FACE), device="cpu")
     assert restored.save("a.png") == Path("a.png")
@@ -207,7 +242,7 @@ def test_it_is_imported_from_any_folder(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True
     )
-    assert done.stdout.split() == ["engines.api", "find_mask"], done.stderr
+    assert done.stdout.split() == ["deocclude.engines.api", "find_mask"], done.stderr
 
 
 def test_whole_takes_the_middle_where_no_face_is_found_and_only_then(monkeypatch):

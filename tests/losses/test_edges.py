@@ -5,8 +5,9 @@ import pytest
 import torch
 from skimage.filters import sobel_h, sobel_v
 
-from losses import LossInputs, create_loss
-from losses.edges import Edge, sobel
+from deocclude.losses import create_loss
+from deocclude.losses.edges import Edge, sobel
+from deocclude.losses.inputs import LossInputs
 
 
 def pair(n=2, height=20, width=17):

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-import losses
-from losses import IdentityInputs
+from deocclude import losses
+from deocclude.losses.identity import IdentityInputs
 
 
 def test_cross_entropy_is_the_definition():

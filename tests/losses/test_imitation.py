@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from losses import LossInputs, create_loss
-from losses.imitation import Imitation
+from deocclude.losses import create_loss
+from deocclude.losses.imitation import Imitation
+from deocclude.losses.inputs import LossInputs
 
 
 def make_inputs(**changes) -> LossInputs:

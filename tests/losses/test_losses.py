@@ -4,8 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from losses import LossInputs, Schedule, create_loss, discriminator_loss
-from losses.perceptual import gram_matrix
+from deocclude.losses import create_loss
+from deocclude.losses.adversarial import discriminator_loss
+from deocclude.losses.inputs import LossInputs
+from deocclude.losses.perceptual import gram_matrix
+from deocclude.losses.schedule import Schedule
 
 
 @pytest.fixture

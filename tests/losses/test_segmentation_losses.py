@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from losses import SEGMENTATION_TERMS, SegmentationInputs, create_loss
+from deocclude.losses import SEGMENTATION_TERMS, create_loss
+from deocclude.losses.segmentation import SegmentationInputs
 
 
 def value(term, inputs, **options):

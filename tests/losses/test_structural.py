@@ -5,9 +5,10 @@ import torch
 from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from losses import LossInputs, create_loss
-from losses.structural import SSIMLoss
-from metrics.image import ssim
+from deocclude.losses import create_loss
+from deocclude.losses.inputs import LossInputs
+from deocclude.losses.structural import SSIMLoss
+from deocclude.metrics.image import ssim
 
 
 def picture(n=2, height=32, width=29):

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from metrics import image
-from metrics.as_published import AsPublishedMetrics, batch_psnr, first_rows_ssim, relative_l1
+from deocclude.metrics import image
+from deocclude.metrics.as_published import (
+    AsPublishedMetrics,
+    batch_psnr,
+    first_rows_ssim,
+    relative_l1,
+)
 
 
 def constant(*levels):

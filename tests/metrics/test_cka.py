@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.cka import LinearCKA, centred_gram
+from deocclude.metrics.cka import LinearCKA, centred_gram
 
 
 def similarity(batch=None, **features):

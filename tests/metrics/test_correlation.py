@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metrics.correlation import correlate, ranks_within, spearman
+from deocclude.metrics.correlation import correlate, ranks_within, spearman
 
 
 @pytest.fixture

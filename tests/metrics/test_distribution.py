@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.distribution import GaussianSums, frechet_distance
+from deocclude.metrics.distribution import GaussianSums, frechet_distance
 
 
 def sums(features, parts=1, repeats=None):

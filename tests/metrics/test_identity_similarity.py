@@ -2,7 +2,7 @@
 
 import torch
 
-from metrics.identity import CosineSimilarity
+from deocclude.metrics.identity import CosineSimilarity
 
 
 def pictures(count=4, seed=0):

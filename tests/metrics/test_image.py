@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from metrics.image import ImageMetrics, finite_mean, l1, mse, psnr, ssim, ssim_map
+from deocclude.metrics.image import ImageMetrics, finite_mean, l1, mse, psnr, ssim, ssim_map
 
 
 def batch(count=4, size=32, seed=0):

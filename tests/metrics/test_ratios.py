@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.ratios import Samples, percentiles, sample_ratios, smooth_curve
+from deocclude.metrics.ratios import RatioSamples, percentiles, sample_ratios, smooth_curve
 
 
 def test_every_pixel_counts_the_same_not_every_image():
@@ -98,5 +98,5 @@ def test_a_bandwidth_of_nothing_is_refused():
 
 def test_samples_without_an_image_are_left_out_of_the_interval():
     samples = np.array([[1.0], [np.nan], [1.0]])
-    interval = percentiles(Samples(np.ones(1), samples, np.array([5])))
+    interval = percentiles(RatioSamples(np.ones(1), samples, np.array([5])))
     assert interval.low == interval.high == pytest.approx([1])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metrics.seeds import seed_shares, seeded_difference
-from metrics.statistics import bootstrap_strata, paired_difference
+from deocclude.metrics.seeds import seed_shares, seeded_difference
+from deocclude.metrics.statistics import bootstrap_strata, paired_difference
 
 
 def values(seeds, offset=0.0, spread=0.0, images=60, seed=0):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from metrics.segmentation import (
+from deocclude.metrics.segmentation import (
     COLUMNS,
     SEGMENTATION_METRICS,
     SegmentationMetrics,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.statistics import bootstrap_interval, bootstrap_strata, paired_difference
+from deocclude.metrics.statistics import bootstrap_interval, bootstrap_strata, paired_difference
 
 
 def test_interval_covers_the_true_mean_about_as_often_as_it_says():
@@ -44,7 +44,7 @@ def test_same_seed_same_interval_and_order_of_chunks_changes_nothing(monkeypatch
     first = bootstrap_interval(values, seed=5)
     assert first == bootstrap_interval(values, seed=5)
     assert first != bootstrap_interval(values, seed=6)
-    monkeypatch.setattr("metrics.statistics.CHUNK", 250)
+    monkeypatch.setattr("deocclude.metrics.statistics.CHUNK", 250)
     assert bootstrap_interval(values, seed=5) == pytest.approx(first)
 
 

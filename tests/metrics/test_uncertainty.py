@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.uncertainty import calibration, sparsify
+from deocclude.metrics.uncertainty import calibration, sparsify
 
 
 @pytest.fixture

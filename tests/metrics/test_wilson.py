@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from metrics.statistics import wilson_interval
+from deocclude.metrics.statistics import wilson_interval
 
 
 def test_the_ends_solve_the_score_equation():

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from data.contract import hide
-from models import create_inpainter
-from models.attention_gan import AttentionGAN, EmbeddingMap, StableGatedConv2d
-from models.blocks import count_parameters
+from deocclude.data.contract import hide
+from deocclude.models import create_inpainter
+from deocclude.models.attention_gan import AttentionGAN, EmbeddingMap, StableGatedConv2d
+from deocclude.models.blocks import count_parameters
 
 
 @pytest.fixture(scope="module")

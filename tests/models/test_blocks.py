@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.blocks import SelfAttention2d, SeparableConv2d, pad_to_multiple
+from deocclude.models.blocks import SelfAttention2d, SeparableConv2d, pad_to_multiple
 
 
 def direct_attention(layer: SelfAttention2d, x: torch.Tensor) -> torch.Tensor:

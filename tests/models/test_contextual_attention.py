@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.contextual_attention import ContextualAttention
+from deocclude.models.contextual_attention import ContextualAttention
 
 
 def window(features, row, column, patch):

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from models import DISCRIMINATORS, create_discriminator
-from models.blocks import count_parameters
+from deocclude.models import DISCRIMINATORS, create_discriminator
+from deocclude.models.blocks import count_parameters
 
 NEW = ("patch", "global")
 

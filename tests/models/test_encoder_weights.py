@@ -3,9 +3,14 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from models import create_segmenter, encoder_weights
-from models.encoder_weights import PACKAGES, package_weights, read_weights, resolve_encoder
-from models.pretrained import WeightsError
+from deocclude.models import create_segmenter, encoder_weights
+from deocclude.models.encoder_weights import (
+    PACKAGES,
+    package_weights,
+    read_weights,
+    resolve_encoder,
+)
+from deocclude.models.pretrained import WeightsError
 
 LITE = "tf_efficientnet_lite0"
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-import models
-from data.contract import hide
-from models.ensemble import Ensemble, Member, bin_index
+from deocclude import models
+from deocclude.data.contract import hide
+from deocclude.models.ensemble import Ensemble, Member, bin_index
 
 LABELS = ["a", "b", "c"]
 

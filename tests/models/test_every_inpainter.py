@@ -6,11 +6,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import l1_loss
 
-import models
-from data.contract import compose, hide
-from engines.config import available_runs, load_config
-from engines.inference import Deoccluder
-from models.ensemble import Ensemble, Member
+from deocclude import models
+from deocclude.data.contract import compose, hide
+from deocclude.engines.inference.networks import Networks
+from deocclude.engines.runs.config import available_runs, load_config
+from deocclude.models.ensemble import Ensemble, Member
 
 VIT = {"encoder": "vit", "layers": 4, "heads": 2, "hidden": 32, "width": 8}
 VARIANTS = {  # small where there is an option for it; at least one of each name in the registry
@@ -211,7 +211,7 @@ def test_the_pipeline_gives_it_what_it_uses(variant):
     model = create(variant).eval()
     _, mask, occluded = batch()
     embedder = Embedder(model.embedding) if model.uses_features else None
-    prediction = Deoccluder(model, 64, features=embedder).restore_batch(occluded, mask)
+    prediction = Networks(model, 64, features=embedder).restore_batch(occluded, mask)
     with torch.no_grad():
         features = embedder.embed(occluded) if embedder else None
         expected = model(occluded, mask, features)

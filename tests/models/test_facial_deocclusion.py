@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models import create_inpainter
-from models.blocks import count_parameters
-from models.facial_deocclusion import FusionAttention, SpatialAttention
+from deocclude.models import create_inpainter
+from deocclude.models.blocks import count_parameters
+from deocclude.models.facial_deocclusion import FusionAttention, SpatialAttention
 
 
 def test_widths_are_the_published_ones():

@@ -3,8 +3,8 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import VGG19_Weights, vgg19
 
-from models.features import VGGFeatures, layer_names
-from models.pretrained import WeightsError, resolve_weights
+from deocclude.models.features import VGGFeatures, layer_names
+from deocclude.models.pretrained import WeightsError, resolve_weights
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-import models
-from models.identity import IdentityNet
+from deocclude import models
+from deocclude.models.identity import IdentityNet
 
 
 @pytest.fixture(scope="module")

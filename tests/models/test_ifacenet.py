@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from models import create_discriminator, create_inpainter
-from models.blocks import count_parameters
-from models.ifacenet import IFACENET
+from deocclude.models import create_discriminator, create_inpainter
+from deocclude.models.blocks import count_parameters
+from deocclude.models.ifacenet import IFACENET
 
 LIGHT = {"branches": ["light"]}
 VARIANTS = {

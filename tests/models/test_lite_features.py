@@ -3,9 +3,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from losses import LossInputs, create_loss
-from models.features import check_layers, create_features
-from models.lite_features import LAYERS, NETWORK, LiteFeatures
+from deocclude.losses import create_loss
+from deocclude.losses.inputs import LossInputs
+from deocclude.models.features import check_layers, create_features
+from deocclude.models.lite_features import LAYERS, NETWORK, LiteFeatures
 
 
 @pytest.fixture(scope="module")

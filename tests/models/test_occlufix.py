@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from torchvision.models import VisionTransformer
 
-from models import create_inpainter
-from models.blocks import count_parameters
-from models.occlufix import TokenEncoder
+from deocclude.models import create_inpainter
+from deocclude.models.blocks import count_parameters
+from deocclude.models.occlufix import TokenEncoder
 
 SMALL = {"unet": {"width": 8}, "vit": {"width": 8, "layers": 4, "heads": 2, "hidden": 32}}
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from data.builtin_faces import render_face
-from data.masks import MaskGenerator
-from data.transforms import to_tensor
-from models.pull_push import pull_push
-from models.student import Student
+from deocclude.data.builtin.faces import render_face
+from deocclude.data.images import to_tensor
+from deocclude.data.masks.source import MaskGenerator
+from deocclude.models.pull_push import pull_push
+from deocclude.models.student import Student
 
 
 def face(size=64):

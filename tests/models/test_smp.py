@@ -5,10 +5,10 @@ import sys
 import pytest
 import torch
 
-from engines.checkpoint import load_segmenter, save_release
-from engines.config import load_config
-from models import create_segmenter, encoder_weights
-from models.blocks import ImageNetNormalise
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.weights import load_segmenter, save_release
+from deocclude.models import create_segmenter, encoder_weights
+from deocclude.models.blocks import ImageNetNormalise
 
 ARCHITECTURES = (
     "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus",
@@ -110,6 +110,9 @@ def test_the_run_keeps_nothing_of_soclnets_network():
 
 
 def test_importing_the_registry_does_not_import_the_libraries():
-    code = "import models, sys; print({'timm', 'segmentation_models_pytorch'} & set(sys.modules))"
+    code = (
+        "import sys; from deocclude import models; "
+        "print({'timm', 'segmentation_models_pytorch'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

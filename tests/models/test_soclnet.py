@@ -4,9 +4,9 @@ from safetensors.torch import save_file
 from torchvision.models import mobilenet_v3_large
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large, deeplabv3_resnet50
 
-from models import create_segmenter
-from models.blocks import count_parameters
-from models.soclnet import SOCLNET
+from deocclude.models import create_segmenter
+from deocclude.models.blocks import count_parameters
+from deocclude.models.soclnet import SOCLNET
 
 SMALL = {"backbone": "mobilenet_v3_large", "pretrained": False}
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.blocks import count_parameters
-from models.student import Student
+from deocclude.models.blocks import count_parameters
+from deocclude.models.student import Student
 
 
 def test_it_is_small_enough_for_real_time_on_a_cpu():

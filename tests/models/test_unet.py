@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from models import create_segmenter
-from models.blocks import count_parameters
-from models.unet import UNet
+from deocclude.models import create_segmenter
+from deocclude.models.blocks import count_parameters
+from deocclude.models.unet import UNet
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (33, 47), (64, 40)])

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from models import create_inpainter
-from models.blocks import count_parameters
+from deocclude.models import create_inpainter
+from deocclude.models.blocks import count_parameters
 
 
 def test_three_strided_blocks_then_residual_blocks_then_transposed_convolutions():

@@ -1,0 +1,1 @@
+"""Faces that are drawn, where no photographs are at hand."""

@@ -1,0 +1,1 @@
+"""Faces on disk: found, split, cached, aligned, told apart."""

@@ -1,0 +1,180 @@
+"""Image files to arrays and tensors of the contract, and back.
+
+PyTorch is imported where it is needed: commands list and read files before they need networks.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+# What Pillow raises at damaged files.
+DAMAGE = (
+    ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError,
+    struct.error,
+)  # fmt: skip
+
+
+class ImageReadError(ValueError):
+    """A file that cannot be read as an image; the message names the file and the reason."""
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Read the whole file, apply its EXIF rotation. Any mode. ImageReadError if that fails.
+
+    Damaged EXIF does not cost the picture: it is dropped, with a warning.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return _upright(image, path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such image file") from None
+    except DAMAGE as error:
+        raise ImageReadError(f"{path}: cannot be read as an image ({error})") from error
+    except Image.DecompressionBombError as error:
+        raise ImageReadError(f"{path}: refused, too many pixels ({error})") from error
+
+
+def _upright(image: Image.Image, path: str | Path) -> Image.Image:
+    try:
+        upright = ImageOps.exif_transpose(image)
+        upright.getexif().tobytes()  # what was only skipped so far would fail later
+    except DAMAGE as error:
+        warnings.warn(f"{path}: damaged EXIF is ignored ({error})", stacklevel=3)
+        upright = image.copy()
+        upright.info.pop("exif", None)
+        upright.getexif().clear()
+    return upright
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any PIL mode to RGB; 16-bit grey is scaled to 8 bit, transparency laid over white, and floats
+    of which `is_unit_range` holds are taken as 0 black, 1 white."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        scale = 255 if is_unit_range(image) else 1 / 257 if grey.max() > 255 else 1
+        image = Image.fromarray(np.rint(grey * scale).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image.convert("RGB")
+
+
+def is_unit_range(image: Image.Image) -> bool:
+    """Whether the picture holds floats of which none is above 1."""
+    return image.mode == "F" and float(np.nan_to_num(np.asarray(image)).max()) <= 1
+
+
+def load_image(path: str | Path) -> np.ndarray:
+    """An image file as uint8 RGB, (H, W, 3), upright, transparency over white."""
+    return np.asarray(to_rgb(open_image(path)))
+
+
+def centre_crop_square(image: Image.Image) -> Image.Image:
+    """The largest centred square."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return image if width == height else image.crop((left, top, left + side, top + side))
+
+
+def load_square(path: str | Path, size: int) -> np.ndarray:
+    """Centre-crop to a square, antialiased (bicubic with support) resize: uint8 (size, size, 3)."""
+    image = centre_crop_square(to_rgb(open_image(path)))
+    if image.width != size:
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def load_mask(
+    path: str | Path, size: tuple[int, int] | None = None, invert: bool = False
+) -> np.ndarray:
+    """A mask file as uint8 {0, 1}, 1 = hole, resized to `size` = (height, width) if given."""
+    from deocclude.data.contract import binarise
+
+    return binarise(load_mask_levels(path), size, invert)
+
+
+def load_mask_levels(path: str | Path) -> np.ndarray:
+    """A mask file before it is binarised: uint8 (H, W), 255 = hole. Transparent means unmarked, so
+    that strokes on an empty layer read as they look in a drawing program."""
+    image = open_image(path)
+    if "A" in image.getbands():
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
+    elif image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = to_rgb(image)
+    return np.asarray(image.convert("L"))
+
+
+def save_image(path: str | Path, image: np.ndarray | Image.Image, **options: Any) -> None:
+    """Write under a temporary name in the same folder, then rename: whole or not at all."""
+    save_images({Path(path): (image, options)})
+
+
+def save_images(pictures: Mapping[Path, tuple[np.ndarray | Image.Image, dict]]) -> None:
+    """Write path -> (picture, Pillow's options), all under temporary names, then rename them: all
+    of them or none. Raises OSError or ValueError with the name of the file that cannot be written.
+    """
+    parts: dict[Path, Path] = {}
+    try:
+        for path, (image, options) in pictures.items():
+            parts[path] = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+            _write(parts[path], path, image, options)
+        for path, part in parts.items():
+            os.replace(part, path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def _write(part: Path, path: Path, image: np.ndarray | Image.Image, options: dict) -> None:
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        picture.save(part, **options)
+    except (OSError, ValueError, struct.error) as error:
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(f"{path}: cannot be written ({error})") from error
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """uint8 (..., H, W, C) to float32 (..., C, H, W) in [0, 1]; a mask (..., H, W) of {0, 1} keeps
+    its values and gains a channel."""
+    import torch
+
+    image = np.require(image, requirements=("C", "W"))  # torch wants an array it might write to
+    if image.shape[-1] == 3:
+        return torch.from_numpy(image).movedim(-1, -3).float().div_(255)
+    return torch.from_numpy(image).unsqueeze(-3).float()
+
+
+def to_uint8(image: Tensor) -> np.ndarray:
+    """float (..., 3, H, W) in [0, 1] to uint8 (..., H, W, 3), rounded to nearest."""
+    import torch
+
+    pixels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return pixels.movedim(-3, -1).cpu().numpy()
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Every image file below `folder`, sorted by its relative POSIX path."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    found = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    return sorted(found, key=lambda p: p.relative_to(folder).as_posix())

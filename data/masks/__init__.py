@@ -1,0 +1,1 @@
+"""Holes: from a folder, drawn, or as a segmenter finds them."""

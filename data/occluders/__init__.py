@@ -1,0 +1,1 @@
+"""What covers a face: cut-outs and drawn things, placed and blended."""

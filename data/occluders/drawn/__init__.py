@@ -1,0 +1,1 @@
+"""Occluders that are drawn, a file a family."""

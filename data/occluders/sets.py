@@ -1,0 +1,185 @@
+"""Paired sets on disk, read back: our own, and others that lie in the same folders.
+
+How they lie is told in `data.occluders.set_files`, how they are made in
+`data.occluders.set_writer`.
+"""
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from deocclude.data.contract import binarise
+from deocclude.data.faces.cache import report_corrupt
+from deocclude.data.faces.files import Split, deal_out
+from deocclude.data.images import ImageReadError, list_images, load_mask, load_square
+from deocclude.data.occluders.set_files import (
+    INDEX,
+    SETTINGS,
+    layout_named,
+    read_index,
+)
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN = "unknown"  # kind of a pair in a set without index
+CHANGED = 24  # of 255: what differs by more between the occluded and the clean picture is covered
+FORMS = {  # layout of a foreign set: folders of occluded pictures, masks and clean pictures
+    "facial_deocclusion": (("mask",), ("masks",), ("unmask",)),
+    "attention_gan": (("occluded",), ("masks", "mask"), ("images", "clean", "original")),
+}
+
+
+class Files(NamedTuple):
+    """One pair; a set has the mask, the clean picture or both."""
+
+    name: str
+    image: str  # the face it shows; pairs of one face belong together
+    kind: str
+    occluded: Path
+    mask: Path | None
+    target: Path | None
+
+
+class PairedSet:
+    """Pairs of a set on disk, decoded on demand. `names` and `kinds` are those of the pairs."""
+
+    def __init__(self, folder: Path, layout: str, pairs: list[Files], invert: bool) -> None:
+        self.folder, self.layout, self.pairs, self.invert = folder, layout, pairs, invert
+        self.names = [pair.name for pair in pairs]
+        self.kinds = [pair.kind for pair in pairs]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def load(self, index: int, size: int) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+        """Target uint8 (size, size, 3), None where the set has no clean pictures; occluded picture
+        of the same shape; mask uint8 (size, size) {0, 1}, from the difference of the two where the
+        set has no masks. Cropped to their centre squares. ImageReadError names a bad file."""
+        pair = self.pairs[index]
+        target = load_square(pair.target, size) if pair.target else None
+        occluded = load_square(pair.occluded, size)
+        if pair.mask is None:
+            return target, occluded, difference_mask(target, occluded)
+        mask = load_mask(pair.mask, invert=self.invert)
+        height, width = mask.shape
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        mask = mask[top : top + side, left : left + side]
+        return target, occluded, binarise(mask * np.uint8(255), (size, size))
+
+    def split(self, seed: int) -> Split:
+        """Occluded pictures, seeded 90 / 5 / 5 by face, so that no face is in two splits.
+
+        Where a foreign set gives every pair a clean picture of its own, each counts as a face.
+        FileNotFoundError when there are fewer than three faces.
+        """
+        groups: dict[str, list[Path]] = {}
+        for pair in self.pairs:
+            groups.setdefault(pair.image, []).append(pair.occluded)
+        shares = (0.9, 0.05, 0.05)
+        return Split(deal_out(list(groups.values()), seed, shares), f"seed {seed}, 90/5/5 by face")
+
+    def describe(self) -> dict:
+        """For a run's record."""
+        return {
+            "folder": self.folder.name,
+            "layout": self.layout,
+            "pairs": len(self),
+            "masks": "files" if all(pair.mask for pair in self.pairs) else "from differences",
+            "targets": sum(pair.target is not None for pair in self.pairs),
+            "inverted": self.invert,
+        }
+
+
+def difference_mask(target: np.ndarray, occluded: np.ndarray) -> np.ndarray:
+    """Where two pictures uint8 (S, S, 3) differ, without specks and pinholes: uint8 {0, 1}."""
+    change = cv2.absdiff(*(cv2.GaussianBlur(picture, (3, 3), 0) for picture in (target, occluded)))
+    mask = (change.max(axis=2) > CHANGED).astype(np.uint8)
+    reach = max(1, round(target.shape[0] / 85))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    smallest = 0.0005 * mask.size
+    kept = [outline for outline in outlines if cv2.contourArea(outline) >= smallest]
+    holes = cv2.drawContours(np.zeros_like(mask), kept, -1, 1, -1)
+    pinholes = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel, iterations=3)
+    return cv2.bitwise_and(holes, pinholes)
+
+
+def open_set(folder: str | Path, invert: bool = False) -> PairedSet:
+    """Open a paired set; its layout is found from its folders.
+
+    `invert` is for foreign mask files in which black means hole. Pictures without a partner are
+    reported and left out, more than 5 % of them is a ValueError. FileNotFoundError when the folder
+    has none of the layouts.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    if (folder / SETTINGS).is_file() and (folder / INDEX).is_file():
+        layout = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["layout"]
+        pairs, errors = _own_pairs(folder, layout)
+    else:
+        layout, parts = _find_form(folder)
+        pairs, errors = _foreign_pairs(layout, *parts)
+    if not pairs:
+        raise FileNotFoundError(f"{folder}: no pair in it ({layout} layout)")
+    report_corrupt(errors, len(pairs) + len(errors), "pairs")
+    return PairedSet(folder, layout, pairs, invert)
+
+
+def _own_pairs(folder: Path, layout: str) -> tuple[list[Files], list[ImageReadError]]:
+    pairs, errors = [], []
+    shape = layout_named(layout)
+    for row in read_index(folder).values():
+        occluded, mask, _, target = shape.files(folder, row)
+        gone = [path for path in (occluded, mask, target) if not path.is_file()]
+        if gone:
+            errors.append(ImageReadError(f"{gone[0]}: listed in {INDEX}, but not there"))
+        else:
+            pairs.append(Files(row.name, row.image, row.kind, occluded, mask, target))
+    return pairs, errors
+
+
+def _find_form(folder: Path) -> tuple[str, tuple[Path, Path | None, Path | None]]:
+    """The layout of a set without index, with its folders of occluded, mask and clean pictures."""
+    parts = {path.name.casefold(): path for path in folder.iterdir() if path.is_dir()}
+
+    def first(names: tuple[str, ...]) -> Path | None:
+        return next((parts[name] for name in names if name in parts), None)
+
+    for layout, (occluded_names, mask_names, target_names) in FORMS.items():
+        occluded, masks, targets = map(first, (occluded_names, mask_names, target_names))
+        if occluded and (targets if layout == "facial_deocclusion" else masks or targets):
+            return layout, (occluded, masks, targets)
+    raise FileNotFoundError(
+        f"{folder}: is no paired set; expected Mask/ and Unmask/ (facial_deocclusion), or "
+        f"occluded/ with masks/ or images/ (attention_gan); found "
+        + (", ".join(sorted(parts)) or "no folders")
+    )
+
+
+def _foreign_pairs(
+    layout: str, occluded: Path, masks: Path | None, targets: Path | None
+) -> tuple[list[Files], list[ImageReadError]]:
+    of_masks, of_targets = (
+        {path.stem.casefold(): path for path in (list_images(part) if part else ())}
+        for part in (masks, targets)
+    )
+    pairs, errors = [], []
+    for path in list_images(occluded):
+        name = re.sub(r"_mask$", "", path.stem, flags=re.IGNORECASE)
+        key = name.casefold()
+        mask = of_masks.get(key) or of_masks.get(f"{key}_mask")
+        target = of_targets.get(key) or of_targets.get(re.sub(r"_\d+$", "", key))
+        if (mask is None and target is None) or (layout == "facial_deocclusion" and target is None):
+            errors.append(ImageReadError(f"{path}: has no partner named {name!r}"))
+        else:
+            image = target.stem if target else re.sub(r"_\d+$", "", name)
+            pairs.append(Files(name, image, UNKNOWN, path, mask, target))
+    return pairs, errors

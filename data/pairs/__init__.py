@@ -1,0 +1,1 @@
+"""Pictures with what hides parts of them: frozen for tests, endless for training."""

@@ -1,0 +1,1 @@
+"""What a run's data settings mean: opened, split, described."""

@@ -1,0 +1,23 @@
+"""Where the data lie: as it was named, in DEOCCLUDE_DATA, or in datasets/."""
+
+import os
+from pathlib import Path
+
+VARIABLE = "DEOCCLUDE_DATA"
+
+
+def data_root(given: str | Path | None) -> Path | None:
+    """The data folder: --data, else the environment variable DEOCCLUDE_DATA, else datasets/ if
+    filled.
+
+    FileNotFoundError when a named folder does not exist.
+    """
+    named = given or os.environ.get(VARIABLE)
+    if named:
+        root = Path(named)
+        if not root.is_dir():
+            source = "--data" if given else VARIABLE
+            raise FileNotFoundError(f"{source} {str(root)!r}: no such folder")
+        return root
+    default = Path("datasets")
+    return default if default.is_dir() and any(default.iterdir()) else None

@@ -1,0 +1,257 @@
+"""Errors by hole ratio, place in the face and kind of occluder, from the per-image CSVs alone."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from deocclude.engines.analysis.error_rows import HOLE, PLACES, hole_values, sums_of
+from deocclude.engines.evaluation.segmentation_tables import ALL, OCCLUDED, group_of, interval_lines
+from deocclude.engines.evaluation.summaries import check_same_pairs
+from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.segmentation import UNOCCLUDED
+from deocclude.engines.report.tables import (
+    DECIMALS,
+    HEADINGS,
+    MISSING,
+    Cell,
+    Table,
+    mark_best,
+    named_rows,
+)
+from deocclude.metrics.image import HIGHER_IS_BETTER
+from deocclude.metrics.ratios import RatioSamples, percentiles, sample_ratios, smooth_curve
+from deocclude.metrics.statistics import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_strata,
+    paired_difference,
+)
+
+CURVES = {"psnr_composed": "PSNR, composed (dB)", "l1_hole": "L1 in the hole"}
+PLACE_METRICS = ("l1", "rmse", "psnr")
+KIND_COLUMNS = {"psnr": "hole/psnr", "l1": "hole/l1", "ssim": "hole/ssim"}
+GRID = 60  # places at which a curve is drawn
+
+
+def curve_frame(results: Sequence[RowResult], bandwidth: float) -> pd.DataFrame:
+    """Each of CURVES against hole ratio, smoothed, a line for each row, metric and ratio.
+
+    Columns: row, metric, hole_ratio, mean, low, high (95 %, over images, each with all its masks),
+    count (pairs within two bandwidths).
+    """
+    check_same_pairs(results)
+    parts = []
+    for result in results:
+        frame = result.frame()
+        x, images = frame["hole_ratio"].to_numpy(np.float64), frame["image"].to_numpy()
+        grid = np.linspace(x.min(), x.max(), GRID)
+        values = hole_values(frame)
+        for metric in CURVES:
+            curve = smooth_curve(x, values[metric].to_numpy(), images, grid, bandwidth)
+            names = {"row": result.name, "metric": metric, "hole_ratio": grid}
+            parts.append(pd.DataFrame(names | curve._asdict()))
+    return pd.concat(parts, ignore_index=True)
+
+
+def place_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
+    """Errors in each place, a line for each row, place and metric, each hole pixel counting once.
+
+    Columns: row, place, metric, images (with a hole there), pixel_share and error_share (of all
+    hole pixels and of all squared error in them), mean, low, high, difference, difference_low,
+    difference_high (to `reference`, on the same draws of images, 95 %).
+    """
+    check_same_pairs(results)
+    frames = {result.name: result.frame() for result in results}
+    sampled = {name: _sampled_places(frame) for name, frame in frames.items()}
+    base = sampled[reference]
+    parts = []
+    for result in results:
+        frame = frames[result.name]
+        pixels, squares = (sums_of(frame, name).sum(0) for name in ("pixels", "mse"))
+        for metric in PLACE_METRICS:
+            own, other = sampled[result.name][metric], base[metric]
+            with np.errstate(invalid="ignore"):
+                difference = RatioSamples(
+                    own.value - other.value, own.samples - other.samples, own.images
+                )
+            columns = {"row": result.name, "place": PLACES, "metric": metric, "images": own.images}
+            columns |= {"pixel_share": _share(pixels), "error_share": _share(squares)}
+            columns |= _columns(percentiles(own)) | _columns(percentiles(difference), "difference")
+            parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _sampled_places(frame: pd.DataFrame) -> dict[str, RatioSamples]:
+    pixels, images = sums_of(frame, "pixels"), frame["image"].to_numpy()
+    absolute, squared = (sample_ratios(sums_of(frame, n), pixels, images) for n in ("l1", "mse"))
+    with np.errstate(divide="ignore"):
+        decibel = [-10 * np.log10(part) for part in squared[:2]]
+    return {
+        "l1": absolute,
+        "rmse": RatioSamples(np.sqrt(squared.value), np.sqrt(squared.samples), squared.images),
+        "psnr": RatioSamples(*decibel, squared.images),
+    }
+
+
+def _share(sums: np.ndarray) -> np.ndarray:
+    """Of the whole hole, which stands first."""
+    return np.divide(sums, sums[0], out=np.full(len(sums), np.nan), where=sums[0] > 0)
+
+
+def _columns(interval: Interval, name: str = "") -> dict[str, np.ndarray]:
+    names = (name, f"{name}_low", f"{name}_high") if name else ("mean", "low", "high")
+    return dict(zip(names, interval[:3], strict=True))
+
+
+def kind_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
+    """Errors in the hole by kind of occluder, a line for each row, kind and metric.
+
+    `results` as from `engines.measures.end_to_end.evaluate_cases`, one case an inpainter. Columns:
+    row, group (real, drawn or unknown), kind ("all": the group together), metric, hole_ratio
+    (mean), count, mean, low, high, difference, difference_low, difference_high (to `reference`, 95
+    %, over faces, each with all its occluders). Bare faces have no hole and are left out.
+    """
+    check_same_pairs(results)
+    names = [result.info["inpainter"] for result in results]
+    frames = [frame[frame["kind"] != UNOCCLUDED] for frame in (r.frame() for r in results)]
+    values = np.stack([f[list(KIND_COLUMNS.values())].to_numpy(np.float64) for f in frames])
+    base = values[names.index(reference)]
+    flat = np.concatenate([values, paired_difference(values, base)])
+    flat = flat.transpose(1, 0, 2).reshape(len(frames[0]), -1)
+    kinds, faces = frames[0]["kind"].to_numpy(), frames[0]["image"].to_numpy()
+    groups = np.array([group_of(kind) for kind in kinds])
+    lines = []
+    for group in [name for name in OCCLUDED if name in groups]:
+        chosen = groups == group
+        parts = {ALL: bootstrap_interval(flat[chosen], images=faces[chosen])}
+        parts |= bootstrap_strata(flat[chosen], kinds[chosen], faces[chosen])
+        parts.pop(None)
+        for kind, interval in parts.items():
+            own = chosen if kind == ALL else kinds == kind
+            ratio = float(frames[0].loc[own, "hole_ratio"].mean())
+            place = {"group": group, "kind": kind, "hole_ratio": ratio}
+            lines += interval_lines(names, place, list(KIND_COLUMNS), interval)
+    return pd.DataFrame(lines)
+
+
+def place_table(places: pd.DataFrame, metric: str, digits: int) -> Table:
+    """Rows by place for one metric, each with its interval, the best of each place marked."""
+    part = places[places["metric"] == metric]
+    rows = _grid(part, lambda line: with_interval(line, digits=digits), HIGHER_IS_BETTER[metric])
+    direction = "higher" if HIGHER_IS_BETTER[metric] else "lower"
+    title = f"{HEADINGS[metric]} of the hole's pixels by place [95 %] ({direction} is better)"
+    return Table(title, ["", *PLACES], rows)
+
+
+def place_differences(places: pd.DataFrame, reference: str) -> Table | None:
+    """PSNR of each row minus that of the reference, by place; None without another row."""
+    part = places[(places["metric"] == "psnr") & (places["row"] != reference)]
+    if part.empty:
+        return None
+    rows = _grid(part, lambda line: with_interval(line, "difference", digits=2, sign="+"))
+    return Table(f"PSNR minus that of {reference} by place, dB [95 %]", ["", *PLACES], rows)
+
+
+def share_table(places: pd.DataFrame) -> Table:
+    """How much of the holes, and of each row's squared error, falls on each place."""
+    part = places[places["metric"] == "psnr"]
+    first = part[part["row"] == part["row"].iloc[0]]
+    head = [Cell("hole pixels"), *(Cell(_percent(v)) for v in first["pixel_share"])]
+    rows = [head, *_grid(part, lambda line: _percent(line.error_share))]
+    note = (
+        "First line: of all hole pixels. Others: of the row's squared error in them; more than in "
+        "the first line means harder than the average pixel."
+    )
+    return Table("Share of each place", ["", *PLACES], rows, [note])
+
+
+def _grid(part: pd.DataFrame, text, higher: bool | None = None) -> list[list[Cell]]:
+    """A line a row, a column a place; with `higher` the best mean of each column is marked."""
+    names = list(dict.fromkeys(part["row"]))
+    columns = []
+    for place in PLACES:
+        lines = part[part["place"] == place].set_index("row").loc[names]
+        texts = [text(line) for line in lines.itertuples()]
+        means = lines["mean"].tolist()
+        plain = [Cell(t) for t in texts]
+        columns.append(plain if higher is None else mark_best(texts, means, higher))
+    return named_rows(names, columns)
+
+
+def with_interval(line, name: str = "", digits: int = 2, sign: str = "") -> str:
+    """`mean [low, high]` of a line of a frame, or of its `name`; "–" for what does not exist."""
+    prefix = f"{name}_" if name else ""
+    mean = getattr(line, name or "mean")
+    ends = [getattr(line, f"{prefix}{end}") for end in ("low", "high")]
+    text = _number(mean, digits, sign)
+    if text == MISSING or not np.isfinite(ends).all():
+        return text
+    return f"{text} [{', '.join(_number(end, digits, sign) for end in ends)}]"
+
+
+def _number(value: float, digits: int, sign: str = "") -> str:
+    if np.isnan(value):
+        return MISSING
+    return "∞" if np.isinf(value) else f"{value:{sign}.{digits}f}"
+
+
+def _percent(value: float) -> str:
+    return MISSING if np.isnan(value) else f"{100 * value:.1f} %"
+
+
+def curve_table(curves: pd.DataFrame, metric: str = "psnr_composed") -> Table:
+    """The smoothed curve read at every tenth of hole ratio."""
+    part, short = curves[curves["metric"] == metric], metric.partition("_")[0]
+    digits = DECIMALS[short]
+    names = list(dict.fromkeys(part["row"]))
+    ratios = part.loc[part["row"] == names[0], "hole_ratio"].to_numpy()
+    marks = [mark for mark in np.arange(1, 10) / 10 if ratios.min() <= mark <= ratios.max()]
+    marks = marks or [float(np.median(ratios))]
+    columns = []
+    for mark in marks:
+        nearest = ratios[np.abs(ratios - mark).argmin()]
+        lines = part[part["hole_ratio"] == nearest].set_index("row").loc[names]
+        texts = [with_interval(line, digits=digits) for line in lines.itertuples()]
+        columns.append(mark_best(texts, lines["mean"].tolist(), HIGHER_IS_BETTER[short]))
+    rows = named_rows(names, columns)
+    headings = ["", *(f"at {100 * mark:.0f} %" for mark in marks)]
+    return Table(f"{CURVES[metric]} at a hole ratio of, smoothed [95 %]", headings, rows)
+
+
+def kind_table(kinds: pd.DataFrame, metric: str = "psnr") -> Table:
+    """A line a kind of occluder, the real ones first, with its mean hole; a column a row."""
+    part = kinds[kinds["metric"] == metric]
+    names = list(dict.fromkeys(part["row"]))
+    rows = []
+    for (group, kind), lines in part.groupby(["group", "kind"], sort=False):
+        lines = lines.set_index("row").loc[names]
+        title = f"{group}, all" if kind == ALL else kind
+        texts = [_number(value, DECIMALS[metric]) for value in lines["mean"]]
+        head = [
+            Cell(title),
+            Cell(str(lines["count"].max())),
+            Cell(_percent(lines["hole_ratio"].iloc[0])),
+        ]
+        rows.append([*head, *mark_best(texts, lines["mean"].tolist(), HIGHER_IS_BETTER[metric])])
+    note = "Bold: best of the line. Intervals and differences: kinds.csv."
+    title = f"{HEADINGS[metric]} of the hole's pixels by kind of occluder, true mask"
+    return Table(title, ["", "N", "mean hole", *names], rows, [note])
+
+
+def error_tables(frames: Mapping[str, pd.DataFrame], reference: str) -> list[Table]:
+    """All tables of the analysis, the headline first; `frames` are "ratio", "places" and, where
+    there are occluders, "kinds", from the functions above."""
+    places = frames["places"]
+    tables = [place_table(places, "psnr", 2), place_differences(places, reference)]
+    tables += [place_table(places, "l1", 4), share_table(places)]
+    tables += [curve_table(frames["ratio"], metric) for metric in CURVES]
+    if "kinds" in frames:
+        tables += [kind_table(frames["kinds"], metric) for metric in ("psnr", "l1")]
+    return [table for table in tables if table is not None]
+
+
+def ranked_rows(places: pd.DataFrame) -> list[str]:
+    """Names of the rows, the one with the least squared error over all holes first."""
+    part = places[(places["metric"] == "rmse") & (places["place"] == HOLE)]
+    return part.sort_values("mean", kind="stable")["row"].tolist()

@@ -1,0 +1,119 @@
+"""The frame of the analyses: the pairs they share, what is said of them, what is written.
+
+An analysis is a module with `analyse(arguments) -> Report`; `engines.cli.analyses` lists them.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from deocclude.data.files import write_text
+from deocclude.data.pairs.holes import FrozenPairs
+from deocclude.engines.report import figures
+from deocclude.engines.report.html import save_html
+from deocclude.engines.report.report import Report
+from deocclude.engines.report.tables import Table
+from deocclude.engines.report.writers import to_markdown
+from deocclude.engines.runs import pairs as runs_pairs
+from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.metadata import WEIGHTS
+from deocclude.engines.runs.pairs import Group
+
+logger = logging.getLogger(__name__)
+
+
+def shared_group(
+    arguments: argparse.Namespace,
+    members: Sequence[Trained],
+    one_an_image: bool = False,
+    size: int | None = None,
+    per_bin: int | None = None,
+) -> Group:
+    """The frozen test pairs of `members`, at most `--limit`, evenly from all bins.
+
+    With `one_an_image`, each image is met under one mask only, so that samples are independent.
+    `size` in px and `per_bin` replace the members' own.
+    ValueError when they have different test pairs, naming who has which, or when there is none.
+    """
+    groups = runs_pairs.group_by_pairs(list(members), arguments.data, size, per_bin)
+    if len(groups) > 1:
+        found = "; ".join(
+            f"{group.pairs.hash[:12]} at {group.pairs.size} px: "
+            + ", ".join(member.name for member in group.members)
+            for group in groups
+        )
+        raise ValueError(f"the runs have different test pairs, --runs chooses some ({found})")
+    if not groups or not len(groups[0].pairs):
+        raise ValueError("there are no pairs to analyse")
+    pairs = groups[0].pairs
+    if one_an_image:
+        pairs = pairs.one_an_image()
+    return Group(pairs.limited(arguments.limit), groups[0].members)
+
+
+def describe_pairs(pairs: FrozenPairs) -> str:
+    """What a reader needs to know about the pairs, one line."""
+    images = len({pair.image_sha256 for pair in pairs.pairs})
+    return (
+        f"N = {len(pairs)} pairs of {images} images at {pairs.size} px ({pairs.description}); "
+        f"SHA-256 of the pairs: {pairs.hash}."
+    )
+
+
+def describe_members(members: Sequence[Trained]) -> str:
+    """Which run each name stands for, one line."""
+    found = [
+        f"{member.name} = {member.checkpoint.parent.parent.name}/{member.checkpoint.parent.name}"
+        if member.checkpoint.name == WEIGHTS
+        else f"{member.name} = {member.checkpoint.name}"
+        for member in members
+    ]
+    return f"Networks: {', '.join(found)}."
+
+
+def output_folder(arguments: argparse.Namespace) -> Path:
+    """Where an analysis writes: --output, else analysis/<name> below the folder of runs."""
+    return arguments.output or arguments.runs_folder / "analysis" / arguments.analysis
+
+
+def save_analysis(
+    folder: Path,
+    title: str,
+    lines: Sequence[str],
+    tables: Sequence[Table],
+    values: Mapping[str, pd.DataFrame],
+    drawn: Mapping[str, Figure],
+    headline: Iterable[int] = (0,),
+) -> Report:
+    """Write tables, values and figures into `folder`, each file whole or not at all.
+
+    Args:
+        folder: made if need be; gets `table.md`, `<name>.csv`, `figures/<name>.png` and
+            `report.html`, which holds tables and figures.
+        title: of the Markdown document.
+        lines: what stands above the tables: N, hash, batch, network, seed.
+        tables: in the document's order.
+        values: every number behind tables and figures, by the stem of its CSV file.
+        drawn: figures by the stem of their files.
+        headline: places of the tables in the report's `headline`.
+    """
+    text = to_markdown(tables, title, lines)
+    files = {"table.md": folder / "table.md"}
+    write_text(files["table.md"], text)
+    for name, frame in values.items():
+        files[f"{name}.csv"] = folder / f"{name}.csv"
+        write_text(files[f"{name}.csv"], frame.to_csv(index=False, float_format="%.7g"))
+    pictures = {}
+    for name, figure in drawn.items():
+        target = folder / "figures" / f"{name}.png"
+        files[f"{name}.png"] = figures.save(figure, target)
+        pictures[name.replace("_", " ").capitalize()] = target
+        figures.show(figure)
+    files["report.html"] = save_html(
+        folder / "report.html", title, lines, tables, figures=pictures, headline=1
+    )
+    return Report(text, to_markdown([tables[i] for i in headline], title, lines), files)

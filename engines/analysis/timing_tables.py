@@ -1,0 +1,160 @@
+"""Tables and figure of `evaluate.py analyse timing`, from the records of its cells alone."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
+from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best, named_rows
+
+MOST = 40  # rows in the figure
+WIDE = 5.0  # times the smallest value, from which an axis is logarithmic
+
+MEASURED, TOO_LARGE, FAILED = "measured", "out of memory", "failed"
+
+
+def timing_tables(frame: pd.DataFrame) -> list[Table]:
+    """Latency at the smallest batch, images/s, memory, and what does not depend on the machine."""
+    measured = frame[frame["status"] == MEASURED]
+    names = list(dict.fromkeys(frame["row"]))
+    places = list(dict.fromkeys(zip(frame["size"], frame["batch"], strict=True)))
+    smallest = min(batch for _, batch in places)
+    alone = [place for place in places if place[1] == smallest]
+    latency = _table(
+        f"Latency at batch {smallest}, ms (95th percentile)", measured, names, alone, "median_ms",
+        lambda cell: f"{cell.median_ms:.1f} ({cell.p95_ms:.1f})", higher=False,
+    )  # fmt: skip
+    rate = _table(
+        "Images a second", measured, names, places, "images_per_second",
+        lambda cell: f"{cell.images_per_second:.1f}", higher=True,
+    )  # fmt: skip
+    memory = _table(
+        "Peak memory, MiB", measured, names, places, "own_mib",
+        lambda cell: _memory(cell.own_mib, cell.peak_mib), higher=False,
+    )  # fmt: skip
+    return [latency, rate, memory, _sizes(measured, names, alone)]
+
+
+def _memory(own: float, peak: float) -> str:
+    return MISSING if np.isnan(own) else f"{own:.0f} ({peak:.0f})"
+
+
+def _table(
+    title: str,
+    measured: pd.DataFrame,
+    names: Sequence[str],
+    places: Sequence[tuple[int, int]],
+    column: str,
+    text: Callable,
+    higher: bool,
+) -> Table:
+    """A line a row, a column a size and batch, the best of each column marked."""
+    columns = []
+    for size, batch in places:
+        part = measured[measured["size"].eq(size) & measured["batch"].eq(batch)]
+        cells = {cell.row: cell for cell in part.itertuples()}
+        texts = [text(cells[name]) if name in cells else MISSING for name in names]
+        values = [getattr(cells[name], column) if name in cells else np.nan for name in names]
+        columns.append(mark_best(texts, values, higher))
+    rows = named_rows(names, columns)
+    return Table(title, ["", *(f"{size} px, batch {batch}" for size, batch in places)], rows)
+
+
+def _sizes(
+    measured: pd.DataFrame, names: Sequence[str], places: Sequence[tuple[int, int]]
+) -> Table:
+    sides = [size for size, _ in places]
+    rows = []
+    for name in names:
+        part = measured[measured["row"] == name]
+        texts = [MISSING, MISSING]
+        if len(part):
+            first = part.iloc[0]
+            texts = [f"{first[key] / 1e6:.2f}" for key in ("parameters", "features_parameters")]
+        for side in sides:
+            macs = part.loc[part["size"] == side, "macs"]
+            texts.append(f"{macs.iloc[0] / 1e9:.2f}" if len(macs) else MISSING)
+        rows.append([Cell(text) for text in (name, *texts)])
+    columns = ["", "parameters (M)", "of features (M)", *(f"GMACs, {side} px" for side in sides)]
+    return Table("Parameters and multiply-accumulates of one image", columns, rows)
+
+
+def timing_figure(frame: pd.DataFrame) -> tuple[Figure, list[str]]:
+    """Latency, images/s and memory of each row, a mark a size; and what the figure leaves out."""
+    measured = frame[frame["status"] == MEASURED]
+    batches = sorted(measured["batch"].unique())
+    order = measured.groupby("row", sort=False)["macs"].min().sort_values(kind="stable")
+    names = order.index.tolist()[:MOST]
+    panels = [
+        ("median_ms", batches[0], f"latency, batch {batches[0]} (ms) ↓"),
+        ("images_per_second", batches[-1], f"images/s, batch {batches[-1]} ↑"),
+        ("own_mib", batches[-1], f"peak memory, batch {batches[-1]} (MiB) ↓"),
+    ]
+    longest = max(map(len, names))
+    width, height = 9.0 + 0.07 * longest, 0.26 * len(names) + 1.1
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    axes = figure.subplots(1, len(panels), sharey=True)
+    for axis, (column, batch, title) in zip(axes, panels, strict=True):
+        for i, size in enumerate(sorted(measured["size"].unique())):
+            part = measured[measured["size"].eq(size) & measured["batch"].eq(batch)]
+            line = part.set_index("row").reindex(names)
+            look = {"color": COLOURS[i % 7], "marker": MARKERS[i % 7], "linestyle": "none"}
+            look |= {"markersize": 5, "label": f"{size} px"}
+            if column == "median_ms":
+                reach = np.stack([np.zeros(len(line)), line["p95_ms"] - line[column]]).clip(min=0)
+                axis.errorbar(line[column], np.arange(len(names)), xerr=reach, capsize=2, **look)
+            else:
+                axis.plot(line[column], np.arange(len(names)), **look)
+        _scale(axis, measured.loc[measured["batch"] == batch, column])
+        axis.set_title(title, fontsize=9, color=INK, loc="left")
+        tidy(axis)
+        axis.tick_params(axis="x", labelsize=7.5)
+        axis.grid(axis="x", color="#E4E4E4", linewidth=0.7)
+    axes[0].set_yticks(range(len(names)), names, fontsize=8)
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=8)
+    figure.tight_layout(rect=(0, 0.3 / height, 1, 1))
+    if len(names) == len(order):
+        return figure, []
+    return figure, [f"The figure shows {len(names)} of {len(order)} rows, those of fewest MACs."]
+
+
+def _scale(axis, values: pd.Series) -> None:
+    """Logarithmic with plain numbers where values differ by much, else from 0 on."""
+    low, high = values.min(), values.max()
+    if not high > WIDE * low > 0:
+        axis.set_xlim(0, 1.1 * high if high > 0 else 1)
+        return
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_locator(NullLocator())
+
+
+def measured_apart(command: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
+    """The record that `command` prints as its last line of JSON; what went wrong becomes `status`.
+
+    `folder`: where it is started, else here.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if done.returncode:
+        return failure(done.returncode, done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def failure(code: int, errors: str) -> dict[str, str]:
+    """The record of a process that ended with this code; the kernel kills where memory ends."""
+    last = (errors.strip().splitlines() or ["no message"])[-1]
+    killed = hasattr(signal, "SIGKILL") and code == -signal.SIGKILL
+    if killed or "can't allocate memory" in errors or "out of memory" in errors:
+        return {"status": TOO_LARGE, "reason": "killed by the system" if killed else last}
+    return {"status": FAILED, "reason": f"exit code {code}: {last[-300:]}"}

@@ -1,0 +1,240 @@
+"""Faces in feature space as numbers, tables and figures."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from deocclude.data.pairs.holes import FrozenPairs
+from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
+from deocclude.engines.report.tables import BIN_LABELS, MISSING, Cell, Table, mark_best
+from deocclude.metrics.statistics import bootstrap_interval, wilson_interval
+
+TRUE, OCCLUDED = "True face", "Occluded"
+PANELS = 12  # groups drawn
+TIES = 60  # lines from a picture to its true face, at most, in a panel
+GREY = "#B9B9B9"
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Features of G groups of pictures of the same N faces, TRUE among them, group after group.
+
+    Attributes:
+        groups: their names.
+        features: (G N, D).
+        placed: (G N, 2), by UMAP.
+        metric: distance of features, cosine or euclidean.
+        neighbours: how many count in trustworthiness.
+        bins: (N,), the hole's bin of each face.
+    """
+
+    groups: list[str]
+    features: np.ndarray
+    placed: np.ndarray
+    metric: str
+    neighbours: int
+    bins: np.ndarray
+
+    @cached_property
+    def own(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """`own_distance` of every group but the true faces."""
+        return {group: own_distance(self, group) for group in self.others}
+
+    def part(self, group: str, placed: bool = False) -> np.ndarray:
+        """One group's features, or places, (N, ...)."""
+        start, count = self.groups.index(group), len(self.bins)
+        return (self.placed if placed else self.features)[start * count : (start + 1) * count]
+
+    @property
+    def others(self) -> list[str]:
+        return [group for group in self.groups if group != TRUE]
+
+
+def own_distance(cloud: Cloud, group: str) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) distances of the group's pictures to their own true faces, and (N,) whether no other
+    true face is nearer."""
+    from scipy.spatial.distance import cdist
+
+    table = cdist(cloud.part(group), cloud.part(TRUE), cloud.metric)
+    own = np.diag(table).copy()  # a view would keep the table
+    return own, own <= table.min(1)
+
+
+def distances(cloud: Cloud) -> pd.DataFrame:
+    """A line a group: mean distance to the own true face and to the occluded picture's, and how
+    often the own true face is the nearest, with 95 % intervals over faces."""
+    base = cloud.own[OCCLUDED][0]
+    lines = []
+    for group in cloud.others:
+        own, first = cloud.own[group]
+        mean, less = bootstrap_interval(own), bootstrap_interval(own - base)
+        named = wilson_interval(float(first.mean()), len(first))
+        line = {"group": group, "distance": mean.mean, "low": mean.low, "high": mean.high}
+        line |= {"difference": less.mean, "difference_low": less.low, "difference_high": less.high}
+        line |= {"nearest": named.mean, "nearest_low": named.low, "nearest_high": named.high}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def scores(cloud: Cloud) -> pd.DataFrame:
+    """A line a group: silhouette of the group against the true faces (Rousseeuw 1987), in features
+    and in UMAP's plane; and a line for all: trustworthiness (Venna and Kaski 2001) of the plane."""
+    from sklearn.manifold import trustworthiness
+    from sklearn.metrics import silhouette_score
+
+    trust = trustworthiness(
+        cloud.features, cloud.placed, n_neighbors=cloud.neighbours, metric=cloud.metric
+    )
+    lines = []
+    for group in cloud.others:
+        labels = np.repeat([0, 1], len(cloud.bins))
+        found = [
+            silhouette_score(
+                np.concatenate([cloud.part(TRUE, placed), cloud.part(group, placed)]),
+                labels,
+                metric="euclidean" if placed else cloud.metric,
+            )
+            for placed in (False, True)
+        ]
+        lines.append({"group": group, "features": found[0], "umap": found[1]})
+    return pd.DataFrame(lines).assign(trustworthiness=trust)
+
+
+def distance_table(frame: pd.DataFrame) -> Table:
+    """Distances to the true faces, as text."""
+    marked = [
+        mark_best([f"{v:.4f}" for v in frame["distance"]], frame["distance"].tolist(), False),
+        mark_best([f"{100 * v:.1f} %" for v in frame["nearest"]], frame["nearest"].tolist(), True),
+    ]
+    rows = []
+    for line, distance, nearest in zip(frame.to_dict("records"), *marked, strict=True):
+        texts = [f"{line['low']:.4f} to {line['high']:.4f}"]
+        texts.append(f"{line['difference']:+.4f}")
+        texts.append(f"{line['difference_low']:+.4f} to {line['difference_high']:+.4f}")
+        texts = [MISSING if "nan" in text else text for text in texts]
+        if line["group"] == OCCLUDED:
+            texts[1:] = [MISSING, MISSING]
+        share = f"{100 * line['nearest_low']:.1f} to {100 * line['nearest_high']:.1f} %"
+        cells = [Cell(text) for text in texts]
+        rows.append([Cell(line["group"]), distance, *cells, nearest, Cell(share)])
+    columns = ["", "distance", "95 %", f"Δ to {OCCLUDED}", "95 %", "own face nearest", "95 %"]
+    note = (
+        "Distance of a picture's features to those of its own true face, mean over faces; own face "
+        "nearest: how often no other true face is nearer. Intervals over faces."
+    )
+    return Table("Distance to the true face", columns, rows, [note])
+
+
+def score_table(frame: pd.DataFrame, cloud: Cloud) -> Table:
+    """Silhouettes, and the trustworthiness of the plane, as text."""
+    rows = [
+        [Cell(line["group"]), Cell(f"{line['features']:.3f}"), Cell(f"{line['umap']:.3f}")]
+        for line in frame.to_dict("records")
+    ]
+    note = (
+        f"Trustworthiness of the plane with {cloud.neighbours} neighbours: "
+        f"{frame['trustworthiness'].iloc[0]:.3f} (1: every neighbour in the plane is one among the "
+        "features). Silhouette of two groups, the true faces and this one: 0 where they cannot be "
+        "told apart, 1 where they lie far from each other."
+    )
+    columns = ["", "silhouette, features", "silhouette, UMAP"]
+    return Table("Told apart from the true faces", columns, rows, [note])
+
+
+def points(cloud: Cloud, pairs: FrozenPairs) -> pd.DataFrame:
+    """Every point of the plane. Columns: group, image, bin, x, y."""
+    parts = []
+    for group in cloud.groups:
+        x, y = cloud.part(group, placed=True).T
+        names = [pair.image for pair in pairs.pairs]
+        parts.append(pd.DataFrame({"image": names, "bin": cloud.bins, "x": x, "y": y}))
+        parts[-1].insert(0, "group", group)
+    return pd.concat(parts, ignore_index=True)
+
+
+def every_distance(cloud: Cloud, pairs: FrozenPairs) -> pd.DataFrame:
+    """Columns: group, image, bin, hole_ratio, distance (to the own true face), nearest (0 or 1)."""
+    parts = []
+    for group in cloud.others:
+        own, first = cloud.own[group]
+        lines = [(group, pair.image, pair.bin, pair.hole_ratio) for pair in pairs.pairs]
+        frame = pd.DataFrame(lines, columns=["group", "image", "bin", "hole_ratio"])
+        parts.append(frame.assign(distance=own, nearest=first.astype(int)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def left_out(cloud: Cloud) -> list[str]:
+    """A remark on the groups that the figures do not show."""
+    more = cloud.others[PANELS:]
+    return [f"Not drawn, only in the tables: {', '.join(more)}."] if more else []
+
+
+def colours(groups: Sequence[str]) -> dict[str, str]:
+    """Occluded black, the others from the palette."""
+    restored = [group for group in groups if group != OCCLUDED]
+    palette = COLOURS[:-1]
+    found = {group: palette[i % len(palette)] for i, group in enumerate(restored)}
+    return {OCCLUDED: COLOURS[-1], **found}
+
+
+def scatter(cloud: Cloud) -> Figure:
+    """A panel a group: its points, the true faces grey, and lines that join some with their own."""
+    shown = cloud.others[:PANELS]
+    look = colours(shown)
+    columns = min(len(shown), 4)
+    lines = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(2.7 * columns + 0.2, 2.75 * lines + 0.3), dpi=DPI)
+    axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    true = cloud.part(TRUE, placed=True)
+    step = max(1, len(true) // TIES)
+    for axis, group in zip(axes, shown, strict=False):
+        here = cloud.part(group, placed=True)
+        for start, end in zip(true[::step], here[::step], strict=True):
+            axis.plot(*zip(start, end, strict=True), color=look[group], linewidth=0.5, alpha=0.35)
+        axis.scatter(*true.T, s=5, color=GREY, linewidths=0)
+        axis.scatter(*here.T, s=5, color=look[group], linewidths=0, alpha=0.8)
+        axis.set_title(group, fontsize=9, color=look[group], loc="left")
+        axis.set_xticks([])
+        axis.set_yticks([])
+        for spine in axis.spines.values():
+            spine.set_color("#CCCCCC")
+    for axis in axes[len(shown) :]:
+        axis.remove()
+    count = len(true[::step])
+    text = f"grey: true faces, N = {len(true)}; lines join {count} pictures with their true faces"
+    figure.text(0.01, 0.012, text, fontsize=8, color=INK, ha="left", va="bottom")
+    figure.tight_layout(rect=(0, 0.18 / figure.get_figheight(), 1, 1))
+    return figure
+
+
+def curves(cloud: Cloud) -> Figure:
+    """Distance to the own true face against hole area, a line a group, 95 % intervals of means."""
+    shown = cloud.others[:PANELS]
+    look = colours(shown)
+    bins = [name for name in BIN_LABELS if name.isdigit() and int(name) in cloud.bins]
+    figure = Figure(figsize=(6.4, 3.2), dpi=DPI)
+    axis = figure.subplots()
+    shifts = np.linspace(-0.15, 0.15, len(shown)) if len(shown) > 1 else [0.0]
+    for i, (group, shift) in enumerate(zip(shown, shifts, strict=True)):
+        own = cloud.own[group][0]
+        found = [bootstrap_interval(own[cloud.bins == int(name)]) for name in bins]
+        mean = np.array([each.mean for each in found])
+        ends = np.array([[m - e.low, e.high - m] for m, e in zip(mean, found, strict=True)])
+        style = {"color": look[group], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
+        axis.errorbar(
+            np.arange(len(bins)) + shift, mean, yerr=ends.reshape(-1, 2).T.clip(min=0),
+            label=group, linewidth=1.4, elinewidth=0.9, capsize=2, **style,
+        )  # fmt: skip
+    axis.set_xticks(range(len(bins)), [BIN_LABELS[name].removesuffix(" %") for name in bins])
+    axis.set_xlabel("hole area (%)", fontsize=9, color=INK)
+    axis.set_ylabel(f"{cloud.metric} distance", fontsize=9, color=INK)
+    axis.set_title("distance to the own true face ↓", fontsize=10, color=INK, loc="left")
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    tidy(axis)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,284 @@
+"""Compare trained runs and baselines on the same frozen pairs: tables, figures, examples.
+
+`python evaluate.py` alone takes the latest finished inpainting run of each name below runs/, the
+baselines, and the frozen test pairs of the data the runs were trained on. It is short for
+`python evaluate.py inpainting`, whose options it takes.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deocclude.data.sources.root import data_root
+from deocclude.engines.cli import analyses
+from deocclude.engines.evaluation.suites import suite_of
+from deocclude.engines.inference.baselines import BASELINES, parse_baselines
+from deocclude.engines.options import add_evaluation, at_least
+from deocclude.engines.runs.console import say_progress
+from deocclude.engines.runs.finished import IDENTITY, SEGMENTATION, identity_file
+from deocclude.engines.runs.members import (
+    choose,
+    choose_both,
+    choose_inpainters,
+    choose_with_losses,
+)
+
+if TYPE_CHECKING:
+    from deocclude.engines.report.report import Report
+
+DEFAULT = "inpainting"
+HOW = ("output", "runs-folder", "batch", "device")
+Command = argparse._SubParsersAction
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its options; `check` and `compare` of the result carry it out."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Each command has a --help of its own: python evaluate.py inpainting --help",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_inpainting(commands)
+    _add_segmentation(commands)
+    _add_end_to_end(commands)
+    _add_identity(commands)
+    _add_losses(commands)
+    _add_analyse(commands)
+    return parser
+
+
+def _command(
+    commands: Command,
+    name: str,
+    text: str,
+    check: Callable[[argparse.Namespace], None],
+    compare: Callable[[argparse.Namespace], list["Report"]],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=f"{text}.")
+    parser.set_defaults(parser=parser, check=check, compare=compare)
+    return parser
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a command was given, without what carries it out."""
+    given = vars(arguments)
+    return {key: given[key] for key in given if key not in ("parser", "check", "compare")}
+
+
+def _add_inpainting(commands: Command) -> None:
+    def check(arguments: argparse.Namespace) -> None:
+        parse_baselines(arguments.baselines or "all")
+        for option, where in (("--images", arguments.images), ("--masks", arguments.masks)):
+            if where is not None and not where.exists():
+                raise FileNotFoundError(f"{option} {where}: no such file or folder")
+        choose_inpainters(arguments, suite_of(arguments))
+        _check_data(arguments)
+        if arguments.identity not in ("auto", "off"):
+            identity_file(arguments.identity, arguments.runs_folder)
+
+    def compare(arguments: argparse.Namespace) -> list["Report"]:
+        from deocclude.engines.evaluation.inpainting import Options, compare
+
+        return compare(Options(**_options(arguments)))
+
+    text = "inpainters and baselines on holes; what is done without a command"
+    parser = _command(commands, DEFAULT, text, check, compare)
+    what = parser.add_argument_group("what is compared")
+    named = "names (Reconstruction, Reconstruction/002) or run folders; none: baselines only"
+    add_evaluation(what, "runs", "all-runs", runs=named)
+    what.add_argument(
+        "--fold-seeds",
+        action="store_true",
+        help="every finished run of each name; those that differ in the seed alone are one row",
+    )
+    files = "weights files, ensembles' YAML files, or shipped: the weights that ship"
+    add_evaluation(what, "suite", "checkpoint", checkpoint=files)
+    what.add_argument("--baselines", help=f"all (default), none, or some of {','.join(BASELINES)}")
+    what.add_argument("--reference", help="the row that differences are taken to; else the first")
+    on = parser.add_argument_group("on what")
+    add_evaluation(on, "data")
+    on.add_argument("--images", type=Path, help="your own whole images, with --masks")
+    on.add_argument("--masks", type=Path, help="a folder of masks, or one mask for all images")
+    on.add_argument(
+        "--pair-by-order", action="store_true", help="pair files by sorted order, not by stem"
+    )
+    on.add_argument("--invert-mask", action="store_true", help="black means hole in the mask files")
+    on.add_argument("--size", type=at_least(32), help="side in pixels; else that of each run")
+    on.add_argument("--per-bin", type=at_least(1), help="test pairs in each ratio bin")
+    add_evaluation(on, "limit", limit="at most this many pairs, of all bins")
+    how = parser.add_argument_group("how")
+    add_evaluation(how, *HOW)
+    how.add_argument("--workers", type=at_least(0), help="processes for slow baselines (cores)")
+    how.add_argument(
+        "--flip", action="store_true", help="a second row of each model: mean with mirrored input"
+    )
+    _add_measures(parser)
+
+
+def _add_measures(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what is measured beside L1, PSNR and SSIM").add_argument
+    add("--lpips", default="auto", help="alex (default), vgg, alex,vgg, or off")
+    add(
+        "--lpips-weights",
+        action="append",
+        default=[],
+        metavar="NET=FILE",
+        help="torchvision's AlexNet or VGG-16 weights in a file, alex=FILE or vgg=FILE",
+    )
+    add(
+        "--identity",
+        default="auto",
+        help="the network of identity similarity: a run, a weights file, off; auto: the latest "
+        "finished EfficientNetB0",
+    )
+    add("--fid", default="auto", choices=("auto", "off"), help="FID, where its weights can be had")
+    add("--inception-weights", type=Path, metavar="FILE", help="FID's Inception in a file")
+    add("--legacy-metrics", action="store_true", help="also the metrics as they were published")
+
+
+def _add_segmentation(commands: Command) -> None:
+    def check(arguments: argparse.Namespace) -> None:
+        choose(arguments, SEGMENTATION, suite_of(arguments))
+        _check_data(arguments)
+
+    def compare(arguments: argparse.Namespace) -> list["Report"]:
+        from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segmenters
+
+        return compare_segmenters(MaskOptions(**_options(arguments)))
+
+    text = "segmenters and trivial answers, on the same frozen occluded faces"
+    parser = _command(commands, "segmentation", text, check, compare)
+    _add_masks(parser, "the row that differences are taken to; else the first")
+
+
+def _add_end_to_end(commands: Command) -> None:
+    def check(arguments: argparse.Namespace) -> None:
+        choose_both(arguments, suite_of(arguments))
+        _check_data(arguments)
+
+    def compare(arguments: argparse.Namespace) -> list["Report"]:
+        from deocclude.engines.evaluation.end_to_end import compare_end_to_end
+        from deocclude.engines.evaluation.segmentation import MaskOptions
+
+        return compare_end_to_end(MaskOptions(**_options(arguments)))
+
+    text = "every inpainter with the true mask, with each segmenter's, and blind"
+    parser = _command(commands, "end-to-end", text, check, compare)
+    left = "names or run folders; of the kind not named, inpainter or segmenter, the latest ones"
+    _add_masks(parser, "the inpainter in the figure; else the first", runs=left)
+    grown = {"nargs": "+", "type": at_least(0), "default": [0, 3, 7, 15], "metavar": "PX"}
+    parser.add_argument("--dilate", **grown, help="by how much masks are grown (0 3 7 15)")
+
+
+def _add_masks(parser: argparse.ArgumentParser, reference: str, **words: str) -> None:
+    """Options of both commands with segmenters."""
+    add_evaluation(parser, "runs", "all-runs", "suite", "checkpoint", **words)
+    parser.add_argument("--reference", help=reference)
+    add_evaluation(parser, "data", data="data folder; else that of each segmenter")
+    parser.add_argument("--per-kind", type=at_least(1), help="test pairs of each kind of occluder")
+    add_evaluation(parser, "limit", *HOW, limit="at most this many pairs, of all kinds")
+
+
+def _add_identity(commands: Command) -> None:
+    def check(arguments: argparse.Namespace) -> None:
+        choose(arguments, IDENTITY)
+        _check_data(arguments)
+
+    def compare(arguments: argparse.Namespace) -> list["Report"]:
+        from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
+
+        return compare_identities(IdentityOptions(**_options(arguments)))
+
+    text = "identity networks on held-out pictures of known people, bare and occluded"
+    parser = _command(commands, "identity", text, check, compare)
+    add_evaluation(parser, "runs", "all-runs", "checkpoint", "data", checkpoint="weights files")
+    parser.add_argument(
+        "--per-kind", type=at_least(1), help="test pictures under each kind of occluder"
+    )
+    limit, output = "at most this many pictures, of all kinds", "else runs/evaluation/<pictures>/"
+    add_evaluation(parser, "limit", *HOW, limit=limit, output=output)
+    parser.add_argument(
+        "--export", type=Path, metavar="NPZ", help="write every picture's embedding to this file"
+    )
+
+
+def _add_losses(commands: Command) -> None:
+    def check(arguments: argparse.Namespace) -> None:
+        choose_with_losses(arguments, suite_of(arguments))
+
+    def compare(arguments: argparse.Namespace) -> list["Report"]:
+        from deocclude.engines.evaluation.losses import LossOptions, compare_losses
+
+        return compare_losses(LossOptions(**_options(arguments)))
+
+    text = "validation losses of runs at their released epoch, and each run's by epoch"
+    parser = _command(commands, "losses", text, check, compare)
+    latest = "names or run folders; else the latest inpainters"
+    add_evaluation(parser, "runs", "all-runs", "suite", runs=latest)
+    shown = {"nargs": "+", "type": at_least(1), "default": [1, 5, 10], "metavar": "N"}
+    parser.add_argument("--epochs", **shown, help="epochs shown beside the last one (1 5 10)")
+    output = "else runs/evaluation/losses/<suite or runs>/"
+    add_evaluation(parser, "output", "runs-folder", output=output)
+
+
+def _add_analyse(commands: Command) -> None:
+    """Every analysis, a command below `analyse`."""
+
+    def check(arguments: argparse.Namespace) -> None:
+        analyses.check(arguments)
+        _check_data(arguments)
+
+    text = "look into networks: features, time, errors, doubt"
+    parser = commands.add_parser(
+        "analyse",
+        help=text,
+        description="What trained networks do, beyond the tables; each has a --help of its own.",
+    )
+    below = parser.add_subparsers(metavar="ANALYSIS", dest="analysis", required=True)
+    for name, analysis in analyses.ANALYSES.items():
+        one = below.add_parser(name, help=analysis.text, description=analysis.text)
+        one.set_defaults(parser=one, check=check, compare=analyses.analyse)
+        latest = "names or run folders; else the latest inpainters"
+        add_evaluation(one, "runs", "all-runs", "checkpoint", "data", "limit", runs=latest)
+        add_evaluation(one, *HOW, output="else runs/analysis/<analysis>/")
+        analysis.add_options(one.add_argument)
+
+
+def _check_data(arguments: argparse.Namespace) -> None:
+    """FileNotFoundError for a data folder that was named and is not there."""
+    if arguments.data is not None:
+        data_root(arguments.data)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line; argparse ends the process on a wrong one."""
+    parser = build_parser()
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
+        argv = [DEFAULT, *argv]
+    arguments = parser.parse_args(argv)
+    if getattr(arguments, "suite", None) is not None and arguments.runs is not None:
+        arguments.parser.error("--suite lists the runs: give --suite or --runs, not both")
+    if hasattr(arguments, "images") and (arguments.images is None) != (arguments.masks is None):
+        arguments.parser.error("--images and --masks belong together: give both")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the comparison; 0, or 1 after one line about an error that the user can mend."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    say_progress()
+    try:
+        arguments.check(arguments)  # what is wrong is said before PyTorch is imported
+        reports = arguments.compare(arguments)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for report in reports:
+        print(f"\n{report.markdown}")
+        for name, path in report.files.items():
+            print(f"{name:<22} {path}")
+    return 0

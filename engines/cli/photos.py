@@ -1,0 +1,85 @@
+"""Photos, videos and the camera restored, as `engines.cli.restore` was asked to."""
+
+import argparse
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from deocclude.engines.photos.classical import ClassicalRestorer
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
+from deocclude.engines.photos.files import restore_file
+from deocclude.engines.photos.jobs import NETWORK, Choices, Job, Plan
+from deocclude.engines.photos.manifest import (
+    Manifest,
+    ManifestRow,
+    failure,
+    report,
+    run_jobs,
+    summary,
+)
+from deocclude.engines.photos.video import FrameRestorer, restore_video
+from deocclude.engines.photos.webcam import run_webcam
+
+
+def load(
+    options: argparse.Namespace, weights: Mapping[str, Path]
+) -> Deoccluder | ClassicalRestorer:
+    """The networks in these weights files, by task, or the method that needs none."""
+    if options.method != NETWORK:
+        return ClassicalRestorer(options.method)
+    deoccluder = load_deoccluder(
+        weights["inpainting"],
+        options.device,
+        weights.get("segmentation"),
+        batch=options.batch,
+        flip=options.flip,
+    )
+    deoccluder.detector = FaceDetector(
+        options.landmarker,
+        kinds=KINDS if options.whole else FINDERS,
+        template=deoccluder.template,
+        small_faces=options.webcam is None,  # a tenth of a second that a live picture lacks
+    )
+    return deoccluder
+
+
+def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Choices) -> None:
+    """Restore what the camera sees until it is closed."""
+    run_webcam(FrameRestorer(load(options, weights), choices), options.webcam)
+
+
+def restore_all(
+    deoccluder: Deoccluder, plan: Plan, choices: Choices, manifest: Manifest
+) -> list[ManifestRow]:
+    """Every job of the plan, with a progress bar, lines on the console and the manifest."""
+    frames = partial(tqdm, leave=False, unit="frame", disable=None)  # None: none in a pipe
+
+    def restore(job: Job) -> ManifestRow:
+        if job.is_video:
+            return restore_video(
+                deoccluder, job, choices, lambda it, total, name: frames(it, total=total, desc=name)
+            )
+        return restore_file(deoccluder, job, choices)
+
+    for line in plan.notices:
+        print(line)
+    rows = [failure(source, reason) for source, reason in plan.failures]
+    try:
+        for row in rows:
+            report(row, tqdm.write)
+            manifest.add(row)
+        what = _kind(plan)
+        bar = tqdm(plan.jobs, desc=what, disable=None if len(plan.jobs) > 1 else True)
+        rows += run_jobs(bar, restore, manifest, tqdm.write)
+    finally:
+        manifest.close()
+    print(summary(rows, plan.output, what))
+    return rows
+
+
+def _kind(plan: Plan) -> str:
+    kinds = {job.is_video for job in plan.jobs}
+    return "inputs" if len(kinds) > 1 else "videos" if True in kinds else "photos"

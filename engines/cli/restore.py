@@ -1,0 +1,188 @@
+"""Redraw what covers a face: photos and videos in, the restored ones out.
+
+    python deocclude.py photo.jpg -o restored.png
+    python deocclude.py photos/ clip.mp4 "more/*.jpg" -o restored/ --save overlay,side-by-side
+    python deocclude.py photo.png --mask mask.png -o restored.png
+    python deocclude.py photo.png --mask mask.png --method telea -o restored.png
+    python deocclude.py --webcam
+
+Faces are found, a segmenter finds what covers them, an inpainter redraws it; with --mask what is
+white in your own mask is redrawn instead. Outside of that not one pixel of a photo changes.
+Without a face nothing is painted, a face that nothing covers stays as it is: an input in which
+nothing was restored is reported and not written.
+
+The networks are those in the project's weights/. In Python:
+
+    from deocclude import restore
+    restore("photo.jpg").save("restored.png")
+
+Exit code: 0, also where nothing covers a face; 1 when an input failed, when something covers a face
+that could not be restored, or when no input shows a face; 2 for a wrong option.
+"""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from deocclude.engines.options import DEVICE, at_least
+from deocclude.engines.photos.blend import BLENDS
+from deocclude.engines.photos.jobs import EXTRAS, METHODS, NETWORK, NO_MASK, Choices, plan_jobs
+from deocclude.engines.photos.manifest import Manifest
+from deocclude.engines.runs.chosen import NEWEST, choose_weights
+from deocclude.names import did_you_mean
+
+RUNS = Path("runs")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deocclude", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="IN", help='photos, videos, folders, patterns such as "*.jpg"')
+    add("-o", "--output", metavar="OUT", help="file for one input, else a folder (default: beside)")
+    add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
+    add("--mask", type=Path, help="your own: white = redraw; a file, or a folder paired by stem")
+    add("--invert-mask", action="store_true", help="the mask is black where to redraw")
+    add(
+        "--checkpoint",
+        metavar="WEIGHTS",
+        help="the inpainter: a weights file, an ensemble's YAML, a run's name (UNet, UNet/002) or\n"
+        f"folder, or {NEWEST}, the run in runs/ that finished last (default: the one that ships)",
+    )
+    add("--segmenter", metavar="WEIGHTS", help="the same of the segmenter")
+    add(
+        "--method",
+        choices=(NETWORK, *METHODS),
+        default=NETWORK,
+        help="with --mask: redraw without a network (default: network)",
+    )
+    add("--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task")
+    add(
+        "--whole",
+        action="store_true",
+        help="where no face is found in a photo, take its centred square for one aligned face",
+    )
+    add("--save", type=_extras, default=(), metavar="LIST", help=f"also: {','.join(EXTRAS)}")
+    add(
+        "--dilate",
+        type=_pixels,
+        metavar="PX",
+        help="grow the mask by PX pixels of the photo\n"
+        "(default: 3 %% of the face's square for a mask that was found, 0 for your own)",
+    )
+    add(
+        "--blend",
+        choices=BLENDS,
+        help="how the edge is joined (default: matched, a soft edge within the dilation and the\n"
+        "colours of what is around; live: feather, the soft edge alone)",
+    )
+    add("--device", **DEVICE)
+    add(
+        "--batch",
+        type=at_least(1),
+        default=8,
+        metavar="N",
+        help="faces of one picture that the networks see at once (default: 8; fewer need less\n"
+        "memory); the frames of a video go one by one, each smoothed by those before it",
+    )
+    add(
+        "--flip",
+        action="store_true",
+        help="restore each face mirrored too and take the mean: a little better, twice the time",
+    )
+    add("--overwrite", action="store_true", help="replace results that exist already")
+    add(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="CSV with a row for each input; one of an earlier command is continued (default:\n"
+        "manifest.csv in the output folder, where there is one)",
+    )
+    return parser
+
+
+def _extras(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
+    if unknown := [name for name in names if name not in EXTRAS]:
+        hint = did_you_mean(unknown[0], EXTRAS)
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(EXTRAS)}{hint}")
+    return names
+
+
+def _pixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number, 0 or more")
+    return value
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Restore what the command line names; SystemExit 1 when anything failed."""
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if options.webcam is None and not options.inputs:
+        parser.error("nothing to restore: name a photo, a video or a folder, or use --webcam")
+    if options.invert_mask and options.mask is None:
+        parser.error("--invert-mask says how to read your own mask: name it with --mask")
+    if options.method != NETWORK:
+        _check_method(parser, options)
+    files = ("inputs", "output", "mask", "save", "manifest", "whole")
+    unfit = [name for name in files if getattr(options, name)]
+    if options.webcam is not None and unfit:
+        parser.error(f"--webcam shows pictures live; leave out {', '.join(unfit)}")
+    blend = options.blend or (Choices().blend if options.webcam is None else "feather")
+    choices = Choices(options.invert_mask, options.overwrite, options.dilate, blend)
+    try:
+        if options.webcam is not None:
+            weights = choose(options)
+            from deocclude.engines.cli import photos
+
+            photos.watch(options, weights, choices)
+            return
+        plan = plan_jobs(options.inputs, options.mask, options.output, options.save)
+        path = options.manifest or (plan.folder / "manifest.csv" if plan.folder else None)
+        if options.method != NETWORK and (videos := [j.source for j in plan.jobs if j.is_video]):
+            raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
+        manifest = Manifest(path, tqdm.write)
+        weights = choose(options)  # what is wrong is said before PyTorch is imported
+        from deocclude.engines.cli import photos
+
+        deoccluder = photos.load(options, weights)
+        rows = photos.restore_all(deoccluder, plan, choices, manifest)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; what was finished is kept") from None
+    if any(row.failed for row in rows) or all(row.status == "no face found" for row in rows):
+        raise SystemExit(1)
+
+
+def _check_method(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the process when what was asked for needs a network and --method rules that out."""
+    if options.webcam is not None or options.mask is None:
+        parser.error(f"--method {options.method}: {NO_MASK}; name it with --mask")
+    networks = ("checkpoint", "segmenter", "landmarker", "flip")
+    if unfit := [f"--{name}" for name in networks if getattr(options, name)]:
+        parser.error(f"--method {options.method} uses no network; leave out {', '.join(unfit)}")
+    if "uncertainty" in options.save:
+        parser.error(f"--method {options.method} does not say how unsure it is: --save uncertainty")
+
+
+def choose(options: argparse.Namespace) -> dict[str, Path]:
+    """The weights files that the options name, by task, or those that ship; each is printed. None
+    with a method that needs none. Errors as of `choose_weights`."""
+    if options.method != NETWORK:
+        print(f"method: {options.method}, no network is used")
+        return {}
+    named = {"inpainting": options.checkpoint, "segmentation": options.segmenter}
+    if options.mask is not None and named.pop("segmentation") is not None:
+        print("with --mask no segmenter is used: --segmenter is ignored")
+    chosen = {task: choose_weights(name, task, RUNS) for task, name in named.items()}
+    for _, line in chosen.values():
+        print(line)
+    return {task: file for task, (file, _) in chosen.items()}

@@ -1,0 +1,144 @@
+"""The command line that the training scripts share.
+
+What can be told at once is told before PyTorch is imported: --help, --list, and what is wrong.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from deocclude.data.sources.root import data_root
+from deocclude.engines.options import add_training
+from deocclude.engines.runs.config import (
+    AnyRun,
+    available_runs,
+    check_config,
+    choose_profile,
+    load_config,
+    possible_profiles,
+    read_yaml,
+)
+from deocclude.engines.runs.console import say, say_progress
+from deocclude.engines.runs.finished import check_named
+from deocclude.engines.runs.folder import RunFolder
+
+
+def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
+    """The options of a training script; argparse ends the process on a wrong one."""
+    parser = argparse.ArgumentParser(description=text)
+    add = parser.add_argument
+    add("run", nargs="?", help=f"a run's name (any case) or a YAML path; default {default}")
+    add("--model", metavar="RUN", help="the same, as an option")
+    add("--list", action="store_true", help="print every run and what it changes, and stop")
+    add("--dry-run", action="store_true", help="print config, parameters and data, and stop")
+    add_training(parser, "profile", "set", "data")
+    if task == "inpainting":
+        add("--masks", metavar="DIR", help="a folder of masks, white = hole (see docs/data.md)")
+        add("--members", nargs="+", metavar="RUN", help="of an ensemble: runs or weights files")
+        add("--teacher", metavar="RUN", help="of a student: a run, weights file or ensemble YAML")
+    else:
+        add("--occluders", metavar="DIR", help="a folder of cut-outs, or drawn (see docs/data.md)")
+    if task == "segmentation":
+        add("--pairs", metavar="DIR", help="train on a paired set made before, not on faces")
+    if task != "identity":
+        add("--invert-mask", action="store_true", help="black means hole in the mask files")
+    add_training(parser, "output")
+    add(
+        "--resume",
+        nargs="?",
+        const="latest",
+        metavar="RUN",
+        help="continue latest, a number, a path",
+    )
+    add_training(parser, "max-minutes", "device")
+    arguments = parser.parse_args(argv)
+    if arguments.run and arguments.model and arguments.run.lower() != arguments.model.lower():
+        parser.error(f"two runs named: {arguments.run!r} and --model {arguments.model!r}")
+    if arguments.resume is not None and (overrides(arguments) or arguments.profile != "auto"):
+        parser.error(
+            "--resume continues a run as its config.yaml says: leave out --set, --profile "
+            "and the options that name data, members or a teacher, or start a new run"
+        )
+    arguments.run = arguments.run or arguments.model or default
+    return arguments
+
+
+def overrides(arguments: argparse.Namespace) -> list[str]:
+    """`--set` assignments, with the options that stand for one."""
+    given = [
+        f"data.{name}={json.dumps(value)}"
+        for name in ("masks", "occluders", "pairs")
+        if (value := getattr(arguments, name, None))
+    ]
+    given += ["data.invert_mask=true"] if getattr(arguments, "invert_mask", False) else []
+    given += [
+        f"{key}={json.dumps(value)}"
+        for key, name in (("model.members", "members"), ("teacher", "teacher"))
+        if (value := getattr(arguments, name, None))
+    ]
+    return given + arguments.set
+
+
+def list_runs(task: str) -> str:
+    """Every run of a task in ablations/ with its one line."""
+    runs = available_runs(task)
+    width = max(map(len, runs))
+    return "\n".join(
+        f"{name:{width}} {read_yaml(path).get('description', '')}" for name, path in runs.items()
+    )
+
+
+def run(task: str, arguments: argparse.Namespace) -> None:
+    """Do what the arguments ask for."""
+    root = data_root(arguments.data) if arguments.data or arguments.resume is None else None
+    check(task, arguments, root)
+    from deocclude.engines.training.run import dry_run, train  # with it comes PyTorch
+
+    config, reason = resolve(task, arguments, root)
+    if reason:
+        say(reason)
+    if arguments.dry_run:
+        say(dry_run(config, root, arguments.output))
+        return
+    outcome = train(
+        config, root, arguments.output, arguments.resume, arguments.max_minutes, arguments.device
+    )
+    if outcome.is_main:
+        from deocclude.engines.cli.summary import summarise_run  # needed at the end only
+
+        say(summarise_run(outcome, arguments.output, arguments.device))
+
+
+def check(task: str, arguments: argparse.Namespace, root: Path | None) -> None:
+    """Raise, before anything is imported or opened for it, what would be wrong with a start."""
+    given = overrides(arguments)
+    if arguments.resume is not None:  # the run's own record says where its data lie
+        config = check_config(arguments.run, [None], given, task)
+        RunFolder.open(arguments.output, config.name, arguments.resume)
+        return
+    profiles = possible_profiles(arguments.profile, root, arguments.device)
+    check_named(check_config(arguments.run, profiles, given, task), arguments.output)
+
+
+def resolve(task: str, arguments: argparse.Namespace, root: Path | None) -> tuple[AnyRun, str]:
+    """The run's configuration, and why it has this profile where nobody named one."""
+    profile, reason = (None if arguments.resume is not None else arguments.profile), ""
+    if profile == "auto":
+        profile, reason = choose_profile(root, arguments.device)
+    return load_config(arguments.run, profile, overrides(arguments), task), reason
+
+
+def train_command(task: str, default: str, text: str, argv: list[str] | None = None) -> int:
+    """Run a training script. 0 when the run went through, 1 with one line that says why not."""
+    arguments = parse_arguments(task, default, text, argv)
+    say_progress()
+    try:
+        if arguments.list:
+            print(list_runs(task))
+        else:
+            run(task, arguments)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,135 @@
+"""Figures of a segmentation report: IoU by kind of occluder, and masks that were found."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from deocclude.data.pairs.occluded import FrozenOccluded
+from deocclude.engines.evaluation.examples import RANKS
+from deocclude.engines.evaluation.segmentation_tables import ALL, GROUPS, OCCLUDED, groups_of
+from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.segmentation import UNOCCLUDED, read_masks, unpack
+from deocclude.engines.report.figures import COLOURS, DPI, INK, tidy
+from deocclude.engines.report.grids import picture_grid
+
+# Okabe and Ito's green, vermilion and blue, told apart with any colour vision.
+HIT, FALSE, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)
+STRENGTH = 0.65  # of a colour over the picture
+
+
+def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
+    """IoU by kind as bars, a colour a row, a panel for real, one for drawn occluders.
+
+    `summary` comes from `engines.evaluation.segmentation_tables.summarise_masks`. Kinds go from the
+    first row's best to its worst; thin lines are 95 % bootstrap intervals over faces. ValueError
+    without values.
+    """
+    part = summary[summary["metric"].eq("iou") & ~summary["kind"].eq(ALL)]
+    part = part[part["row"].isin(rows)]
+    groups = [group for group in OCCLUDED if part["group"].eq(group).any()]
+    if not groups:
+        raise ValueError("nothing to draw: no IoU of any kind of occluder")
+    figure = Figure(figsize=(10, 2.9 * len(groups) + 0.3), dpi=DPI)
+    axes = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
+    width = 0.8 / len(rows)
+    for axis, group in zip(axes, groups, strict=True):
+        lines = part[part["group"].eq(group)]
+        first = lines[lines["row"].eq(rows[0])].sort_values("mean", ascending=False)
+        kinds = first["kind"].tolist()
+        for i, row in enumerate(rows):
+            line = lines[lines["row"].eq(row)].set_index("kind").loc[kinds]
+            mean = line["mean"].to_numpy()
+            errors = np.nan_to_num(np.stack([mean - line["low"], line["high"] - mean])).clip(min=0)
+            axis.bar(
+                np.arange(len(kinds)) + (i - (len(rows) - 1) / 2) * width, mean, 0.92 * width,
+                yerr=errors, label=row, color=COLOURS[i % len(COLOURS)],
+                error_kw={"elinewidth": 0.6, "ecolor": "#555555"},
+            )  # fmt: skip
+        names = [kind.replace("_", " ") for kind in kinds]
+        turned = {"rotation": 35, "ha": "right"} if len(kinds) > 8 else {}
+        axis.set_xticks(range(len(kinds)), names, fontsize=8, **turned)
+        axis.set_xlim(-0.6, len(kinds) - 0.4)
+        axis.set_ylim(0, 1)
+        tidy(axis)
+        axis.set_title(f"IoU, {group} occluders ↑", fontsize=10, color=INK, loc="left")
+    handles, labels = axes[0].get_legend_handles_labels()
+    across = {"loc": "lower center", "ncols": len(rows), "frameon": False, "fontsize": 8.5}
+    figure.legend(handles, labels, **across)
+    figure.tight_layout(rect=(0, 0.3 / figure.get_figheight(), 1, 1))
+    return figure
+
+
+def mask_figure(
+    results: Sequence[RowResult], pairs: FrozenOccluded, reference: str, each: int = 2
+) -> Figure:
+    """Picture, true mask, and every model's mask laid over the picture, its IoU below it.
+
+    Green was found, orange marked in error, blue missed.
+    The `each` worst, median and best pictures of a group by the reference row's IoU; of faces with
+    nothing on them, the one with most marked in error.
+    """
+    models = [result for result in results if result.info["kind"] == "model"]
+    frames = {result.name: result.frame() for result in results}
+    chosen = choose_masks(frames[reference], each)
+    loaded = [pairs.load(index)[1:] for _, index in chosen]
+    columns = [[picture for picture, _ in loaded], [mask for _, mask in loaded]]
+    captions: list[list[str | None]] = [[None, None] for _ in chosen]
+    for model in models:
+        packed = read_masks(model)
+        found = unpack(packed[[index for _, index in chosen]], pairs.size)
+        columns.append([overlay(*pair, own) for pair, own in zip(loaded, found, strict=True)])
+        for caption, (_, index) in zip(captions, chosen, strict=True):
+            line = frames[model.name].loc[index]
+            empty = np.isnan(line["iou"])
+            caption.append(
+                f"{line['false_positive']:.1%} marked" if empty else f"IoU {line['iou']:.2f}"
+            )
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    kinds = [frames[reference].loc[index, "kind"].replace("_", "\n") for _, index in chosen]
+    labels = [f"{rank}\n{kind}" for (rank, _), kind in zip(chosen, kinds, strict=True)]
+    titles = ["input", "true mask", *(model.name for model in models)]
+    return picture_grid(rows, titles, labels, captions)
+
+
+def choose_masks(frame: pd.DataFrame, each: int) -> list[tuple[str, int]]:
+    """(rank, index) of the pictures that `mask_figure` shows."""
+    groups = groups_of(frame)
+    chosen = []
+    for group in [name for name in GROUPS if name in groups]:
+        part = frame[groups == group]
+        if group == UNOCCLUDED:
+            chosen.append(("most marked", int(part["false_positive"].idxmax())))
+            continue
+        part = part[part["iou"].notna()].sort_values("iou", kind="stable")
+        chosen += ranked(part["index"].tolist(), each)
+    return chosen
+
+
+def ranked(order: Sequence[int], each: int) -> list[tuple[str, int]]:
+    """(rank, index) of the first, middle and last `each` of pictures ordered from the worst; fewer
+    of few, and none twice."""
+    count = min(each, max(1, len(order) // 3))
+    starts = (0, max(0, (len(order) - count) // 2), max(0, len(order) - count))
+    places: dict[int, str] = {}
+    for rank, start in zip(RANKS, starts, strict=True):
+        for index in order[start : start + count]:
+            places.setdefault(index, rank)
+    return [(rank, index) for index, rank in places.items()]
+
+
+def overlay(picture: np.ndarray, mask: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """What was found, marked in error and missed, in colour over the picture.
+
+    Shape: picture uint8 (H, W, 3), masks uint8 (H, W) of {0, 1} -> uint8 (H, W, 3).
+    """
+    drawn = picture.astype(np.float32)
+    for where, colour in (
+        (mask & found, HIT),
+        (found & ~mask & 1, FALSE),
+        (mask & ~found & 1, MISSED),
+    ):
+        chosen = where.astype(bool)
+        drawn[chosen] += STRENGTH * (np.float32(colour) - drawn[chosen])
+    return np.rint(drawn).astype(np.uint8)

@@ -1,0 +1,256 @@
+"""Suites: YAML files in `ablations/suites/` that say which runs belong in which tables."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deocclude.engines.inference.baselines import BASELINES, parse_baselines
+from deocclude.engines.runs.config import ABLATIONS
+from deocclude.engines.runs.finished import finished_words, unfinished
+from deocclude.engines.runs.recipes import FIXED, read_recipe
+from deocclude.names import did_you_mean
+
+TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
+ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
+SUITE_KEYS = (*TABLE_KEYS, "tables", "export")
+EXPORTED = {"segmenter": "segmentation", "inpainter": "inpainting"}  # what ships -> its task
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of a table: its folder too
+
+
+@dataclass(frozen=True)
+class FixedEnsemble:
+    """A row that is fitted, not trained: `members`, runs, weighed on that many validation pairs."""
+
+    name: str
+    combination: str
+    members: tuple[str, ...]
+    pairs: int = 1200
+
+    def file(self, suite_folder: Path, seed: int | None = None) -> Path:
+        """The YAML that a suite writes, of the members of one seed where there are several."""
+        folder = suite_folder / "ensembles"
+        return (folder if seed is None else folder / f"seed{seed}") / f"{self.name}.yaml"
+
+    def files(self, suite_folder: Path, every_seed: bool = False) -> list[Path]:
+        """Those that are there: with `every_seed` of all seeds, else the one of the latest runs, as
+        a run's name stands for its latest. ValueError names a file that cannot be read."""
+        plain = self.file(suite_folder)
+        seeds = plain.parent.glob(f"seed*/{self.name}.yaml")
+        numbered = {path.parent.name.removeprefix("seed"): path for path in seeds}
+        by_seed = [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]
+        if every_seed and by_seed:
+            return by_seed
+        there = [plain] * plain.is_file() + by_seed
+        return [max(there, key=_numbers)] if len(there) > 1 else there
+
+
+def _numbers(recipe: Path) -> list[str]:
+    """Those of the runs that are an ensemble's members."""
+    return [pointer.path.parent.name for pointer in read_recipe(recipe).members]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Runs, ensembles of runs, the baselines beside them, and the row that differences are taken
+    to.
+
+    With `tables` each of these is a table of its own, and `runs` and `ensembles` have all of
+    theirs. `exports`: pairs of what ships, a key of EXPORTED, and the run that it is made from.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+    baselines: tuple[str, ...]
+    reference: str | None
+    tables: tuple["Suite", ...] = ()
+    ensembles: tuple[FixedEnsemble, ...] = ()
+    exports: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """A name for a folder of its own."""
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.name).strip("-.") or "suite"
+
+    def own_folder(self, runs_folder: Path) -> Path:
+        """Where `python -m engines.suite` leaves what it makes."""
+        return runs_folder / "suites" / self.folder
+
+    def parts(self) -> tuple["Suite", ...]:
+        """One suite a table."""
+        return self.tables or (self,)
+
+
+def find_suite(named: Path) -> Path:
+    """The YAML of a path, or of a name (any case) in ablations/suites/. FileNotFoundError lists
+    those that there are."""
+    known = {path.stem.lower(): path for path in sorted((ABLATIONS / "suites").glob("*.yaml"))}
+    if named.is_file():
+        return named
+    if (path := known.get(str(named).lower())) is not None:
+        return path
+    raise FileNotFoundError(
+        f"{named}: no such suite; valid are {', '.join(known)}, or a YAML path"
+        + did_you_mean(str(named), known)
+    )
+
+
+def finished_suite(named: Path, runs_folder: Path) -> Suite:
+    """As `load_suite`; FileNotFoundError names every run of it that is not finished."""
+    suite = load_suite(named)
+    missing = unfinished(suite.runs, runs_folder)
+    folder = suite.own_folder(runs_folder)
+    missing += [each.name for each in suite.ensembles if not each.files(folder)]
+    if missing:
+        rows = len(suite.runs) + len(suite.ensembles)
+        raise FileNotFoundError(
+            f"suite {suite.name}: {len(missing)} of its {rows} rows are not finished "
+            f"below {runs_folder}: {', '.join(missing)}; `python -m engines.suite {named}` trains "
+            f"what is missing; finished: {finished_words(runs_folder)}"
+        )
+    return suite
+
+
+def suite_of(options: Any) -> Suite | None:
+    """The suite that a command's options name, all of its runs finished; None if they name none."""
+    return finished_suite(options.suite, options.runs_folder) if options.suite else None
+
+
+def load_suite(named: Path) -> Suite:
+    """A suite from its YAML, or by its name in ablations/suites/. ValueError names the key that is
+    unknown, missing or ill-typed."""
+    path = find_suite(named)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: is not valid YAML: {error}") from error
+    _check_keys(content, SUITE_KEYS, f"{path}: a suite")
+    content.setdefault("name", path.stem)
+    suite = _suite(content, path)
+    return replace(suite, exports=_exports(content.get("export"), suite, path))
+
+
+def _exports(given: Any, suite: Suite, path: Path) -> tuple[tuple[str, str], ...]:
+    """What ships -> the run it is made from, of those that the suite has."""
+    if given is None:
+        return ()
+    runs = [run.lower() for run in suite.runs]
+    known = isinstance(given, dict) and given.keys() <= EXPORTED.keys()
+    if not known or any(str(run).lower() not in runs for run in given.values()):
+        raise ValueError(
+            f"{path}: export must map {', '.join(EXPORTED)} to runs of the suite, found {given!r}"
+        )
+    return tuple((what, str(run)) for what, run in given.items())
+
+
+def _suite(content: dict[str, Any], path: Path) -> Suite:
+    if "tables" not in content:
+        return _table(content, list(BASELINES), str(path))
+    both = [key for key in ("runs", "ensembles", "reference") if key in content]
+    if both:
+        raise ValueError(f"{path}: with tables, {' and '.join(both)} belong into each of them")
+    listed = content["tables"]
+    if not isinstance(listed, list) or not listed:
+        raise ValueError(f"{path}: tables must be a list of tables, found {listed!r}")
+    given = content.get("baselines", list(BASELINES))
+    tables = []
+    for number, table in enumerate(listed, 1):
+        where = f"{path}: table {number}"
+        _check_keys(table, TABLE_KEYS, where)
+        if not NAME.fullmatch(str(table.get("name", ""))):
+            raise ValueError(
+                f"{where}: name must be letters, digits and . _ -, found {table.get('name')!r}"
+            )
+        tables.append(_table(table, given, where))
+    names = [table.name for table in tables]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path}: two tables are called {', '.join(twice)}")
+    runs = _once(run for table in tables for run in table.runs)
+    ensembles = {each: None for table in tables for each in table.ensembles}
+    names = [each.name.lower() for each in ensembles]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path}: tables mean different ensembles by {', '.join(twice)}")
+    _check_apart(runs, ensembles, str(path))
+    return Suite(
+        str(content["name"]),
+        runs,
+        _baselines(given, str(path)),
+        None,
+        tuple(tables),
+        tuple(ensembles),
+    )
+
+
+def _check_keys(content: Any, valid: tuple[str, ...], where: str) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} is a mapping with the keys {', '.join(valid)}")
+    for key in content:
+        if key not in valid:
+            raise ValueError(f"{where}: unknown key {key!r}; valid: {', '.join(valid)}")
+
+
+def _table(content: dict[str, Any], baselines: Any, where: str) -> Suite:
+    ensembles = _ensembles(content.get("ensembles"), where)
+    runs = content.get("runs", [] if ensembles else None)
+    named = isinstance(runs, list) and all(isinstance(run, str) for run in runs)
+    if not named or not (runs or ensembles):
+        raise ValueError(f"{where}: runs must be a list of names or run folders, found {runs!r}")
+    chosen = _baselines(content.get("baselines", baselines), where)
+    reference = content.get("reference")
+    _check_apart(runs, ensembles, where)
+    return Suite(str(content["name"]), _once(runs), chosen, reference, ensembles=ensembles)
+
+
+def _check_apart(runs: Iterable[str], ensembles: Iterable[FixedEnsemble], where: str) -> None:
+    if both := {run.lower() for run in runs} & {each.name.lower() for each in ensembles}:
+        raise ValueError(f"{where}: {', '.join(sorted(both))} is a run and an ensemble")
+
+
+def _ensembles(listed: Any, where: str) -> tuple[FixedEnsemble, ...]:
+    if listed is None:
+        return ()
+    if not isinstance(listed, list):
+        raise ValueError(f"{where}: ensembles must be a list, found {listed!r}")
+    found = [_ensemble(entry, f"{where}: ensemble {i}") for i, entry in enumerate(listed, 1)]
+    names = [each.name.lower() for each in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{where}: two ensembles are called {', '.join(twice)}")
+    return tuple(found)
+
+
+def _ensemble(entry: Any, where: str) -> FixedEnsemble:
+    _check_keys(entry, ENSEMBLE_KEYS, where)
+    name, combination = entry.get("name"), entry.get("combination", "weights")
+    members, pairs = entry.get("members"), entry.get("pairs", FixedEnsemble.pairs)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(f"{where}: name must be letters, digits and . _ -, found {name!r}")
+    if combination not in FIXED:
+        hint = "; a gate is a run" if combination == "gate" else ""
+        raise ValueError(
+            f"{where}: combination {combination!r} is not one of {', '.join(FIXED)}{hint}"
+        )
+    listed = isinstance(members, list) and all(isinstance(each, str) for each in members)
+    if not listed or len(members) < 2:
+        raise ValueError(f"{where}: members must be a list of two or more runs, found {members!r}")
+    if len(_once(members)) < len(members):
+        raise ValueError(f"{where}: members must be different runs, found {members!r}")
+    if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs < 1:
+        raise ValueError(f"{where}: pairs must be a whole number of at least 1, found {pairs!r}")
+    return FixedEnsemble(name, combination, tuple(members), pairs)
+
+
+def _once(runs: Iterable[str]) -> tuple[str, ...]:
+    """Each run in its first spelling: upper and lower case name the same."""
+    spelled: dict[str, str] = {}
+    for run in runs:
+        spelled.setdefault(run.lower(), run)
+    return tuple(spelled.values())
+
+
+def _baselines(given: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(given, (str, list)):
+        raise ValueError(f"{where}: baselines must be names, `all` or `none`, found {given!r}")
+    return parse_baselines(given)

@@ -1,0 +1,1 @@
+"""A network, ready to be asked."""

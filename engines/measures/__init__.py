@@ -1,0 +1,1 @@
+"""Rows measured on frozen pairs, and kept."""

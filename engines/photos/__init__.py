@@ -1,0 +1,1 @@
+"""A photo or video in, the restored one out."""

@@ -1,0 +1,339 @@
+"""Photo files in, restored photo files out: modes, transparency, metadata."""
+
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from deocclude.data.contract import mask_warning
+from deocclude.data.images import (
+    DAMAGE,
+    is_unit_range,
+    load_mask,
+    load_mask_levels,
+    open_image,
+    save_images,
+    to_rgb,
+)
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.photos.jobs import KEPT_SUFFIXES, Choices, Job
+from deocclude.engines.photos.manifest import ManifestRow
+from deocclude.engines.photos.restoration import UNCHANGED, Restoration
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    ".tif": {"compression": "tiff_lzw"},
+    ".tiff": {"compression": "tiff_lzw"},
+    ".webp": {"lossless": True, "exact": True},
+}
+LOSSLESS = {suffix: OPTIONS.get(suffix, {}) for suffix in KEPT_SUFFIXES}
+LOSSY: dict[str, dict[str, Any]] = {
+    ".jpg": {"quality": 95, "subsampling": 0},
+    ".jpeg": {"quality": 95, "subsampling": 0},
+}
+WITH_ALPHA = (".png", ".tif", ".tiff", ".webp")
+WITH_16_BIT = (".png", ".tif", ".tiff")
+WITHOUT_EXIF = (".tif", ".tiff", ".bmp")  # in TIFF Pillow cannot nest what a camera writes
+BITS_PER_SAMPLE = 258  # TIFF tag
+GREY_SPREAD = 4  # levels between the channels of a grey photo that a JPEG may leave
+UNCERTAINTY_FULL = 0.25  # of 1, that is drawn in the brightest colour
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo: `rgb` is what people see; `pixels` is what the file holds.
+
+    Shapes: rgb uint8 (H, W, 3), transparency over white; pixels uint8 (H, W, 3), or (H, W) uint8 or
+    uint16 for a grey photo; alpha uint8 (H, W) or None. `metadata`: options for `save_image`.
+    """
+
+    rgb: np.ndarray
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    metadata: dict
+    notices: list[str]
+
+
+def read_photo(path: Path) -> Photo:
+    """Any image mode, upright. Raises ImageReadError or FileNotFoundError with the file's name."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")  # damaged EXIF, very many pixels
+        image = open_image(path)
+        more = _header_notices(path, image.mode)
+    notices = [*dict.fromkeys(str(warning.message) for warning in caught), *more]
+    if is_unit_range(image):
+        notices.append("its values are floats up to 1: 0 is taken as black, 1 as white")
+    rgb = np.asarray(to_rgb(image))
+    alpha = None
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        grey = image.mode in ("LA", "La", "L", "1")
+        flat = image.convert("RGBA")
+        alpha, pixels = np.asarray(flat)[..., 3], np.asarray(flat)[..., :3]
+        pixels = pixels[..., 0] if grey else pixels
+    elif image.mode == "I;16" or (image.mode == "I" and _is_16_bit(image)):
+        pixels = np.asarray(image).astype(np.uint16)
+    else:
+        pixels = np.asarray(image.convert("L")) if image.mode in ("L", "1") else rgb
+        if image.mode not in ("L", "1", "P", "RGB"):
+            notices.append(f"colour mode {image.mode} is converted to 8-bit RGB")
+    metadata = {}
+    # Written anew: the camera's thumbnail of the occluded photo stays behind.
+    exif = image.getexif()
+    if len(exif):
+        metadata["exif"] = exif.tobytes()
+    profile = image.info.get("icc_profile")
+    # A profile describes the colours of its own mode.
+    if profile and image.mode not in ("CMYK", "LAB", "YCbCr"):
+        metadata["icc_profile"] = profile
+    return Photo(rgb, pixels, alpha, metadata, notices)
+
+
+def _header_notices(path: Path, mode: str) -> list[str]:
+    """What of the file does not come through: frames after the first, 16-bit colour."""
+    notices, frames, raw, bits = [], 1, "", ()
+    with Image.open(path) as header:
+        try:
+            raw = str(header.tile[0][3]) if header.tile else ""
+            bits = getattr(header, "tag_v2", {}).get(BITS_PER_SAMPLE, ())
+            animated = getattr(header, "is_animated", False) and header.format != "MPO"
+            frames = header.n_frames if animated else 1
+        except DAMAGE as error:
+            notices.append(f"damaged after its first frame, which is restored ({error})")
+    if frames > 1:
+        notices.append(f"only the first of {frames} frames is restored")
+    if (raw.endswith(";16B") or max(bits, default=8) > 8) and mode in ("RGB", "RGBA", "LA"):
+        notices.append("warning: 16-bit colour is cut to 8 bits")
+    return notices
+
+
+def _is_16_bit(image: Image.Image) -> bool:
+    low, high = cast(tuple[float, float], image.getextrema())  # one band has one pair
+    return low >= 0 and 255 < high < 2**16
+
+
+def read_mask(path: Path, shape: tuple[int, int], invert: bool) -> tuple[np.ndarray, list[str]]:
+    """A mask file at the photo's (height, width) as uint8 {0, 1}, and what to tell the user.
+
+    Raises ValueError, with file and hole ratio, if nothing or everything would be redrawn.
+    """
+    mask = load_mask(path, invert=invert)
+    notices = []
+    if mask.shape != shape:
+        notices.append(
+            f"mask {path.name} is {mask.shape[1]} x {mask.shape[0]}, the photo {shape[1]} x "
+            f"{shape[0]}: resized by nearest neighbour"
+        )
+        mask = load_mask(path, shape, invert)
+    ratio = float(mask.mean())
+    warning = mask_warning(ratio)
+    if ratio in (0, 1):
+        levels = load_mask_levels(path)
+        raise ValueError(
+            f"{path}: {warning} (hole ratio {ratio:.2f}); white, above 127 of 255, marks the hole, "
+            f"this file's values go from {levels.min()} to {levels.max()}"
+            + (", read inverted" if invert else "; --invert-mask reads it the other way round")
+        )
+    if warning:
+        notices.append(f"warning: {path.name}: {warning}")
+    return mask, notices
+
+
+def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> ManifestRow:
+    """Restore one photo file and return its row of the manifest.
+
+    Outside of what was redrawn the output file holds the same pixels as the photo; only a lossy
+    output format breaks that, which is said. Alpha, 16-bit grey and single-channel grey survive
+    where the output format has them. A photo in which nothing was restored is not written. Raises
+    FileExistsError, ImageReadError or ValueError; nothing is written then.
+    """
+    check_targets(job, choices.overwrite, tuple(LOSSLESS | LOSSY))
+    start = time.monotonic()
+    photo = read_photo(job.source)
+    notices, mask = list(photo.notices), None
+    if job.mask is not None:
+        mask, more = read_mask(job.mask, photo.rgb.shape[:2], choices.invert_mask)
+        notices += more
+    read = time.monotonic() - start
+    restoration = deoccluder.restore(
+        photo.rgb,
+        mask,
+        dilate=choices.dilate,
+        blend=choices.blend,
+        uncertainty="uncertainty" in job.extras,
+    )
+    with restoration.timing("paste"):
+        if restoration.changed and is_colourless(photo.rgb):
+            remove_colour(restoration.restored, restoration.mask)
+            if photo.pixels.ndim == 3:
+                notices.append("the photo has no colour: what is redrawn gets none either")
+    row = describe(job, restoration)
+    row.warnings = notices + row.warnings
+    start = time.monotonic()
+    if row.status == "restored":
+        row.warnings += _write(job, photo, restoration)
+    row.seconds |= {"read": read, "write": time.monotonic() - start}
+    return row
+
+
+def is_colourless(image: np.ndarray) -> bool:
+    """Whether a picture (H, W, 3) is grey throughout, though it has three channels."""
+    return all(  # a few rows first: they settle it for most photos with colour
+        int(_spread(rows).max(initial=0)) <= GREY_SPREAD for rows in (image[::16], image)
+    )
+
+
+def _spread(image: np.ndarray) -> np.ndarray:
+    """Levels between the channels, uint8; channel by channel, tenfold faster than along an axis."""
+    red, green, blue = (image[..., channel] for channel in range(3))
+    high = np.maximum(np.maximum(red, green), blue)
+    return high - np.minimum(np.minimum(red, green), blue)
+
+
+def remove_colour(image: np.ndarray, mask: np.ndarray) -> None:
+    """Luma in all three channels, in place, where they differ inside the mask; grey pixels keep
+    their value. Shape: image uint8 (H, W, 3), mask uint8 (H, W) {0, 1}."""
+    hole = mask.astype(bool)
+    pixels = image[hole]
+    differs = _spread(pixels) > GREY_SPREAD
+    if differs.any():
+        coloured = pixels[differs]
+        coloured[:] = np.asarray(Image.fromarray(coloured[None]).convert("L"))[0, :, None]
+        pixels[differs] = coloured
+        image[hole] = pixels
+
+
+def describe(job: Job, restoration: Restoration) -> ManifestRow:
+    """What a restoration says about itself, as a row of the manifest."""
+    status = "restored"
+    if not restoration.changed:
+        status = "no face found" if restoration.faceless else "no occluder found"
+        status = "nothing restored" if restoration.gave_up else status
+    faces = [result.face for result in restoration.faces]
+    return ManifestRow(
+        str(job.source),
+        output=str(job.output) if restoration.changed else "",
+        status=status,
+        faces=sum(face.source != "whole" for face in faces),
+        detection="+".join(sorted({face.source for face in faces})),
+        hole_ratio=restoration.hole_ratio,
+        seconds=dict(restoration.seconds),
+        warnings=all_notices(restoration),
+    )
+
+
+def all_notices(restoration: Restoration, numbered: bool = True) -> list[str]:
+    """The photo's notices and those of its faces, numbered where there are several; not that
+    nothing was redrawn, which the status of a row says."""
+    numbered = numbered and len(restoration.faces) > 1
+    texts = [text for text in restoration.notices if not text.startswith(UNCHANGED)]
+    return texts + [
+        f"face {number}: {notice}" if numbered else notice
+        for number, result in enumerate(restoration.faces, 1)
+        for notice in result.notices
+    ]
+
+
+def _write(job: Job, photo: Photo, restoration: Restoration) -> list[str]:
+    """The result, after its extras, and what to tell the user."""
+    notices, hole = [], restoration.mask.astype(bool)
+    suffix = job.output.suffix.lower()
+    if photo.alpha is not None:
+        alpha = photo.alpha[hole]
+        if clear := (alpha == 0).mean():
+            notices.append(f"{clear:.0%} of the hole is transparent and stays so")
+        if partly := ((alpha > 0) & (alpha < 255)).mean():
+            notices.append(
+                f"{partly:.0%} of the hole is partly transparent and stays so: it is redrawn as it "
+                "looks over white"
+            )
+    picture, more = _encode(photo, restoration.restored, hole, suffix)
+    metadata = dict(photo.metadata)
+    if suffix in WITHOUT_EXIF and metadata.pop("exif", None):
+        notices.append(f"EXIF is not kept in a {suffix} file")
+    if suffix == ".bmp" and metadata.pop("icc_profile", None):
+        notices.append("the colour profile is not kept in a .bmp file")
+    pictures: dict[Path, tuple[np.ndarray | Image.Image, dict]] = {
+        path: (draw_extra(name, photo.rgb, restoration), {}) for name, path in job.extras.items()
+    }
+    pictures[job.output] = (picture, (LOSSLESS | LOSSY)[suffix] | metadata)
+    save_images(pictures)
+    return notices + more
+
+
+def _encode(
+    photo: Photo, restored: np.ndarray, hole: np.ndarray, suffix: str
+) -> tuple[Image.Image, list[str]]:
+    """The result in the photo's own mode, as far as the file format can hold it."""
+    notices = []
+    pixels, alpha = photo.pixels.copy(), photo.alpha
+    if pixels.ndim == 3:
+        pixels[hole] = restored[hole]
+    else:
+        grey = np.asarray(Image.fromarray(restored).convert("L"))
+        factor = 257 if pixels.dtype == np.uint16 and pixels.max() > 255 else 1
+        pixels[hole] = grey[hole].astype(pixels.dtype) * factor
+    if pixels.dtype == np.uint16 and suffix not in WITH_16_BIT:
+        notices.append(f"warning: {suffix} holds 8 bits, the photo has 16; .png keeps them")
+        pixels = np.asarray(Image.fromarray(restored).convert("L"))
+    if alpha is not None and suffix not in WITH_ALPHA:
+        notices.append(f"warning: {suffix} has no transparency, laid over white; .png keeps it")
+        pixels, alpha = restored, None
+    if suffix in LOSSY:
+        notices.append(
+            f"warning: {suffix} is lossy: pixels outside the mask change a little; .png keeps them"
+        )
+    picture = Image.fromarray(pixels)
+    if alpha is not None:
+        picture.putalpha(Image.fromarray(alpha))
+    return picture, notices
+
+
+def draw_extra(name: str, image: np.ndarray, restoration: Restoration) -> np.ndarray:
+    """A picture of engines.photos.jobs.EXTRAS as uint8 RGB, (H, W, 3); "mask" is (H, W).
+
+    mask: white is what was redrawn. overlay: the photo with that part tinted red. side-by-side:
+    photo, overlay, result. uncertainty: black (none) through red to yellow; the brightest stands
+    for an uncertainty of UNCERTAINTY_FULL and more (see engines.inference.networks).
+    """
+    mask = restoration.mask
+    if name == "mask":
+        return mask * np.uint8(255)
+    if name == "overlay":
+        return tint(image, mask)
+    if name == "side-by-side":
+        gap = np.full((image.shape[0], max(2, image.shape[1] // 64), 3), 255, np.uint8)
+        tinted = tint(image, mask)
+        return np.concatenate([image, gap, tinted, gap, restoration.restored], axis=1)
+    if name == "uncertainty":
+        if restoration.uncertainty is None:
+            return np.zeros_like(image)
+        levels = np.rint(restoration.uncertainty / UNCERTAINTY_FULL * 255).clip(0, 255)
+        colours = cv2.applyColorMap(levels.astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+        return np.ascontiguousarray(colours * mask[..., None])
+    raise ValueError(f"{name!r}: no such picture to save")
+
+
+def tint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The picture with its hole tinted red."""
+    tinted, hole = image.copy(), mask == 1
+    tinted[hole] = tinted[hole] // 2 + np.array([127, 0, 0], np.uint8)
+    return tinted
+
+
+def check_targets(job: Job, overwrite: bool, suffixes: tuple[str, ...]) -> None:
+    """Raise ValueError or FileExistsError if a result may not be written where the job says."""
+    if job.output.suffix.lower() not in suffixes:
+        raise ValueError(
+            f"{job.output}: cannot write {job.output.suffix or 'a name without suffix'!r}; "
+            f"use one of {', '.join(suffixes)}"
+        )
+    inputs = [path for path in (job.source, job.mask) if path is not None and path.exists()]
+    for target in job.targets:
+        if target.exists() and any(target.samefile(path) for path in inputs):
+            raise ValueError(f"{target}: is an input of this command and is never overwritten")
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{target}: exists already; --overwrite replaces it")

@@ -1,0 +1,210 @@
+"""What became of each input: one row each, printed as it comes and kept in a CSV file."""
+
+import csv
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from deocclude.data.files import replacing
+
+STAGES = ("read", "detect", "align", "segment", "inpaint", "paste", "write")
+COLUMNS = (
+    "input",
+    "output",
+    "status",
+    "faces",
+    "detection",
+    "hole_ratio",
+    "frames",
+    "frames_restored",
+    "seconds",
+    *(f"seconds_{stage}" for stage in STAGES),
+    "warnings",
+)
+# Every status an input can end with, and whether it makes the exit code 1.
+STATUSES = {
+    "restored": False,
+    "no occluder found": False,  # nothing to restore, so nothing was written
+    "no face found": False,  # likewise; the exit code is 1 when that is all there is to say
+    "nothing restored": True,  # something covers the face and too little is left to restore it from
+    "incomplete": True,  # a video that ends early; what could be read was written
+    "exists": True,  # the result was there already and --overwrite was not given
+    "failed": True,
+}
+QUICK = 0.02  # seconds; a manifest that is written in less is written after every input
+
+
+@dataclass
+class ManifestRow:
+    """One input: `status` is a key of STATUSES; `hole_ratio` is the share of the picture redrawn.
+
+    `seconds`: stage -> seconds, "total" among them. Counts are None where they mean nothing.
+    """
+
+    input: str
+    output: str = ""  # empty when nothing was written
+    status: str = "restored"
+    faces: int | None = None
+    detection: str = ""
+    hole_ratio: float | None = None
+    frames: int | None = None
+    frames_restored: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status {self.status!r}: not one of {', '.join(STATUSES)}")
+
+    @property
+    def failed(self) -> bool:
+        return STATUSES[self.status]
+
+    def cells(self) -> dict[str, str]:
+        """Column -> text of the CSV file; warnings are joined by " | "."""
+        seconds = {"seconds": self.seconds.get("total")} | {
+            f"seconds_{stage}": self.seconds.get(stage) for stage in STAGES
+        }
+        counts = {name: getattr(self, name) for name in ("faces", "frames", "frames_restored")}
+        texts = {name: "" if value is None else str(value) for name, value in counts.items()}
+        texts |= {name: "" if value is None else f"{value:.3f}" for name, value in seconds.items()}
+        ratio = "" if self.hole_ratio is None else f"{self.hole_ratio:.4f}"
+        warnings = " | ".join(" ".join(text.split()) for text in self.warnings)
+        named = {name: getattr(self, name) for name in ("input", "output", "status", "detection")}
+        return named | texts | {"hole_ratio": ratio, "warnings": warnings}
+
+
+class Manifest:
+    """A CSV file with one row for each input, replaced as a whole whenever one is finished.
+
+    A manifest of an earlier command is continued: rows of other inputs stay, the row of the same
+    input is replaced, unless all there is to say is that its result exists already.
+    `path` None keeps nothing. Raises ValueError for an existing file that is no manifest.
+    """
+
+    def __init__(self, path: Path | None, say: Callable[[str], None] = print) -> None:
+        self.path = path
+        self._say = say
+        self._rows = _read(path) if path is not None and path.exists() else {}
+        self._cost = self._written = 0.0
+        self._complained = False
+
+    def add(self, row: ManifestRow) -> None:
+        """Keep a row and write the file; writing takes a few percent of the time at most."""
+        if row.status == "exists" and row.input in self._rows:
+            return
+        self._rows[row.input] = row.cells()
+        quick = self._cost < QUICK
+        if quick or time.monotonic() - self._written >= 20 * self._cost:
+            try:
+                self._write()
+            except OSError as error:  # e.g. a spreadsheet on Windows has it open
+                if not self._complained:
+                    self._say(f"warning: {self.path}: not written yet ({error})")
+                self._complained = True
+
+    def close(self) -> None:
+        """Write what is not written yet. Raises OSError."""
+        if self._rows:
+            self._write()
+
+    def _write(self) -> None:
+        if self.path is None:
+            return
+        start = time.monotonic()
+        with (
+            replacing(self.path) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self._rows.values())
+        self._written = time.monotonic()
+        self._cost = self._written - start
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.DictReader(file)
+        try:
+            known, rows = tuple(reader.fieldnames or ()) == COLUMNS, {}
+            for row in reader if known else ():
+                if None in row:
+                    raise ValueError(
+                        f"{path}: line {reader.line_num} has more than {len(COLUMNS)} cells; mend "
+                        "it or name another file"
+                    )
+                rows[row["input"]] = row
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}: cannot be read as CSV ({error}); name another file"
+            ) from None
+        if not known:
+            raise ValueError(
+                f"{path}: exists and is no manifest of this program; name another file"
+            )
+        return rows
+
+
+class AnyJob(Protocol):
+    source: Path
+
+
+def run_jobs(
+    jobs: Iterable[AnyJob],
+    restore: Callable[[AnyJob], ManifestRow],
+    manifest: Manifest,
+    say: Callable[[str], None],
+) -> list[ManifestRow]:
+    """Run `restore` on each job, report and record it, and go on when one fails."""
+    rows = []
+    for job in jobs:
+        start = time.monotonic()
+        try:
+            row = restore(job)
+        except Exception as error:  # whatever one input does to a library, the others go on
+            row = failure(job.source, error)
+        row.seconds["total"] = time.monotonic() - start
+        report(row, say)
+        rows.append(row)
+        manifest.add(row)
+    return rows
+
+
+def failure(source: str | Path, error: Exception | str) -> ManifestRow:
+    """The row of an input that could not be restored; the message names the input, and the kind of
+    an error that is not one of this project's own."""
+    text = str(error)
+    if isinstance(error, Exception) and not (text and isinstance(error, OSError | ValueError)):
+        text = f"{type(error).__name__}{text and ': '}{text}"
+    text = text if str(source) in text else f"{source}: {text}"
+    status = "exists" if isinstance(error, FileExistsError) else "failed"
+    return ManifestRow(str(source), status=status, warnings=[text])
+
+
+def report(row: ManifestRow, say: Callable[[str], None]) -> None:
+    """Everything that is worth a line: failures, nothing found, warnings."""
+    if row.status in ("failed", "exists"):
+        say(f"error: {row.warnings[0]}")
+        return
+    for text in row.warnings:
+        say(f"{row.input}: {text}")
+    if not row.output and not any(text.startswith(row.status) for text in row.warnings):
+        say(f"{row.input}: {row.status}: nothing was written")
+
+
+def summary(rows: list[ManifestRow], where: str, what: str = "photos") -> str:
+    """One line, e.g. "3 of 5 photos restored, 1 failed, 1 without an occluder: out"."""
+    counts = Counter(row.status for row in rows)
+    failed = sum(counts[status] for status in ("failed", "exists", "nothing restored"))
+    parts = [f"{counts['restored']} of {len(rows)} {what} restored", f"{failed} failed"]
+    if counts["incomplete"]:
+        parts.append(f"{counts['incomplete']} incomplete")
+    if counts["no occluder found"]:
+        parts.append(f"{counts['no occluder found']} without an occluder")
+    if counts["no face found"]:
+        parts.append(f"{counts['no face found']} without a face")
+    return f"{', '.join(parts)}: {where}"

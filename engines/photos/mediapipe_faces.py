@@ -1,0 +1,346 @@
+"""MediaPipe's Face Landmarker, asked until it finds the faces: small, cut off, turned, unsure; and
+asked again about those that it is least sure of, which may be a cup or a pattern."""
+
+import math
+import os
+import socket
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from deocclude.data.faces.alignment import invert
+from deocclude.data.files import sha256
+from deocclude.engines.photos.face import Face, add_new, box_overlap
+from deocclude.engines.runs import released
+
+# Of the 478 landmarks: the two irises, the nose tip, the corners of the mouth, the chin.
+INDICES = {
+    "left_eye": 468,
+    "right_eye": 473,
+    "nose_tip": 1,
+    "left_mouth": 61,
+    "right_mouth": 291,
+    "chin": 152,
+}
+LONGEST = 1280  # pixels; a longer photo is reduced, the model itself works at 256
+# The confidences asked for. Below the first, what covers a face decides which way round it seems
+# to stand, so a turned view that is sure counts before an unturned one that is less sure.
+CONFIDENCES = (0.8, 0.7, 0.5)
+SURE, UNSURE = 0.5, 0.2
+TURNS = (0, 1, 3, 2)  # quarters, counterclockwise, the likely ones first
+# Faces below a tenth of the picture's longer side are overlooked, so overlapping tiles are looked
+# at too, 1.5 / n of it wide; tiles below SMALLEST_TILE pixels show nothing new.
+TILINGS, FINE_TILING = (4, 8), 16
+SMALLEST_TILE = 100
+# In a crowd some faces seem to stand sideways: unless turned, it shows this many times their area.
+CROWD = 1.25
+# A face that fills the picture, or leaves it, is found with a border of this share around it.
+PADDINGS = (0.25, 0.5)
+# And then with others, also mirrored: of 7 photographs of masked people in which nothing else finds
+# a face, all of them in profile, these find one in 3, of which 1 is found again as below.
+LAST_PADDINGS, BLACK, WHITE = (0.5, 1.0), (0, 0, 0), (255, 255, 255)
+MIRRORED = {
+    "left_eye": "right_eye", "right_eye": "left_eye", "left_mouth": "right_mouth",
+    "right_mouth": "left_mouth",
+}  # fmt: skip
+# A face of the lowest confidences counts when it is found again in crops of these multiples of its
+# box, each also mirrored. Of 12 crops true faces (8 of 90 photographs of masked people) are found
+# in 5 to 12, drawn cups in 0 to 2, coloured noise in 0 to 9: what has nothing of a face in it goes,
+# most of the rest too.
+AGAIN, AGAIN_SIZE, AGAIN_SAME = (1.5, 2.0, 1.75, 2.3, 1.3, 2.6), 256, 0.5
+AGAIN_ASKED, AGAIN_COUNT = 0.1, 4
+
+View = tuple[np.ndarray, np.ndarray]  # a picture, and the map from the photo to it, (2, 3)
+
+URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+    "face_landmarker.task"
+)
+SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+TIMEOUT = 20.0  # seconds without an answer after which the server counts as out of reach
+
+
+class MediaPipeFaces:
+    """One Face Landmarker, kept for many photos.
+
+    `model` as in `engines.photos.mediapipe_faces.landmarker_file`, whose errors it raises;
+    ImportError without mediapipe, before anything is downloaded.
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str] | None, max_faces: int = 64, small_faces: bool = True
+    ) -> None:
+        import mediapipe
+
+        self._mediapipe = mediapipe
+        self.model = landmarker_file(model)
+        self.max_faces, self.small_faces = max_faces, small_faces
+        self._landmarkers: dict = {}  # confidence -> FaceLandmarker
+        # Left open until the interpreter ends, they would complain on the error stream.
+        self._finalizer = weakref.finalize(self, _close_all, self._landmarkers)
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Faces of a photo uint8 (H, W, 3), the largest first; `score` is the confidence asked.
+
+        The whole picture says first which way round the faces stand: a tile that shows a part of a
+        turned face is easily taken for an upright one.
+        """
+        whole = _reduced(image)
+        padded = [_padded(whole, share) for share in PADDINGS]
+        turns, faces = self._largest([whole, *padded])
+        if faces:
+            faces = add_new(faces, self._ask(_turned(whole, turns), SURE))
+        if self.small_faces:
+            photo = image, np.eye(2, 3)
+            faces = self._add_tiles(faces, _turned(photo, turns))
+            if turns:
+                unturned = self._add_tiles([], photo)
+                faces = unturned if _area(unturned) > CROWD * _area(faces) else faces
+            faces = faces or add_new([], self._ask_tiles(photo, FINE_TILING))
+        for view in (*padded, whole, *(_last_views(whole) if self.small_faces else ())):
+            faces = faces or add_new([], self._ask(view, UNSURE))
+        if self.small_faces:
+            faces = [f for f in faces if f.score > SURE or self._is_found_again(image, f)]
+        return sorted(faces, key=lambda face: -face.box[2] * face.box[3])[: self.max_faces]
+
+    def _largest(self, views: list[View]) -> tuple[int, list[Face]]:
+        """By how many quarters to turn the photo, and the faces that a view then shows."""
+        for confidence in CONFIDENCES if self.small_faces else (SURE,):
+            for view in views:
+                for turns in TURNS:
+                    if faces := add_new([], self._ask(_turned(view, turns), confidence)):
+                        return turns, faces
+        return 0, []
+
+    def _is_found_again(self, image: np.ndarray, face: Face) -> bool:
+        """Whether crops around a face, and their mirror images, show one at the same place."""
+        count = 0
+        for view in _crops_around(face):
+            method = cv2.INTER_AREA if abs(np.linalg.det(view[:, :2])) < 1 else cv2.INTER_LINEAR
+            picture = cv2.warpAffine(image, view, (AGAIN_SIZE, AGAIN_SIZE), flags=method)
+            seen = self._ask((picture, view), AGAIN_ASKED)
+            count += any(box_overlap(other.box, face.box) > AGAIN_SAME for other in seen)
+            if count == AGAIN_COUNT:
+                return True
+        return False
+
+    def close(self) -> None:
+        _close_all(self._landmarkers)
+
+    def _add_tiles(self, faces: list[Face], view: View) -> list[Face]:
+        for count in TILINGS:
+            faces = add_new(faces, self._ask_tiles(view, count))
+        return faces
+
+    def _ask_tiles(self, view: View, count: int) -> list[Face]:
+        picture, matrix = view
+        height, width = picture.shape[:2]
+        side = round(1.5 * max(height, width) / count)
+        if side < SMALLEST_TILE:
+            return []
+        found = []
+        for top in _starts(height, side):
+            for left in _starts(width, side):
+                tile = picture[top : top + side, left : left + side]
+                found += self._ask((tile, matrix - [[0, 0, left], [0, 0, top]]), SURE)
+        return found
+
+    def _ask(self, view: View, confidence: float) -> list[Face]:
+        """Faces of a view, in the photo's pixels."""
+        picture, matrix = view
+        if confidence not in self._landmarkers:
+            self._landmarkers[confidence] = self._open(confidence)
+        answer = self._landmarkers[confidence].detect(self._picture(picture))
+        size, back = (picture.shape[1], picture.shape[0]), invert(matrix)
+        faces = []
+        for marks in answer.face_landmarks:
+            places = np.array([(mark.x, mark.y) for mark in marks]) * size
+            places = places @ back[:, :2].T + back[:, 2]
+            (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
+            points = {name: tuple(places[i].tolist()) for name, i in INDICES.items()}
+            if np.linalg.det(matrix[:, :2]) < 0:  # seen in a mirror
+                points = {MIRRORED.get(name, name): place for name, place in points.items()}
+            box = (left, top, right - left, bottom - top)
+            if np.isfinite(places).all() and min(box[2:]) > 1:
+                faces.append(Face(box, points, "mediapipe", confidence))
+        return faces
+
+    def _picture(self, picture: np.ndarray) -> Any:
+        return self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
+        )
+
+    def _open(self, confidence: float) -> Any:
+        from mediapipe.tasks.python import BaseOptions
+        from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
+
+        options = FaceLandmarkerOptions(
+            # Handed over as bytes: MediaPipe cannot open every path on Windows.
+            base_options=BaseOptions(model_asset_buffer=self.model.read_bytes()),
+            num_faces=self.max_faces,
+            min_face_detection_confidence=confidence,
+            min_face_presence_confidence=confidence,
+        )
+        with quiet_stderr():  # it writes of its delegates when it starts
+            landmarker = FaceLandmarker.create_from_options(options)
+            landmarker.detect(self._picture(np.zeros((32, 32, 3), np.uint8)))
+        return landmarker
+
+
+def _close_all(landmarkers: dict) -> None:
+    while landmarkers:
+        landmarkers.popitem()[1].close()
+
+
+def _crops_around(face: Face) -> Iterator[np.ndarray]:
+    """Maps (2, 3) from the photo to squares around a face, turned upright by quarters."""
+    left, top, width, height = face.box
+    across = np.subtract(face.points["right_eye"], face.points["left_eye"])
+    quarter = np.rint(np.arctan2(across[1], across[0]) / (np.pi / 2)) * (np.pi / 2)
+    cos, sin = np.cos(quarter), np.sin(quarter)
+    for multiple in AGAIN:
+        scale = AGAIN_SIZE / (multiple * max(width, height))
+        linear = scale * np.array([[cos, sin], [-sin, cos]])
+        shift = AGAIN_SIZE / 2 - linear @ (left + width / 2, top + height / 2)
+        upright = np.column_stack([linear, shift])
+        yield upright
+        yield np.array([[-1], [1]]) * upright + [[0, 0, AGAIN_SIZE], [0, 0, 0]]
+
+
+def _area(faces: list[Face]) -> float:
+    return sum(face.box[2] * face.box[3] for face in faces)
+
+
+def _reduced(image: np.ndarray) -> View:
+    height, width = image.shape[:2]
+    scale = LONGEST / max(height, width)
+    if scale >= 1:
+        return image, np.eye(2, 3)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return picture, np.array([[size[0] / width, 0, 0], [0, size[1] / height, 0]])
+
+
+def _last_views(view: View) -> Iterator[View]:
+    """A face that nothing else shows: with a bright border, or one that goes on, also mirrored."""
+    for share in LAST_PADDINGS:
+        for border in (WHITE, None):
+            picture, matrix = _padded(view, share, border)
+            yield picture, matrix
+            mirror = np.array([[-1, 0, picture.shape[1]], [0, 1, 0]], np.float64)
+            yield picture[:, ::-1], mirror @ np.vstack([matrix, [0, 0, 1]])
+
+
+def _padded(view: View, share: float, colour: tuple[int, int, int] | None = BLACK) -> View:
+    """With a border of one colour; None: its own border goes on."""
+    picture, matrix = view
+    border = round(max(picture.shape[:2]) * share)
+    kind = cv2.BORDER_REPLICATE if colour is None else cv2.BORDER_CONSTANT
+    wide = cv2.copyMakeBorder(picture, border, border, border, border, kind, value=colour or BLACK)
+    return wide, matrix + np.array([[0, 0, border], [0, 0, border]])
+
+
+def _turned(view: View, turns: int) -> View:
+    """A picture turned by 0 to 3 quarters, counterclockwise."""
+    picture, matrix = view
+    height, width = picture.shape[:2]
+    turn = {
+        0: [[1, 0, 0], [0, 1, 0]],
+        1: [[0, 1, 0], [-1, 0, width]],
+        2: [[-1, 0, width], [0, -1, height]],
+        3: [[0, -1, height], [1, 0, 0]],
+    }[turns]
+    full = np.vstack([matrix, [0, 0, 1]])
+    return np.rot90(picture, turns), np.array(turn, np.float64) @ full
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where tiles of `side` begin so that they cover `length` and overlap by a third or more."""
+    if length <= side:
+        return [0]
+    count = math.ceil((length - side) / (side * 2 / 3)) + 1
+    return [round(i * (length - side) / (count - 1)) for i in range(count)]
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep what native code writes to the error stream away from the user."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # no console at all, as under pythonw
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+class LandmarkerError(ValueError):
+    """The model file cannot be had or is not the one expected; the message says what to do."""
+
+
+def cache_file() -> Path:
+    """Where the downloaded model is kept, beside torchvision's weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / "face_landmarker.task"
+
+
+def landmarker_file(path: str | os.PathLike[str] | None = None) -> Path:
+    """The model file: `path`, or the one that ships, or the cached one, or a fresh download; its
+    SHA-256 is checked.
+
+    Raises FileNotFoundError for a given file that does not exist, LandmarkerError for a given or
+    shipped one with another SHA-256 and for a download that fails. A file in the cache is always
+    whole.
+    """
+    if path is not None:
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"landmarker {str(path)!r}: no such file; {_by_hand()}")
+        found = sha256(path)
+        if found != SHA256:
+            raise LandmarkerError(
+                f"{path}: is not the Face Landmarker model this project was measured with "
+                f"(SHA-256 {found}, expected {SHA256}); {_by_hand()}"
+            )
+        return path
+    shipped = released.FOLDER / released.LANDMARKER
+    if shipped.is_file():
+        if (found := sha256(shipped)) != SHA256:
+            raise LandmarkerError(
+                f"{shipped}: SHA-256 {found}, expected {SHA256}; {released.restore_with(shipped)}"
+            )
+        return shipped
+    cached = cache_file()
+    if not cached.is_file() or sha256(cached) != SHA256:
+        _download(cached)
+    return cached
+
+
+def _download(target: Path) -> None:
+    """Fetch under a temporary name, check, rename: whole or not at all."""
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(URL, str(target), hash_prefix=SHA256, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise LandmarkerError(
+            f"the Face Landmarker model cannot be downloaded ({error}); {_by_hand()}"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(patience)
+
+
+def _by_hand() -> str:
+    return f"download {URL} and name it with --landmarker, or put it at {cache_file()}"

@@ -1,0 +1,85 @@
+"""What restoring a photo gives back."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deocclude.engines.photos.face import Face
+
+STAGES = ("detect", "align", "segment", "inpaint", "paste")
+NO_FACE = "no face found"  # how the notices begin that say so
+UNCHANGED = "nothing was redrawn"
+BARE = "nothing covers this face"
+
+
+@dataclass
+class FaceResult:
+    """One face: its square as the inpainter's template has it, before and after.
+
+    Shapes, S = the inpainter's size: aligned and aligned_restored uint8 (S, S, 3), aligned_mask
+    uint8 (S, S) {0, 1}. `matrix` (2, 3) takes photo coordinates, edge to edge, to the square.
+    `hole_ratio` is the mask's share of the square's part inside the photo. Where nothing was
+    redrawn, `restored` is False, aligned_restored equals aligned, and a notice says why.
+    """
+
+    face: Face
+    aligned: np.ndarray
+    aligned_mask: np.ndarray
+    aligned_restored: np.ndarray
+    hole_ratio: float
+    matrix: np.ndarray
+    notices: list[str] = field(default_factory=list)
+    restored: bool = False
+
+
+@dataclass
+class Restoration:
+    """A photo after restoring.
+
+    Shapes: restored uint8 (H, W, 3); mask uint8 (H, W) {0, 1}, what was redrawn, dilation
+    included: outside of it `restored` equals the photo bit for bit; uncertainty float32 (H, W) in
+    [0, 1], how unsure the inpainter is (engines.inference.networks), 0 outside the mask. `seconds`
+    by stage. When nothing was redrawn `changed` is False and a notice says why. `left_out`: how
+    many faces could not be placed.
+    """
+
+    restored: np.ndarray
+    mask: np.ndarray
+    faces: list[FaceResult] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    uncertainty: np.ndarray | None = None
+    left_out: int = 0
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether nothing was redrawn though a face is covered, or though none could be placed."""
+        covered = any(face.hole_ratio > 0 for face in self.faces)
+        return not self.changed and (covered or (self.left_out > 0 and not self.faces))
+
+    @property
+    def faceless(self) -> bool:
+        """Whether nothing was redrawn because there is no face."""
+        return not (self.changed or self.faces or self.left_out)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was redrawn."""
+        return bool(self.mask.any())
+
+    @property
+    def hole_ratio(self) -> float:
+        """Share of the photo that was redrawn."""
+        return float(self.mask.mean())
+
+    @contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """Add the time of a `with` block to the stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start

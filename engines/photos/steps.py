@@ -1,0 +1,349 @@
+"""Restoring the faces of one photo: find the mask, align, redraw, put back.
+
+`engines.photos.deoccluder.Deoccluder.restore` takes these steps, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from deocclude.data.contract import compose
+from deocclude.data.images import to_tensor, to_uint8
+from deocclude.engines.inference.hole_mask import (
+    DILATION,
+    Box,
+    dilate,
+    distance_to,
+    hole_mask,
+    move,
+)
+from deocclude.engines.inference.networks import Networks
+from deocclude.engines.photos.blend import GAP, feather_weight, match_surroundings, paste
+from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.restoration import BARE, FaceResult, Restoration
+from deocclude.engines.photos.tracker import FaceTracker
+from deocclude.engines.photos.wide_window import FOLLOWED, Found, follow, widened
+from deocclude.engines.photos.windows import AUTO, AlignedWindow, alignment_matrix, landmarks_under
+
+NOTHING_LEFT = 0.95  # share of a face's square above which nothing is left to restore it from
+BORDER = 0.1  # of the mask's extent: what COLOURED sees around it
+SOFT, COLOURED = ("matched", "feather"), ("matched", "poisson")  # of engines.photos.blend.BLENDS
+
+
+class Settings(NamedTuple):
+    """How a photo is restored; the meaning is that of `Deoccluder.restore`'s arguments."""
+
+    dilate: float | None = None
+    blend: str = "feather"
+    uncertainty: bool = False
+    alignment: str = AUTO
+    batch: int = 8
+
+
+@dataclass
+class FaceWork:
+    """A face on its way: its window, and over `window.box` the mask and the blending weight.
+
+    `given`: the mask is the user's, and what no face takes is redrawn from the photo. `beyond`:
+    a wider window of a face, for what covers it beyond its square; it is no face of its own.
+    """
+
+    face: Face
+    window: AlignedWindow
+    mask: np.ndarray
+    weight: np.ndarray
+    ratio: float
+    notices: list[str] = field(default_factory=list)
+    given: bool = False
+    beyond: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hopeless and self.given:
+            self.notices.append(
+                "too much of this face is covered to align it; redrawn from the photo"
+            )
+        elif self.hopeless:
+            self.notices.append(
+                f"the mask covers {self.ratio:.0%} of this face's square: nothing is left to "
+                "restore it from"
+            )
+
+    @property
+    def hopeless(self) -> bool:
+        return self.ratio > NOTHING_LEFT
+
+    @property
+    def todo(self) -> bool:
+        return self.ratio > 0 and not self.hopeless
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        top, left, bottom, right = self.window.box
+        return np.s_[top:bottom, left:right]
+
+
+def find_masks(
+    networks: Networks,
+    image: np.ndarray,
+    faces: list[Face],
+    settings: Settings,
+    result: Restoration,
+    tracker: FaceTracker | None,
+) -> list[Found]:
+    """Let the segmenter mark what covers each face."""
+    with result.timing("align"):
+        opened = [_open(networks, face, image, (), settings, result, "segmenter") for face in faces]
+        faces = [face for face, window in zip(faces, opened, strict=True) if window]
+        windows = [window for window in opened if window]
+        crops = [window.crop(image)[0] for window in windows]
+    with result.timing("segment"):
+        probabilities = []
+        for start in range(0, len(crops), settings.batch):
+            seen = to_tensor(np.stack(crops[start : start + settings.batch]))
+            probabilities += list(networks.find_mask(seen)[:, 0].cpu().numpy())
+        if tracker is not None:
+            probabilities = tracker.smooth_probabilities(faces, probabilities)
+        found = [
+            Found(face, hole_mask(probability, window), window.box)
+            for face, window, probability in zip(faces, windows, probabilities, strict=True)
+        ]
+        # Unsmoothed, what lies outside of the square would come and go from frame to frame.
+        return found if tracker is not None else follow(networks, image, found, windows)
+
+
+def _open(
+    networks: Networks,
+    face: Face,
+    image: np.ndarray,
+    hidden: Collection[str],
+    settings: Settings,
+    result: Restoration,
+    network: str = "inpainter",
+) -> AlignedWindow | None:
+    """The face's window for one of the networks; None, with a notice, when there is none."""
+    size, template = {
+        "inpainter": (networks.size, networks.template),
+        "segmenter": (networks.segmenter_size, networks.segmenter_template),
+    }[network]
+    try:
+        matrix = alignment_matrix(face.points, size, template, settings.alignment, hidden)
+        return AlignedWindow(matrix, size, image.shape[:2])
+    except ValueError as error:
+        result.notices.append(f"a face was left out: {error}")
+        result.left_out += 1
+        return None
+
+
+def settle_found(
+    networks: Networks,
+    image: np.ndarray,
+    found: list[Found],
+    settings: Settings,
+    result: Restoration,
+) -> list[FaceWork]:
+    """Dilated masks and blending weights in the inpainter's windows, the largest face last; before
+    all of them the wider windows of those whose mask runs out of the square."""
+    works, wider = [], []
+    for each in found:
+        hidden = landmarks_under(each.mask, each.face.points, each.box[:2])
+        window = _open(networks, each.face, image, hidden, settings, result)
+        if window is None:
+            continue
+        radius = DILATION * window.side if settings.dilate is None else settings.dilate
+        work = _settle(each, window, radius, settings)
+        works.append(work)
+        if not work.mask.any():
+            work.notices.append(f"{BARE}: it stays as it is")
+        elif work.todo and (outer := widened(window, each.mask, each.box)):
+            wider.append(_settle(each, outer, radius, settings))
+            wider[-1].beyond = True
+            work.notices += [FOLLOWED, *each.notices]
+    return wider + sorted(works, key=lambda work: work.window.side)
+
+
+def _settle(found: Found, window: AlignedWindow, radius: float, settings: Settings) -> FaceWork:
+    """The part of a found mask inside a window, dilated by `radius` photo pixels."""
+    depth = window.depth(window.box)
+    inside = depth > 0
+    core = move(found.mask, found.box, window.box) * inside
+    distance = distance_to(core)
+    wide = ((distance <= radius) & inside).astype(np.uint8)
+    weight = wide.astype(np.float32)
+    if settings.blend in SOFT:
+        weight *= feather_weight(distance, depth, radius)
+    return FaceWork(found.face, window, wide, weight, _share(wide, inside))
+
+
+def settle_given(
+    networks: Networks,
+    image: np.ndarray,
+    faces: list[Face],
+    mask: np.ndarray,
+    core: np.ndarray,
+    settings: Settings,
+    result: Restoration,
+) -> list[FaceWork]:
+    """Each face's part of a given mask, the largest face last.
+
+    Shape: mask, dilated, and core, as given: uint8 (H, W).
+    """
+    works = []
+    for face in faces:
+        hidden = landmarks_under(core, face.points)
+        window = _open(networks, face, image, hidden, settings, result)
+        if window is None:
+            continue
+        top, left, bottom, right = window.box
+        part = np.s_[top:bottom, left:right]
+        inside = window.depth(window.box) > 0
+        own = mask[part] * inside
+        weight = own.astype(np.float32)
+        if settings.blend in SOFT and settings.dilate:
+            distance = distance_to(core[part])
+            weight *= feather_weight(distance, np.full_like(distance, np.inf), settings.dilate)
+        work = FaceWork(face, window, own, weight, _share(own, inside), given=True)
+        if not own.any():
+            work.notices.append("the mask does not touch this face")
+        works.append(work)
+    return sorted(works, key=lambda work: work.window.side)
+
+
+def _share(mask: np.ndarray, inside: np.ndarray) -> float:
+    return float(mask.sum() / max(1, inside.sum()))
+
+
+def redraw(
+    networks: Networks,
+    image: np.ndarray,
+    works: list[FaceWork],
+    settings: Settings,
+    result: Restoration,
+    hidden: np.ndarray | None = None,
+) -> None:
+    """Inpaint every face that has a mask and put it into `result`, one after the other.
+
+    `hidden`: uint8 (H, W), what no inpainter that hides holes may see, and what is never taken for
+    known; by default all faces' masks together.
+    """
+    if hidden is None:
+        hidden = np.zeros(image.shape[:2], np.uint8)
+        for work in works:
+            if work.todo:
+                hidden[work.part] |= work.mask
+    for start in range(0, len(works), settings.batch):
+        chunk = works[start : start + settings.batch]
+        with result.timing("align"):
+            views = [work.window.crop(image)[0] for work in chunk]
+            crops = [
+                work.window.crop(image, hidden)
+                if work.todo
+                else (view, np.zeros_like(view[..., 0]))
+                for work, view in zip(chunk, views, strict=True)
+            ]
+        with result.timing("inpaint"):
+            predictions, doubts = _predict(networks, crops, views, settings.uncertainty)
+        with result.timing("paste"):
+            for work, view, crop, prediction, doubt in zip(
+                chunk, views, crops, predictions, doubts, strict=True
+            ):
+                known, hole = (to_tensor(array)[None] for array in crop)
+                composed = compose(prediction[None], known, hole)[0]
+                if work.todo:
+                    drawn = prediction if settings.blend in COLOURED else composed
+                    _put_back(work, drawn, doubt, image, hidden, settings, result)
+                if work.beyond:
+                    continue
+                after = np.where(crop[1][..., None] > 0, to_uint8(composed), view)
+                result.faces.append(
+                    FaceResult(
+                        work.face, view, crop[1], after, work.ratio, work.window.matrix,
+                        work.notices, work.todo,
+                    )
+                )  # fmt: skip
+
+
+def _predict(
+    networks: Networks, crops: list, views: list, doubting: bool
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Predictions (N, 3, S, S) of the crops with a hole, and with `doubting` how unsure they are.
+
+    `views`: the same squares as they are, for an inpainter that is shown what covers a face.
+    """
+    known = to_tensor(np.stack([crop for crop, _ in crops]))
+    holes = to_tensor(np.stack([hole for _, hole in crops]))
+    todo = holes.flatten(1).any(1)
+    predictions, doubts = known.clone(), torch.zeros_like(holes[:, 0])
+    if todo.any():
+        picture = known if networks.hides else to_tensor(np.stack(views))
+        occluded, hole = networks.show(picture, holes)[todo], holes[todo]
+        predictions[todo], found = predict(networks, occluded, hole, doubting)
+        if found is not None:
+            doubts[todo] = found
+    return predictions, doubts.numpy()
+
+
+def predict(
+    networks: Networks, occluded: torch.Tensor, hole: torch.Tensor, doubting: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """On the CPU in [0, 1]: the prediction (N, 3, S, S), and how unsure it is, (N, S, S).
+
+    None for that without `doubting`. ValueError when anything is not finite.
+    """
+    if doubting:
+        prediction, doubt = networks.restore_with_doubt(occluded, hole)
+    else:
+        prediction, doubt = networks.restore_batch(occluded, hole), None
+    if not all(part.isfinite().all() for part in (prediction, doubt) if part is not None):
+        raise ValueError("the inpainter's prediction holds values that are not finite")
+    return prediction.cpu().clamp(0, 1), doubt if doubt is None else doubt[:, 0].cpu().clamp(0, 1)
+
+
+def _put_back(
+    work: FaceWork,
+    drawn: torch.Tensor,
+    doubt: np.ndarray,
+    image: np.ndarray,
+    hidden: np.ndarray,
+    settings: Settings,
+    result: Restoration,
+) -> None:
+    """Paste one face into the photo, working only on the rows and columns its mask spans."""
+    inner, box = _around_mask(work, BORDER if settings.blend in COLOURED else 0)
+    outer = np.s_[box[0] : box[2], box[1] : box[3]]
+    mask = work.mask[inner]
+    redrawn = work.window.spread(np.ascontiguousarray(drawn.movedim(0, -1).numpy()), box)
+    if settings.blend in COLOURED:
+        gap = GAP * work.window.side if settings.blend == "matched" else 0
+        known = (1 - dilate(hidden[outer], gap)) * (work.window.depth(box) > 0)
+        unknown = dilate(mask, gap) * (work.window.depth(box) > 0)
+        matched = match_surroundings(
+            image[outer], redrawn, unknown.astype(np.uint8), known.astype(np.uint8)
+        )
+        if matched is None:
+            work.notices.append("no known pixels around the mask: pasted without blending")
+        else:
+            redrawn = matched
+    paste(result.restored[outer], redrawn, mask, work.weight[inner])
+    result.mask[outer] |= mask
+    if result.uncertainty is not None:
+        hole = mask.astype(bool)
+        result.uncertainty[outer][hole] = work.window.spread(doubt, box).clip(0, 1)[hole]
+
+
+def _around_mask(work: FaceWork, border: float) -> tuple[tuple[slice, slice], Box]:
+    """The mask's bounding box with a border, as slices of the window's box and in the photo."""
+    slices, limits = [], []
+    for axis, start in ((1, work.window.box[0]), (0, work.window.box[1])):
+        marked = np.flatnonzero(work.mask.any(axis))
+        extra = int(np.ceil(border * (marked[-1] + 1 - marked[0]))) + 2 * (border > 0)
+        low = max(0, marked[0] - extra)
+        high = min(work.mask.shape[1 - axis], marked[-1] + 1 + extra)
+        slices.append(slice(low, high))
+        limits.append((int(start + low), int(start + high)))
+    (top, bottom), (left, right) = limits
+    return (slices[0], slices[1]), (top, left, bottom, right)

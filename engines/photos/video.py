@@ -1,0 +1,244 @@
+"""Videos: every frame restored in order, with landmarks and masks smoothed over time."""
+
+import re
+import secrets
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.photos.detection import UNSURE_FACE
+from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.files import all_notices, check_targets, draw_extra, read_mask
+from deocclude.engines.photos.jobs import VIDEO_OUTPUT, Choices, Job
+from deocclude.engines.photos.manifest import ManifestRow
+from deocclude.engines.photos.mediapipe_faces import SURE
+from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
+from deocclude.engines.photos.tracker import FaceTracker
+from deocclude.engines.photos.video_files import (
+    FrameReader,
+    FrameWriter,
+    add_sound,
+    find_ffmpeg,
+    open_writer,
+)
+
+THUMBNAIL = (32, 18)
+CUT = 30.0  # mean difference in levels of two thumbnails that no movement makes
+Progress = Callable[[Iterable, int | None, str], Iterable]
+
+
+class FrameRestorer:
+    """Restores frames that follow each other.
+
+    Only faces found with confidence count: a frame is never taken for a face as a whole, as a
+    single photo can be; nor are those of OpenCV's cascade, which errs often, once MediaPipe has
+    found one. A face that is lost stays where it was for some frames (`FaceTracker.patience`), but
+    not beyond a cut.
+    """
+
+    def __init__(
+        self,
+        deoccluder: Deoccluder,
+        choices: Choices,
+        uncertainty: bool = False,
+        tracker: FaceTracker | None = None,
+    ) -> None:
+        self.deoccluder, self.choices, self.uncertainty = deoccluder, choices, uncertainty
+        self.tracker = tracker or FaceTracker()
+        self._sure = False  # MediaPipe has found a face
+        self._last: np.ndarray | None = None
+
+    def __call__(self, frame: np.ndarray, mask: np.ndarray | None = None) -> Restoration:
+        """Shape: frame uint8 (H, W, 3), mask uint8 (H, W) or None. A frame without a face comes
+        back as it is, with a notice."""
+        start = time.perf_counter()
+        faces, notices = self.deoccluder.own_detector().detect(frame)
+        self._sure |= any(face.source == "mediapipe" and face.score >= SURE for face in faces)
+        unsure = ("whole", "haar") if self._sure else ("whole",)
+        faces = [face for face in faces if face.source not in unsure and not _is_doubtful(face)]
+        if self._is_cut(frame):
+            self.tracker.reset()
+        detect = time.perf_counter() - start
+        result = self.deoccluder.restore(
+            frame,
+            mask,
+            faces,
+            dilate=self.choices.dilate,
+            blend=self.choices.blend,
+            uncertainty=self.uncertainty,
+            previous=self.tracker,
+        )
+        result.seconds["detect"] += detect
+        if faces or not self._sure:  # else what is said is about faces that do not count
+            untrue = (NO_FACE, UNSURE_FACE)
+            result.notices += [text for text in notices if not text.startswith(untrue)]
+        return result
+
+    def _is_cut(self, frame: np.ndarray) -> bool:
+        """Whether the picture is another than the last one: a cut to another scene."""
+        small = cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
+        last, self._last = self._last, small
+        return last is not None and float(np.abs(small - last).mean()) > CUT
+
+
+def _is_doubtful(face: Face) -> bool:
+    return face.source == "mediapipe" and face.score < SURE
+
+
+@dataclass
+class Tally:
+    """What the frames of one video add up to."""
+
+    frames: int = 0
+    restored: int = 0
+    faceless: int = 0
+    faces: int = 0  # the most in one frame
+    hole: float = 0.0  # sum of hole ratios
+    covered: bool = False
+    sources: set[str] = field(default_factory=set)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    notices: Counter[str] = field(default_factory=Counter)
+    _wordings: dict[str, str] = field(default_factory=dict)
+
+    def add(self, result: Restoration) -> None:
+        self.frames += 1
+        self.restored += result.changed
+        self.hole += result.hole_ratio
+        self.faces = max(self.faces, len(result.faces))
+        self.faceless += not result.faces
+        self.covered |= result.gave_up
+        self.sources |= {face.face.source for face in result.faces}
+        for stage, spent in result.seconds.items():
+            self.seconds[stage] += spent
+        texts = dict.fromkeys(all_notices(result, numbered=False))
+        texts.pop(f"{NO_FACE}: {UNCHANGED}", None)  # `faceless` counts them
+        for text in texts:
+            kind = re.sub(r"\d+", "#", text)  # "37% of ..." and "38% of ..." are one notice
+            self.notices[self._wordings.setdefault(kind, text)] += 1
+
+    def row(self, job: Job, reader: FrameReader) -> ManifestRow:
+        """The manifest's row; `output` only if a frame was restored."""
+        row = ManifestRow(str(job.source), frames=self.frames, frames_restored=self.restored)
+        row.faces, row.detection = self.faces, "+".join(sorted(self.sources))
+        row.hole_ratio = self.hole / max(1, self.restored)
+        row.seconds = dict(self.seconds)
+        row.warnings = list(reader.notices)
+        row.warnings += [f"{text} (in {count} frames)" for text, count in self.notices.items()]
+        if self.faceless:
+            row.warnings.append(f"{NO_FACE} in {self.faceless} of {self.frames} frames")
+        if reader.missing:
+            text = f"ends after {reader.read} of the {reader.expected} frames its header promises"
+            row.warnings.append(f"warning: {text}")
+        if not self.restored:
+            row.status = "no occluder found" if self.faces else "no face found"
+            row.status = "nothing restored" if self.covered else row.status
+            return row
+        row.output = str(job.output)
+        row.status = "incomplete" if reader.ends_early else "restored"
+        if self.restored < self.frames:
+            row.warnings.append(f"{self.frames - self.restored} frames are passed through as read")
+        return row
+
+
+def restore_video(
+    deoccluder: Deoccluder,
+    job: Job,
+    choices: Choices,
+    progress: Progress = lambda frames, total, name: frames,
+) -> ManifestRow:
+    """Restore one video file and return its row of the manifest.
+
+    The result is an .mp4 of the same size and frame rate; a lossy codec, so that pixels outside of
+    the mask change a little. With ffmpeg it is H.264 and keeps the sound, else MPEG-4 without. The
+    one mask of a job holds for every frame. A video that ends early is written as far as it goes,
+    with the status "incomplete"; one in which no frame was restored is not written. Raises
+    FileExistsError or ValueError (VideoError); nothing is written then.
+    """
+    check_targets(job, choices.overwrite, (VIDEO_OUTPUT,))
+    reader, ffmpeg = FrameReader(job.source), find_ffmpeg()
+    restore = FrameRestorer(deoccluder, choices, "uncertainty" in job.extras)
+    tally, outputs, mask = Tally(), Outputs(job, reader.rate, ffmpeg), None
+    last: tuple = ()
+    try:
+        for frame in progress(reader, reader.expected, job.source.name):
+            if job.mask is not None and mask is None:
+                mask, notices = read_mask(job.mask, frame.shape[:2], choices.invert_mask)
+                reader.notices += notices
+            result = restore(frame, mask)
+            tally.add(result)
+            start = time.perf_counter()
+            for _ in range(reader.behind):
+                outputs.write(*last)
+            outputs.write(frame, result)
+            last = (frame, result)
+            tally.seconds["write"] += time.perf_counter() - start
+        row = tally.row(job, reader)
+        if row.output:
+            start = time.perf_counter()
+            row.warnings += outputs.keep()
+            row.seconds["write"] += time.perf_counter() - start
+    finally:
+        reader.close()
+        outputs.discard()
+    return row
+
+
+class Outputs:
+    """The result's video and those of its extras, under temporary names until they are kept."""
+
+    def __init__(self, job: Job, rate: float, ffmpeg: str | None) -> None:
+        self.job, self.rate, self.ffmpeg = job, rate, ffmpeg
+        self._writers: dict[Path, FrameWriter] = {}
+        self._parts: dict[Path, Path] = {}
+        self._notices: list[str] = []
+
+    def write(self, frame: np.ndarray, result: Restoration) -> None:
+        """The next frame of every file."""
+        for name, path in self.job.extras.items():
+            picture = draw_extra(name, frame, result)
+            if picture.ndim == 2:
+                picture = np.repeat(picture[..., None], 3, axis=2)
+            self._writer(path, picture).write(picture)
+        self._writer(self.job.output, result.restored).write(result.restored)
+
+    def _writer(self, path: Path, picture: np.ndarray) -> FrameWriter:
+        if path not in self._writers:
+            height, width = picture.shape[:2]
+            self._parts[path] = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+            self._writers[path] = open_writer(
+                self._parts[path], self.rate, (height, width), self.ffmpeg
+            )
+            if self.ffmpeg is None and path == self.job.output and (height % 2 or width % 2):
+                size = f"{width} x {height}"
+                self._notices.append(
+                    f"warning: {size} is not even: the last row or column is twice"
+                )
+        return self._writers[path]
+
+    def keep(self) -> list[str]:
+        """Finish every file and give it its name; what to tell the user."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+        notices = self._notices
+        if self.ffmpeg is None:
+            notices.append("sound, if there is any, is not kept: no ffmpeg on this machine")
+        elif notice := add_sound(self.ffmpeg, self._parts[self.job.output], self.job.source):
+            notices.append(notice)
+        for path, part in self._parts.items():
+            part.replace(path)
+        self._parts.clear()
+        return notices
+
+    def discard(self) -> None:
+        """Remove what was not kept."""
+        for writer in self._writers.values():
+            writer.abort()
+        for part in self._parts.values():
+            part.unlink(missing_ok=True)

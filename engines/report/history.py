@@ -1,0 +1,165 @@
+"""A run's losses by epoch: read, as a table, as curves of terms and their weights."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from deocclude.data.files import write_text
+from deocclude.engines.report import figures
+from deocclude.engines.report.figures import COLOURS, DPI, INK, tidy
+from deocclude.engines.report.tables import MISSING, Cell, Table
+from deocclude.engines.report.writers import to_markdown
+
+WEIGHT = "weight/"
+
+EPOCHS = (1, 5, 10)  # shown besides the last one
+TRAIN, VALIDATION, TOTAL = "train/", "val/loss/", "total"
+DISCRIMINATOR = "discriminator"  # train/discriminator and train/discriminator.<name> are no terms
+EXPLANATION = (
+    "Terms are unweighted, the total is weighted. Training: mean over the epoch. Validation: the "
+    "averaged (EMA) weights on the run's frozen validation pairs."
+)
+
+
+def weights_change(frame: pd.DataFrame) -> bool:
+    """Whether any weight in a run's history (metrics.csv) differs between two epochs."""
+    weights = [column for column in frame.columns if column.startswith(WEIGHT)]
+    return any(frame[column].nunique() > 1 for column in weights)
+
+
+def weights_figure(metrics_csv: Path) -> Figure:
+    """Two panels over epochs: the weight of each term as a share of its largest, which the legend
+    names, and weight times term (log scale).
+
+    A weighted term is the epoch's mean term at the weight of the epoch's end. ValueError when the
+    file has no weights.
+    """
+    frame = pd.read_csv(metrics_csv)
+    names = [column.removeprefix(WEIGHT) for column in frame.columns if column.startswith(WEIGHT)]
+    if not names or frame.empty:
+        raise ValueError(f"{metrics_csv}: has no column {WEIGHT}..., nothing to draw")
+    figure = Figure(figsize=(8.4, 2.8), dpi=DPI)
+    first, second = figure.subplots(1, 2, width_ratios=(3.0, 4.2))
+    marker = "o" if len(frame) < 3 else None
+    for i, name in enumerate(names):
+        style = {"color": COLOURS[i % len(COLOURS)], "linewidth": 1.5, "marker": marker}
+        style["linestyle"] = "-" if i < len(COLOURS) else "--"
+        weight = frame[f"{WEIGHT}{name}"]
+        largest = weight.max()
+        first.plot(frame["epoch"], weight / largest if largest > 0 else weight, **style)
+        label = f"{name} (≤ {largest:g})"
+        if f"{TRAIN}{name}" in frame:
+            weighted = weight * frame[f"{TRAIN}{name}"]
+            drawn = weighted.where(weighted > 0)  # a weight of 0 has no place on a log scale
+            second.plot(frame["epoch"], drawn, label=label, **style)
+    first.set_title("weight ÷ its largest", fontsize=10, color=INK, loc="left")
+    second.set_title("weight × training term", fontsize=10, color=INK, loc="left")
+    second.set_yscale("log")
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "handlelength": 1.4}
+    second.legend(frameon=False, fontsize=8, **beside)
+    for axis in (first, second):
+        axis.set_xlabel("epoch", fontsize=9, color=INK)
+        tidy(axis)
+    figure.tight_layout(w_pad=1.5)
+    return figure
+
+
+def read_history(run: Path) -> pd.DataFrame:
+    """A run's metrics.csv, a line an epoch. ValueError or FileNotFoundError names the file."""
+    path = run / "metrics.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; a run has it once an epoch is over")
+    try:
+        frame = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path}: cannot be read as CSV ({error})") from error
+    missing = [column for column in ("step", "epoch") if column not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"{path}: has no {' and no '.join(missing) or 'row'}")
+    return frame
+
+
+def term_names(frame: pd.DataFrame) -> list[str]:
+    """The loss terms of a history, trained or validated, the total last."""
+    found = [
+        column.removeprefix(prefix)
+        for prefix in (TRAIN, VALIDATION)
+        for column in frame.columns
+        if column.startswith(prefix)
+    ]
+    terms = [name for name in dict.fromkeys(found) if not name.startswith(DISCRIMINATOR)]
+    return [*(name for name in terms if name != TOTAL), *([TOTAL] if TOTAL in terms else [])]
+
+
+def shown_rows(frame: pd.DataFrame, epochs: Sequence[int] = EPOCHS) -> pd.DataFrame:
+    """The lines of these epochs, where they exist, and the last one."""
+    chosen = frame["epoch"].isin(epochs) | (frame.index == frame.index[-1])
+    return frame[chosen]
+
+
+def epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> tuple[Table, pd.DataFrame]:
+    """A row a term: its training and its validation value at some epochs.
+
+    Returns the table and the numbers behind it, a line an epoch: epoch, train/..., val/loss/...
+    """
+    history = read_history(run)
+    terms = term_names(history)
+    kinds = {"train": TRAIN, "validation": VALIDATION}
+    columns = [f"{prefix}{term}" for prefix in kinds.values() for term in terms]
+    columns = [column for column in columns if column in history]
+    if not columns:
+        raise ValueError(f"{run / 'metrics.csv'}: has no column {TRAIN}... or {VALIDATION}...")
+    kinds = {k: p for k, p in kinds.items() if any(c.startswith(p) for c in columns)}
+    numbers = shown_rows(history, epochs)[["epoch", *columns]]
+    lines = [line for _, line in numbers.iterrows()]
+    labels = [f"{kind}, epoch {line['epoch']:g}" for line in lines for kind in kinds]
+    cells = [
+        [
+            Cell(term),
+            *(Cell(loss_text(line.get(f"{p}{term}"))) for line in lines for p in kinds.values()),
+        ]
+        for term in terms
+    ]
+    released = released_row(history, run)
+    notes = [] if released is None else [f"Released: epoch {released['epoch']:g}."]
+    if any(cell.text == MISSING for row in cells for cell in row):
+        notes.append(f"{MISSING}: not measured.")
+    return Table(f"Losses of {name}", ["", *labels], cells, notes), numbers
+
+
+def write_epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> list[Path]:
+    """losses.md and losses.csv (every digit) in a run's folder."""
+    table, numbers = epoch_table(run, name, epochs)
+    paths = [run / "losses.md", run / "losses.csv"]
+    write_text(paths[0], to_markdown([table], name, [EXPLANATION]))
+    write_text(paths[1], numbers.to_csv(index=False))
+    return paths
+
+
+def record_losses(run: Path, name: str) -> None:
+    """What a run that ends leaves of its losses: curves, table, and its weights where they change.
+
+    figures/losses.png, losses.md, losses.csv, figures/weights.png. Errors as in `read_history`.
+    """
+    metrics = run / "metrics.csv"
+    figures.save(figures.loss_curves(metrics), run / "figures" / "losses.png")
+    write_epoch_table(run, name)
+    if weights_change(read_history(run)):
+        figures.save(weights_figure(metrics), run / "figures" / "weights.png")
+
+
+def released_row(history: pd.DataFrame, run: Path) -> pd.Series | None:
+    """The line of the epoch whose weights are released; None when none of them is."""
+    mark = run / "finished.json"
+    if not mark.is_file():
+        return None
+    step = json.loads(mark.read_text(encoding="utf-8")).get("best", {}).get("step")
+    found = history[history["step"].eq(step)]
+    return None if found.empty else found.iloc[-1]
+
+
+def loss_text(value: float | None) -> str:
+    return MISSING if value is None or value != value else f"{value:.4g}"

@@ -1,0 +1,43 @@
+"""Which weights restore a photo: those that ship, or what was named instead."""
+
+import os
+from pathlib import Path
+
+from deocclude.engines.runs.finished import finished_words, newest_checkpoint, weights_file
+from deocclude.engines.runs.metadata import SHIPPED
+from deocclude.engines.runs.recipes import is_recipe
+from deocclude.engines.runs.released import is_shipped, shipped_file
+
+NEWEST = "newest"  # the run that finished last
+WHAT = {"inpainting": "inpainter", "segmentation": "segmenter"}
+TRAIN = (
+    "`python -m engines.suite release` trains what restores best; without a name the weights that "
+    "ship are used"
+)
+
+
+def choose_weights(named: str | os.PathLike[str] | None, task: str, runs: Path) -> tuple[Path, str]:
+    """The weights file, or an ensemble's YAML, that restores, and one line that says which.
+
+    `named`: None or `shipped` for the weights that ship; `newest` for the run of this `task` below
+    `runs` that finished last; a run's name (any case, or `name/002`) or folder; a file. Raises
+    ShippedWeightsError, or FileNotFoundError that says what is not there and what there is.
+    """
+    text = SHIPPED if named is None else os.fspath(named)
+    file: Path | None
+    if text == SHIPPED:
+        file = shipped_file(task)
+    elif text == NEWEST:
+        file = newest_checkpoint(runs, task)
+        if file is None:
+            raise FileNotFoundError(
+                f"newest: no finished {WHAT[task]} below {runs}; finished: {finished_words(runs)}; "
+                f"{TRAIN}"
+            )
+    else:
+        ensemble = task == "inpainting" and is_recipe(text)
+        file = Path(text) if ensemble else weights_file(text, runs)
+    how = "the run that finished last" if text == NEWEST else "as named"
+    if is_shipped(file):
+        how = "ships with the project"
+    return file, f"{WHAT[task]}: {file} ({how})"

@@ -1,0 +1,374 @@
+"""One validated, frozen configuration a run, from YAML files, a profile and `--set`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from deocclude.data.settings import Data, FaceData, IdentityData, SegmentationData
+from deocclude.engines.runs.settings import (
+    NAMES_ONLY,
+    AnyRun,
+    IdentityConfig,
+    LearningRate,
+    Optimizer,
+    RunConfig,
+    SegmentationConfig,
+)
+from deocclude.names import did_you_mean
+
+__all__ = [
+    "ABLATIONS",
+    "AnyRun",
+    "ConfigError",
+    "Data",
+    "FaceData",
+    "IdentityConfig",
+    "IdentityData",
+    "LearningRate",
+    "Optimizer",
+    "RunConfig",
+    "SegmentationConfig",
+    "SegmentationData",
+    "available_runs",
+    "load_config",
+    "read_yaml",
+    "validate",
+]
+
+ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
+RELEASE = ABLATIONS / "release"  # runs of any task, called as they say themselves
+TASKS: dict[str, type[RunConfig | SegmentationConfig | IdentityConfig]] = {
+    "inpainting": RunConfig,
+    "segmentation": SegmentationConfig,
+    "identity": IdentityConfig,
+}
+SCRIPTS = {task: f"train_{task}.py" for task in TASKS}
+
+# What changes nothing that is learned, or is told by the run itself once it starts.
+IGNORED = (
+    "name", "description", "profile", "data.template", "data.cache", "data.cache_gib",
+    "data.workers", "data.identities", "training.log_steps", "training.checkpoint_minutes",
+    "training.max_minutes", "features",
+)  # fmt: skip
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names key, value, file and what is valid."""
+
+
+def run_folder(task: str) -> Path:
+    """Where a task's runs and profiles lie."""
+    return ABLATIONS if task == "inpainting" else ABLATIONS / task
+
+
+def available_runs(task: str = "inpainting") -> dict[str, Path]:
+    """Every run of a task in ablations/ by its lower-case name, sorted, then those whose networks
+    ship."""
+    return {path.stem.lower(): path for path in sorted(run_folder(task).glob("*.yaml"))} | {
+        name_in_file(path).lower(): path
+        for path in sorted(RELEASE.glob("*.yaml"))
+        if read_yaml(path).get("task", "inpainting") == task
+    }
+
+
+def is_run_file(name: str | Path) -> bool:
+    """Whether a run is named by a YAML file that is there."""
+    return str(name).lower().endswith((".yaml", ".yml")) and Path(name).is_file()
+
+
+def name_in_file(path: Path) -> str:
+    """How the run of a YAML file is called: what it says itself, else as the file."""
+    return str(read_yaml(path).get("name", path.stem))
+
+
+def find_run(name: str | Path, task: str = "inpainting") -> Path:
+    """The YAML of a name (any case) or a path. ConfigError lists the right names."""
+    if is_run_file(name):
+        return Path(name)
+    runs = available_runs(task)
+    if str(name).lower() in runs:
+        return runs[str(name).lower()]
+    hint = did_you_mean(str(name), runs)
+    for other in TASKS:
+        if str(name).lower() in available_runs(other):
+            hint = f"; {name} is trained by {SCRIPTS[other]}"
+    raise ConfigError(f"{str(name)!r} is no run; valid are {', '.join(runs)}, or a YAML path{hint}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping. ConfigError names the file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must hold a mapping of keys, found {type(content).__name__}")
+    return content
+
+
+def merge(base: dict, over: dict, source: str, origins: dict[str, str], prefix: str = "") -> dict:
+    """`over` laid on `base`, key by key; null removes a loss term or a discriminator. Fills
+    `origins` with each key's file.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        dotted = f"{prefix}{key}"
+        origins[dotted] = source
+        if prefix in ("losses.", "discriminators.") and value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            renamed = "name" in value and value["name"] != merged[key].get("name")
+            start = {} if renamed else merged[key]
+            merged[key] = merge(start, value, source, origins, f"{dotted}.")
+        else:
+            merged[key] = (
+                merge({}, value, source, origins, f"{dotted}.")
+                if isinstance(value, dict)
+                else value
+            )
+    return merged
+
+
+def _load_chain(
+    path: Path, origins: dict[str, str], task: str, seen: tuple[Path, ...] = ()
+) -> dict:
+    """A YAML laid over its `extends` chain."""
+    path = path.resolve()
+    if path in seen:
+        raise ConfigError(f"{path.name}: extends itself through {[p.name for p in seen]}")
+    content = _one_discriminator(read_yaml(path))
+    parent = content.pop("extends", None)
+    base: dict = {}
+    if parent is not None:
+        sibling = path.parent / f"{str(parent).lower()}.yaml"
+        base = _load_chain(
+            sibling if sibling.is_file() else find_run(parent, task), origins, task, (*seen, path)
+        )
+    return merge(base, content, path.name, origins)
+
+
+def _one_discriminator(content: dict) -> dict:
+    """`discriminator:`, as a run with a single one may say, as the one of that name."""
+    if "discriminator" not in content:
+        return content
+    content = dict(content)
+    single = {"discriminator": content.pop("discriminator")}
+    return content | {"discriminators": {**(content.get("discriminators") or {}), **single}}
+
+
+def nested(assignments: Sequence[str]) -> dict[str, Any]:
+    """["training.epochs=3"] to nested dicts; values are read as YAML."""
+    result: dict = {}
+    for assignment in assignments:
+        key, sign, value = assignment.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"--set {assignment!r}: must look like training.epochs=3")
+        node = result
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {assignment!r}: {parent!r} was set to a value before")
+        try:
+            node[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {assignment!r}: {value!r} is not valid YAML") from error
+    return result
+
+
+def load_config(
+    run: str | Path,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    task: str = "inpainting",
+) -> AnyRun:
+    """Resolve a run: its extends chain, then the profile, then `--set` assignments.
+
+    Raises ConfigError that names the key, the value, the file it came from and what would be valid;
+    also for a run of another `task`.
+    """
+    return validate(*_resolved(run, profile, overrides, task))
+
+
+def check_config(
+    run: str | Path, profiles: Sequence[str | None], overrides: Sequence[str], task: str
+) -> AnyRun:
+    """The configuration under the first of these profiles that `load_config` would take, as far as
+    can be told without PyTorch: nobody asked networks and loss terms about their options.
+
+    ConfigError when it would take none of them.
+    """
+    wrong = []
+    for profile in profiles:
+        try:
+            return _validated(*_resolved(run, profile, overrides, task), NAMES_ONLY)
+        except ConfigError as error:
+            wrong.append(error)
+    raise wrong[0]
+
+
+def _resolved(
+    run: str | Path, profile: str | None, overrides: Sequence[str], task: str
+) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """What `validate` takes: everything that is set, the run's file, and each key's origin."""
+    origins: dict[str, str] = {}
+    path = find_run(run, task)
+    content = _load_chain(path, origins, task)
+    found = content.setdefault("task", "inpainting")
+    if found in TASKS and found != task:
+        raise ConfigError(f"{path.name}: its task is {found}; {SCRIPTS[found]} trains it")
+    if "name" not in read_yaml(path):  # a parent's name is not its own
+        content["name"] = path.stem
+    own = content.pop("profiles", None) or {}
+    if profile is not None:
+        folder = run_folder(task) / "profiles"
+        valid = sorted(p.stem for p in folder.glob("*.yaml"))
+        if profile not in valid:
+            raise ConfigError(
+                f"profile {profile!r} is not known; valid are auto, {', '.join(valid)}"
+                + did_you_mean(profile, ["auto", *valid])
+            )
+        overlay = _one_discriminator(read_yaml(folder / f"{profile}.yaml"))
+        content = merge(content, {**overlay, "profile": profile}, f"{profile}.yaml", origins)
+        content = merge(content, _own_profile(own, profile, valid, path), path.name, origins)
+    given = _one_discriminator(nested(overrides))
+    return merge(content, given, "--set", origins), path.name, origins
+
+
+def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
+    """What a run's `profiles:` changes under this profile."""
+    if not isinstance(own, dict) or not all(isinstance(part, dict) for part in own.values()):
+        raise ConfigError(f"{path.name}: profiles must map a profile's name to keys, found {own!r}")
+    unknown = [name for name in own if name not in valid]
+    if unknown:
+        raise ConfigError(
+            f"{path.name}: profiles: {', '.join(unknown)} not known; valid are {', '.join(valid)}"
+        )
+    return _one_discriminator(own.get(profile, {}))
+
+
+def validate(content: dict, file: str, origins: dict[str, str] | None = None) -> AnyRun:
+    """A mapping to its task's configuration; pydantic's errors become one readable ConfigError."""
+    _validated(content, file, origins, NAMES_ONLY)  # a typo is told before PyTorch is imported
+    return _validated(content, file, origins)
+
+
+def _validated(
+    content: dict,
+    file: str,
+    origins: dict[str, str] | None,
+    context: dict[str, bool] | None = None,
+) -> AnyRun:
+    task = content.get("task", "inpainting")
+    if task not in TASKS:
+        raise ConfigError(
+            f"{file}: task {task!r} is not one of {', '.join(TASKS)}"
+            + did_you_mean(str(task), TASKS)
+        )
+    try:
+        return TASKS[task].model_validate(content, context=context)
+    except ValidationError as error:
+        lines = [_explain(dict(e), file, origins or {}, TASKS[task]) for e in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _explain(error: dict[str, Any], file: str, origins: dict[str, str], kind: type[AnyRun]) -> str:
+    parts = [str(p) for p in error["loc"]]
+    key = ".".join(parts)
+    while parts and ".".join(parts) not in origins:
+        parts.pop()
+    source = origins.get(".".join(parts), file)
+    if error["type"] == "extra_forbidden":
+        keys = _valid_keys(kind, error["loc"][:-1])
+        hint = did_you_mean(str(error["loc"][-1]), keys)
+        return f"{source}: unknown key {key!r}; valid are {', '.join(keys)}{hint}"
+    if error["type"] == "missing":
+        return f"{source}: {key!r} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return f"{_sources_of(message, origins) or source}: {message}"
+    value = "" if error["type"] == "value_error" else f" = {error['input']!r}"
+    return f"{source}: {key}{value}: {message}"
+
+
+def _sources_of(message: str, origins: dict[str, str]) -> str:
+    """Where the loss term that a message begins with was written: the files, or --set."""
+    term = message.partition(":")[0]
+    return ", ".join(
+        dict.fromkeys(source for key, source in origins.items() if f"{key}.".startswith(f"{term}."))
+    )
+
+
+def _valid_keys(kind: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    """The keys of the part of a configuration that `location` leads to."""
+    for part in location:
+        if isinstance(part, str):  # a number is a place in a list
+            field = kind.model_fields[part].annotation  # a section, one or null, or a list of them
+            kind = next(k for k in (*get_args(field), field) if hasattr(k, "model_fields"))
+    return list(kind.model_fields)
+
+
+def possible_profiles(profile: str, root: Path | None, device: str = "auto") -> tuple[str, ...]:
+    """A profile as it was named, or those that `auto` may come to mean: PyTorch is not asked."""
+    if profile != "auto":
+        return (profile,)
+    if root is None:
+        return ("quick",)
+    return ("small", "full") if device == "auto" or device.startswith("cuda") else ("small",)
+
+
+def choose_profile(root: Path | None, device: str = "auto") -> tuple[str, str]:
+    """The profile that `auto` means here, and the sentence that says why."""
+    if root is None:
+        return "quick", (
+            "profile quick: no data folder was given, so this is a short run on built-in faces at "
+            "64 px that shows the whole path in minutes; its numbers mean little. For real data: "
+            "`python -m data.download faces masks occluders`, or --data FOLDER"
+        )
+    if "full" in possible_profiles("auto", root, device) and _has_gpu():
+        return "full", f"profile full: the published setting, on a GPU, with data from {root}"
+    return "small", (
+        f"profile small: 64 px, sized for a CPU, with data from {root}; "
+        "--profile full is the published setting, meant for a GPU"
+    )
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def changes(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Each key of nested settings, dotted, whose value is not the same; IGNORED ones aside."""
+    before, now = _flat(recorded), _flat(asked)
+    keys = [key for key in dict.fromkeys([*before, *now]) if not ignored(key)]
+    changed = [key for key in keys if before.get(key) != now.get(key)]
+    return [f"{key} {_show(before, key)} (now {_show(now, key)})" for key in changed]
+
+
+def ignored(key: str) -> bool:
+    """Whether a dotted key, or one above it, is among IGNORED."""
+    return any(key == name or key.startswith(f"{name}.") for name in IGNORED)
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value != {}:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _show(settings: dict[str, Any], key: str) -> str:
+    return json.dumps(settings[key]) if key in settings else "not set"

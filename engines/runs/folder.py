@@ -1,0 +1,278 @@
+"""A run's folder: it describes itself and belongs to one process group at a time."""
+
+import csv
+import json
+import logging
+import os
+import platform
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import yaml
+
+from deocclude.data.files import write_text
+from deocclude.engines.runs.config import AnyRun, FaceData, validate
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+logger = logging.getLogger(__name__)
+
+LOCK = "in_use.json"
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be used; the message says which and why."""
+
+
+class RunFolder:
+    """runs/<name>/<NNN>/ with config, environment, log, metrics, figures and weights."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last = path / "last"
+        self.best = path / "best.safetensors"
+        self.figures = path / "figures"
+        self.metrics = path / "metrics.csv"
+        self.log_file = path / "log.jsonl"
+        self._writer: SummaryWriter | None = None
+        self._rows: list[dict[str, Any]] = []  # of metrics.csv, once written
+        self._purge_step: int | None = None
+
+    @classmethod
+    def create(cls, root: Path, config: AnyRun) -> "RunFolder":
+        """The next free number below `root`/<name>, with the resolved config and the command."""
+        parent = root / config.name
+        parent.mkdir(parents=True, exist_ok=True)
+        number = max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0) + 1
+        while True:
+            path = parent / f"{number:03d}"
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:  # another process took it in between
+                number += 1
+        folder = cls(path)
+        folder.figures.mkdir()
+        write_text(path / "config.yaml", dump_config(config))
+        write_text(path / "command.txt", shlex.join(sys.argv) + "\n")
+        return folder
+
+    @classmethod
+    def open(cls, root: Path, name: str, which: str) -> "RunFolder":
+        """An existing run: a path, a number, or "latest" of this name. RunFolderError lists what
+        there is.
+        """
+        if which not in ("latest", "") and _can_continue(Path(which)):
+            return cls(Path(which))
+        parent = root / name
+        there = sorted(p.name for p in parent.glob("[0-9]*") if _can_continue(p))
+        wanted = there[-1] if which in ("latest", "") and there else which.zfill(3)
+        if wanted not in there:
+            raise RunFolderError(
+                f"no run {which or 'latest'!r} to continue in {parent}; "
+                f"there are {', '.join(there) or 'none'}"
+            )
+        return cls(parent / wanted)
+
+    def config(self) -> AnyRun:
+        path = self.path / "config.yaml"
+        return validate(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+
+    def lock(self) -> None:
+        """Claim the folder. RunFolderError when a living process of this machine has it."""
+        path = self.path / LOCK
+        while True:
+            try:
+                with open(path, "x", encoding="utf-8") as file:
+                    json.dump(this_process(), file)
+                self._sweep()
+                return
+            except FileExistsError:
+                owner = _read_json(path)
+                if is_gone(owner):
+                    path.unlink(missing_ok=True)
+                    continue
+                raise RunFolderError(
+                    f"{self.path}: in use by process {owner.get('pid')} on {owner.get('host')}; "
+                    f"if that one is gone, delete {path}"
+                ) from None
+
+    def owner(self) -> str | None:
+        """Which process uses the folder, in words; None when none of this machine does."""
+        path = self.path / LOCK
+        if not path.exists():
+            return None
+        owner = _read_json(path)
+        if is_gone(owner):
+            return None
+        return f"process {owner.get('pid')} on {owner.get('host')}"
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for path in self.path.glob(".*"):
+            if path.name != ".last.old":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def unlock(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        (self.path / LOCK).unlink(missing_ok=True)
+
+    def write_environment(self, facts: dict[str, Any]) -> None:
+        """environment.json; a continued run keeps the earlier records in a list."""
+        path = self.path / "environment.json"
+        earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        write_text(path, json.dumps([*earlier, facts | {"commit": _commit()}], indent=1))
+
+    def origins(self) -> dict[str, str]:
+        """Where the initial weights of each network came from, as the run's first start noted."""
+        path = self.path / "environment.json"
+        return json.loads(path.read_text(encoding="utf-8"))[0]["weights"]
+
+    def log(self, record: dict[str, Any]) -> None:
+        """One line of log.jsonl; numbers go to TensorBoard as well."""
+        with open(self.log_file, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        for key, value in record.items():
+            if isinstance(value, (int, float)) and key not in ("step", "epoch"):
+                self._scalars().add_scalar(key, value, record["step"])
+
+    def _scalars(self) -> "SummaryWriter":
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import, one writer a run
+
+            folder = str(self.path / "tensorboard")
+            self._writer = SummaryWriter(folder, purge_step=self._purge_step)
+        return self._writer
+
+    def add_metrics(self, row: dict[str, Any]) -> None:
+        """One more row of metrics.csv, with new columns where it has some."""
+        self._rows = [*(self._rows or self.read_metrics()), row]
+        self._write_metrics(self._rows)
+        for key, value in row.items():
+            if isinstance(value, (int, float)) and key not in ("step", "epoch"):
+                self._scalars().add_scalar(f"epoch/{key}", value, row["step"])
+
+    def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        columns = list(dict.fromkeys(key for r in rows for key in r))
+        temporary = self.metrics.with_name(f".{secrets.token_hex(4)}.csv")
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        try:
+            os.replace(temporary, self.metrics)
+        except PermissionError:  # Windows, while a spreadsheet has it open
+            temporary.unlink(missing_ok=True)
+            logger.warning("%s is open elsewhere; written at the next epoch", self.metrics)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        if not self.metrics.exists():
+            return []
+        with open(self.metrics, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after `step`, so that continuing writes it once."""
+        if self.log_file.exists():
+            lines = self.log_file.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if _complete(line) and json.loads(line)["step"] <= step]
+            write_text(self.log_file, "".join(f"{line}\n" for line in kept))
+        self._rows = [row for row in self.read_metrics() if int(row["step"]) <= step]
+        self._write_metrics(self._rows)
+        (self.path / "finished.json").unlink(missing_ok=True)
+        self._purge_step = step + 1
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """finished.json: the run may be evaluated."""
+        write_text(self.path / "finished.json", json.dumps(facts, indent=1))
+
+
+def _can_continue(path: Path) -> bool:
+    """Whether a run lies here that has reached a checkpoint."""
+    saved = any((path / name).is_dir() for name in ("last", ".last.old"))
+    return saved and (path / "config.yaml").is_file()
+
+
+def dump_config(config: AnyRun) -> str:
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _complete(line: str) -> bool:
+    try:
+        return "step" in json.loads(line)
+    except json.JSONDecodeError:
+        return False
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
+def this_process() -> dict[str, Any]:
+    """Which process this is: number, machine and start, as a lock says it."""
+    started = psutil.Process().create_time()
+    return {"pid": os.getpid(), "host": platform.node(), "started": started}
+
+
+def is_gone(owner: dict) -> bool:
+    """Whether the process that a lock names has ended; False for one of another machine."""
+    return owner.get("host") == platform.node() and not _alive(owner)
+
+
+def _alive(owner: dict) -> bool:
+    """Whether the process that wrote a lock still runs, and is not another with its number."""
+    try:
+        started = psutil.Process(owner.get("pid", -1)).create_time()
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+    except psutil.AccessDenied:
+        return True
+    return abs(started - owner.get("started", started)) < 1
+
+
+def _commit() -> str:
+    """The checkout's commit, "-dirty" when files differ, "unknown" outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # installed: git would tell of whose repository this lies in
+        return "unknown"
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def recorded_data(run: Path, data: FaceData) -> Any:
+    """`data` with the folders that this run really used, from its environment.json."""
+    record = run / "environment.json"
+    if not record.is_file():
+        return data
+    facts = json.loads(record.read_text(encoding="utf-8"))[0]["data"]
+    used = {"faces": facts["faces"]} if "faces" in facts else {}
+    if "masks" in facts:
+        masks = facts["masks"]
+        generated = masks["source"] == "generated"
+        used["masks"] = "builtin" if generated else str(Path(masks["folder"]).resolve())
+    for name in ("occluders", "pairs"):
+        if name in facts:
+            used[name] = facts[name]
+    if "also" in facts and data.also is not None:
+        used["also"] = data.also.model_copy(update={"faces": facts["also"]})
+    return data.model_copy(update=used)

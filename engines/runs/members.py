@@ -1,0 +1,110 @@
+"""Which trained networks a comparison is about: named, listed by a suite, or else the latest.
+
+Nothing here imports PyTorch, so that a wrong name is told at once. `options` are a command's: runs,
+all_runs, checkpoint and runs_folder, some of them left out. A `suite` has runs, and a name.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from deocclude.engines.runs.finished import (
+    IDENTITY,
+    INPAINTING,
+    SEGMENTATION,
+    Trained,
+    check_task,
+    finished_runs,
+    name_apart,
+    read_trained,
+    resolve_runs,
+)
+from deocclude.engines.runs.metadata import WEIGHTS
+from deocclude.engines.runs.released import shipped_for
+
+WHAT = {INPAINTING: "inpainter", SEGMENTATION: "segmenter", IDENTITY: "identity network"}
+MAKES = {
+    INPAINTING: "train_inpainting.py Reconstruction",
+    SEGMENTATION: "train_segmentation.py SOCLNET",
+    IDENTITY: "train_identity.py EfficientNetB0",
+}
+BY_FILE = "--checkpoint names a weights file"
+
+
+class ListOfRuns(Protocol):
+    """A list of runs; `engines.evaluation.suites` has them."""
+
+    name: str
+    runs: tuple[str, ...]
+
+
+def named(options: Any, wanted: Iterable[str], every: bool, *tasks: str) -> list[Trained]:
+    """Runs and weights files by their names, of any task. `every`: not the latest of a name alone.
+    `tasks`: those of the weights that ship, where these are named."""
+    folders = resolve_runs(list(wanted), options.runs_folder, every)
+    files = [folder / WEIGHTS for folder in folders]
+    for given in getattr(options, "checkpoint", ()):
+        files += shipped_for(given, *tasks)
+    return [read_trained(file) for file in files]
+
+
+def latest(options: Any, task: str, every: bool, hint: str = BY_FILE) -> list[Trained]:
+    """The latest finished run of each name, or every one. FileNotFoundError when there is none."""
+    folders = finished_runs(options.runs_folder, every, task)
+    if not folders:
+        raise FileNotFoundError(
+            f"no finished {WHAT[task]} below {options.runs_folder}: `python {MAKES[task]}` makes "
+            f"one; {hint}"
+        )
+    return [read_trained(folder / WEIGHTS) for folder in folders]
+
+
+def choose(options: Any, task: str, suite: ListOfRuns | None = None) -> list[Trained]:
+    """Networks of one task, names apart: those of the suite or of the options, else the latest."""
+    wanted = suite.runs if suite else options.runs or []
+    found = check_task(named(options, wanted, options.all_runs, task), task)
+    return name_apart(check_task(found or latest(options, task, options.all_runs), task))
+
+
+def choose_inpainters(options: Any, suite: ListOfRuns | None = None) -> list[Trained]:
+    """As `choose`; `--runs none` means none, and `--fold-seeds` every run."""
+    every = options.all_runs or options.fold_seeds
+    wanted = suite.runs if suite else options.runs
+    if wanted is None and not options.checkpoint:
+        hint = f"`--runs none` compares the baselines alone, {BY_FILE}"
+        found = latest(options, INPAINTING, every, hint)
+    else:
+        listed = [] if wanted is None or list(wanted) == ["none"] else wanted
+        found = named(options, listed, every, INPAINTING)
+    return name_apart(check_task(found, INPAINTING))
+
+
+def choose_both(options: Any, suite: ListOfRuns | None = None) -> dict[str, list[Trained]]:
+    """Segmenters and inpainters, names apart; of a task of which none is named, the latest."""
+    wanted = suite.runs if suite else options.runs or []
+    found = named(options, wanted, options.all_runs, SEGMENTATION, INPAINTING)
+    return {
+        task: name_apart(
+            [member for member in found if member.task == task]
+            or check_task(latest(options, task, options.all_runs), task)
+        )
+        for task in (SEGMENTATION, INPAINTING)
+    }
+
+
+def choose_with_losses(options: Any, suite: ListOfRuns | None = None) -> list[Trained]:
+    """Runs of any task, names apart; the latest inpainters when none is named."""
+    wanted = options.runs if suite is None else suite.runs
+    if suite is not None and not wanted:
+        raise ValueError(f"suite {suite.name}: has ensembles only, which have no losses")
+    if not wanted:
+        return name_apart(latest(options, INPAINTING, options.all_runs, "--runs names others"))
+    return name_apart(named(options, wanted, options.all_runs))
+
+
+def choose_labelled(options: Any) -> list[Trained]:
+    """Inpainters and segmenters that were named; else the latest inpainters."""
+    if options.runs is None and not options.checkpoint:
+        return choose(options, INPAINTING)
+    found = named(options, options.runs or [], options.all_runs, INPAINTING, SEGMENTATION)
+    check_task([each for each in found if each.task not in (INPAINTING, SEGMENTATION)], INPAINTING)
+    return found

@@ -1,0 +1,225 @@
+"""The frozen test pairs of finished runs; runs with equal pairs together."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deocclude.data.faces.files import find_faces
+from deocclude.data.pairs.folders import pair_folders
+from deocclude.data.pairs.holes import FrozenPairs
+from deocclude.data.pairs.occluded import FrozenOccluded
+from deocclude.data.settings import Data, FaceData, SegmentationData
+from deocclude.data.sources.covered import open_segmentation_sources
+from deocclude.data.sources.holes import open_sources
+from deocclude.data.sources.root import data_root
+from deocclude.engines.runs.finished import INPAINTING, Trained
+
+logger = logging.getLogger(__name__)
+
+PRESET = "mixed"  # every kind of occluder, whatever a run was trained with
+
+
+@dataclass
+class Group:
+    """Rows that share their frozen pairs, and so a table."""
+
+    pairs: FrozenPairs
+    members: list[Trained]
+
+
+@dataclass
+class OccludedGroup:
+    """Segmenters that share their frozen occluded pairs.
+
+    `faces` is the folder of those faces or that set, None for built-in ones; `template` says where
+    the eyes lie in them; `cutouts` is the folder of those occluders, None for a set or drawn ones.
+    """
+
+    pairs: FrozenOccluded
+    members: list[Trained]
+    faces: Path | None
+    template: str = "ffhq"
+    cutouts: Path | None = None
+
+
+def group_by_pairs(
+    members: list[Trained],
+    data_folder: str | Path | None = None,
+    size: int | None = None,
+    per_bin: int | None = None,
+    limit: int | None = None,
+    invert_mask: bool = False,
+) -> list[Group]:
+    """Build the frozen test pairs of each run's data and put runs with equal pairs together.
+
+    `data_folder` is used instead of the folders that the runs recorded; the other options change
+    what is frozen. A run's recorded split is kept as long as its own faces are used.
+    FileNotFoundError when a recorded folder is gone and none is given.
+    """
+    groups: dict[str, Group] = {}
+    frozen: dict[str, FrozenPairs] = {}
+    for member in members:
+        given: dict[str, Any] = {
+            "size": size,
+            "test_per_bin": per_bin,
+            "invert_mask": invert_mask or None,
+        }
+        update = {name: value for name, value in given.items() if value is not None}
+        # Whatever it trained on: test pairs have holes, and a second folder is for training only.
+        update |= {"hidden_by": "masks", "also": None}
+        data, root, split = settle_data(member, data_folder, update)
+        fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
+        key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
+        if key not in frozen:
+            frozen[key] = open_sources(data, root, split).frozen("test").limited(limit)
+        pairs = frozen[key]
+        groups.setdefault(pairs.hash, Group(pairs, [])).members.append(member)
+    return list(groups.values())
+
+
+def settle_data(
+    member: Trained, data_folder: str | Path | None, update: dict[str, Any]
+) -> tuple[Data, Path | None, Path | None]:
+    """A run's data with some fields replaced, for `open_sources`: the data, the data folder where
+    one counts, and the split that the run wrote down if it fits."""
+    if data_folder is not None:
+        update = update | below(Path(data_folder), member)
+    data = Data(**member.data.model_dump() | update)
+    # Recorded folders are absolute: a data folder set elsewhere must not replace them.
+    open_ended = data_folder is not None or not is_settled(data.faces)
+    root = data_root(data_folder) if open_ended else None
+    return data, root, own_split(member, data, root)
+
+
+def is_settled(folder: str) -> bool:
+    """Whether a folder is told whole, or none: weights that ship know its name below a data folder
+    alone, and `auto` means whatever is there."""
+    return folder == "builtin" or Path(folder).is_absolute()
+
+
+def below(root: Path, member: Trained) -> dict[str, Any]:
+    """The configured faces, and masks or occluders, with `root` as the data folder.
+
+    What does not depend on a data folder stays: `builtin`, and absolute folders. Faces named
+    relative to a data folder are looked for below `root`, else `root` says which there are. Where
+    the eyes lie in other faces than the run's own is told anew; those of its second folder, by its
+    name, are aligned as the run says.
+    """
+    other = "masks" if member.task == INPAINTING else "occluders"
+    apart = {} if member.task == INPAINTING else {"pairs": None, "invert_mask": False}
+    faces = member.config["data"]["faces"]
+    fixed = faces == "builtin" or Path(faces).is_absolute()
+    if fixed:
+        logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
+    kept = fixed or (root / faces).is_dir()
+    found = {"faces": faces if kept else "auto", other: member.config["data"][other]} | apart
+    folder = find_faces(root, found["faces"], member.data.size)
+    if fixed or same_folder(member, folder):
+        return found
+    also, template = member.data.also, "auto"
+    if also is not None and folder is not None and folder.name == Path(also.faces).name:
+        template = also.template
+    return found | {"template": template}
+
+
+def same_folder(member: Trained, faces: Path | None) -> bool:
+    """Whether a run's own faces lie in this very folder."""
+    return faces is not None and faces.resolve() == Path(member.data.faces).resolve()
+
+
+def own_split(member: Trained, data: FaceData, root: Path | None) -> Path | None:
+    """The split that a run wrote down, if `data` means the very folder of faces it was made for."""
+    split = member.split
+    if not split.is_file():
+        return None
+    if isinstance(data, SegmentationData) and data.pairs is not None:
+        return split if data.pairs == getattr(member.data, "pairs", None) else None
+    return split if same_folder(member, find_faces(root, data.faces, data.size)) else None
+
+
+def group_by_folders(
+    members: list[Trained],
+    images: Path,
+    masks: Path,
+    size: int | None = None,
+    by_order: bool = False,
+    invert_mask: bool = False,
+    limit: int | None = None,
+) -> list[Group]:
+    """The user's own images and masks, at `size` or at each run's size: a group a size."""
+    for path, what in ((images, "--images"), (masks, "--masks")):
+        if not path.exists():
+            raise FileNotFoundError(f"{what} {path}: no such file or folder")
+    if size is not None and size < 32:
+        raise ValueError(f"--size {size}: must be at least 32 pixels")
+    sizes = [size] if size else sorted({member.data.size for member in members}) or [256]
+    by = "order" if by_order else "stem"
+    groups = []
+    for side in sizes:
+        pairs = pair_folders(images, masks, side, by, invert_mask).limited(limit)
+        groups.append(Group(pairs, [m for m in members if size or m.data.size == side]))
+    return groups
+
+
+def group_by_occluded(
+    members: list[Trained],
+    data_folder: Path | None = None,
+    per_kind: int | None = None,
+    limit: int | None = None,
+) -> list[OccludedGroup]:
+    """The frozen occluded test pairs of each segmenter's data, runs with equal pairs together.
+
+    `data_folder`, `per_kind` and `limit` change what is frozen. A run's recorded split is kept as
+    long as its own faces are used. FileNotFoundError when a recorded folder is gone.
+    """
+    groups: dict[str, OccludedGroup] = {}
+    frozen: dict[str, tuple[FrozenOccluded, Path | None, str, Path | None]] = {}
+    for member in members:
+        update = {} if per_kind is None else {"test_per_kind": per_kind}
+        data, root, split = settle_occluded(member, data_folder, update)
+        fields = ("faces", "occluders", "pairs", "invert_mask", "template", "size", "test_per_kind")
+        key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
+        if key not in frozen:
+            sources = open_segmentation_sources(data, root, split)
+            pairs = sources.frozen("test", None if data.pairs else PRESET).limited(limit)
+            cutouts = getattr(sources, "occluder_folder", None)
+            frozen[key] = pairs, sources.folder, sources.data.template, cutouts
+        pairs, faces, template, cutouts = frozen[key]
+        group = groups.setdefault(pairs.hash, OccludedGroup(pairs, [], faces, template, cutouts))
+        group.members.append(member)
+        if (
+            getattr(member.data, "pairs", None) is not None
+        ):  # nobody knows which cut-outs it was trained on
+            group.pairs.held_out = False
+    if len(groups) > 1:
+        logger.info(
+            "the segmenters have %d different sets of test pairs: a table each", len(groups)
+        )
+    return list(groups.values())
+
+
+def settle_occluded(
+    member: Trained, data_folder: Path | None, update: dict[str, Any]
+) -> tuple[SegmentationData, Path | None, Path | None]:
+    """A segmenter's data with some fields replaced, for `open_segmentation_sources`: the data, the
+    data folder where one counts, and the split that the run wrote down if it fits.
+
+    Clear eyeglasses are to be found, whatever the run keeps, so that all runs share test pairs. A
+    second folder is for training only.
+    """
+    update = update | {"eyeglasses": "redraw", "also": None}
+    if data_folder is not None:
+        update |= below(data_folder, member)
+    data = SegmentationData(**member.data.model_dump() | update)
+    # Recorded folders are absolute: a data folder set elsewhere must not replace them.
+    told = is_settled(data.faces) and data.occluders != "auto"
+    asked = data.pairs is None and not told
+    root = data_root(data_folder) if data_folder is not None or asked else None
+    return data, root, own_split(member, data, root)
+
+
+def default_folder(pairs: FrozenPairs, root: Path = Path("runs")) -> Path:
+    """Where results on these pairs are kept, so that no row is computed twice."""
+    return root / "evaluation" / pairs.hash[:12]

@@ -1,0 +1,234 @@
+"""Files to continue a run and to use its weights: whole or not at all, no pickled code."""
+
+import json
+import os
+import random
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from deocclude.engines.runs.metadata import (
+    CheckpointError,
+    check_version,
+    metadata_of,
+    opened,
+    release_task,
+)
+from deocclude.models import (
+    create_identity_network,
+    create_inpainter,
+    create_segmenter,
+    takes_option,
+)
+
+NETWORKS, STATE = "networks.safetensors", "state.pt"
+
+
+def save_checkpoint(folder: Path, networks: dict[str, dict[str, Tensor]], state: dict) -> None:
+    """Write `folder` (networks as safetensors, the rest as tensors and plain values).
+
+    The new folder is complete before it takes the old one's place. When writing fails, the old one
+    stays and CheckpointError says so.
+    """
+    new = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    old = folder.with_name(f".{folder.name}.old")
+    try:
+        new.mkdir(parents=True)
+        flat = {
+            f"{net}/{key}": t for net, tensors in networks.items() for key, t in tensors.items()
+        }
+        save_file(_separate(flat), new / NETWORKS)
+        torch.save(state, new / STATE)
+        for name in (NETWORKS, STATE):
+            _flush(new / name)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        shutil.rmtree(new, ignore_errors=True)
+        kept = f"; the last good one is kept in {folder}" if folder.exists() else ""
+        raise CheckpointError(
+            f"{folder}: checkpoint could not be written ({error}){kept}"
+        ) from error
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
+
+
+def _flush(path: Path) -> None:
+    """Wait until the file is on the disk, so that a rename never precedes its content."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Networks and state of `save_checkpoint`. CheckpointError when missing or damaged."""
+    old = folder.with_name(f".{folder.name}.old")
+    if not folder.exists() and old.exists():  # stopped between the two renames
+        folder = old
+    if not folder.exists():
+        raise CheckpointError(f"{folder}: no checkpoint to continue from")
+    try:
+        flat = load_file(folder / NETWORKS)
+        state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(f"{folder}: damaged checkpoint ({error})") from error
+    networks: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in flat.items():
+        name, _, rest = key.partition("/")
+        networks.setdefault(name, {})[rest] = tensor
+    return networks, state
+
+
+def random_states() -> dict[str, Any]:
+    """States of the generators in use, as tensors and plain values."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def save_release(
+    path: Path,
+    network: nn.Module,
+    metadata: dict[str, Any],
+    parts: dict[str, nn.Module] | None = None,
+) -> None:
+    """Weights for use, with config, contract and metrics as JSON in the file's own metadata.
+
+    `parts`: networks that belong to it; their tensors are named `<part>/<tensor>`.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    tensors = dict(network.state_dict())
+    for part, other in (parts or {}).items():
+        tensors |= {f"{part}/{key}": tensor for key, tensor in other.state_dict().items()}
+    try:
+        save_file(_separate(tensors), temporary, metadata=texts)
+        _flush(temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        kept = "; the last good one is kept" if path.exists() else ""
+        raise CheckpointError(f"{path}: weights could not be written ({error}){kept}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_release(path: str | Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State dict and metadata of a weights file, of its main network or of a named `part`; the
+    others' tensors are not read. Tensors stored in half precision come back in float32.
+    CheckpointError when it is missing or damaged."""
+    with opened(path) as file:
+        named = [(*key.rpartition("/")[::2], key) for key in file.keys()]  # noqa: SIM118
+        state = {own: _whole(file.get_tensor(key)) for owner, own, key in named if owner == part}
+        return state, metadata_of(file)
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+
+def load_inpainter(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The inpainter of a weights file, ready for use, and the file's metadata.
+
+    Returns (network in evaluation mode on `device`, metadata with "config", "contract", "metrics").
+    """
+    return _load_network(path, device, "inpainting", create_inpainter)
+
+
+def load_segmenter(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The segmenter of a weights file, ready for use, and the file's metadata; as load_inpainter"""
+    return _load_network(path, device, "segmentation", create_segmenter)
+
+
+def load_identity_network(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The identity network of a weights file, ready for use, and the file's metadata; as
+    load_inpainter. The people, in the order of its outputs: metadata["config"]["data"].
+    """
+    return _load_network(path, device, "identity", create_identity_network)
+
+
+def _load_network(
+    path: str | Path, device: str | torch.device, task: str, create: Callable[..., nn.Module]
+) -> tuple[nn.Module, dict[str, Any]]:
+    state, metadata = load_release(path)
+    if "config" not in metadata:
+        raise CheckpointError(f"{path}: has no config in its metadata, it is not a release file")
+    check_version(metadata, str(path))
+    if release_task(metadata) != task:
+        raise CheckpointError(
+            f"{path}: holds a network for {release_task(metadata)}, one for {task} is needed here"
+        )
+    network = _with_weights(metadata["config"], state, task, create, str(path))
+    return network.to(device), metadata
+
+
+def inpainter_of(config: dict[str, Any], state: dict[str, Tensor], source: str) -> nn.Module:
+    """The inpainter that a run's `config` describes with these weights, frozen, in evaluation mode.
+
+    CheckpointError, naming `source`, when they are another architecture's.
+    """
+    return _with_weights(config, state, "inpainting", create_inpainter, source)
+
+
+def _with_weights(
+    config: dict[str, Any],
+    state: dict[str, Tensor],
+    task: str,
+    create: Callable[..., nn.Module],
+    source: str,
+) -> nn.Module:
+    model = dict(config["model"])
+    if takes_option(task, model["name"], "pretrained"):
+        model["pretrained"] = False  # the file has every weight
+    network = create(**model)
+    load_strictly(network, state, source)
+    return network.requires_grad_(False).eval()
+
+
+def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load every tensor or raise CheckpointError with a readable difference."""
+    own = network.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    unexpected = sorted(state.keys() - own.keys())
+    shapes = [
+        f"{key}: {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} expected"
+        for key in sorted(own.keys() & state.keys())
+        if own[key].shape != state[key].shape
+    ]
+    if missing or unexpected or shapes:
+        parts = [
+            f"{len(names)} {what} ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})"
+            for what, names in (
+                ("tensors missing", missing), ("unexpected", unexpected), ("of another shape",
+                shapes)
+            )
+            if names
+        ]  # fmt: skip
+        raise CheckpointError(
+            f"{source}: is of another architecture than {type(network).__name__}: "
+            + "; ".join(parts)
+        )
+    network.load_state_dict(state)

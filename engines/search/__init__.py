@@ -1,0 +1,1 @@
+"""Search a run's loss weights."""

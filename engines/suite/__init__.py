@@ -1,0 +1,1 @@
+"""Train what a table lacks, then make it."""

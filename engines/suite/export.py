@@ -1,0 +1,232 @@
+"""Weights that ship, made from finished runs: small, with all that is to be known of them.
+
+    python -m engines.suite release
+    python -m engines.release_export
+
+The first trains what ablations/suites/release.yaml lists, and leaves such weights beside its
+tables; the second puts those of its finished runs into weights/, where they are the default of
+deocclude.py, and writes the list of SHA-256 anew.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from deocclude.data.files import replacing, sha256, write_text
+from deocclude.data.images import load_square, to_tensor
+from deocclude.engines.evaluation.suites import EXPORTED, Suite, load_suite
+from deocclude.engines.runs.finished import weights_file
+from deocclude.engines.runs.metadata import WEIGHTS_VERSION, release_metadata, release_task
+from deocclude.engines.runs.recipes import pointers_of, source_name
+from deocclude.engines.runs.released import FILES, FOLDER, SUMS
+from deocclude.engines.runs.weights import load_inpainter, load_segmenter
+from deocclude.engines.suite.request import SuiteJob
+
+LIMIT = 24_000_000  # bytes of the whole folder, so that a clone stays small
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+# Mean difference of answers, in [0, 1], that half precision may make: an eighth of a grey level.
+TOLERANCE = 0.0005
+EXAMPLES = sorted((FOLDER.parent / "examples").glob("*.jpg"))
+LICENCE = "non-commercial research only"
+
+
+def export_weights(
+    runs: Mapping[str, Path], folder: Path, dtype: str = "float16"
+) -> dict[str, Path]:
+    """Write the weights of runs into `folder` as they ship, and SHA256SUMS of what lies there.
+
+    `runs`: task, inpainting or segmentation -> the run's weights file. Matrices and kernels are
+    stored as `dtype`, the rest in float32. Returns the files by task. Nothing is replaced when
+    ValueError says why not: another task's weights, an ensemble that points to its members, answers
+    that half precision changes, more than LIMIT bytes in all.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    made: dict[str, tuple[dict[str, Tensor], dict[str, str]]] = {}
+    for task, source in runs.items():
+        metadata = release_metadata(source)
+        if (found := release_task(metadata)) != task:
+            raise ValueError(f"{source}: was trained for {found}, not for {task}")
+        if pointers_of(source):
+            raise ValueError(f"{source}: an ensemble; `python -m engines.ensemble pack` it first")
+        tensors = _stored(source, DTYPES[dtype])
+        texts = describe(source, metadata, dtype, tensors)
+        made[task] = tensors, {key: json.dumps(value) for key, value in texts.items()}
+    _check_size(made, folder)
+    for task, (tensors, texts) in made.items():
+        with replacing(folder / FILES[task]) as temporary:
+            save_file(tensors, temporary, metadata=texts)
+            _compare(task, runs[task], temporary)
+    write_sums(folder)
+    return {task: folder / FILES[task] for task in made}
+
+
+def describe(
+    source: Path, metadata: Mapping[str, Any], dtype: str, tensors: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """A run's metadata with what its folder tells beside it as "release"; no path of this machine.
+
+    Keys of "release": version, run, licence, dtype, parameters, data, budget, device, seed, commit,
+    versions; what the folder does not tell is left out.
+    """
+    facts = _read(source.with_name("finished.json"))
+    start = (_read(source.with_name("environment.json")) or [{}])[-1]
+    told = {key: start[key] for key in ("device", "seed", "commit", "versions") if key in start}
+    release = {
+        "version": WEIGHTS_VERSION,
+        "run": source_name(str(source)),
+        "licence": LICENCE,
+        "dtype": dtype,
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "data": start.get("data", {}),
+        "budget": _budget(facts or {}) | {"before": _before(source)},
+        **told,
+    }
+    return _without_places(dict(metadata) | {"release": release})
+
+
+def write_sums(folder: Path) -> None:
+    """SHA256SUMS of the weights in a folder, as `sha256sum -c` reads it."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".task")]
+    write_text(folder / SUMS, "".join(f"{sha256(path)}  {path.name}\n" for path in files))
+
+
+def export_suite(
+    suite: Suite, rows: Mapping[str, list[tuple[SuiteJob, str]]], folder: Path
+) -> tuple[dict[str, Path], list[str]]:
+    """The weights that a suite is there for, in `folder`; the files by what they are, and a
+    sentence when a run is missing or was trained otherwise than asked."""
+    runs = {}
+    for what, run in suite.exports:
+        job, problem = rows[run.lower()][0]
+        if problem or job.differences:
+            why = "is missing" if problem else "was trained otherwise than asked"
+            return {}, [f"no weights are exported: {job.title} {why}"]
+        runs[EXPORTED[what]] = job.folder / "best.safetensors"
+    if not runs:
+        return {}, []
+    try:
+        files = export_weights(runs, folder)
+    except (OSError, ValueError) as error:
+        return {}, [f"weights: {error}"]
+    return {f"weights {task}": path for task, path in files.items()}, []
+
+
+def _stored(source: Path, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Every tensor of a weights file; vectors and what half precision cannot hold in float32."""
+    with safe_open(source, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    for key, tensor in tensors.items():
+        if tensor.dtype == torch.float32 and tensor.ndim > 1:
+            small = tensor.to(dtype)
+            tensors[key] = small if small.isfinite().all() else tensor
+    return tensors
+
+
+def _check_size(made: Mapping[str, tuple[dict[str, Tensor], Any]], folder: Path) -> None:
+    sizes = {
+        FILES[task]: sum(t.nbytes for t in tensors.values()) for task, (tensors, _) in made.items()
+    }
+    kept = folder.iterdir() if folder.is_dir() else ()
+    sizes |= {path.name: path.stat().st_size for path in kept if path.name not in sizes}
+    if (total := sum(sizes.values())) > LIMIT:
+        listed = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sizes.items())
+        raise ValueError(
+            f"{folder}: would hold {total / 1e6:.1f} MB, at most {LIMIT / 1e6:.0f} ship ({listed})"
+        )
+
+
+@torch.inference_mode()
+def _compare(task: str, source: Path, written: Path) -> None:
+    """ValueError when what was written answers otherwise than its run on the example faces."""
+    answers = []
+    for path in (source, written):
+        network, metadata = (load_inpainter if task == "inpainting" else load_segmenter)(path)
+        if getattr(network, "uses_features", False):
+            return  # its answer depends on another network, stored as precisely
+        side = metadata["config"]["data"]["size"]
+        picture = torch.stack([to_tensor(load_square(file, side)) for file in EXAMPLES])
+        mask = torch.zeros(len(picture), 1, side, side)
+        mask[..., side // 4 : side // 2, side // 4 :] = 1
+        if task == "inpainting":
+            answers.append(network(picture * (1 - mask) + mask, mask))
+        else:  # no hole: to a segmenter that is another picture
+            answers.append(network(picture).sigmoid())
+    difference = float((answers[0] - answers[1]).abs().mean())
+    if not difference <= TOLERANCE:
+        raise ValueError(
+            f"{source}: in half precision its answers differ by {difference:.4f} on average, more "
+            f"than {TOLERANCE}; --dtype float32 keeps them"
+        )
+
+
+def _budget(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How long a run trained and why it ended, as its finished.json says."""
+    keys = ("images", "minutes", "steps", "planned_steps", "reason", "device", "processes", "best")
+    return {key: facts[key] for key in keys if key in facts}
+
+
+def _before(source: Path) -> list[dict[str, Any]]:
+    """The budgets of the runs that it was started from, the last one first."""
+    from deocclude.engines.runs.folder import RunFolder
+
+    if not source.with_name("config.yaml").is_file():
+        return []
+    start = getattr(RunFolder(source.parent).config(), "init_from", None)
+    if start is None:
+        return []
+    facts = _read(Path(start).with_name("finished.json"))
+    return [{"run": source_name(start)} | _budget(facts or {}), *_before(Path(start))]
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _without_places(value: Any) -> Any:
+    """The same values with the name in place of every absolute path."""
+    if isinstance(value, dict):
+        return {key: _without_places(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_places(each) for each in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return source_name(value)
+    return value
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code: 1 with one line that says why nothing was exported."""
+    parser = argparse.ArgumentParser(
+        prog="python -m engines.release_export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--suite", type=Path, default=Path("release"), help="whose export: counts (release)")
+    for what in EXPORTED:
+        add(f"--{what}", metavar="RUN", help="this run or weights file; the other stays as it is")
+    add("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
+    add("--output", type=Path, default=FOLDER, help="default: the project's weights/")
+    add("--dtype", choices=DTYPES, default="float16", help="of kernels and matrices (float16)")
+    options = parser.parse_args(argv)
+    try:
+        named = {what: run for what in EXPORTED if (run := getattr(options, what)) is not None}
+        named = named or dict(load_suite(options.suite).exports)
+        if not named:
+            raise ValueError(f"suite {options.suite}: has no export")
+        runs = {EXPORTED[w]: weights_file(run, options.runs_folder) for w, run in named.items()}
+        for task, path in export_weights(runs, options.output, options.dtype).items():
+            size = path.stat().st_size / 1e6
+            print(f"{task:<12} {path} ({size:.1f} MB) from {runs[task]}")
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,333 @@
+"""What a suite still has to train: each run's state on disk, and what it needs before it."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deocclude.engines.evaluation.suites import FixedEnsemble
+from deocclude.engines.runs.config import (
+    TASKS,
+    ConfigError,
+    available_runs,
+    is_run_file,
+    load_config,
+    name_in_file,
+)
+from deocclude.engines.runs.finished import AUTO, DEFAULT, INPAINTING, RANDOM, resolve_runs
+from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.runs.recipes import MODEL, is_recipe
+from deocclude.engines.suite.ensembles import look_up_ensemble
+from deocclude.engines.suite.records import (
+    differences,
+    finished_facts,
+    minutes_of,
+    missing_data,
+    random_features,
+    read_config,
+)
+from deocclude.engines.suite.request import (
+    FINISHED,
+    IMPOSSIBLE,
+    MISSING,
+    UNFINISHED,
+    Request,
+    SuiteJob,
+    check_request,
+    job_key,
+    task_of,
+)
+from deocclude.names import did_you_mean
+
+TOLERANCE = 0.05  # minutes: a budget is used up when less than this is left
+# Of `--set data.*`, what holds for runs of any task: the rest says which data one task has.
+SHARED_DATA = ("size", "occluders", "cache", "cache_gib", "workers")
+START, TEACHER, MEMBERS = "init_from", "teacher", "model.members"
+NO_FEATURES = "its features come from a network with random weights"
+
+
+def plan_jobs(
+    runs: tuple[str, ...],
+    request: Request,
+    ensembles: Iterable[FixedEnsemble] = (),
+    folder: Path = Path(),
+) -> list[SuiteJob]:
+    """A job for each run and each ensemble, whose files lie below `folder`, and for what they need,
+    in an order in which they can be trained.
+
+    ConfigError for a profile or a `--set` that suits none of the runs, and for an ensemble that has
+    a run's name or a member that cannot be one.
+    """
+    ensembles = tuple(ensembles)
+    every = (*runs, *(member for ensemble in ensembles for member in ensemble.members))
+    check_request(
+        every, lambda run, task: load_config(run, request.profile, request.overrides, task)
+    )
+    tasks = {task for run in every if (task := task_of(run))}
+    plan = _Plan(
+        request, tasks, {name_in_file(Path(run)).lower(): run for run in every if is_run_file(run)}
+    )
+    for ensemble in ensembles:
+        if task_of(plan.spelled(ensemble.name)) is not None:
+            raise ConfigError(f"ensemble {ensemble.name}: a run is called so, choose another name")
+    for seed in request.seeds or (None,):  # so that a plan cut short has whole repetitions
+        for run in runs:
+            plan.add(run, seed, needed_only=False)
+        for ensemble in ensembles:
+            plan.add_ensemble(ensemble, seed, folder)
+    return list(plan.jobs.values())
+
+
+def _loads(run: str, profile: str | None, overrides: list[str], task: str) -> bool:
+    try:
+        load_config(run, profile, overrides, task)
+    except ConfigError:
+        return False
+    return True
+
+
+@dataclass
+class _Plan:
+    """The jobs found so far, by their keys. `tasks`: those of the runs that are asked for; `files`:
+    the YAML files among these, by the names of their runs in lower case."""
+
+    request: Request
+    tasks: set[str]
+    files: dict[str, str]
+    jobs: dict[str, SuiteJob] = field(default_factory=dict)
+
+    def spelled(self, run: str) -> str:
+        """A run as the suite names it, where it names its YAML."""
+        return run if task_of(run) is not None else self.files.get(run.lower(), run)
+
+    def add(
+        self, run: str, seed: int | None, needed_only: bool, above: tuple[str, ...] = ()
+    ) -> SuiteJob:
+        """The job of a run, after those that it needs. `above`: the keys of those that need it."""
+        seed = seed if task_of(run) is not None else None  # a finished run is what it is
+        key = job_key(run, seed)
+        if key in self.jobs:
+            job = self.jobs[key]
+            job.needed_only &= needed_only
+            return job
+        job, needs = self._look(run, seed, above)
+        job.needed_only = needed_only
+        if job.state == MISSING:  # one to continue has taken over what it needs
+            for other, other_seed in needs:
+                if job_key(other, other_seed) in (*above, key):
+                    job.state, job.reason = IMPOSSIBLE, f"needs itself, by way of {other}"
+                    job.config = None  # so that nothing looks for it again
+                    break
+                needed = self.add(other, other_seed, True, (*above, key))
+                job.needs.append(needed.key)
+        self.jobs[key] = job  # after what it needs
+        return job
+
+    def add_ensemble(self, ensemble: FixedEnsemble, seed: int | None, folder: Path) -> None:
+        """The job of an ensemble, after its members."""
+        job = SuiteJob(ensemble.name, ensemble.name, INPAINTING, seed=seed, ensemble=ensemble)
+        job.folder = ensemble.file(folder, seed)
+        named = [self.spelled(run) for run in ensemble.members]
+        members = [self.add(run, seed, needed_only=True) for run in named]
+        for member in members:
+            if why := _no_member(member):
+                raise ConfigError(f"ensemble {ensemble.name}: {member.run} {why}")
+        job.needs = [member.key for member in members]
+        look_up_ensemble(job, members)
+        self.jobs[job.key] = job
+
+    def _look(
+        self, run: str, seed: int | None, above: tuple[str, ...] = ()
+    ) -> tuple[SuiteJob, list[tuple[str, int | None]]]:
+        """A job with its state, not entered in the plan, and the runs and seeds that it needs."""
+        if (known := self.jobs.get(job_key(run, seed))) is not None:
+            return known, []
+        job = _job(run, seed, self.request, self.tasks)
+        if job.config is None or job.state == FINISHED:
+            return job, []
+        named = [(self.spelled(source), own) for source, own in _named(job)]
+        needs = [(source, own) for source, own in named if task_of(source) is not None]
+        if seed is not None:
+            above = (*above, job.key)
+            there = [self._look(*need, above)[0] for need in needs if job_key(*need) not in above]
+            use_sources(job, there, self.request)
+        look_up(job, self.request)
+        return job, needs
+
+
+def _no_member(job: SuiteJob) -> str:
+    """Why a run is none of an ensemble, as far as its configuration says; empty when it may be."""
+    if job.task not in ("", INPAINTING):
+        return f"is trained for {job.task}; an inpainter is needed"
+    is_ensemble = job.config is not None and job.config.model.name == MODEL
+    return "is an ensemble; name its members instead" if is_ensemble else ""
+
+
+def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> SuiteJob:
+    """A job without a look at what there is of it on the disk, unless it is a finished run."""
+    job = SuiteJob(run, run, seed=seed)
+    try:
+        task = task_of(run)
+        if task is None:
+            return _finished_job(run, request.output)
+        job.overrides = request.overrides
+        if task not in tasks:  # needed by a run of another task, whose settings are not its own
+            fitting = (o for o in job.overrides if _fits(run, o, request.profile, task))
+            job.overrides = tuple(fitting)
+        if seed is not None:
+            job.overrides = (*job.overrides, f"training.seed={seed}")
+        job.task = task
+        job.config = load_config(run, request.profile, list(job.overrides), task)
+        job.name = job.config.name
+    except (ValueError, OSError) as error:
+        job.state, job.reason, job.config = IMPOSSIBLE, str(error), None
+    return job
+
+
+def use_sources(job: SuiteJob, needed: Iterable[SuiteJob], request: Request) -> None:
+    """Have a run of one seed start from, learn from and combine the runs of that seed that are
+    finished or to be continued, whichever others of their names there are."""
+    own = [other for other in needed if other.seed == job.seed]
+    if job.seed is None or not own:
+        return
+    job.waits = any(other.folder is None for other in own)
+    folders = {
+        name.lower(): str(other.folder.resolve())
+        for other in own
+        if other.folder is not None
+        for name in (other.name, other.run)
+    }
+    found = {}
+    for key, named in _sources(job.config):
+        told = [folders.get(name.lower(), name) for name in named]
+        if told != list(named):
+            found[key] = told if key == MEMBERS else told[0]
+    if found:
+        job.overrides += tuple(f"{key}={json.dumps(value)}" for key, value in found.items())
+        job.config = load_config(job.run, request.profile, list(job.overrides), job.task)
+
+
+def _finished_job(run: str, output: Path) -> SuiteJob:
+    """A run that a suite names by its number or folder. ConfigError when it is no run at all."""
+    try:
+        folder = resolve_runs([run], output)[-1]
+    except FileNotFoundError:
+        names = [name for task in TASKS for name in available_runs(task)]
+        raise ConfigError(
+            f"{run!r} is no run of ablations/, no YAML file, no finished run below {output}"
+            + did_you_mean(run, names)
+        ) from None
+    config = read_config(folder)
+    job = SuiteJob(run, config.name, config.task, config)
+    job.state, job.folder, job.minutes = FINISHED, folder, minutes_of(folder)
+    return job
+
+
+def _fits(run: str, override: str, profile: str, task: str) -> bool:
+    """Whether a setting given for runs of one task is one of another task's run as well."""
+    first, _, rest = override.partition("=")[0].strip().partition(".")
+    if first == "data" and rest.partition(".")[0] not in SHARED_DATA:
+        return False
+    return _loads(run, profile, [override], task)
+
+
+def _named(job: SuiteJob) -> Iterator[tuple[str, int | None]]:
+    """Runs and files that must be there before this one starts, and with which seed the runs are
+    trained.
+
+    The network of its features is a tool that all seeds share.
+    """
+    for _, named in _sources(job.config):
+        for source in named:
+            yield source, job.seed
+    features = getattr(job.config, "features", None)
+    if features is None:
+        return
+    if features.weights == AUTO:
+        yield DEFAULT, None
+    elif features.weights != RANDOM:
+        yield features.weights, None
+
+
+def _sources(config: Any) -> Iterator[tuple[str, list[str]]]:
+    """The settings that name runs which the run is made from, and the names."""
+    teacher, members = getattr(config, "teacher", None), config.model.options.get("members")
+    if getattr(config, "init_from", None) is not None:
+        yield START, [config.init_from]
+    if teacher is not None and not is_recipe(teacher.weights):  # an ensemble is no run
+        yield TEACHER, [teacher.weights]
+    if isinstance(members, list):
+        yield MEMBERS, members
+
+
+def look_up(job: SuiteJob, request: Request) -> None:
+    """Fill in what a job's state is from what lies on the disk.
+
+    A finished run that was trained as asked counts first, then one to continue, then, unless
+    `fresh`, a finished one that was trained otherwise. A damaged one makes the job impossible.
+    """
+    job.state, job.folder, job.minutes, job.differences = MISSING, None, 0.0, []
+    job.reason = job.remark = ""
+    try:
+        _look_up(job, request)
+        if job.state == FINISHED and random_features(job.folder, job.config):
+            job.remark = NO_FEATURES
+        if job.state == MISSING and (reason := missing_data(job.config, request)):
+            job.state, job.reason = IMPOSSIBLE, reason
+    except (ValueError, OSError) as error:
+        job.state, job.folder, job.reason = IMPOSSIBLE, None, str(error)
+
+
+def _look_up(job: SuiteJob, request: Request) -> None:
+    otherwise: tuple[Path, list[str]] | None = None
+    unfinished: Path | None = None
+    for folder in sorted((request.output / job.name).glob("[0-9]*"), reverse=True):
+        try:
+            recorded = read_config(folder)
+        except ValueError:  # not whole, or of a version that had other keys
+            continue
+        if job.seed is not None and recorded.training.seed != job.seed:
+            continue  # another repetition, no stand-in for this one
+        found = differences(recorded, job.config, folder, request, job.waits)
+        facts = finished_facts(folder)
+        if facts is not None and not _may_go_on(facts, job.budget(request)):
+            over = _over_budget(facts, job.budget(request))
+            if not found and not over:
+                job.state, job.folder, job.minutes = FINISHED, folder, facts["minutes"]
+                return
+            otherwise = otherwise or (folder, found + over)
+        elif not found and unfinished is None and _can_continue(folder):
+            unfinished = folder
+    if unfinished is not None:
+        job.state, job.folder, job.minutes = UNFINISHED, unfinished, minutes_of(unfinished)
+        if owner := RunFolder(unfinished).owner():
+            job.state, job.reason = IMPOSSIBLE, f"{unfinished} is being trained by {owner}"
+    elif otherwise is not None and not request.fresh:
+        job.state, (job.folder, job.differences) = FINISHED, otherwise
+        job.minutes = minutes_of(job.folder)
+
+
+def _can_continue(folder: Path) -> bool:
+    """Whether there is a checkpoint, or a process that will write one."""
+    saved = any((folder / name).is_dir() for name in ("last", ".last.old"))
+    return saved or RunFolder(folder).owner() is not None
+
+
+def _may_go_on(facts: dict[str, Any], budget: float | None) -> bool:
+    """Whether a run that a budget stopped has some left of the one asked now."""
+    if facts.get("reason") != "max_minutes":
+        return False
+    return budget is None or facts["minutes"] < budget - TOLERANCE
+
+
+def _over_budget(facts: dict[str, Any], budget: float | None) -> list[str]:
+    """A step and a validation more than the budget are no difference; much more is."""
+    if budget is None or facts["minutes"] <= 1.1 * budget + 1:
+        return []
+    return [f"{facts['minutes']:.1f} minutes (now at most {budget:g})"]
+
+
+def finished_folders(job: SuiteJob, request: Request) -> set[Path]:
+    """Every folder of a job's run that is marked as finished, however it was trained."""
+    return {mark.parent for mark in (request.output / job.name).glob("[0-9]*/finished.json")}

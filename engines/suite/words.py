@@ -1,0 +1,138 @@
+"""What a suite says: its plan before anything is trained, and what became of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deocclude.engines.evaluation.suites import Suite
+from deocclude.engines.suite.records import finished_facts
+from deocclude.engines.suite.request import (
+    FINISHED,
+    IMPOSSIBLE,
+    MISSING,
+    UNFINISHED,
+    Request,
+    SuiteJob,
+)
+
+REASONS = {
+    "epochs": "all epochs",
+    "max_minutes": "its time budget",
+    "early_stop": "stopped early",
+}
+
+
+@dataclass
+class JobEnd:
+    """What became of a job: `problem` when there is no run as asked, `note` when there is more to
+    say of one that there is."""
+
+    job: SuiteJob
+    now: bool = False  # trained by this call
+    problem: str = ""
+    note: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return self.job.state == FINISHED and not self.problem
+
+
+def describe_plan(jobs: list[SuiteJob], request: Request) -> list[str]:
+    """A line a job, on what there is and what will be done."""
+    lines, width = [], _width(jobs)
+    for job in jobs:
+        what = {
+            FINISHED: f"finished, {job.folder}",
+            UNFINISHED: f"to be continued after {job.minutes:.1f} min, {job.folder}",
+            MISSING: "to be trained" if job.ensemble is None else "to be fitted to its members",
+            IMPOSSIBLE: f"cannot be trained: {job.reason}",
+        }[job.state]
+        if job.needed_only:
+            what += " (no row itself; another run needs it)"
+        lines.append(f"  {job.title:<{width}} {what}")
+        lines += [f"  {'':<{width}} {job.remark}"] if job.remark else []
+        lines += _otherwise(job, width)
+    trained = [job for job in jobs if job.ensemble is None]
+    left = [job.budget(request) for job in trained if job.state in (MISSING, UNFINISHED)]
+    if left and None not in left:
+        lines.append(f"  at most about {sum(left):.0f} min of training, evaluation not counted")
+    return lines
+
+
+def _width(jobs: list[SuiteJob]) -> int:
+    """Of the column of names."""
+    return max([32, *(len(job.title) for job in jobs)])
+
+
+def _otherwise(job: SuiteJob, width: int, shown: int = 4) -> list[str]:
+    if not job.differences:
+        return []
+    more = len(job.differences) - shown
+    text = "; ".join(job.differences[:shown]) + (f"; and {more} more" if more > 0 else "")
+    return [f"  {'':<{width}} trained otherwise than asked now: {text}; --fresh trains it anew"]
+
+
+def describe_end(
+    suite: Suite,
+    jobs: list[SuiteJob],
+    results: Mapping[str, JobEnd],
+    files: Mapping[str, Path],
+    problems: list[str],
+    stopped: bool,
+    folder: Path,
+) -> list[str]:
+    """What was trained, what failed and why, where the tables are."""
+    done = sum(result.finished for result in results.values())
+    lines = [f"suite {suite.name}: {done} of {len(jobs)} runs are finished"]
+    width = _width(jobs)
+    for job in jobs:
+        result = results.get(job.key)
+        if result is None or (stopped and result.now and result.problem):
+            at = f" after {job.minutes:.1f} min" if job.minutes else ""
+            lines.append(f"  {job.title:<{width}} {'stopped' if result else 'not begun'}{at}")
+        elif result.problem:
+            lines.append(f"  {job.title:<{width}} FAILED: {result.problem}")
+            if result.now:
+                lines.append(f"  {'':<{width}} log {folder / 'logs' / job.log_name}")
+        else:
+            lines.append(f"  {job.title:<{width}} {_facts(result)}")
+            notes = [note for note in (result.note, job.remark) if note]
+            lines += [f"  {'':<{width}} {note}" for note in notes] + _otherwise(job, width)
+    lines += [f"  {name:<{width}} {path}" for name, path in files.items()]
+    if any(name.startswith("weights ") for name in files):
+        lines.append("`python -m engines.release_export` puts these weights into weights/")
+    lines += [f"  problem: {problem}" for problem in problems]
+    lines += _warning(jobs, results)
+    if stopped:
+        lines.append("the same command goes on from here")
+    elif problems or done < len(jobs):
+        lines.append("the same command tries again what is missing")
+    return lines
+
+
+def _warning(jobs: list[SuiteJob], results: Mapping[str, JobEnd]) -> list[str]:
+    """One line on rows that are not what was asked for."""
+    rows = [job for job in jobs if not job.needed_only]
+    done = [job for job in rows if job.key in results and results[job.key].finished]
+    other = [job.title for job in done if job.differences]
+    if not other:
+        return []
+    were, them = ("was", "it") if len(other) == 1 else ("were", "them")
+    return [
+        f"WARNING: {len(other)} of {len(rows)} rows {were} trained otherwise than asked now "
+        f"({', '.join(other)}); --fresh trains {them} anew"
+    ]
+
+
+def _facts(result: JobEnd) -> str:
+    when = "trained now" if result.now else "there before"
+    if result.job.ensemble is not None:
+        return f"{'fitted now' if result.now else 'there before'}: {result.job.folder}"
+    facts = finished_facts(result.job.folder) or {}
+    if not facts:
+        return f"{when}: {result.job.folder}"
+    ended = REASONS.get(facts.get("reason"), facts.get("reason"))
+    return (
+        f"{when}: {facts.get('images', 0):,} images in {facts['minutes']:.1f} min "
+        f"({ended}), {result.job.folder}"
+    )

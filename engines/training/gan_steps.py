@@ -1,0 +1,147 @@
+"""The two steps of adversarial training: the generator's, the discriminators'."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deocclude.data.contract import compose
+from deocclude.engines.training.trainer import BaseTrainer
+from deocclude.losses.adversarial import discriminator_loss
+from deocclude.losses.inputs import LossInputs
+
+
+class Part(NamedTuple):
+    """One accumulated part of a batch, on the device and in the contract's form."""
+
+    target: Tensor
+    mask: Tensor
+    occluded: Tensor
+    names: list[str]
+    features: Tensor | None = None  # (N, D), of the occluded image
+    teacher: Tensor | None = None  # (N, 3, H, W), the teacher's answer
+
+
+@dataclass(kw_only=True)
+class GanTrainer(BaseTrainer):
+    """What both steps update: discriminators and their optimizers go by name."""
+
+    generator: nn.Module
+    generator_optimizer: torch.optim.Optimizer
+    extractors: dict[str, nn.Module]
+    discriminators: dict[str, nn.Module] = field(default_factory=dict)
+    discriminator_optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+
+
+def role(discriminator: str) -> str:
+    """The name of a discriminator among a run's networks, optimizers and logged losses."""
+    return discriminator if discriminator == "discriminator" else f"discriminator.{discriminator}"
+
+
+def generator_step(trainer: GanTrainer, parts: Sequence[Part]) -> tuple[list[Tensor], dict]:
+    """One update of the generator; the discriminators are frozen and keep their gradients.
+
+    Returns what was judged of each part (detached) and the mean unweighted terms. With
+    `as_published` the discriminators are not frozen: they collect the gradients of the generator's
+    adversarial term, as the public code's did.
+    """
+    runtime, critics = trainer.runtime, trainer.discriminators
+    published = trainer.config.as_published
+    trainer.generator_optimizer.zero_grad(set_to_none=True)
+    if published:
+        for optimizer in trainer.discriminator_optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+    else:  # frozen: their gradient exchange must not wait for them
+        critics = {name: runtime.unwrap(critic) for name, critic in critics.items()}
+        for critic in critics.values():
+            critic.requires_grad_(False)
+    predictions, sums = [], {}
+    for index, part in enumerate(parts):
+        with runtime.synchronised(trainer.generator, last=index == len(parts) - 1):
+            prediction = judged(trainer, predict(trainer.generator, part), part)
+            with runtime.autocast():
+                inputs = loss_inputs(trainer, critics, prediction, part)
+            total, terms = trainer.loss(inputs, trainer.epoch)  # in float32: Gram sums overflow
+            trainer.check_finite(total, part.names, terms)
+            runtime.backward(total / len(parts))
+        predictions.append(prediction.detach())
+        for name, value in (terms | {"total": total.detach()}).items():
+            sums[name] = sums.get(name, 0) + value / len(parts)
+    if not published:
+        for critic in critics.values():
+            critic.requires_grad_(True)
+    limit = trainer.config.training.clip_gradients
+    runtime.clip(trainer.generator, trainer.generator_optimizer, limit)
+    trainer.generator_optimizer.step()
+    return predictions, sums
+
+
+def predict(generator: nn.Module, part: Part) -> Tensor:
+    """The generator's answer, with features where it takes some."""
+    if part.features is None:
+        return generator(part.occluded, part.mask)
+    return generator(part.occluded, part.mask, part.features)
+
+
+def judged(trainer: GanTrainer, prediction: Tensor, part: Part) -> Tensor:
+    """What terms and discriminators see: the prediction, or composed with the target."""
+    if trainer.config.loss_on == "prediction":
+        return prediction
+    return compose(prediction, part.target.to(prediction.dtype), part.mask)
+
+
+def loss_inputs(
+    trainer: GanTrainer, critics: Mapping[str, nn.Module], prediction: Tensor, part: Part
+) -> LossInputs:
+    """The terms' inputs; every extractor runs once a picture, on the target without gradients."""
+    smaller = nn.AvgPool2d(trainer.config.training.features_reduce)
+    with torch.no_grad():
+        wanted = {name: net(smaller(part.target)) for name, net in trainer.extractors.items()}
+    return LossInputs(
+        prediction=prediction,
+        target=part.target,
+        mask=part.mask,
+        fake_logits={name: critic(prediction, part.mask) for name, critic in critics.items()},
+        features={name: net(smaller(prediction)) for name, net in trainer.extractors.items()},
+        target_features=wanted,
+        teacher=part.teacher,
+    )
+
+
+def discriminator_step(
+    trainer: GanTrainer, parts: Sequence[Part], predictions: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """One update of each discriminator on what the generator step judged; clears its own
+    gradients.
+
+    With `as_published` they are not cleared, so that the generator's adversarial gradient stays in.
+    """
+    kinds = trainer.loss.adversarial_kinds(trainer.discriminators)
+    return {
+        role(name): _update_discriminator(trainer, name, kinds[name], parts, predictions)
+        for name in trainer.discriminators
+    }
+
+
+def _update_discriminator(
+    trainer: GanTrainer, name: str, kind: str, parts: Sequence[Part], predictions: Sequence[Tensor]
+) -> Tensor:
+    runtime, critic = trainer.runtime, trainer.discriminators[name]
+    optimizer = trainer.discriminator_optimizers[name]
+    if not trainer.config.as_published:
+        optimizer.zero_grad(set_to_none=True)
+    mean = 0.0
+    for index, (part, prediction) in enumerate(zip(parts, predictions, strict=True)):
+        with runtime.synchronised(critic, last=index == len(parts) - 1):
+            # one pass over real and fake; the discriminators have no batch statistics
+            pictures = torch.cat([part.target, prediction.to(part.target.dtype)])
+            real, fake = critic(pictures, part.mask.repeat(2, 1, 1, 1)).chunk(2)
+            total = discriminator_loss(kind, real, fake)
+            trainer.check_finite(total, part.names, {role(name): total})
+            runtime.backward(total / len(parts))
+        mean = mean + total.detach() / len(parts)
+    runtime.clip(critic, optimizer, trainer.config.training.clip_gradients)
+    optimizer.step()
+    return mean

@@ -1,0 +1,102 @@
+"""Starting a run from another run's weights, tensor by tensor of equal name."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deocclude.engines.runs.finished import weights_file
+from deocclude.engines.runs.metadata import release_task
+from deocclude.engines.runs.weights import load_release
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedByName:
+    """What became of a file's tensors: taken, not there, not wanted.
+
+    share: of the network's numbers, those that were taken. trained: how long the file's run was.
+    """
+
+    source: str
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    share: float
+    trained: str
+
+    def words(self) -> str:
+        """One line for the log and the run's record."""
+        parts = [
+            f"{len(self.matched)} tensors by name, {self.share:.0%} of the numbers, from "
+            f"{self.source} ({self.trained})"
+        ]
+        for what, names in (
+            ("missing there, left as initialised", self.missing),
+            ("unexpected, left out", self.unexpected),
+        ):
+            if names:
+                shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+                parts.append(f"{len(names)} {what} ({shown})")
+        return "; ".join(parts)
+
+
+@torch.no_grad()
+def start_from(
+    network: nn.Module, named: str, runs: Path, task: str = "inpainting"
+) -> LoadedByName:
+    """Copy every tensor whose name agrees from a run's released (EMA) weights, fitted where the
+    network knows how.
+
+    `named`: a run's name below `runs`, its folder, or a weights file. FileNotFoundError when it is
+    not there; ValueError when it was trained for another task, when a tensor of equal name has
+    another shape, or when none agrees.
+    """
+    file = weights_file(named, runs)
+    state, metadata = load_release(file)
+    if release_task(metadata) != task:
+        raise ValueError(f"init_from: {file} was trained for {release_task(metadata)}, not {task}")
+    if hasattr(network, "fitted"):
+        state = network.fitted(state)
+    own = network.state_dict()
+    shared = sorted(own.keys() & state.keys())
+    reshaped = [
+        f"{key} {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
+        for key in shared
+        if own[key].shape != state[key].shape
+    ]
+    if reshaped or not shared:
+        found = "no tensor has a name that fits" if not shared else ", ".join(reshaped[:3])
+        raise ValueError(
+            f"init_from: {file} does not fit {type(network).__name__} as it is configured here: "
+            f"{found}{', ...' if len(reshaped) > 3 else ''}"
+        )
+    for key in shared:
+        own[key].copy_(state[key])
+    taken = sum(own[key].numel() for key in shared)
+    return LoadedByName(
+        str(file),
+        tuple(shared),
+        tuple(sorted(own.keys() - state.keys())),
+        tuple(sorted(state.keys() - own.keys())),
+        taken / sum(tensor.numel() for tensor in own.values()),
+        _trained(file),
+    )
+
+
+def _trained(file: Path) -> str:
+    """How long the run of a weights file trained; a warning when it did not reach its end."""
+    record = file.with_name("finished.json")
+    if not record.is_file():
+        return "from outside of a finished run"
+    facts = json.loads(record.read_text(encoding="utf-8"))
+    if facts["reason"] not in ("epochs", "early_stop"):
+        logger.warning(
+            "init_from %s: that run was stopped (%s) after %d steps",
+            file.parent, facts["reason"], facts["steps"],
+        )  # fmt: skip
+    return f"{facts['images']} images, ended by {facts['reason']}"

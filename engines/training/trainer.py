@@ -1,0 +1,198 @@
+"""What training has in common, whatever is trained: steps, rates, EMA, an epoch."""
+
+import abc
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from deocclude.engines.runs.config import AnyRun, LearningRate, Optimizer
+from deocclude.engines.runs.runtime import Runtime
+from deocclude.losses.weighted_sum import WeightedSum
+
+logger = logging.getLogger(__name__)
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A loss became NaN or infinite; the message names the step and the batch."""
+
+
+@dataclass
+class BaseTrainer(abc.ABC):
+    """What one run trains with. Networks are wrapped by the runtime; `ema` is not.
+
+    A subclass says how a batch becomes a part, what a step is, and how the EMA weights are
+    validated and drawn.
+    """
+
+    MONITOR: ClassVar[str]  # the validation score, higher is better, that decides what is released
+
+    config: AnyRun
+    runtime: Runtime
+    loss: WeightedSum
+    ema: AveragedModel
+    epoch_steps: int
+    step: int = 0  # optimiser steps done
+    checked: bool = False  # whether a batch was held against the contract
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, with their fraction."""
+        return self.step / self.epoch_steps
+
+    @property
+    def total_steps(self) -> int:
+        return self.config.training.epochs * self.epoch_steps
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the main network, now."""
+        return next(iter(self.optimizers().values())).param_groups[0]["lr"]
+
+    @property
+    @abc.abstractmethod
+    def main(self) -> nn.Module:
+        """The network that is released, wrapped by the runtime."""
+
+    @abc.abstractmethod
+    def trained(self) -> dict[str, nn.Module]:
+        """The networks that train, unwrapped, by name."""
+
+    @abc.abstractmethod
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By the name of the network that each one trains."""
+
+    @abc.abstractmethod
+    def origins(self) -> dict[str, str]:
+        """Where the initial weights of each network came from."""
+
+    @abc.abstractmethod
+    def to_part(self, batch: Any) -> Any:
+        """A batch of the loader as the contract's tensors on the device."""
+
+    @abc.abstractmethod
+    def train_step(self, parts: Sequence[Any]) -> dict[str, Tensor]:
+        """One optimiser step of each network, then the EMA. Returns the unweighted terms."""
+
+    @abc.abstractmethod
+    def validate(self, pairs: Any) -> dict[str, float]:
+        """Scores of the EMA weights on frozen pairs."""
+
+    @abc.abstractmethod
+    def headline(self, scores: dict[str, float]) -> str:
+        """The scores that a line of progress shows."""
+
+    @abc.abstractmethod
+    def examples(self, pairs: Any) -> list[dict[str, Tensor]]:
+        """Named pictures (C, H, W) of some pairs, a row a pair."""
+
+    def released_parts(self) -> dict[str, nn.Module]:
+        """What the weights file holds beside the main network, by the prefix of its tensors."""
+        return {}
+
+    def released_metadata(self, folder: Path) -> dict[str, Any]:
+        """What the weights file in `folder` states beside its configuration and metrics."""
+        return {}
+
+    def released_config(self) -> dict[str, Any]:
+        """The configuration that the weights file states."""
+        model = {"name": self.config.model.name, **self.config.model_options()}
+        return self.config.model_dump(mode="json") | {"model": model}
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks of a checkpoint, unwrapped, by name."""
+        return {**self.trained(), "ema": self.ema}
+
+    def set_rates(self, options: dict[str, Optimizer]) -> None:
+        """The learning rate of this step for each optimiser, by its network's name."""
+        factor = learning_rate_factor(
+            self.step, self.total_steps, self.config.training.learning_rate
+        )
+        for name, optimizer in self.optimizers().items():
+            for group in optimizer.param_groups:
+                group["lr"] = options[name].lr * factor
+
+    def check_finite(self, total: Tensor, names: list[str], terms: dict[str, Tensor]) -> None:
+        """Raise NonFiniteLossError before a NaN or an infinity reaches the weights."""
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {value.item():.4g}" for name, value in terms.items())
+            raise NonFiniteLossError(
+                f"loss is {total.item()} at step {self.step} ({values}); batch: {', '.join(names)}"
+            )
+
+
+def learning_rate_factor(step: int, total: int, rate: LearningRate) -> float:
+    """Linear warm-up, then 1, or half a cosine from 1 to `floor`."""
+    if step < rate.warmup_steps:
+        return (step + 1) / rate.warmup_steps
+    if rate.schedule == "constant":
+        return 1.0
+    progress = (step - rate.warmup_steps) / max(1, total - rate.warmup_steps)
+    return rate.floor + (1 - rate.floor) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+
+
+def train_one_epoch(trainer: BaseTrainer, batches: Iterator, until_step: int, on_step) -> dict:
+    """Train until `until_step` or until `on_step(terms)` answers True. Returns mean terms.
+
+    `batches` yields the accumulated parts of each step one after another. `on_step` is called
+    after every step; it logs, saves, and says when to stop.
+    """
+    trainer.main.train()
+    accumulate = trainer.config.training.accumulate
+    sums: dict[str, Tensor] = {}
+    steps, seconds = 0, time.perf_counter()
+    while trainer.step < until_step:
+        parts = [trainer.to_part(next(batches)) for _ in range(accumulate)]
+        terms = trainer.train_step(parts)
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0) + value
+        steps += 1
+        if on_step(terms):
+            break
+    seconds = time.perf_counter() - seconds
+    rate = steps * trainer.config.training.batch_size / seconds
+    means = {name: float(trainer.runtime.mean(value / steps)) for name, value in sums.items()}
+    return means | {"images_per_second": round(rate, 2)}
+
+
+def ema_average(decay: float):
+    """EMA of parameters and buffers, its decay warmed up as (1 + n) / (10 + n), integers copied."""
+
+    @torch.no_grad()
+    def average(averages: list, values: list, count: int | torch.Tensor) -> None:
+        count = float(count)
+        rate = 1 - min(decay, (1 + count) / (10 + count))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, values, rate)
+        else:
+            torch._foreach_copy_(averages, values)
+
+    return average
+
+
+def create_ema(network: nn.Module, decay: float) -> AveragedModel:
+    """The averaged copy of a network that validation and the release use."""
+    return AveragedModel(network, multi_avg_fn=ema_average(decay), use_buffers=True).requires_grad_(
+        False
+    )
+
+
+def create_optimizer(options: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    """Adam or AdamW over the parameters that train, fused where the device allows it."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
+    trainable = [p for p in network.parameters() if p.requires_grad]
+    fused = {p.device.type for p in trainable} <= {"cpu", "cuda"}
+    return kind(
+        trainable,
+        lr=options.lr,
+        betas=options.betas,
+        weight_decay=options.weight_decay,
+        fused=fused,
+    )

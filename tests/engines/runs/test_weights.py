@@ -1,0 +1,111 @@
+import errno
+
+import pytest
+import torch
+
+from deocclude.engines.runs import weights
+from deocclude.engines.runs.metadata import CheckpointError
+from deocclude.engines.runs.weights import (
+    load_checkpoint,
+    load_inpainter,
+    load_strictly,
+    save_checkpoint,
+    save_release,
+)
+from deocclude.models import create_inpainter
+
+CONFIG = {"config": {"model": {"name": "ifacenet", "branches": ["light"]}}}
+
+
+def tensors(value: float) -> dict:
+    return {"generator": {"a.weight": torch.full((3, 2), value)}, "ema": {"n": torch.tensor(4)}}
+
+
+def test_checkpoint_comes_back_whole(tmp_path):
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 7, "random": torch.get_rng_state()})
+    networks, state = load_checkpoint(tmp_path / "last")
+    torch.testing.assert_close(networks["generator"]["a.weight"], torch.ones(3, 2))
+    assert networks["ema"]["n"].item() == 4
+    assert state["step"] == 7
+    assert [p.name for p in tmp_path.iterdir()] == ["last"]
+
+
+def no_space(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("writer", ["save_file", "_flush"])
+def test_no_space_leaves_the_last_good_checkpoint(tmp_path, monkeypatch, writer):
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 1})
+    monkeypatch.setattr(weights, writer, no_space)
+    with pytest.raises(CheckpointError, match=r"No space left.*kept"):
+        save_checkpoint(tmp_path / "last", tensors(2.0), {"step": 2})
+    networks, state = load_checkpoint(tmp_path / "last")
+    assert state["step"] == 1
+    assert networks["generator"]["a.weight"][0, 0] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last"]
+
+
+def test_no_space_leaves_the_last_good_weights(tmp_path, monkeypatch):
+    path, network = tmp_path / "best.safetensors", torch.nn.Linear(2, 2)
+    save_release(path, network, CONFIG)
+    before = path.read_bytes()
+    monkeypatch.setattr(weights, "save_file", no_space)
+    with pytest.raises(CheckpointError, match="kept"):
+        save_release(path, torch.nn.Linear(2, 2), CONFIG)
+    assert path.read_bytes() == before
+
+
+def test_a_stop_between_the_renames_loses_nothing(tmp_path):
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 3})
+    (tmp_path / "last").rename(tmp_path / ".last.old")
+    assert load_checkpoint(tmp_path / "last")[1]["step"] == 3
+
+
+@pytest.mark.parametrize("name", [weights.NETWORKS, weights.STATE])
+def test_truncated_checkpoint_is_named(tmp_path, name):
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 3})
+    path = tmp_path / "last" / name
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(tmp_path / "last")
+
+
+def test_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "last")
+
+
+def test_released_weights_rebuild_the_model(tmp_path):
+    path = tmp_path / "best.safetensors"
+    model = create_inpainter("ifacenet", branches=["light"]).eval()
+    save_release(path, model, CONFIG | {"metrics": {"psnr": 20.5}})
+    loaded, metadata = load_inpainter(path)
+    assert metadata["metrics"] == {"psnr": 20.5}
+    assert not loaded.training
+    x = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x), model(x), rtol=0, atol=0)
+
+
+def test_truncated_weights_are_named(tmp_path):
+    path = tmp_path / "best.safetensors"
+    save_release(path, torch.nn.Linear(2, 2), CONFIG)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(CheckpointError, match=r"best\.safetensors.*truncated"):
+        load_inpainter(path)
+    with pytest.raises(CheckpointError, match="no such"):
+        load_inpainter(tmp_path / "other.safetensors")
+
+
+def test_weights_of_another_architecture_give_a_readable_difference(tmp_path):
+    path = tmp_path / "best.safetensors"
+    save_release(path, create_inpainter("ifacenet", branches=["light"], attention=False), CONFIG)
+    with pytest.raises(CheckpointError) as caught:
+        load_inpainter(path)
+    assert "another architecture" in str(caught.value)
+    assert "7 tensors missing (attention.gamma" in str(caught.value)
+    with pytest.raises(CheckpointError, match=r"weight: \(3, 2\) in the file, \(2, 2\) expected"):
+        load_strictly(
+            torch.nn.Linear(2, 2), {"weight": torch.ones(3, 2), "bias": torch.ones(2)}, "x"
+        )

@@ -1,0 +1,171 @@
+"""Weights that ship made from finished runs: small, the same answers, no path of this machine."""
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from release_stubs import write_weights
+from safetensors import safe_open
+
+from deocclude.engines.evaluation.suites import load_suite
+from deocclude.engines.runs import released
+from deocclude.engines.runs.config import available_runs, load_config
+from deocclude.engines.runs.folder import dump_config
+from deocclude.engines.runs.metadata import release_metadata
+from deocclude.engines.runs.released import FILES, shipped_file
+from deocclude.engines.runs.weights import load_inpainter, save_release
+from deocclude.engines.suite import export
+from deocclude.engines.suite.export import export_suite, export_weights, main
+from deocclude.engines.suite.request import FINISHED, SuiteJob
+
+FACTS = {
+    "reason": "epochs",
+    "steps": 90,
+    "planned_steps": 90,
+    "images": 360,
+    "minutes": 4.5,
+    "device": "a CPU",
+    "best": {"metric": "composed/psnr", "value": 21.5, "step": 90},
+}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three finished runs as the release suite leaves them."""
+    for name, task in (
+        ("release-inpainter_128", "inpainting"),
+        ("release-inpainter", "inpainting"),
+        ("release-segmenter", "segmentation"),
+    ):
+        faces = str(tmp_path / "data" / "faces256")
+        file = write_weights(tmp_path / name / "001" / "best.safetensors", task, None, faces=faces)
+        (file.parent / "finished.json").write_text(json.dumps(FACTS))
+        data = {"faces": faces, "images": {"train": 5, "val": 1, "test": 1}}
+        start = {"device": "a CPU", "seed": 42, "commit": "abc", "data": data}
+        (file.parent / "environment.json").write_text(json.dumps([start]))
+    start = tmp_path / "release-inpainter_128" / "001" / "best.safetensors"
+    config = load_config("student_alone", "quick", [f"init_from={start}"])
+    (tmp_path / "release-inpainter" / "001" / "config.yaml").write_text(dump_config(config))
+    return tmp_path
+
+
+def files_of(runs):
+    return {
+        "inpainting": runs / "release-inpainter" / "001" / "best.safetensors",
+        "segmentation": runs / "release-segmenter" / "001" / "best.safetensors",
+    }
+
+
+def test_what_is_exported_is_what_ships(runs, monkeypatch):
+    sources, folder = files_of(runs), runs / "weights"
+    files = export_weights(sources, folder)
+    monkeypatch.setattr(released, "FOLDER", folder)
+    for task, source in sources.items():
+        assert files[task] == shipped_file(task) == folder / FILES[task]
+        assert files[task].stat().st_size < 0.6 * source.stat().st_size
+    checked = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, text=True
+    )
+    assert checked.stdout.count(": OK") == 2
+    occluded, mask = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    answers = [load_inpainter(path)[0](occluded, mask) for path in
+               (sources["inpainting"], files["inpainting"])]  # fmt: skip
+    torch.testing.assert_close(*answers, atol=2e-3, rtol=0)
+
+
+def test_the_file_says_what_it_is_and_no_path_of_this_machine(runs):
+    path = export_weights(files_of(runs), runs / "weights")["inpainting"]
+    metadata = release_metadata(path)
+    told = metadata["release"]
+    assert (told["version"], told["run"], told["dtype"]) == (1, "release-inpainter/001", "float16")
+    assert told["licence"] == "non-commercial research only"
+    assert (told["commit"], told["device"], told["seed"]) == ("abc", "a CPU", 42)
+    assert told["data"] == {"faces": "faces256", "images": {"train": 5, "val": 1, "test": 1}}
+    assert (told["budget"]["images"], told["budget"]["minutes"]) == (360, 4.5)
+    (before,) = told["budget"]["before"]
+    assert (before["run"], before["images"]) == ("release-inpainter_128/001", 360)
+    assert metadata["config"]["data"]["faces"] == "faces256"
+    with safe_open(path, "pt") as file:
+        assert str(runs) not in str(file.metadata())
+
+
+def test_nothing_is_replaced_when_something_is_wrong(runs, monkeypatch):
+    sources, folder = files_of(runs), runs / "weights"
+    export_weights(sources, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    swapped = {"inpainting": sources["segmentation"]}
+    with pytest.raises(ValueError, match="was trained for segmentation, not for inpainting"):
+        export_weights(swapped, folder)
+    with pytest.raises(ValueError, match="'int8' is not one of float16, float32"):
+        export_weights(sources, folder, "int8")
+    monkeypatch.setattr(export, "LIMIT", 1000)
+    with pytest.raises(ValueError, match=r"would hold .* MB, at most 0 ship \(inpainter"):
+        export_weights(sources, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_network_that_half_precision_changes_is_refused(runs):
+    """Kernels so small that half precision has no digits for them, made large by the norm."""
+    source = files_of(runs)["inpainting"]
+    network, metadata = load_inpainter(source)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.bias is None:
+            module.weight.mul_(1e-6)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.mul_(1e-6)
+            module.running_var.mul_(1e-12)
+            module.weight.mul_(module.eps**0.5 * 1e6)
+    save_release(source, network, metadata)
+    with pytest.raises(ValueError, match=r"half precision .* --dtype float32 keeps them"):
+        export_weights({"inpainting": source}, runs / "weights")
+    assert export_weights({"inpainting": source}, runs / "weights", "float32")
+
+
+def test_the_command_takes_runs_by_name(runs, capsys):
+    words = ["--runs-folder", str(runs), "--output", str(runs / "weights")]
+    assert main([*words, "--inpainter", "RELEASE-inpainter"]) == 0
+    assert [p.name for p in sorted((runs / "weights").iterdir())] == [
+        "SHA256SUMS", "inpainter.safetensors"
+    ]  # fmt: skip
+    assert main(words) == 0
+    assert len(list((runs / "weights").iterdir())) == 3
+    assert main([*words, "--segmenter", "nothing"]) == 1
+    assert "error: nothing: no finished run" in capsys.readouterr().err
+
+
+def test_the_release_suite_names_the_runs_that_ship():
+    suite = load_suite(Path("release"))
+    runs = available_runs("inpainting") | available_runs("segmentation")
+    assert {run.lower() for run in suite.runs} <= runs.keys()
+    assert dict(suite.exports).keys() == {"segmenter", "inpainter"}
+    for what, run in suite.exports:
+        assert load_config(run, None, [], export.EXPORTED[what]).name == run
+
+
+@pytest.mark.parametrize("given", ["{decoder: a}", "{inpainter: b}", "[a]", "a"])
+def test_a_wrong_export_is_named(tmp_path, given):
+    (tmp_path / "s.yaml").write_text(f"runs: [a]\nexport: {given}\n")
+    with pytest.raises(ValueError, match="export must map segmenter, inpainter to runs"):
+        load_suite(tmp_path / "s.yaml")
+
+
+def test_a_suite_exports_what_was_trained_as_asked(runs, tmp_path):
+    suite = load_suite(Path("release"))
+    jobs = {
+        run.lower(): SuiteJob(run, run, state=FINISHED, folder=runs / run / "001")
+        for run in suite.runs
+    }
+    rows = {name: [(job, "")] for name, job in jobs.items()}
+    files, problems = export_suite(suite, rows, tmp_path / "out")
+    assert (sorted(files), problems) == (["weights inpainting", "weights segmentation"], [])
+    jobs["release-inpainter"].differences.append("data.size 64 (now 256)")
+    assert export_suite(suite, rows, tmp_path / "no") == (
+        {}, ["no weights are exported: release-inpainter was trained otherwise than asked"]
+    )  # fmt: skip
+    rows["release-segmenter"] = [(jobs["release-segmenter"], "it failed")]
+    assert "release-segmenter is missing" in export_suite(suite, rows, tmp_path / "no")[1][0]
+    assert export_suite(replace(suite, exports=()), rows, tmp_path / "no") == ({}, [])
+    assert not (tmp_path / "no").exists()
