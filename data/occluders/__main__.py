@@ -1,7 +1,13 @@
 """What `python -m data.occluders` does: draw sheets of occluders, or write a paired set."""
 
 import argparse
+import sys
 from pathlib import Path
+
+from deocclude import stopping
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported
+    stopping.watch()
 
 from deocclude.data.faces.alignment import TEMPLATES, guess_template
 from deocclude.data.faces.files import SPLITS, Faces, builtin_faces, face_images, folder_faces
@@ -63,8 +69,8 @@ def main(argv: list[str] | None = None) -> None:
         _run(options)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; the same command goes on where it was") from None
+    except KeyboardInterrupt as stop:
+        raise SystemExit(stopping.say_stopped(stop, stopping.AGAIN)) from None
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -117,4 +123,5 @@ def _faces(options: argparse.Namespace) -> tuple[Faces, str]:
 
 
 if __name__ == "__main__":
-    main()
+    if code := stopping.run(main):
+        sys.exit(code)

@@ -24,6 +24,7 @@ from deocclude.engines.runs.members import (
     choose_inpainters,
     choose_with_losses,
 )
+from deocclude.stopping import AGAIN, say_stopped
 
 if TYPE_CHECKING:
     from deocclude.engines.report.report import Report
@@ -277,6 +278,8 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stop:
+        return say_stopped(stop, f"rows that are measured are kept; {AGAIN}")
     for report in reports:
         print(f"\n{report.markdown}")
         for name, path in report.files.items():

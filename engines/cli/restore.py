@@ -31,6 +31,7 @@ from deocclude.engines.photos.jobs import EXTRAS, METHODS, NETWORK, NO_MASK, Cho
 from deocclude.engines.photos.manifest import Manifest
 from deocclude.engines.runs.chosen import NEWEST, choose_weights
 from deocclude.names import did_you_mean
+from deocclude.stopping import say_stopped
 
 RUNS = Path("runs")
 
@@ -156,8 +157,8 @@ def main(argv: list[str] | None = None) -> None:
         rows = photos.restore_all(deoccluder, plan, choices, manifest)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; what was finished is kept") from None
+    except KeyboardInterrupt as stop:
+        raise SystemExit(say_stopped(stop, "what was finished is kept")) from None
     if any(row.failed for row in rows) or all(row.status == "no face found" for row in rows):
         raise SystemExit(1)
 

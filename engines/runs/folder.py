@@ -69,10 +69,10 @@ class RunFolder:
         """An existing run: a path, a number, or "latest" of this name. RunFolderError lists what
         there is.
         """
-        if which not in ("latest", "") and _can_continue(Path(which)):
+        if which not in ("latest", "") and can_continue(Path(which)):
             return cls(Path(which))
         parent = root / name
-        there = sorted(p.name for p in parent.glob("[0-9]*") if _can_continue(p))
+        there = sorted(p.name for p in parent.glob("[0-9]*") if can_continue(p))
         wanted = there[-1] if which in ("latest", "") and there else which.zfill(3)
         if wanted not in there:
             raise RunFolderError(
@@ -195,7 +195,7 @@ class RunFolder:
         write_text(self.path / "finished.json", json.dumps(facts, indent=1))
 
 
-def _can_continue(path: Path) -> bool:
+def can_continue(path: Path) -> bool:
     """Whether a run lies here that has reached a checkpoint."""
     saved = any((path / name).is_dir() for name in ("last", ".last.old"))
     return saved and (path / "config.yaml").is_file()

@@ -7,9 +7,13 @@ train_inpainting.py takes.
 """
 
 import argparse
-import contextlib
 import sys
 from importlib.util import find_spec
+
+from deocclude import stopping
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported
+    stopping.watch()
 
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import add_training, at_least
@@ -98,12 +102,11 @@ def main(argv: list[str] | None = None) -> int:
         return search(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:  # between two trainings; those stop by themselves
-        with contextlib.suppress(OSError):
-            print("interrupted; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        return stopping.say_stopped(stop, stopping.AGAIN)
     return 1
 
 
 if __name__ == "__main__":
-    if code := main():  # no SystemExit on success: Spyder would show it as an error
+    if code := stopping.run(main):  # no SystemExit on success: Spyder would show it as an error
         sys.exit(code)

@@ -28,7 +28,8 @@ def tell(text: str) -> None:
 
 
 def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
-    """Plan, train, make the tables, say what happened. The exit code: 1 if anything is missing."""
+    """Plan, train, make the tables, say what happened. The exit code: 1 if anything is missing, 128
+    and the signal's number if it was stopped."""
     folder = suite.own_folder(request.output)
     jobs = plan_jobs(suite.runs, request, suite.ensembles, folder)
     tell("\n".join([f"suite {suite.name}", *describe_plan(jobs, request)]))
@@ -59,7 +60,7 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
         failed = bool(stopped or problems or any(r.problem for r in results.values()))
         record.add("end", stopped=stopped, failed=failed)
         tell("\n" + text)
-        return int(failed)
+        return 128 + stopper.signal if stopped else int(failed)
     finally:
         claim.unlock()
 
@@ -96,7 +97,8 @@ def train_job(
     result = JobEnd(job, now=True)
     if job.state != FINISHED or job.folder in before:
         ended = job.reason or "it stopped before it was done"
-        result.problem = why(status, text) if status else ended
+        by_itself = status and not (stopper.asked and status > 0)
+        result.problem = why(status, text) if by_itself else ended
     elif status:
         result.note = f"trained, but not evaluated by itself: {why(status, text)}"
     if lost:
