@@ -99,7 +99,7 @@ RULES = (
     ),
     Rule("walkthrough", PACKAGES, (ANY,)),
     Rule("setup", (), ("setuptools",)),
-    Rule("", ("engines",), ()),
+    Rule("", ("engines", "__main__"), ()),
 )
 
 

@@ -202,8 +202,9 @@ def _start_worker() -> None:
 
 def _end_with_parent() -> None:
     """End when the process that gives the work was killed: a pool's own wait for ever."""
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _restore_one(job: tuple[str, np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:

@@ -21,7 +21,7 @@ from deocclude.engines.runs import weights
 from deocclude.engines.runs.config import AnyRun
 from deocclude.engines.runs.devices import available_cores
 from deocclude.engines.runs.folder import RunFolder
-from deocclude.engines.training.trainer import BaseTrainer, train_one_epoch
+from deocclude.engines.training.trainer import BaseTrainer, EpochSums, train_one_epoch
 
 logger = logging.getLogger(__name__)
 
@@ -265,6 +265,7 @@ class Fit:
             state = {
                 "step": trainer.step,
                 "progress": vars(progress) | {"seconds": self.seconds()},
+                "sums": vars(trainer.sums),
                 "optimizers": {k: o.state_dict() for k, o in trainer.optimizers().items()},
                 "scaler": trainer.runtime.scaler_state(),
                 "random": weights.random_states(),
@@ -284,6 +285,9 @@ class Fit:
         self.trainer.runtime.load_scaler_state(state["scaler"])
         weights.restore_random_states(state["random"])
         self.trainer.step = state["step"]
+        self.trainer.sums = EpochSums(**state.get("sums", {}))  # checkpoints of 0.1.0 have none
+        on = self.trainer.runtime.device
+        self.trainer.sums.terms = {k: v.to(on) for k, v in self.trainer.sums.terms.items()}
         self.progress = Progress(**state["progress"])
         if self.trainer.runtime.is_main:
             self.folder.rewind(self.trainer.step)
