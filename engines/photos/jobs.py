@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
 
-from deocclude.data.images import IMAGE_SUFFIXES, list_images
+from deocclude.data.image_files import image_suffixes, list_images
 
-PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff")
+PHOTO_SUFFIXES = image_suffixes()
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".mts"
 )  # fmt: skip
