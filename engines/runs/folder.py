@@ -5,18 +5,18 @@ import json
 import logging
 import os
 import platform
-import secrets
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
 
-from deocclude.data.files import write_text
+from deocclude.data.files import replacing, unwritable, write_text
 from deocclude.engines.runs.config import AnyRun, FaceData, validate
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class RunFolder:
                 return
             except FileExistsError:
                 owner = _read_json(path)
-                if is_gone(owner):
+                if is_gone(owner) or _cut_off(path, owner):
                     path.unlink(missing_ok=True)
                     continue
                 raise RunFolderError(
@@ -138,8 +138,11 @@ class RunFolder:
 
     def log(self, record: dict[str, Any]) -> None:
         """One line of log.jsonl; numbers go to TensorBoard as well."""
-        with open(self.log_file, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with open(self.log_file, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise unwritable(self.log_file, error) from error
         for key, value in record.items():
             if isinstance(value, (int, float)) and key not in ("step", "epoch"):
                 self._scalars().add_scalar(key, value, record["step"])
@@ -162,15 +165,15 @@ class RunFolder:
 
     def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
         columns = list(dict.fromkeys(key for r in rows for key in r))
-        temporary = self.metrics.with_name(f".{secrets.token_hex(4)}.csv")
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
         try:
-            os.replace(temporary, self.metrics)
+            with (
+                replacing(self.metrics) as temporary,
+                open(temporary, "w", newline="", encoding="utf-8") as file,
+            ):
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(rows)
         except PermissionError:  # Windows, while a spreadsheet has it open
-            temporary.unlink(missing_ok=True)
             logger.warning("%s is open elsewhere; written at the next epoch", self.metrics)
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -217,6 +220,14 @@ def _read_json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
+
+
+def _cut_off(path: Path, owner: dict) -> bool:
+    """Whether a lock names nobody, and not because it is just being written."""
+    try:
+        return not owner and time.time() - path.stat().st_mtime > 5
+    except OSError:
+        return False
 
 
 def this_process() -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from deocclude.data.files import temporary_name
 from deocclude.engines.runs.metadata import (
     CheckpointError,
     check_version,
@@ -37,7 +37,7 @@ def save_checkpoint(folder: Path, networks: dict[str, dict[str, Tensor]], state:
     The new folder is complete before it takes the old one's place. When writing fails, the old one
     stays and CheckpointError says so.
     """
-    new = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    new = temporary_name(folder)
     old = folder.with_name(f".{folder.name}.old")
     try:
         new.mkdir(parents=True)
@@ -54,8 +54,8 @@ def save_checkpoint(folder: Path, networks: dict[str, dict[str, Tensor]], state:
         raise CheckpointError(
             f"{folder}: checkpoint could not be written ({error}){kept}"
         ) from error
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    if folder.exists():  # else the old one may be all there is: stopped between two renames
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
@@ -114,7 +114,7 @@ def save_release(
 
     `parts`: networks that belong to it; their tensors are named `<part>/<tensor>`.
     """
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    temporary = temporary_name(path)
     texts = {key: json.dumps(value) for key, value in metadata.items()}
     tensors = dict(network.state_dict())
     for part, other in (parts or {}).items():

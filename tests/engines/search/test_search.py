@@ -20,6 +20,7 @@ from deocclude.engines.search.objective import (
     other_settings,
 )
 from deocclude.engines.training import inpainting
+from deocclude.stopping import AGAIN
 
 
 @pytest.fixture
