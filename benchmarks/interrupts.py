@@ -28,6 +28,8 @@ import pandas as pd
 from PIL import Image
 from safetensors.torch import load_file
 
+from deocclude.engines.cli.restore import build_parser
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 TINY = [
@@ -95,7 +97,8 @@ def evaluate(folder: Path) -> list[str]:
 def photos(folder: Path) -> list[str]:
     """A folder of photos."""
     words = [PYTHON, str(ROOT / "deocclude.py"), "photos", "-o", "out", "--save", "mask"]
-    return [*words, "--device", "cpu", "--skip-existing"]
+    skip = [option for option in ("--skip-existing",) if option in build_parser().format_help()]
+    return [*words, "--device", "cpu", *skip]
 
 
 def lay_out_photos(folder: Path) -> None:

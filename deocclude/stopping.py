@@ -39,15 +39,16 @@ def watch() -> None:
             signal.signal(number, ask)
 
 
-def run(main: Callable[[], int | None]) -> int:
+def run(main: Callable[[], int | None], words: str = "nothing was begun") -> int:
     """The exit code of `main`. The first signal raises Stopped in it, so that what it holds is
-    closed; the second ends the process at once."""
+    closed; the second ends the process at once. `words`: what is said of a stop that it does not
+    speak of itself."""
     global _works
     _works = True
     try:
         return main() or 0
     except KeyboardInterrupt as stop:
-        return say_stopped(stop, "nothing was begun")
+        return say_stopped(stop, words)
     finally:
         _works = False
         with contextlib.suppress(OSError):

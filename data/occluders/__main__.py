@@ -11,6 +11,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported
 
 from deocclude.data.faces.alignment import TEMPLATES, guess_template
 from deocclude.data.faces.files import SPLITS, Faces, builtin_faces, face_images, folder_faces
+from deocclude.data.files import check_writable
 from deocclude.data.images import open_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
 from deocclude.data.occluders.drawn.kinds import KINDS
@@ -78,6 +79,7 @@ def _run(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name}: must be 1 or more, found {value}")
+    check_writable([options.output or options.sheet.parent])
     faces, template = _faces(options)
     cutouts = open_cutouts(options.occluders) if options.occluders else None
     occluders = Occluders(options.size, cutouts, options.preset, template, options.seed)

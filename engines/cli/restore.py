@@ -25,6 +25,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from deocclude.data.files import check_writable
 from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
 from deocclude.engines.photos.jobs import EXTRAS, METHODS, NETWORK, NO_MASK, Choices, plan_jobs
@@ -150,6 +151,8 @@ def main(argv: list[str] | None = None) -> None:
         if options.method != NETWORK and (videos := [j.source for j in plan.jobs if j.is_video]):
             raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
         manifest = Manifest(path, tqdm.write)
+        written = [target for job in plan.jobs for target in job.targets]
+        check_writable(each.parent for each in (*written, path) if each is not None)
         weights = choose(options)  # what is wrong is said before PyTorch is imported
         from deocclude.engines.cli import photos
 

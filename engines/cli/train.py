@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+from deocclude.data.files import check_writable
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import add_training
 from deocclude.engines.runs.config import (
@@ -123,10 +124,14 @@ def check(task: str, arguments: argparse.Namespace, root: Path | None) -> None:
     given = overrides(arguments)
     if arguments.resume is not None:  # the run's own record says where its data lie
         config = check_config(arguments.run, [None], given, task)
-        RunFolder.open(arguments.output, config.name, arguments.resume)
-        return
-    profiles = possible_profiles(arguments.profile, root, arguments.device)
-    check_named(check_config(arguments.run, profiles, given, task), arguments.output)
+        folder = RunFolder.open(arguments.output, config.name, arguments.resume).path
+    else:
+        profiles = possible_profiles(arguments.profile, root, arguments.device)
+        config = check_config(arguments.run, profiles, given, task)
+        check_named(config, arguments.output)
+        folder = arguments.output / config.name
+    if not arguments.dry_run:
+        check_writable([folder])
 
 
 def resolve(task: str, arguments: argparse.Namespace, root: Path | None) -> tuple[AnyRun, str]:

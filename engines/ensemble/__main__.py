@@ -13,6 +13,7 @@ from deocclude import stopping
 if __name__ == "__main__":  # Ctrl-C while the rest is imported
     stopping.watch()
 
+from deocclude.data.files import check_writable
 from deocclude.engines.options import add_evaluation, at_least
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.runs.finished import member_files
@@ -66,6 +67,7 @@ def check(arguments: argparse.Namespace) -> None:
             )
     if arguments.command != "show":
         check_free(arguments.output, arguments.overwrite)
+        check_writable([arguments.output.parent])
     if arguments.command == "fit":
         member_files(arguments.members, arguments.runs_folder)
 

@@ -15,6 +15,7 @@ from deocclude import stopping
 if __name__ == "__main__":  # Ctrl-C while the rest is imported
     stopping.watch()
 
+from deocclude.data.files import check_writable
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import add_training, at_least
 from deocclude.engines.runs.config import check_config, possible_profiles
@@ -87,6 +88,7 @@ def check(arguments: argparse.Namespace) -> None:
     profiles = possible_profiles(arguments.profile, root, arguments.device)
     config = check_config(arguments.run, profiles, arguments.set, "inpainting")
     check_named(config, arguments.output)
+    check_writable([arguments.output / "search"])
     if find_spec("optuna") is None:
         raise ValueError('the search needs Optuna: `pip install "optuna>=5"` brings it')
 

@@ -14,6 +14,7 @@ from deocclude import stopping
 if __name__ == "__main__":  # Ctrl-C while the rest is imported
     stopping.watch()
 
+from deocclude.data.files import check_writable
 from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.suites import Suite, load_suite
 from deocclude.engines.options import add_training
@@ -104,6 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     say_progress()
     try:
         suite = load_suite(arguments.suite)
+        if not arguments.dry_run:
+            check_writable([suite.own_folder(arguments.output)])
         root = check(suite, arguments)  # what is wrong is said before PyTorch is imported
         from deocclude.engines.suite.runner import run_suite
 
