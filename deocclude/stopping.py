@@ -64,7 +64,9 @@ def ask(number: int, *_: object) -> None:
     if _works and not _asked:
         _asked = True
         raise Stopped(number)
-    say("stopped at once" if _works else "stopped before anything was begun")
+    text = "stopped at once" if _works else "stopped before anything was begun"
+    with contextlib.suppress(OSError):  # not `print`, which a signal may have found at work
+        os.write(2, f"{text}\n".encode())
     os._exit(128 + number)
 
 
@@ -93,11 +95,6 @@ def leave_to_parent() -> None:
 
 def say_stopped(stop: KeyboardInterrupt, words: str) -> int:
     """Say that the command was stopped, and what of it; its exit code."""
-    say(f"stopped; {words}")
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"stopped; {words}", file=sys.stderr, flush=True)
     return stop.code if isinstance(stop, Stopped) else 128 + signal.SIGINT
-
-
-def say(text: str) -> None:
-    """A line on standard error, even where a terminal is gone or a line is just being written."""
-    with contextlib.suppress(OSError, ValueError):
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{text}\n".encode())
