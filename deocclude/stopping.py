@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 AGAIN = "the same command goes on from here"
@@ -29,7 +30,7 @@ _works = _asked = False
 
 
 def watch() -> None:
-    """From now on a signal ends the process at once, with a line: nothing is open yet."""
+    """From now on a signal ends the process at once, with a line: nothing is begun yet."""
     session = hasattr(sys, "ps1") or "ipykernel" in sys.modules
     if session or threading.current_thread() is not threading.main_thread():
         return
@@ -39,16 +40,15 @@ def watch() -> None:
             signal.signal(number, ask)
 
 
-def run(main: Callable[[], int | None], words: str = "nothing was begun") -> int:
+def run(main: Callable[[], int | None]) -> int:
     """The exit code of `main`. The first signal raises Stopped in it, so that what it holds is
-    closed; the second ends the process at once. `words`: what is said of a stop that it does not
-    speak of itself."""
+    closed, or ends the process where it imports; the second ends it at once."""
     global _works
     _works = True
     try:
         return main() or 0
     except KeyboardInterrupt as stop:
-        return say_stopped(stop, words)
+        return say_stopped(stop, AGAIN)
     finally:
         _works = False
         with contextlib.suppress(OSError):
@@ -58,16 +58,26 @@ def run(main: Callable[[], int | None], words: str = "nothing was begun") -> int
                 signal.signal(number, signal.SIG_DFL)
 
 
-def ask(number: int, *_: object) -> None:
+def ask(number: int, frame: FrameType | None) -> None:
     """The handler of `watch`; others may hand a signal on to it."""
     global _asked
-    if _works and not _asked:
+    if _works and not _asked and not _imports(frame):
         _asked = True
         raise Stopped(number)
-    text = "stopped at once" if _works else "stopped before anything was begun"
+    text = "stopped at once" if _asked else f"stopped; {AGAIN}"
     with contextlib.suppress(OSError):  # not `print`, which a signal may have found at work
         os.write(2, f"{text}\n".encode())
     os._exit(128 + number)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported. Libraries do not all survive an exception there, and have
+    much to say at their end."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager

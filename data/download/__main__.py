@@ -8,5 +8,5 @@ if __name__ == "__main__":
     stopping.watch()
     from deocclude.data.download.sets import main
 
-    if code := stopping.run(main, stopping.AGAIN):
+    if code := stopping.run(main):
         sys.exit(code)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FrameType
 
 import torch
 from torch import Tensor
@@ -58,10 +59,10 @@ class Stop:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, *_) -> None:
+    def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             if callable(before := self._previous[number]):
-                before(number, None)
+                before(number, frame)
             raise stopping.Stopped(number)
         self.asked = number
         logger.info("stopping at a checkpoint; press Ctrl-C again to stop at once")
