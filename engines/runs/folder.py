@@ -114,6 +114,11 @@ class RunFolder:
             return None
         return f"process {owner.get('pid')} on {owner.get('host')}"
 
+    def is_busy_here(self) -> bool:
+        """Whether a living process of this machine uses the folder."""
+        owner = _read_json(self.path / LOCK)
+        return owner.get("host") == platform.node() and not is_gone(owner)
+
     def _sweep(self) -> None:
         """Remove what a killed process left half-written."""
         for path in self.path.glob(".*"):

@@ -1,5 +1,6 @@
 """Files to continue a run and to use its weights: whole or not at all, no pickled code."""
 
+import contextlib
 import json
 import os
 import random
@@ -88,6 +89,15 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[st
         name, _, rest = key.partition("/")
         networks.setdefault(name, {})[rest] = tensor
     return networks, state
+
+
+def saved_step(run: Path) -> int:
+    """The optimiser step of a run folder's checkpoint; 0 where there is none that can be read."""
+    for name in ("last", ".last.old"):
+        with contextlib.suppress(OSError, RuntimeError, EOFError, ValueError, LookupError):
+            state = torch.load(run / name / STATE, "cpu", weights_only=True, mmap=True)
+            return int(state["step"])
+    return 0
 
 
 def random_states() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from deocclude.engines.runs.folder import is_gone, this_process
+from deocclude.engines.runs.weights import saved_step
 from deocclude.engines.search.objective import Course, Search, other_settings
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ class SharedStudy:
             weights = self.search.space.suggest(trial)
             name = trial.user_attrs.get("run", f"trial_{trial.number:03d}")
             trial.set_user_attr("run", name)
+            trial.set_user_attr("began", self._saved(name))
             return Claim(trial, name, weights, trial.user_attrs.get("tries", 0))
 
     def done(self) -> list[FrozenTrial]:
@@ -159,7 +161,18 @@ class SharedStudy:
             if owner is None or is_gone(owner) or owner == me:
                 logger.info("trial %d: its process has ended", trial.number)
                 self.study.tell(trial.number, state=TrialState.FAIL)
-                self._queue(trial, trial.user_attrs.get("tries", 0) + 1)
+                self._queue(trial, trial.user_attrs.get("tries", 0) + (not self._came_on(trial)))
+
+    def _saved(self, run: str) -> int:
+        """The step of the newest checkpoint of a trial's run; 0 without one."""
+        folders = sorted((self.search.trials / run).glob("[0-9]*"))
+        return saved_step(folders[-1]) if folders else 0
+
+    def _came_on(self, trial: FrozenTrial) -> bool:
+        """Whether the process that is gone has saved more than it found: one that was killed then,
+        however often, is no reason to give the trial up."""
+        attributes = trial.user_attrs
+        return self._saved(attributes.get("run", "?")) > attributes.get("began", 0)
 
     def release(self, numbers: list[int]) -> None:
         """Give up on processes of other machines. ValueError for trials that do not run."""

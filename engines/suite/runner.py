@@ -80,6 +80,8 @@ def train_job(
     use_sources(job, [other.job for other in needed if other.finished], request)
     if job.config is not None and job.state != FINISHED:
         look_up(job, request)  # what it needs may have been trained, or another process was faster
+    if job.state == IMPOSSIBLE and job.folder is not None:
+        wait_for_owner(job, request, stopper, record)
     if job.state == FINISHED:
         return JobEnd(job)
     if job.state == IMPOSSIBLE:
@@ -104,6 +106,18 @@ def train_job(
     if lost:
         job.remark = f"{job.remark or EARLIER_FEATURES}: {', '.join(lost)} failed"
     return _ended(result, status, stopper, record)
+
+
+def wait_for_owner(job: SuiteJob, request: Request, stopper: Stopper, record: Record) -> None:
+    """Wait while another process of this machine trains a run, as one whose suite was killed does,
+    and look at what it left."""
+    folder = RunFolder(job.folder)
+    if folder.is_busy_here():
+        tell(f"\n{time.strftime('%H:%M')} waiting: {job.reason}")
+        record.add("waiting", run=job.title, reason=job.reason)
+    while folder.is_busy_here() and not stopper.asked:
+        time.sleep(0.2)
+    look_up(job, request)
 
 
 def fit_job(
