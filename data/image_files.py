@@ -14,7 +14,8 @@ FORMATS = (
     "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP",
 )  # fmt: skip
 HEIF_SUFFIXES = (".heic", ".heif", ".hif", ".heics")  # an iPhone's; read by pillow-heif
-MORE_SUFFIXES = (*HEIF_SUFFIXES, ".avif", ".jp2")  # images, whether or not this Pillow reads them
+# Images, whether or not this Pillow reads them.
+MORE_SUFFIXES = (*HEIF_SUFFIXES, ".avif", ".jp2", ".jxl")
 UNTOLD = ("TGA",)  # told by its name alone: the format has no signature
 # What Pillow opens of them is a thumbnail or a rough first picture.
 RAW_SUFFIXES = (
