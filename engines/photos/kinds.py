@@ -4,6 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from deocclude.data.images import DAMAGE, open_header
+
 # What says "video" where there is no file to look into, or nothing that can be read in it.
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".vob",
@@ -77,9 +79,9 @@ def animated_format(path: Path) -> str | None:
         return None
     Image.init()
     try:
-        with Image.open(path, formats=[name for name in formats if name in Image.OPEN]) as picture:
+        with open_header(path, [name for name in formats if name in Image.OPEN]) as picture:
             return picture.format if getattr(picture, "is_animated", False) else None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except DAMAGE:
         return None  # whoever reads it says so
 
 
