@@ -11,7 +11,7 @@ import secrets
 import struct
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -69,7 +69,7 @@ def open_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
 
 
 @contextmanager
-def open_header(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
+def open_header(path: str | Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
     """The picture before its pixels are read, as of Image.open, of any size; HEIC too where
     pillow-heif is installed. Raises what Pillow raises."""
     try:
@@ -82,7 +82,7 @@ def open_header(path: str | Path, formats: Sequence[str] | None = None) -> Itera
         yield image
 
 
-def _open(path: str | Path, formats: Sequence[str] | None = None) -> Image.Image:
+def _open(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Image.open without Pillow's limit of pixels; `open_image` has one by memory."""
     with _LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
