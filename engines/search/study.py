@@ -28,7 +28,8 @@ SHOWN = 6  # differences that an error names
 
 class NumberedTPE(optuna.samplers.BaseSampler):
     """The tree-structured Parzen estimator (Bergstra et al. 2011), seeded anew for each trial by
-    its number: a continued study does not repeat its first draws, and no two processes draw alike.
+    its number among those that repeat no other: a continued study does not repeat its first draws,
+    no two processes draw alike, and a trial that was stopped changes none after it.
     """
 
     def __init__(self, seed: int, startup: int) -> None:
@@ -44,7 +45,8 @@ class NumberedTPE(optuna.samplers.BaseSampler):
             )
 
     def before_trial(self, study, trial) -> None:
-        self._tpe = self._create(trial.number)
+        earlier = (t for t in study.get_trials(deepcopy=False) if t.number < trial.number)
+        self._tpe = self._create(sum("earlier" not in t.user_attrs for t in earlier))
         self._tpe.before_trial(study, trial)
 
     def infer_relative_search_space(self, study, trial):
