@@ -133,13 +133,11 @@ def without_times(frame: pd.DataFrame) -> dict:
 
 
 def rows_end(folder: Path) -> dict:
-    """Every row's values, and the table."""
-    found = {
+    """Every row's values, and the table's."""
+    return {
         path.relative_to(folder).as_posix(): without_times(pd.read_csv(path))
         for path in sorted(folder.glob("runs/evaluation/**/*.csv"))
     }
-    tables = sorted(folder.glob("runs/evaluation/**/table.md"))
-    return found | {path.relative_to(folder).as_posix(): path.read_text() for path in tables}
 
 
 def suite_end(folder: Path) -> dict:
@@ -157,8 +155,9 @@ def search_end(folder: Path) -> dict:
     done = frame[frame["state"].str.lower().isin(["complete", "pruned"])]
     kept = [c for c in without_times(done) if c not in ("trial", "remark", "run", "number")]
     (best,) = folder.glob("runs/search/*/best.yaml")
-    weights = [line for line in best.read_text().splitlines() if "weight" in line]
-    return {name: done[name].to_numpy() for name in kept} | {"best": weights}
+    weights = [line for line in best.read_text().splitlines() if "weight:" in line]
+    values = {name: done[name].to_numpy() for name in kept if name != "best_epoch"}
+    return values | {"epochs": done["best_epoch"].tolist(), "best": weights}
 
 
 def photos_end(folder: Path) -> dict:
@@ -264,7 +263,7 @@ def torment(name: str, number: signal.Signals, rounds: int, whole: Path, output:
         said = (folder / "said.txt").read_text(errors="replace")
         said += "".join(p.read_text(errors="replace") for p in folder.glob("runs/suites/*/logs/*"))
         count.tracebacks += said.count("Traceback")
-        known = [*folder.rglob(".*"), *folder.rglob("*.partial*"), *folder.rglob("in_use.json")]
+        known = [*folder.rglob(".*"), *folder.rglob("*.partial*")]
         count.left += [str(p.relative_to(folder)) for p in known if p.name != ".cache"]
         print(count, flush=True)
         if count.sent >= rounds:
