@@ -136,7 +136,7 @@ def test_a_video_in_which_nothing_was_restored_is_not_written(folder, shown, fac
 def test_a_video_that_ends_early_is_written_as_far_as_it_goes(folder, name):
     noisy = [np.maximum(frame, np.random.default_rng(0).integers(0, 90, (*SHAPE, 1), np.uint8))
              for frame in covered(30)]  # fmt: skip
-    write_video(folder / name, noisy, codec="MJPG")
+    write_video(folder / name, noisy, codec="mjpeg")
     whole = (folder / name).read_bytes()
     (folder / name).write_bytes(whole[: int(0.6 * len(whole))])
     row = restore_video(stub_deoccluder(Detector([FACE])), job(folder, name), Choices())
