@@ -8,18 +8,25 @@ from __future__ import annotations
 import os
 import secrets
 import struct
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+import psutil
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from deocclude.data.image_files import is_heif, is_raw
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+BYTES_PER_PIXEL = 24  # of memory that a photo takes while it is restored, at most
+HEIF_HINT = "HEIC and HEIF are read by `pip install pillow-heif`"
+_LIMIT = threading.Lock()  # Pillow's own limit is one for the whole process
 
 # What Pillow raises at damaged files.
 DAMAGE = (
@@ -32,21 +39,93 @@ class ImageReadError(ValueError):
     """A file that cannot be read as an image; the message names the file and the reason."""
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
     """Read the whole file, apply its EXIF rotation. Any mode. ImageReadError if that fails.
 
-    Damaged EXIF does not cost the picture: it is dropped, with a warning.
+    `max_pixels`: larger pictures are refused; None allows what the free memory does. Damaged EXIF
+    does not cost the picture: it is dropped, with a warning.
     """
+    if is_raw(path) and Path(path).is_file():
+        raise ImageReadError(
+            f"{path}: a camera's raw file, of which only the thumbnail could be read; develop it "
+            "to JPEG, PNG or TIFF first"
+        )
     try:
-        with Image.open(path) as image:
+        with open_header(path) as image:
+            _check_pixels(image, path, max_pixels)
             image.load()
             return _upright(image, path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such image file") from None
+    except UnidentifiedImageError as error:
+        raise ImageReadError(f"{path}: {_unknown(path)}") from error
+    except ImageReadError:
+        raise
     except DAMAGE as error:
         raise ImageReadError(f"{path}: cannot be read as an image ({error})") from error
-    except Image.DecompressionBombError as error:
-        raise ImageReadError(f"{path}: refused, too many pixels ({error})") from error
+    except MemoryError:
+        raise ImageReadError(f"{path}: needs more memory than there is") from None
+
+
+@contextmanager
+def open_header(path: str | Path) -> Iterator[Image.Image]:
+    """The picture before its pixels are read, as of Image.open, of any size; HEIC too where
+    pillow-heif is installed. Raises what Pillow raises."""
+    try:
+        image = _open(path)
+    except UnidentifiedImageError:
+        if not (_starts_as_heif(path) and _register_heif()):
+            raise
+        image = _open(path)
+    with image:
+        yield image
+
+
+def _open(path: str | Path) -> Image.Image:
+    """Image.open without Pillow's limit of pixels; `open_image` has one by memory."""
+    with _LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _starts_as_heif(path: str | Path) -> bool:
+    with open(path, "rb") as file:
+        return is_heif(file.read(12))
+
+
+def _register_heif() -> bool:
+    """Let Pillow read HEIC, if pillow-heif is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _unknown(path: str | Path) -> str:
+    """Why Pillow knows nothing of a file."""
+    if os.path.getsize(path) == 0:
+        return "cannot be read as an image (the file is empty)"
+    if _starts_as_heif(path):
+        return f"cannot be read as an image; {HEIF_HINT}"
+    return "cannot be read as an image (damaged, or in none of the formats that Pillow knows)"
+
+
+def _check_pixels(image: Image.Image, path: str | Path, most: int | None) -> None:
+    pixels, why = image.width * image.height, "--max-pixels allows"
+    if most is None:
+        free = psutil.virtual_memory().available
+        most = free // BYTES_PER_PIXEL
+        why = f"{free / 2**30:.1f} GiB of free memory allow; --max-pixels N lifts the limit"
+    if pixels > most:
+        raise ImageReadError(
+            f"{path}: {image.width} x {image.height} are {pixels / 1e6:.4g} million pixels, more "
+            f"than the {most / 1e6:.4g} million that {why}"
+        )
 
 
 def _upright(image: Image.Image, path: str | Path) -> Image.Image:
@@ -169,12 +248,3 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
     pixels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return pixels.movedim(-3, -1).cpu().numpy()
-
-
-def list_images(folder: str | Path) -> list[Path]:
-    """Every image file below `folder`, sorted by its relative POSIX path."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    return sorted(found, key=lambda p: p.relative_to(folder).as_posix())

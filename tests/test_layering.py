@@ -31,26 +31,28 @@ class Rule(NamedTuple):
 # table; docs/architecture.md says the same in words. Beside them every room of engines may import
 # what engines stand on.
 STAND_ON = ("models", "losses", "metrics", "data")
+FILES = ("data.images", "data.image_files", "data.files")
 ROOMS: dict[str, tuple[str, ...]] = {
     "data.contract": (),
     "data.seeding": (),
     "data.files": (),
-    "data.images": ("data.contract", "data.files"),
+    "data.image_files": (),
+    "data.images": ("data.image_files", "data.contract", "data.files"),
     "data.builtin": ("data.seeding",),
-    "data.faces": ("data.builtin", "data.images", "data.files", "data.seeding"),
-    "data.masks": ("data.faces", "data.images", "data.seeding"),
+    "data.faces": ("data.builtin", *FILES, "data.seeding"),
+    "data.masks": ("data.faces", "data.images", "data.image_files", "data.seeding"),
     "data.occluders.drawn": ("data.faces",),
     "data.occluders": (
-        "data.occluders.drawn", "data.faces", "data.images", "data.files", "data.seeding",
+        "data.occluders.drawn", "data.faces", *FILES, "data.seeding",
         "data.contract",
     ),
     "data.pairs": (
-        "data.occluders", "data.masks", "data.faces", "data.images", "data.files", "data.seeding",
+        "data.occluders", "data.masks", "data.faces", *FILES, "data.seeding",
         "data.contract",
     ),
     "data.settings": ("data.pairs", "data.occluders", "data.faces"),
     "data.sources": ("data.settings", "data.pairs", "data.occluders", "data.masks", "data.faces"),
-    "data.download": ("data.faces", "data.images", "data.files", "data.seeding"),
+    "data.download": ("data.faces", *FILES, "data.seeding"),
     "engines.options": (),
     "engines.runs": (),
     "engines.report": (),

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from deocclude.data.download.archives import ArchiveError, list_archives, unpack
 from deocclude.data.download.stl10 import BINARY, fetch_stl10
-from deocclude.data.images import ImageReadError, list_images, open_image
+from deocclude.data.image_files import list_images
+from deocclude.data.images import ImageReadError, open_image
 
 LAYOUT = """\
     {root}/faces/train/*.jpg, val/*.jpg, test/*.jpg   aligned faces; or {root}/faces/*.jpg

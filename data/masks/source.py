@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from deocclude.data.faces.files import SPLITS
-from deocclude.data.images import IMAGE_SUFFIXES, ImageReadError, list_images, load_mask
+from deocclude.data.image_files import list_images
+from deocclude.data.images import ImageReadError, load_mask
 from deocclude.data.masks.shapes import (
     KINDS,
     RATIO_BINS,
@@ -283,7 +284,7 @@ def check_split(split: str) -> None:
 
 def _mask_names(folder: Path) -> list[str]:
     expected = (
-        f"expected mask files ({', '.join(IMAGE_SUFFIXES)}; white = hole) in it or below it, "
+        f"expected image files (white = hole) in it or below it, "
         f"or sub-folders {', '.join(SPLITS)} of them"
     )
     if not folder.is_dir():

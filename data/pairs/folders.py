@@ -10,7 +10,8 @@ import numpy as np
 from deocclude.data.contract import binarise, mask_warning
 from deocclude.data.faces.cache import report_corrupt
 from deocclude.data.faces.files import hash_array
-from deocclude.data.images import ImageReadError, list_images, load_mask, load_square
+from deocclude.data.image_files import list_images
+from deocclude.data.images import ImageReadError, load_mask, load_square
 from deocclude.data.masks.source import bin_of, touches_border
 from deocclude.data.pairs.holes import FrozenPairs, Pair
 
