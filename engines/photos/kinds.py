@@ -1,5 +1,6 @@
 """Which files move: videos and animated pictures, told by what is in them, not by their names."""
 
+import struct
 from pathlib import Path
 
 from PIL import Image
@@ -79,7 +80,7 @@ def animated_format(path: Path) -> str | None:
     try:
         with Image.open(path, formats=[name for name in formats if name in Image.OPEN]) as picture:
             return picture.format if getattr(picture, "is_animated", False) else None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
         return None  # whoever reads it says so
 
 

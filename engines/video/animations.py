@@ -1,7 +1,10 @@
 """Animated pictures: every frame as it is shown, with its duration; GIF, WebP, APNG and AVIF."""
 
+import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,6 @@ from deocclude.engines.video.reading import over_white
 FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 QUICK, QUICK_IS = 10, 100  # milliseconds: a GIF's frame of less than 11 is shown for 100
 COLOURS = 256  # of a GIF's frame, one of them transparency where there is any
-FOR_HOLE = 32  # of them at least are for what was redrawn
 HELD = {  # what each format can hold of what is said about a picture
     "GIF": ("comment",), "WEBP": ("icc_profile", "exif", "xmp"),
     "PNG": ("icc_profile", "exif", "text", "dpi"),
@@ -28,7 +30,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {},
     ".apng": {},
 }
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError,
+)  # fmt: skip
 
 
 class AnimationReader:
@@ -41,9 +45,11 @@ class AnimationReader:
 
     def __init__(self, path: Path) -> None:
         self.path, self.read, self.notices, self.damage = path, 0, [], ""
+        self.expected: int | None = None
         try:
+            with Image.open(path, formats=FORMATS) as counted, suppress(*DAMAGE):
+                self.expected = counted.n_frames  # not of one that is cut off
             self._picture: Any = Image.open(path, formats=FORMATS)
-            self.expected: int | None = self._picture.n_frames
         except DAMAGE as error:
             raise VideoError(f"{path}: cannot be read as an animated picture ({error})") from None
         info = self._picture.info
@@ -65,7 +71,9 @@ class AnimationReader:
 
     def __iter__(self) -> Iterator[Frame]:
         start, quick = Fraction(0), 0
-        for number in range(self.expected or 0):
+        for number in count():
+            if number == self.expected:
+                break
             try:
                 self._picture.seek(number)
                 shown = np.asarray(self._picture.convert("RGBA"))
@@ -74,7 +82,8 @@ class AnimationReader:
                     raise VideoError(
                         f"{self.path}: holds no frame that can be read ({error})"
                     ) from None
-                self.damage = f"frame {number + 1} of {self.expected} cannot be read ({error})"
+                of = f" of {self.expected}" if self.expected else ""
+                self.damage = f"frame {number + 1}{of} cannot be read ({error})"
                 break
             hidden = number == 0 and self.first_hidden
             given = Fraction(self._picture.info.get("duration") or 0).limit_denominator(1000)
@@ -143,13 +152,13 @@ class AnimationWriter:
         new = np.unique(codes[inside])
         if len(both := np.union1d(kept, new)) <= room:
             palette = both
-        elif len(kept) <= room - (0 if not len(new) else min(FOR_HOLE, len(new), room - 1)):
-            drawn = picture[inside][None]
-            palette = np.union1d(kept, _colours(drawn, room - len(kept)))
-            self._reduced = True
         else:
-            palette = np.unique(_colours(picture[~clear][None], room))
             self._reduced = True
+            if len(kept) <= room:
+                more = _colours(picture[inside][None], room - len(kept))
+                palette = np.union1d(kept, more)
+            else:
+                palette = np.unique(_colours(picture[~clear][None], room))
         palette = palette if len(palette) else np.zeros(1, np.uint32)
         table = np.stack([palette >> 16, palette >> 8 & 255, palette & 255], 1).astype(np.uint8)
         places = np.searchsorted(palette, codes).clip(0, len(palette) - 1)
@@ -224,6 +233,8 @@ def _text(texts: dict[str, str]) -> PngInfo:
 
 def _colours(pixels: np.ndarray, count: int) -> np.ndarray:
     """At most `count` colours that stand for those of pixels uint8 (1, N, 3), as 0xRRGGBB."""
-    image = Image.fromarray(pixels).quantize(colors=max(1, count), method=Image.Quantize.MEDIANCUT)
+    if not count:
+        return np.zeros(0, np.uint32)
+    image = Image.fromarray(pixels).quantize(colors=count, method=Image.Quantize.MEDIANCUT)
     table = np.array(image.getpalette(), np.uint32).reshape(-1, 3)[np.unique(np.asarray(image))]
     return table @ np.array([1 << 16, 1 << 8, 1], np.uint32)

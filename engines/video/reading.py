@@ -1,5 +1,6 @@
 """Video files frame by frame: what is shown when, and what is missing."""
 
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -105,7 +106,9 @@ class VideoReader:
         self._clock, self._shown = Clock(self.tick), Shown()
         self._turn, self._mirror = 0, False
         self._bad = 0  # packets that could not be decoded, frames that were decoded with errors
+        self._gaps = 0  # in a transport stream: parts that do not follow those before
         self._timeless = False
+        self._ordered: deque[int | None] = deque()  # AVI: when frames begin, whichever they are
         self._left_out: dict[str, None] = {}
 
     def _expect(self) -> int | None:
@@ -129,8 +132,11 @@ class VideoReader:
                 CARRIED[data.type.name] for data in frame.side_data if data.type.name in CARRIED
             )
             step = frame.duration * self.tick if frame.duration else 1 / self.rate
-            self._timeless |= frame.pts is None
-            given = None if frame.pts is None else frame.pts * self.tick
+            ticks = frame.pts
+            if self._ordered:  # the earliest that has not been taken
+                ticks = self._ordered.popleft()
+            self._timeless |= ticks is None
+            given = None if ticks is None else ticks * self.tick
             start = self._clock.next(given, step)
             self.read += 1
             for shown in self._shown.push(frame, start, step):
@@ -153,7 +159,11 @@ class VideoReader:
                 self.damage = f"it cannot be read further ({_reason(error)})"
                 yield from self._safely(decoder, None)
                 return
-            self._bad += packet.is_corrupt and self.read > 0
+            if packet.is_corrupt and self.read > 0:
+                joint = self._container.format.name == "mpegts"  # most are recordings put together
+                self._gaps, self._bad = self._gaps + joint, self._bad + (not joint)
+            if self._container.format.name == "avi" and packet.size:
+                self._ordered.append(packet.dts)
             yield from self._safely(decoder, packet if packet.size else None)
 
     def _safely(self, decoder: Any, packet: "Packet | None") -> Iterator["VideoFrame"]:
@@ -211,9 +221,11 @@ class VideoReader:
             self.notices.append(f"left out: {', '.join(self._left_out)}")
         if self._clock.mended:
             self.notices.append(
-                f"warning: the times of {self._clock.mended} frames do not grow; they follow right "
-                "after those before"
+                "warning: the times of its frames do not always grow; made to follow right after "
+                f"the one before: {self._clock.mended}"
             )
+        if self._gaps:
+            self.notices.append(f"warning: gaps in its stream, or recordings joined: {self._gaps}")
         if self._timeless:
             self.notices.append(
                 f"warning: its frames have no times: taken as {float(self.rate):.6g} a second"
@@ -221,7 +233,7 @@ class VideoReader:
         if missing := missing_bytes(self.path):
             self.damage = f"the file is cut off: {missing:,} bytes are missing at its end"
         elif self._bad and not self.damage:
-            self.damage = f"{self._bad} of its parts are damaged and cannot be decoded rightly"
+            self.damage = f"parts that cannot be decoded rightly: {self._bad}"
 
     def close(self) -> None:
         self._container.close()
