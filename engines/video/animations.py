@@ -46,9 +46,11 @@ class AnimationReader:
     def __init__(self, path: Path) -> None:
         self.path, self.read, self.notices, self.damage = path, 0, [], ""
         self.expected: int | None = None
+        text: dict[str, str] = {}
         try:
             with Image.open(path, formats=FORMATS) as counted, suppress(*DAMAGE):
                 self.expected = counted.n_frames  # not of one that is cut off
+                text = getattr(counted, "text", {})  # may stand behind the last frame
             self._picture: Any = Image.open(path, formats=FORMATS)
         except DAMAGE as error:
             raise VideoError(f"{path}: cannot be read as an animated picture ({error})") from None
@@ -59,7 +61,7 @@ class AnimationReader:
         if self._picture.format == "GIF" and "loop" in info and self.loops:
             self.loops += 1  # how often it is repeated
         self.first_hidden = bool(info.get("default_image", False))
-        if text := getattr(self._picture, "text", None):
+        if text:
             self.info["text"] = text
         # Of a video: times are thousandths of a second; what x264 takes for the frame rate.
         self.tick, self.rate, self.origin = Fraction(1, 1000), Fraction(10), Fraction(0)

@@ -10,7 +10,7 @@ from typing import Any
 from deocclude.engines.video.reading import Clock, is_cover
 
 COPIED = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # sound that .mp4 holds
-TEXT = ("mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text")  # subtitles that are text
+TEXT = ("mov_text", "subrip", "ass", "ssa", "webvtt", "text")  # subtitles that are text
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 LAYOUTS = {  # that AAC knows, by their number of channels
     1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1(back)", 8: "7.1",
@@ -49,7 +49,8 @@ class Companions:
         self._packets = self._read()
 
     def _add(self, stream: Any) -> None:
-        kind = stream.codec_context.name if stream.codec_context is not None else ""
+        known = stream.codec_context is not None
+        kind = stream.codec_context.codec.canonical_name if known else ""
         try:
             if stream.type == "audio":
                 copied = kind in COPIED

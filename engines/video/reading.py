@@ -184,7 +184,7 @@ class VideoReader:
         """FFmpeg's own decoder of VP8 and VP9 knows no transparency, the one of libvpx does."""
         import av
 
-        kind = self.stream.codec_context.name
+        kind = self.stream.codec_context.codec.canonical_name
         if self.stream.metadata.get("alpha_mode") == "1" and kind in ("vp8", "vp9"):
             name = "libvpx" if kind == "vp8" else "libvpx-vp9"
             if name in av.codecs_available:
