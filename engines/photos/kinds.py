@@ -71,7 +71,7 @@ def is_animated(path: Path) -> bool:
 def animated_format(path: Path) -> str | None:
     """Pillow's name of an animated picture's format; None for any other file."""
     head = _head(path, 32)
-    formats = ("GIF", "PNG", "AVIF")
+    formats: tuple[str, ...] = ("GIF", "PNG", "AVIF")
     if head[:4] == b"RIFF" and head[12:16] == b"VP8X" and head[20] & 2:  # its flag for motion
         formats = ("WEBP",)
     elif not head.startswith((b"GIF8", b"\x89PNG")) and head[4:8] != b"ftyp":

@@ -182,7 +182,7 @@ class Shown:
         return ready
 
     def _pull(self) -> list[tuple[np.ndarray, Fraction, Fraction]]:
-        ready = []
+        ready: list[tuple[np.ndarray, Fraction, Fraction]] = []
         while True:
             try:
                 picture = self._graph.pull().to_ndarray()
@@ -268,10 +268,15 @@ def _source(frame: "VideoFrame") -> str:
 
 def peak_of(frame: "VideoFrame") -> float:
     """cd/m² of the brightest pixel: the file's MaxCLL, else HDR_PEAK."""
-    if frame.color_trc == PQ:
-        for data in frame.side_data:
-            if data.type.name == "CONTENT_LIGHT_LEVEL":
-                most = int(np.frombuffer(bytes(data), np.uint32)[0])
-                if WHITE < most <= PQ_PEAK:
-                    return float(most)
+    light = side_data(frame).get("CONTENT_LIGHT_LEVEL")
+    if frame.color_trc == PQ and light is not None:
+        most = int(np.frombuffer(bytes(light), np.uint32)[0])
+        if WHITE < most <= PQ_PEAK:
+            return float(most)
     return HDR_PEAK
+
+
+def side_data(frame: "VideoFrame") -> dict[str, Any]:
+    """What a frame carries beside its pixels, by FFmpeg's names."""
+    parts: Any = frame.side_data
+    return {part.type.name: part for part in parts}

@@ -79,7 +79,7 @@ class Companions:
             parts = ", ".join(f"{name} ({count})" for name, count in left.items())
             self.notices.append(f"left out, for .mp4 does not hold it: {parts}")
 
-    def _moved(self, chapter: dict) -> dict:
+    def _moved(self, chapter: Any) -> Any:
         shift = round(self._origin / chapter["time_base"])
         return chapter | {"start": chapter["start"] - shift, "end": chapter["end"] - shift}
 

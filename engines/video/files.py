@@ -31,6 +31,8 @@ def open_writer(
         reader.origin,
         reader.path if whole and isinstance(reader, VideoReader) else None,
     )
+    if lost := ", ".join(getattr(reader, "info", {})):
+        writer.notices.append(f"not kept in this format: {lost}")
     if getattr(reader, "loops", 1) != 1:
         writer.notices.append("an .mp4 does not say that it is to be played again and again")
     return writer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deocclude.engines.video.colours import Shown
+from deocclude.engines.video.colours import Shown, side_data
 from deocclude.engines.video.frames import Frame, VideoError
 from deocclude.engines.video.sizes import missing_bytes
 
@@ -129,7 +129,7 @@ class VideoReader:
             if self.read == 0:
                 self._note_first(frame)
             self._left_out |= dict.fromkeys(
-                CARRIED[data.type.name] for data in frame.side_data if data.type.name in CARRIED
+                CARRIED[name] for name in side_data(frame) if name in CARRIED
             )
             step = frame.duration * self.tick if frame.duration else 1 / self.rate
             ticks = frame.pts
@@ -192,13 +192,12 @@ class VideoReader:
         return self.stream.codec_context
 
     def _note_first(self, frame: "VideoFrame") -> None:
-        for data in frame.side_data:
-            if data.type.name == "DISPLAYMATRIX":
-                a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32) / 65536
-                turn = TURNS.get((round(a), round(b), round(c), round(d)))
-                if turn is None or max(abs(abs(v) - round(abs(v))) for v in (a, b, c, d)) > 0.01:
-                    self.notices.append("warning: it is to be shown at a slant: shown straight")
-                self._turn, self._mirror = turn or (0, False)
+        if matrix := side_data(frame).get("DISPLAYMATRIX"):
+            a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32) / 65536
+            turn = TURNS.get((round(a), round(b), round(c), round(d)))
+            if turn is None or max(abs(v - round(v)) for v in (a, b, c, d)) > 0.01:
+                self.notices.append("warning: it is to be shown at a slant: shown straight")
+            self._turn, self._mirror = turn or (0, False)
         if self._turn % 2:
             self.pixel = 1 / self.pixel
         if not (self._shown.converts(frame) or frame.color_primaries in (0, 2)):
