@@ -1,9 +1,10 @@
 """Which files move: videos and animated pictures, told by what is in them, not by their names."""
 
-import struct
 from pathlib import Path
 
 from PIL import Image
+
+from deocclude.data.images import DAMAGE, open_header
 
 # What says "video" where there is no file to look into, or nothing that can be read in it.
 VIDEO_SUFFIXES = (
@@ -78,9 +79,9 @@ def animated_format(path: Path) -> str | None:
         return None
     Image.init()
     try:
-        with Image.open(path, formats=[name for name in formats if name in Image.OPEN]) as picture:
+        with open_header(path, tuple(name for name in formats if name in Image.OPEN)) as picture:
             return picture.format if getattr(picture, "is_animated", False) else None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
+    except DAMAGE:
         return None  # whoever reads it says so
 
 
