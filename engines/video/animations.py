@@ -1,6 +1,5 @@
 """Animated pictures: every frame as it is shown, with its duration; GIF, WebP, APNG and AVIF."""
 
-import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from deocclude.data.images import DAMAGE as PILLOW_DAMAGE
 from deocclude.engines.video.frames import Frame, VideoError
 from deocclude.engines.video.reading import over_white
 
@@ -30,9 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {},
     ".apng": {},
 }
-DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError,
-)  # fmt: skip
+DAMAGE = (*PILLOW_DAMAGE, Image.DecompressionBombError)
 
 
 class AnimationReader:
