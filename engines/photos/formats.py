@@ -151,6 +151,6 @@ def _resolution(found: Any, turned: bool) -> tuple[float, float] | None:
         across, down = map(float, found)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    if not (0 < across < MOST_DPI and 0 < down < MOST_DPI):
+    if not (1 < across < MOST_DPI and 1 < down < MOST_DPI):  # 1: a TIFF that says nothing
         return None
     return (down, across) if turned else (across, down)

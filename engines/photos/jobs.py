@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +68,8 @@ class Plan:
 
     `output` is the place of the results, to be shown; `folder` the one folder that holds them all,
     None when they lie beside their inputs or the result is one named file. `left_out`: files of a
-    folder that are no input, with the reason. `done`: jobs whose results are there already.
+    folder that are no input, with the reason. `done` and `existing`: jobs whose results are there
+    already, as was asked for or not.
     """
 
     output: str
@@ -78,10 +79,27 @@ class Plan:
     notices: list[str] = field(default_factory=list)
     left_out: dict[Path, str] = field(default_factory=dict)
     done: list[Job] = field(default_factory=list)
+    existing: list[Job] = field(default_factory=list)
 
     @property
     def total(self) -> int:
         return len(self.jobs) + len(self.failures)
+
+
+def set_aside(plan: Plan, is_done: Callable[[Path], bool]) -> None:
+    """Move the jobs whose results are all there, or of whose input `is_done`, to `plan.done`."""
+    plan.done = [
+        job
+        for job in plan.jobs
+        if all(target.exists() for target in job.targets) or is_done(job.source)
+    ]
+    plan.jobs = [job for job in plan.jobs if job not in plan.done]
+
+
+def refuse_existing(plan: Plan) -> None:
+    """Move the jobs of which a result is there to `plan.existing`."""
+    plan.existing = [job for job in plan.jobs if any(target.exists() for target in job.targets)]
+    plan.jobs = [job for job in plan.jobs if job not in plan.existing]
 
 
 @dataclass(frozen=True)
