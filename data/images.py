@@ -173,7 +173,12 @@ def centre_crop_square(image: Image.Image) -> Image.Image:
 
 def load_square(path: str | Path, size: int) -> np.ndarray:
     """Centre-crop to a square, antialiased (bicubic with support) resize: uint8 (size, size, 3)."""
-    image = centre_crop_square(to_rgb(open_image(path)))
+    return to_square(open_image(path), size)
+
+
+def to_square(image: Image.Image, size: int) -> np.ndarray:
+    """As `load_square`, of a picture of any mode."""
+    image = centre_crop_square(to_rgb(image))
     if image.width != size:
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)

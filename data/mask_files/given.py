@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from deocclude.data.mask_files.fitting import resized, size_words, upright
-from deocclude.data.mask_files.reading import Mask, MaskError, open_mask
+from deocclude.data.mask_files.reading import THRESHOLD, Mask, MaskError, open_mask
 
 ALPHA = "alpha"  # in place of a mask file: the photo's own transparent part
 # Soft masks: levels up to this one weigh less than 1 %. They are what JPEG and blurring leave far
 # from the hole; redrawn, they would only hide from the networks what they restore from.
 FAINT = 2
+NO_DILATION = "a soft mask has its own edge: leave out dilate, or make the mask itself wider"
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,16 @@ def read_given(
     orientation: int = 1,
     invert: bool = False,
     soft: bool = False,
+    max_pixels: int | None = None,
 ) -> GivenMask:
     """A mask file for a photo of this (height, width) as shown, with this EXIF orientation.
 
     `invert`: black marks the hole. `soft`: grey levels weigh what is redrawn against the photo.
-    Raises MaskError for what is no mask of this photo, ImageReadError for what cannot be read.
+    `max_pixels` as of `open_image`. Raises MaskError for what is no mask of this photo,
+    ImageReadError for what cannot be read.
     """
-    return fit_given(open_mask(path, invert), shape, orientation, invert, soft)
+    mask = open_mask(path, invert, max_pixels)
+    return fit_given(mask, shape, orientation, invert, soft)
 
 
 def fit_given(
@@ -68,7 +72,13 @@ def fit_given(
 
     how_read = len(mask.notices)
     mask = upright(mask, shape, orientation)
-    notices = list(mask.notices[how_read if soft else 0 :])  # soft levels are taken as they are
+    told = mask.notices[how_read if soft else 0 :]  # soft levels are taken as they are
+    notices = [f"{mask.name}: {text}" for text in told]
+    if mask.grey and not soft:
+        notices.append(
+            f"{mask.name}: {mask.grey:.1%} of it is grey: above {THRESHOLD} of 255 counts as "
+            "white; --soft-mask weighs it instead"
+        )
     if mask.shape != shape:
         how = "bilinear interpolation" if soft else "nearest neighbour"
         notices.append(

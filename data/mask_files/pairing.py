@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError
-from deocclude.data.mask_files.reading import open_mask
+from deocclude.data.mask_files.reading import MaskError, open_mask
 
 WORD = re.compile(r"[-_. ]mask$", re.IGNORECASE)
 LOOKED_AT = 5  # pictures of a folder of masks: when none of them is a mask, it holds none
@@ -118,6 +118,9 @@ def _check_first(masks: list[Path], folder: Path) -> None:
         try:
             open_mask(path)
             return
-        except (ImageReadError, OSError) as error:
+        except MaskError as error:
             reason = reason or str(error)
-    raise ValueError(f"{folder}: holds no masks; {reason}")
+        except (ImageReadError, OSError):
+            continue  # it is said when it is that photo's turn
+    if reason:
+        raise ValueError(f"{folder}: holds no masks; {reason}")

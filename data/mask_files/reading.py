@@ -6,6 +6,7 @@ its hole where it is brighter, which is said. What is no mask is refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,13 +35,15 @@ class Mask:
     """A mask before it is fitted to a picture.
 
     Shape: levels uint8 (H, W), above `threshold` is hole; what is read inverted is inverted
-    already. `oriented`: its own EXIF has turned it upright. `notices`: what to tell the user.
+    already. `notices`: what to tell of it, its name aside. `grey`: the share of grey pixels where
+    that is worth a word, else 0. `oriented`: its own EXIF has turned it upright.
     """
 
     levels: np.ndarray
     threshold: int
     name: str
     notices: tuple[str, ...] = ()
+    grey: float = 0.0
     oriented: bool = False
 
     @property
@@ -65,14 +68,30 @@ def load_mask(
     return open_mask(path, invert).hole(size)
 
 
-def open_mask(path: str | Path, invert: bool = False) -> Mask:
-    """Read a mask file. `invert`: black marks the hole.
+def open_mask(path: str | Path, invert: bool = False, max_pixels: int | None = None) -> Mask:
+    """Read a mask file. `invert`: black marks the hole; `max_pixels` as of `open_image`.
 
     Raises MaskError for what is no mask, ImageReadError for what cannot be read.
     """
-    image = open_image(path)
+    image = open_image(path, max_pixels)
     mask = mask_of(image, str(path), invert)
     return replace(mask, oriented=exif_orientation(path) != 1)
+
+
+def check_mask(path: Path) -> None:
+    """MaskError for what is no mask of any photo; what cannot be read at all is left to whoever
+    needs it."""
+    try:
+        levels = open_mask(path).levels
+    except MaskError:
+        raise
+    except (ImageReadError, OSError):
+        return
+    if levels.min() == levels.max():
+        raise MaskError(
+            f"{path}: has one value only, {levels.min()}: nothing in it marks a hole. A mask is "
+            "black, and white where to redraw"
+        )
 
 
 def exif_orientation(picture: str | Path | Image.Image) -> int:
@@ -104,10 +123,11 @@ def mask_of(image: Image.Image, name: str, invert: bool = False) -> Mask:
                 f"that part with deocclude.py {name} --mask alpha"
             )
         raise MaskError(text)
-    threshold, notices = _threshold(counts, values, name, invert)
+    threshold, *notices = _threshold(counts, values, name, invert)
+    grey = 0.0 if notices else _grey(counts, invert)
     if invert:
         levels, threshold = 255 - levels, 254 - threshold
-    return Mask(levels, threshold, name, notices)
+    return Mask(levels, threshold, name, tuple(notices), grey)
 
 
 def _levels(image: Image.Image, invert: bool) -> tuple[np.ndarray, bool]:
@@ -133,34 +153,32 @@ def _levels(image: Image.Image, invert: bool) -> tuple[np.ndarray, bool]:
 
 def _threshold(
     counts: np.ndarray, values: np.ndarray, name: str, invert: bool
-) -> tuple[int, tuple[str, ...]]:
+) -> tuple[int] | tuple[int, str]:
     """The level above which a mask is bright, and what to tell; `values`: those that occur."""
     low, high = int(values[0]), int(values[-1])
     if low == high:
-        return THRESHOLD, ()
+        return (THRESHOLD,)
     middle = (low + high) // 2
     dark, bright = _median(counts, 0, middle), _median(counts, middle + 1, 255)
     step, every = bright - dark, np.arange(256)
     if dark <= BLACK and bright >= WHITE:
-        return THRESHOLD, _grey_words(counts, name)
+        return (THRESHOLD,)
     marks = "the darker" if invert else "the brighter"
     near = np.minimum(abs(every - dark), abs(every - bright)) <= NOISE * step
     exact = len(values) == 2 and (step >= STEP or low == 0)  # 0 and 1, but not 254 and 255
     if exact or (step >= STEP and counts[near].sum() >= MOST * counts.sum()):
-        text = f"{name}: has two values, {dark} and {bright}: {marks} one is the hole"
-        return (dark + bright) // 2, (text,)
-    if low <= THRESHOLD < high:
-        return THRESHOLD, _grey_words(counts, name)
-    if high - low < STEP and len(values) > FEW // 2:  # one value and noise
-        return THRESHOLD, ()
+        text = f"has two values, {dark} and {bright}: {marks} one is the hole"
+        return (dark + bright) // 2, text
+    if low <= THRESHOLD < high or (high - low < STEP and len(values) > FEW // 2):  # noise
+        return (THRESHOLD,)
     if len(values) <= FEW or step < STEP:
         found = ", ".join(map(str, values)) if len(values) <= FEW else f"{low} to {high}"
         raise MaskError(
             f"{name}: its values are {found}: it is not clear which mark the hole. A mask is "
             "black (0), and white (255) where to redraw"
         )
-    text = f"{name}: its levels go from {low} to {high}: {marks} half, at {middle}, is the hole"
-    return middle, (text,)
+    text = f"its levels go from {low} to {high}: {marks} half, at {middle}, is the hole"
+    return middle, text
 
 
 def _median(counts: np.ndarray, first: int, last: int) -> int:
@@ -169,12 +187,20 @@ def _median(counts: np.ndarray, first: int, last: int) -> int:
     return first + int(np.searchsorted(part, part[-1] / 2))
 
 
-def _grey_words(counts: np.ndarray, name: str) -> tuple[str, ...]:
+def _grey(counts: np.ndarray, invert: bool) -> float:
+    """The share of grey pixels, 0 where they are few beside the hole's, as at antialiased edges."""
     grey = int(counts[BLACK + 1 : WHITE].sum())
-    if grey <= GREY * counts[THRESHOLD + 1 :].sum():
-        return ()
-    share = grey / counts.sum()
-    return (
-        f"{name}: {share:.1%} of it is grey: above {THRESHOLD} of 255 counts as white; "
-        "deocclude.py --soft-mask weighs it instead",
-    )
+    hole = counts[: THRESHOLD + 1] if invert else counts[THRESHOLD + 1 :]
+    return grey / int(counts.sum()) if grey > GREY * hole.sum() else 0.0
+
+
+def listed_notices(masks: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """A line for each notice that masks of these names have: of how many, and of which first."""
+    names: dict[str, list[str]] = {}
+    for name, notices in masks:
+        for text in notices:
+            names.setdefault(text, []).append(name)
+    return [
+        f"{len(which)} masks, e.g. {which[0]}: {text}" if len(which) > 1 else f"{which[0]}: {text}"
+        for text, which in names.items()
+    ]

@@ -11,10 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deocclude.data.mask_files.given import GivenMask, read_given
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import UNSURE_FACE
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.files import all_notices, check_targets, draw_extra, read_mask
+from deocclude.engines.photos.files import all_notices, check_targets, draw_extra
 from deocclude.engines.photos.jobs import Choices, Job
 from deocclude.engines.photos.kinds import VIDEO_OUTPUT
 from deocclude.engines.photos.manifest import ManifestRow
@@ -162,16 +163,22 @@ def restore_video(
     FileExistsError or ValueError (VideoError); nothing is written then.
     """
     check_targets(job, choices.overwrite, (VIDEO_OUTPUT,))
+    if choices.erased:
+        raise ValueError(f"{job.source}: --mask alpha takes the transparent part of photos only")
     reader, ffmpeg = FrameReader(job.source), find_ffmpeg()
     restore = FrameRestorer(deoccluder, choices, "uncertainty" in job.extras)
-    tally, outputs, mask = Tally(), Outputs(job, reader.rate, ffmpeg), None
+    tally, outputs = Tally(), Outputs(job, reader.rate, ffmpeg)
+    mask: GivenMask | None = None
     last: tuple = ()
     try:
         for frame in progress(reader, reader.expected, job.source.name):
             if job.mask is not None and mask is None:
-                mask, notices = read_mask(job.mask, frame.shape[:2], choices.invert_mask)
-                reader.notices += notices
-            result = restore(frame, mask)
+                shape = frame.shape[:2]
+                mask = read_given(job.mask, shape, 1, choices.invert_mask, choices.soft_mask)
+                reader.notices += mask.notices
+            result = restore(frame, mask.hole if mask else None)
+            if mask is not None:
+                mask.weigh(result.restored, frame)
             tally.add(result)
             start = time.perf_counter()
             for _ in range(reader.behind):
