@@ -1,6 +1,7 @@
 """Which files are images: by the names that Pillow's formats have, else by what is in the file."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -50,8 +51,10 @@ def is_image(path: Path) -> bool:
             start = file.read(16)
         if is_heif(start):
             return True
-        with Image.open(path, formats=[name for name in FORMATS if name not in UNTOLD]):
-            return True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of many pixels: whoever reads them has a limit
+            with Image.open(path, formats=[name for name in FORMATS if name not in UNTOLD]):
+                return True
     except Image.DecompressionBombError:
         return True
     except (OSError, SyntaxError, ValueError, LookupError):

@@ -11,7 +11,7 @@ import numpy as np
 
 from deocclude.data.builtin.faces import landmarks, render_face
 from deocclude.data.faces.alignment import template_points
-from deocclude.data.files import sha256
+from deocclude.data.files import sha256, write_text
 from deocclude.data.image_files import is_image, is_litter, list_images
 from deocclude.data.images import load_square, open_image
 from deocclude.data.seeding import keyed_rng
@@ -176,7 +176,7 @@ def save_split(split: Split, folder: Path, path: Path) -> None:
             for name, files in split.files.items()
         },
     }
-    path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_text(path, json.dumps(record, indent=1))
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ def _bits(header: Image.Image, path: Path) -> int:
             return start[place + 9] if 0 <= place < len(start) - 9 else 8
         place = start.find(CODESTREAM)  # its marker SIZ: 40 bytes of sizes, then the depth
         return (start[place + 40] & 0x7F) + 1 if 0 <= place < len(start) - 40 else 8
-    raw = str(header.tile[0][3]) if header.tile else ""
+    tiles = getattr(header, "tile", None)
+    raw = str(tiles[0][3]) if tiles else ""
     if raw.endswith(";16B"):
         return 16
     return max(getattr(header, "tag_v2", {}).get(BITS_PER_SAMPLE, ()), default=8)

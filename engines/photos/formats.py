@@ -123,7 +123,7 @@ def metadata_of(image: Image.Image, kind: str | None, turned: bool) -> Metadata:
     across is the picture's down.
     """
     info, exif = image.info, image.getexif()
-    details = exif.get_ifd(ExifTags.IFD.Exif)
+    details = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
     for tag, length in ((WIDTH, image.width), (HEIGHT, image.height)):
         if tag in details:
             details[tag] = length

@@ -101,7 +101,7 @@ def _listed_results(files: Sequence[Path], root: Path) -> set[Path]:
     """Which of the files below `root` a manifest names as written. Of a manifest in `root` itself
     only what lies beside a photo of that name: who restores a folder of results means them."""
     written: dict[Path, set[str]] = {}
-    inside, at_top = set(), set()
+    inside, at_top = set[Path](), set[Path]()
     for path in files:
         for folder in path.parents:
             if folder not in written:
