@@ -11,10 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deocclude.data.mask_files.given import GivenMask, read_given
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import UNSURE_FACE
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.files import all_notices, check_targets, draw_extra, read_mask
+from deocclude.engines.photos.files import all_notices, check_targets, draw_extra
 from deocclude.engines.photos.jobs import Choices, Job
 from deocclude.engines.photos.kinds import is_animated, result_suffixes
 from deocclude.engines.photos.manifest import ManifestRow
@@ -157,15 +158,21 @@ def restore_video(
     not written. Raises FileExistsError or ValueError (VideoError); nothing is written then.
     """
     check_targets(job, choices.overwrite, result_suffixes(job.source))
+    if choices.erased:
+        raise ValueError(f"{job.source}: --mask alpha takes the transparent part of photos only")
     reader = open_reader(job.source, is_animated(job.source))
     restore = FrameRestorer(deoccluder, choices, "uncertainty" in job.extras)
-    tally, outputs, mask = Tally(), Outputs(job, reader), None
+    tally, outputs = Tally(), Outputs(job, reader)
+    mask: GivenMask | None = None
     try:
         for frame in progress(reader, reader.expected, job.source.name):
             if job.mask is not None and mask is None:
-                mask, notices = read_mask(job.mask, frame.rgb.shape[:2], choices.invert_mask)
-                reader.notices += notices
-            result = restore(frame.rgb, mask)
+                shape = frame.rgb.shape[:2]
+                mask = read_given(job.mask, shape, 1, choices.invert_mask, choices.soft_mask)
+                reader.notices += mask.notices
+            result = restore(frame.rgb, mask.hole if mask else None)
+            if mask is not None:
+                mask.weigh(result.restored, frame.rgb)
             tally.add(result)
             start = time.perf_counter()
             outputs.write(frame, result)
