@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deocclude import models
 from deocclude.data.builtin.faces import render_face
-from deocclude.data.images import list_images, load_image
+from deocclude.data.image_files import list_images
+from deocclude.data.images import load_image
 from deocclude.engines.options import DEVICE
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector

@@ -9,7 +9,8 @@ from PIL import Image
 
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.files import folder_faces
-from deocclude.data.images import ImageReadError, list_images
+from deocclude.data.image_files import list_images
+from deocclude.data.images import ImageReadError
 from deocclude.data.occluders.__main__ import main
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.set_files import LAYOUTS
