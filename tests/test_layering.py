@@ -64,7 +64,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "engines.training": (
         "engines.inference", "engines.ensemble", "engines.report", "engines.runs",
     ),
-    "engines.photos": ("engines.inference", "engines.ensemble", "engines.runs"),
+    "engines.video": (),
+    "engines.photos": (
+        "engines.video", "engines.inference", "engines.ensemble", "engines.runs",
+    ),
     "engines.measures": ("engines.inference", "engines.ensemble", "engines.runs"),
     "engines.evaluation": (
         "engines.measures", "engines.inference", "engines.ensemble", "engines.report",
