@@ -42,7 +42,7 @@ def upright(mask: Mask, shape: tuple[int, int], orientation: int = 1) -> Mask:
         turned = np.ascontiguousarray(TURNS[orientation](mask.levels))
         return mask.with_levels(
             turned,
-            f"is {size_words(mask.shape)}, as the photo is stored: turned like it to "
+            f"is {size_words(mask.shape)}, as its picture is stored: turned like it to "
             f"{size_words(turned.shape)} (orientation {orientation})",
         )
     raise MaskError(

@@ -40,8 +40,8 @@ class FrameReader(Protocol):
 
     For whoever writes them as a video: `rate`, frames a second, the mean; `tick`, seconds of which
     all times are multiples; `pixel`, width by height of a pixel; `tags`, primaries and transfer by
-    Rec. ITU-T H.273; `origin`, seconds at which the file begins. `orientation`: how the frames lie in the file, as EXIF
-    counts; they come upright.
+    Rec. ITU-T H.273; `origin`, seconds at which the file begins.
+    `orientation`: how the frames lie in the file, as EXIF counts; they come upright.
     """
 
     path: Path

@@ -103,5 +103,5 @@ def test_own_pairs_turn_crop_and_refuse_by_proportions(tmp_path, caplog):
     for index in range(3):
         image, hole = pairs.load(index)
         np.testing.assert_array_equal(image[..., 0] > 127, hole == 1)
-    assert "b.png: is 36 x 64, as the photo is stored: turned" in caplog.text
+    assert "b.png: is 36 x 64, as its picture is stored: turned" in caplog.text
     assert "c.png: square, its picture is not" in caplog.text
