@@ -167,8 +167,8 @@ def restore_video(
     try:
         for frame in progress(reader, reader.expected, job.source.name):
             if job.mask is not None and mask is None:
-                shape = frame.rgb.shape[:2]
-                mask = read_given(job.mask, shape, 1, choices.invert_mask, choices.soft_mask)
+                shape, turned = frame.rgb.shape[:2], reader.orientation
+                mask = read_given(job.mask, shape, turned, choices.invert_mask, choices.soft_mask)
                 reader.notices += mask.notices
             result = restore(frame.rgb, mask.hole if mask else None)
             if mask is not None:
