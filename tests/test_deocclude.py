@@ -161,13 +161,19 @@ def test_cmyk_is_converted_and_its_profile_dropped(run, tmp_path):
     assert "icc_profile" not in Image.open("restored.png").info
 
 
-def test_animated_photo_says_what_is_restored(run, tmp_path):
-    write_mask(tmp_path, (40, 40))
+def test_every_frame_of_an_animated_photo_is_restored(run, tmp_path):
+    hole = write_mask(tmp_path, (40, 40))
     first, *rest = [Image.fromarray(noise((40, 40, 3), seed)) for seed in range(3)]
     first.save("photo.webp", save_all=True, append_images=rest, lossless=True)
-    code, text = run("photo.webp", "--mask", "mask.png", "-o", "restored.png")
-    assert code == 0
-    assert "first of 3 frames" in text
+    code, text = run("photo.webp", "--mask", "mask.png", "-o", "restored.webp")
+    assert code == 0, text
+    with Image.open("restored.webp") as restored:
+        assert restored.n_frames == 3
+        for index, frame in enumerate((first, *rest)):
+            restored.seek(index)
+            after, before = np.asarray(restored.convert("RGB")), np.asarray(frame)
+            np.testing.assert_array_equal(after[~hole], before[~hole])
+            assert (after[hole] != before[hole]).mean() > 0.9
 
 
 def test_mask_of_another_size_is_resized_with_a_notice(run, tmp_path):

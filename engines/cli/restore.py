@@ -241,7 +241,7 @@ def main(argv: list[str] | None = None) -> None:
         # What is wrong is said before PyTorch is imported.
         written = [path] * (path is not None) + [t for job in plan.jobs for t in job.targets]
         check_writable(each.parent for each in written)
-        weights = choose(options) if plan.jobs else {}
+        weights = choose(options)
         from deocclude.engines.cli import photos
 
         deoccluder = photos.load(options, weights) if plan.jobs else None
