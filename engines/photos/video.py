@@ -12,13 +12,13 @@ import numpy as np
 
 from deocclude.data.files import temporary_name
 from deocclude.data.mask_files.given import GivenMask, read_given
+from deocclude.engines.jobs.kinds import is_animated, result_suffixes
+from deocclude.engines.jobs.manifest import ManifestRow
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import UNSURE_FACE
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.files import all_notices, check_targets, draw_extra
-from deocclude.engines.photos.jobs import Choices, Job
-from deocclude.engines.photos.kinds import is_animated, result_suffixes
-from deocclude.engines.photos.manifest import ManifestRow
 from deocclude.engines.photos.mediapipe_faces import SURE
 from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
 from deocclude.engines.photos.tracker import FaceTracker

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from deocclude.engines.photos.manifest import (
+from deocclude.engines.jobs.manifest import (
     COLUMNS,
     Manifest,
     ManifestRow,
