@@ -1,7 +1,6 @@
 """Videos and animated pictures: every frame restored in order, landmarks and masks smoothed."""
 
 import re
-import secrets
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -11,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deocclude.data.files import temporary_name
 from deocclude.data.mask_files.given import GivenMask, read_given
 from deocclude.engines.jobs.kinds import is_animated, result_suffixes
 from deocclude.engines.jobs.manifest import ManifestRow
@@ -209,7 +209,7 @@ class Outputs:
 
     def _writer(self, path: Path, picture: np.ndarray) -> FrameWriter:
         if path not in self._writers:
-            self._parts[path] = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+            self._parts[path] = temporary_name(path)
             whole = path == self.job.output
             shape = (picture.shape[0], picture.shape[1])
             self._writers[path] = open_writer(self._parts[path], self.reader, shape, whole)
