@@ -1,5 +1,7 @@
 """When frames are shown, which way up, and when a video is really cut off."""
 
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -170,3 +172,8 @@ def test_what_holds_no_video_is_named(tmp_path):
     for name, reason in (("text.mp4", "cannot be read"), ("none.mp4", "no such file")):
         with pytest.raises(VideoError, match=rf"{name}: .*{reason}"):
             VideoReader(tmp_path / name)
+
+
+def test_the_library_is_imported_when_a_video_is_met():
+    code = "import sys, deocclude.engines.video.files; sys.exit('av' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
