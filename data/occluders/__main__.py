@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from deocclude.data.faces.alignment import TEMPLATES, guess_template
-from deocclude.data.faces.files import SPLITS, Faces, builtin_faces, face_images, folder_faces
+from deocclude.data.faces.files import Faces, builtin_faces, folder_faces
+from deocclude.data.faces.layout import SPLITS, face_images
 from deocclude.data.images import open_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
 from deocclude.data.occluders.drawn.kinds import KINDS

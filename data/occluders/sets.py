@@ -15,7 +15,7 @@ import numpy as np
 
 from deocclude.data.contract import binarise
 from deocclude.data.faces.cache import report_corrupt
-from deocclude.data.faces.files import Split, deal_out
+from deocclude.data.faces.splits import Split, deal_out
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError, load_mask, load_square
 from deocclude.data.occluders.set_files import (

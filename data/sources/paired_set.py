@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from deocclude.data.faces.files import Split, load_split, named_folder, save_split
+from deocclude.data.faces.layout import named_folder
+from deocclude.data.faces.splits import Split, load_split, save_split
 from deocclude.data.occluders.set_files import SETTINGS
 from deocclude.data.occluders.sets import PairedSet, open_set
 from deocclude.data.pairs.augmentations import create_augmentation

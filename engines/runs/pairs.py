@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deocclude.data.faces.files import find_faces
+from deocclude.data.faces.layout import find_faces
 from deocclude.data.pairs.folders import pair_folders
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
@@ -70,7 +70,9 @@ def group_by_pairs(
         # Whatever it trained on: test pairs have holes, and a second folder is for training only.
         update |= {"hidden_by": "masks", "also": None}
         data, root, split = settle_data(member, data_folder, update)
-        fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
+        fields = (
+            "faces", "split", "masks", "invert_mask", "size", "test_per_bin", "builtin_images",
+        )  # fmt: skip
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
             frozen[key] = open_sources(data, root, split).frozen("test").limited(limit)
@@ -179,7 +181,10 @@ def group_by_occluded(
     for member in members:
         update = {} if per_kind is None else {"test_per_kind": per_kind}
         data, root, split = settle_occluded(member, data_folder, update)
-        fields = ("faces", "occluders", "pairs", "invert_mask", "template", "size", "test_per_kind")
+        fields = (
+            "faces", "split", "occluders", "pairs", "invert_mask", "template", "size",
+            "test_per_kind",
+        )  # fmt: skip
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
             sources = open_segmentation_sources(data, root, split)

@@ -210,7 +210,7 @@ def test_missing_and_empty_folder_say_what_was_expected(tmp_path):
     with pytest.raises(FileNotFoundError, match="no mask file found; expected mask files"):
         MaskFolder(tmp_path, 32)
     write_mask(tmp_path / "test" / "a.png", 0.2)
-    with pytest.raises(FileNotFoundError, match="has test but no train"):
+    with pytest.raises(FileNotFoundError, match="has test/, but no images in train"):
         MaskFolder(tmp_path, 32)
 
 
