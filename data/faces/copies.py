@@ -2,8 +2,9 @@
 
 Two pictures are compared by their centre squares in SIDE x SIDE grey. Measured on 25 904 aligned
 faces (256, 200 and 89 px wide): JPEG of quality 30 to 95, half the size, twice the size, PNG and
-WebP differ by at most 1.4 from their original, 0.3 of the size at 89 px by 3.1; of the pairs below
-ALIKE none showed two different photographs, the nearest two that did differ by 7.
+WebP differ by at most 1.4 from their original, 0.3 of the size at 89 px by 3.1; the nearest two
+different pictures, of one generator, by 6.2. Hashes of 64 bits do not do: other faces, which lie
+alike, are 0 to 4 bits apart, re-encoded ones up to 10.
 """
 
 import os
@@ -19,7 +20,7 @@ from deocclude.data.files import sha256
 from deocclude.data.images import DAMAGE, centre_crop_square, open_header, to_rgb
 
 SIDE = 16  # pixels; 8 x 8 bits of brighter or darker do not tell faces that lie alike apart
-ALIKE = 3.0  # root mean square difference, of 255, up to which two are the same picture
+ALIKE = 4.0  # root mean square difference, of 255, up to which two are the same picture
 PLAIN = 12.0  # standard deviation, of 255, below which a picture shows too little to be told by
 BLOCK = 1024  # pictures compared at once
 

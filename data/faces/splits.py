@@ -2,20 +2,22 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from deocclude.data.faces.copies import find_copies
-from deocclude.data.faces.layout import SPLITS, Part, face_images, given_splits, needs_train
+from deocclude.data.faces.layout import SPLITS, face_images, given_splits, needs_train
 from deocclude.data.files import write_text
 from deocclude.data.seeding import keyed_rng
 
 logger = logging.getLogger(__name__)
 
-SHARES = (0.9, 0.05, 0.05)
+SHARES, HALVES = (0.9, 0.05, 0.05), (0.5, 0.5)
+# Of a part's name and the shares it is dealt out in: what stays together, and how in words.
+Grouping = Callable[[str, Sequence[float]], tuple[list[list[Path]], str]]
 MANY_PEOPLE = 20  # sub-folders from which on more pictures than folders may be one person's
 PEOPLE_PICTURES = 500  # in each on average, at most: larger ones are parts of a set
 
@@ -45,7 +47,8 @@ def split_faces(folder: Path, seed: int, by: str = "auto") -> Split:
     """
     given = given_splits(folder)
     if "train" in given:
-        return _complete(given, seed, by)
+        parts = {name: part.files for name, part in given.items()}
+        return complete(parts, seed, lambda name, shares: _groups(*given[name], by, shares))
     if given:
         raise FileNotFoundError(needs_train(folder, [part.folder.name for part in given.values()]))
     files = face_images(folder)
@@ -104,28 +107,34 @@ def deal_out(groups: list[list[Path]], seed: int, shares: Sequence[float]) -> di
     }
 
 
-def _complete(given: dict[str, Part], seed: int, by: str) -> Split:
-    """Given sub-folders; a missing one is cut from its neighbour, identities kept whole."""
-    files = {name: given[name].files if name in given else [] for name in SPLITS}
+def complete(given: Mapping[str, list[Path]], seed: int, groups: Grouping) -> Split:
+    """Given parts; a missing one is cut from its neighbour, groups kept whole."""
+    files = {name: given.get(name, []) for name in SPLITS}
     rule = "given sub-folders"
     if not files["val"] and not files["test"]:
-        groups, words = _groups(*given["train"], by, SHARES)
-        return Split(deal_out(groups, seed, SHARES), f"{rule}; val and test cut from train {words}")
+        dealt, words = groups("train", SHARES)
+        return Split(deal_out(dealt, seed, SHARES), f"{rule}; val and test cut from train {words}")
     for empty, full in (("val", "test"), ("test", "val")):
         if not files[empty]:
-            groups, words = _groups(*given[full], by, (0.5, 0.5))
-            halves = deal_out(groups, seed, (0.5, 0.5))
+            dealt, words = groups(full, HALVES)
+            halves = deal_out(dealt, seed, HALVES)
             files[full], files[empty] = halves["train"], halves["val"]
             rule += f"; {empty} is half of {full}, {words}"
     return Split(files, rule)
 
 
-def without_copies(split: Split, folder: Path, near: bool = True) -> Split:
+def without_copies(
+    split: Split, folder: Path, near: bool = True, shown: Callable[[Path], Path] = lambda p: p
+) -> Split:
     """The same, training pictures left out that are copies of val or test ones: equal files and,
-    with `near`, the same picture encoded or sized anew. ValueError when none would be left."""
-    held = [*split.files["val"], *split.files["test"]]
-    copies = find_copies(held, split.files["train"], near)
-    both = find_copies(split.files["test"], split.files["val"], near)
+    with `near`, the same picture encoded or sized anew.
+
+    `shown`: from a file of the split to the picture that is compared, as a pair's clean one.
+    ValueError when none would be left.
+    """
+    train, val, test = (list(dict.fromkeys(map(shown, split.files[name]))) for name in SPLITS)
+    copies = find_copies([*val, *test], train, near)
+    both = find_copies(test, val, near)
     if both:
         logger.warning(
             "%s: %d val pictures are in test too (%s): what is chosen by them is not quite apart "
@@ -133,8 +142,9 @@ def without_copies(split: Split, folder: Path, near: bool = True) -> Split:
         )  # fmt: skip
     if not copies:
         return split
-    kept = [path for path in split.files["train"] if path not in copies]
-    words = f"{len(copies)} of {len(split.files['train'])} train pictures, copies of val or test"
+    kept = [path for path in split.files["train"] if shown(path) not in copies]
+    count = len(split.files["train"])
+    words = f"{count - len(kept)} of {count} train pictures, copies of val or test"
     if not kept:
         raise ValueError(
             f"{folder}: all train pictures are copies of val or test ones; other pictures are "

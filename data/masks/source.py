@@ -290,7 +290,7 @@ def check_split(split: str) -> None:
 
 def _mask_names(folder: Path) -> list[str]:
     expected = (
-        f"expected image files (white = hole) in it or below it, "
+        f"expected mask files (images, white = hole) in it or below it, "
         f"or sub-folders {', '.join(SPLITS)} of them"
     )
     if not folder.is_dir():

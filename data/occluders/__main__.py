@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deocclude.data.faces.alignment import TEMPLATES, guess_template
 from deocclude.data.faces.files import Faces, builtin_faces, folder_faces
-from deocclude.data.faces.layout import SPLITS, face_images
+from deocclude.data.faces.layout import SPLITS, face_images, given_splits
 from deocclude.data.images import open_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
 from deocclude.data.occluders.drawn.kinds import KINDS
@@ -111,6 +111,9 @@ def _faces(options: argparse.Namespace) -> tuple[Faces, str]:
     files = face_images(options.faces)
     if not files:
         raise FileNotFoundError(f"{options.faces}: no images (jpg, png, webp, bmp)")
+    parts = [part.folder.name for part in given_splits(options.faces).values()]
+    if len(parts) > 1:
+        print(f"{len(files)} faces, of {', '.join(parts)} together; --faces names one of them")
     template = options.template
     if template == "auto":
         template = guess_template(*open_image(files[0]).size)

@@ -124,7 +124,7 @@ def open_faces(
         recorded = _recorded(split_file, folder)
         split = recorded or split_faces(folder, SPLIT_SEED, data.split)
         say_split("faces", folder, split)
-        say_left_out(root, located, split)
+        say_left_out(root if data.faces == "auto" else None, located, split)
         if recorded is None and data.copies == "drop":
             split = without_copies(split, folder)
     if data.template == "auto":
@@ -161,10 +161,11 @@ def say_split(what: str, folder: Path, split: Split) -> None:
 
 
 def say_left_out(root: Path | None, located: Located, split: Split) -> None:
-    """Why this folder, and what of it and of the data folder is not used; nothing where all is."""
+    """Why this folder, and what of it and of the data folder is not used; nothing where all is.
+    `root`: the data folder that was searched, None where the folder was named."""
     folder = located.folder
     assert folder is not None  # built-in faces are whole
-    if folder != root:
+    if root not in (None, folder):
         logger.info("          chosen because %s", located.reason)
     words = left_out(folder, (path for files in split.files.values() for path in files))
     if words:
