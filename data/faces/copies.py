@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
 from deocclude.data.files import sha256
 from deocclude.data.images import DAMAGE, centre_crop_square, open_header, to_rgb
@@ -93,7 +94,8 @@ def _comparable(paths: Sequence[Path]) -> dict[Path, np.ndarray]:
     states = [(path, path.stat()) for path in paths]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         read = pool.map(lambda s: _thumbnail(str(s[0]), s[1].st_size, s[1].st_mtime_ns), states)
-        pictures = dict(zip(paths, read, strict=True))
+        seen = tqdm(read, "looking for copies", len(paths), leave=False, disable=None, delay=3)
+        pictures = dict(zip(paths, seen, strict=True))
     found = {}
     for path, picture in pictures.items():
         if picture is not None:

@@ -182,14 +182,19 @@ def left_out(folder: Path, used: Iterable[Path]) -> str:
         if path not in taken:
             (unused if is_image(path) else others).append(path)
     places = Counter(_place(path, folder) for path in unused).most_common()
-    words = [f"{count} images {place}" for place, count in places[:PLACES]]
+    words = [f"{counted(count, 'image')} {place}" for place, count in places[:PLACES]]
     if len(places) > PLACES:
         rest = sum(count for _, count in places[PLACES:])
-        words.append(f"{rest} images in {len(places) - PLACES} more folders")
-    words += [f"{len(others)} files that are no images ({count_words(others)})"] * bool(others)
+        words.append(f"{counted(rest, 'image')} in {len(places) - PLACES} more folders")
+    words += [f"{count_words(others)} that is no image"] * bool(others)
     hidden = _count_hidden(folder)
-    words += [f"{hidden} hidden files or folders"] * bool(hidden)
+    words += [f"{counted(hidden, 'file or folder', 'files or folders')} hidden"] * bool(hidden)
     return "; ".join(words)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its noun."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _place(path: Path, folder: Path) -> str:

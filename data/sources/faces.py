@@ -19,6 +19,7 @@ from deocclude.data.faces.files import (
 from deocclude.data.faces.layout import (
     Located,
     beside,
+    counted,
     find_faces,
     first_size,
     left_out,
@@ -120,6 +121,10 @@ def open_faces(
     folder = located.folder
     if folder is None:
         split = None
+        if root is not None:
+            logger.info(
+                "%-9s built-in ones, %s: those of %s are not used", "faces", located.reason, root
+            )
     else:
         recorded = _recorded(split_file, folder)
         split = recorded or split_faces(folder, SPLIT_SEED, data.split)
@@ -175,6 +180,6 @@ def say_left_out(root: Path | None, located: Located, split: Split) -> None:
     aside = beside(root, folder)
     loose = loose_images(root)
     if loose:
-        logger.info("          left out: %d images in %s itself", loose, root)
+        logger.info("          left out: %s in %s itself", counted(loose, "image"), root)
     if aside:
         logger.info("          not used: %s; --set data.faces=NAME takes another", ", ".join(aside))

@@ -116,6 +116,8 @@ def below(root: Path, member: Trained) -> dict[str, Any]:
     if fixed:
         logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
     kept = fixed or (root / faces).is_dir()
+    if not fixed and same_folder(member, root):  # whatever `auto` finds there by now
+        faces, kept = str(root.resolve()), True
     found = {"faces": faces if kept else "auto", other: member.config["data"][other]} | apart
     folder = find_faces(root, found["faces"], member.data.size)
     if fixed or same_folder(member, folder):
