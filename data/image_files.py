@@ -1,6 +1,7 @@
 """Which files are images: by the names that Pillow's formats have, else by what is in the file."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -14,7 +15,8 @@ FORMATS = (
     "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP",
 )  # fmt: skip
 HEIF_SUFFIXES = (".heic", ".heif", ".hif", ".heics")  # an iPhone's; read by pillow-heif
-MORE_SUFFIXES = (*HEIF_SUFFIXES, ".avif", ".jp2")  # images, whether or not this Pillow reads them
+# Images, whether or not this Pillow reads them.
+MORE_SUFFIXES = (*HEIF_SUFFIXES, ".avif", ".jp2", ".jxl")
 UNTOLD = ("TGA",)  # told by its name alone: the format has no signature
 # What Pillow opens of them is a thumbnail or a rough first picture.
 RAW_SUFFIXES = (
@@ -49,8 +51,10 @@ def is_image(path: Path) -> bool:
             start = file.read(16)
         if is_heif(start):
             return True
-        with Image.open(path, formats=[name for name in FORMATS if name not in UNTOLD]):
-            return True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of many pixels: whoever reads them has a limit
+            with Image.open(path, formats=[name for name in FORMATS if name not in UNTOLD]):
+                return True
     except Image.DecompressionBombError:
         return True
     except (OSError, SyntaxError, ValueError, LookupError):

@@ -5,6 +5,7 @@ PyTorch is imported where it is needed: commands list and read files before they
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import struct
@@ -13,11 +14,11 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import psutil
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from deocclude.data.image_files import is_heif, is_raw
 
@@ -68,25 +69,25 @@ def open_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
 
 
 @contextmanager
-def open_header(path: str | Path) -> Iterator[Image.Image]:
+def open_header(path: str | Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
     """The picture before its pixels are read, as of Image.open, of any size; HEIC too where
     pillow-heif is installed. Raises what Pillow raises."""
     try:
-        image = _open(path)
+        image = _open(path, formats)
     except UnidentifiedImageError:
-        if not (_starts_as_heif(path) and _register_heif()):
+        if formats is not None or not (_starts_as_heif(path) and _register_heif()):
             raise
         image = _open(path)
     with image:
         yield image
 
 
-def _open(path: str | Path) -> Image.Image:
+def _open(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Image.open without Pillow's limit of pixels; `open_image` has one by memory."""
     with _LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path)
+            return Image.open(path, formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -141,8 +142,19 @@ def _upright(image: Image.Image, path: str | Path) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any PIL mode to RGB; 16-bit grey is scaled to 8 bit, transparency laid over white, and floats
-    of which `is_unit_range` holds are taken as 0 black, 1 white."""
+    """Any PIL mode to RGB; 16-bit grey is scaled to 8 bit, transparency laid over white, floats of
+    which `is_unit_range` holds are taken as 0 black, 1 white, and CMYK goes by its profile."""
+    if image.mode == "CMYK" and (profile := image.info.get("icc_profile")):
+        try:
+            inks, screen = (
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+            )
+            return cast(
+                Image.Image, ImageCms.profileToProfile(image, inks, screen, outputMode="RGB")
+            )
+        except (ImageCms.PyCMSError, OSError):  # damaged, or of other colours
+            pass
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
         scale = 255 if is_unit_range(image) else 1 / 257 if grey.max() > 255 else 1

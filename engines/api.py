@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -26,15 +25,18 @@ from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import KINDS, FaceDetector
 from deocclude.engines.photos.files import (
-    LOSSLESS,
-    LOSSY,
-    WITHOUT_EXIF,
     Photo,
     all_notices,
     is_colourless,
     read_mask,
     read_photo,
     remove_colour,
+)
+from deocclude.engines.photos.formats import (
+    WITH_ALPHA,
+    Metadata,
+    check_suffix,
+    save_options,
 )
 from deocclude.engines.photos.jobs import Choices
 from deocclude.engines.photos.restoration import FaceResult, Restoration
@@ -47,7 +49,7 @@ Picture = File | Image.Image | np.ndarray
 RUNS = Path("runs")
 NETWORK = "network"
 SHOWN = 1024  # pixels of the longer side that a notebook shows
-WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 ARRAYS = "uint8 (H, W, 3), (H, W, 4) or (H, W)"
 
 
@@ -58,8 +60,8 @@ class Restored:
     `image`: as large as the photo, upright, in mode RGB, or RGBA, L or LA where the photo had
     transparency or no colour; outside of the mask its pixels are the photo's. `mask`: mode L, 255 =
     redrawn, dilation included. `faces`: what became of each face. `notices`: what to know about the
-    result, as on the command line. `changed`: whether anything was redrawn. `metadata`: colour
-    profile and EXIF of a photo file, as Pillow's options.
+    result, as on the command line. `changed`: whether anything was redrawn. `metadata`: what
+    a photo's file says beside its pixels.
     """
 
     image: Image.Image
@@ -67,26 +69,24 @@ class Restored:
     faces: list[FaceResult] = field(repr=False)
     notices: list[str]
     changed: bool
-    metadata: dict[str, Any] = field(default_factory=dict, repr=False)
+    metadata: Metadata = field(default_factory=Metadata, repr=False)
 
-    def save(self, path: File, overwrite: bool = False) -> Path:
+    def save(self, path: File, overwrite: bool = False, quality: int | None = None) -> Path:
         """Write the image, whole or not at all; its suffix says the format. Returns the path.
+
+        `quality`: 1 to 100, of JPEG, AVIF and WebP (which is lossless without). Metadata are kept
+        as far as the format holds them.
 
         FileExistsError where something lies and `overwrite` is not given; ValueError for a suffix
         that cannot be written.
         """
         path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in LOSSLESS | LOSSY:
-            valid = ", ".join(LOSSLESS | LOSSY)
-            raise ValueError(f"{path}: cannot write {suffix or 'a name without suffix'!r}; {valid}")
+        suffix = check_suffix(path)
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path}: exists already; overwrite=True replaces it")
-        picture = to_rgb(self.image) if suffix in LOSSY else self.image
-        metadata = dict(self.metadata)
-        if suffix in WITHOUT_EXIF:
-            metadata.pop("exif", None)
-        save_image(path, picture, **(LOSSLESS | LOSSY)[suffix] | metadata)
+        picture = self.image if suffix in WITH_ALPHA else to_rgb(self.image)
+        options, _ = save_options(suffix, self.metadata, quality)
+        save_image(path, picture, **options)
         return path
 
     def _repr_png_(self) -> bytes:
@@ -296,13 +296,13 @@ def _open(photo: Picture) -> Photo:
         raise ValueError(f"photo: must be a file, a PIL picture or an array {ARRAYS}, found {kind}")
     upright = ImageOps.exif_transpose(photo)
     rgb, pixels, alpha = np.asarray(to_rgb(upright)), None, None
-    if upright.mode in WITH_ALPHA or "transparency" in upright.info:
+    if upright.mode in ALPHA_MODES or "transparency" in upright.info:
         flat = np.asarray(upright.convert("RGBA"))
         alpha, pixels = flat[..., 3], flat[..., :3]
         pixels = pixels[..., 0] if upright.mode in ("LA", "La", "L", "1") else pixels
     elif upright.mode in ("1", "L", "I", "F") or upright.mode.startswith("I;16"):
         pixels = rgb[..., 0]
-    return Photo(rgb, rgb if pixels is None else pixels, alpha, {}, [])
+    return Photo(rgb, rgb if pixels is None else pixels, alpha, Metadata(), [])
 
 
 def _read_hole(mask: Picture, shape: tuple[int, int]) -> tuple[np.ndarray, list[str]]:

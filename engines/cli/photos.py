@@ -52,7 +52,10 @@ def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Cho
 
 
 def restore_all(
-    deoccluder: Deoccluder, plan: Plan, choices: Choices, manifest: Manifest
+    deoccluder: Deoccluder | ClassicalRestorer | None,
+    plan: Plan,
+    choices: Choices,
+    manifest: Manifest,
 ) -> list[ManifestRow]:
     """Every job of the plan, with a progress bar, lines on the console and the manifest."""
     frames = partial(tqdm, leave=False, unit="frame", disable=None)  # None: none in a pipe
@@ -67,9 +70,23 @@ def restore_all(
     for line in plan.notices:
         print(line)
     rows = [failure(source, reason) for source, reason in plan.failures]
+    for row in rows:
+        report(row, tqdm.write)
+    if existing := plan.existing:
+        several = f"{len(existing)} results exist already, e.g. {existing[0].output}"
+        one = f"{existing[0].output}: exists already"
+        print(
+            f"error: {several if len(existing) > 1 else one}; --overwrite replaces, "
+            "--skip-existing passes over"
+        )
+    rows += [ManifestRow(str(job.source), status="exists") for job in existing]
+    rows += [ManifestRow(str(job.source), status="skipped") for job in plan.done]
+    rows += [
+        ManifestRow(str(path), status="left out", warnings=[reason])
+        for path, reason in plan.left_out.items()
+    ]
     try:
         for row in rows:
-            report(row, tqdm.write)
             manifest.add(row)
         what = _kind(plan)
         bar = tqdm(plan.jobs, desc=what, disable=None if len(plan.jobs) > 1 else True)

@@ -2,20 +2,29 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from glob import glob, has_magic
+from functools import cached_property
 from pathlib import Path
 
 from deocclude.data.image_files import image_suffixes, list_images
+from deocclude.engines.photos.inputs import (
+    ENDING,
+    Found,
+    beside,
+    files_below,
+    find_inputs,
+    left_out_words,
+    named_results,
+    result_names,
+)
+from deocclude.engines.photos.kinds import VIDEO_SUFFIXES, is_moving, result_suffix
 
-PHOTO_SUFFIXES = image_suffixes()
-VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".mts"
-)  # fmt: skip
 KEPT_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")  # lossless: the result's suffix too
-EXTRAS = ("mask", "overlay", "side-by-side", "uncertainty")
-VIDEO_OUTPUT = ".mp4"
+SAME = "same"
+# --format of photos' results: what their names end with; SAME where it is one of SAME_SUFFIXES.
+FORMATS = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "avif": ".avif", "tif": ".tif"}
+SAME_SUFFIXES = (*KEPT_SUFFIXES, ".jpg", ".jpeg", ".jfif", ".jpe", ".avif")
 NETWORK = "network"
 METHODS = ("telea", "navier_stokes", "biharmonic")  # that need no network
 NO_MASK = "a mask is needed: without a network nothing finds what covers a face"
@@ -30,6 +39,8 @@ class Choices:
     overwrite: bool = False
     dilate: float | None = None
     blend: str = "matched"
+    quality: int | None = None  # 1 to 100, of lossy formats
+    max_pixels: int | None = None  # of a photo; None: what the free memory allows
 
 
 @dataclass(frozen=True)
@@ -41,9 +52,10 @@ class Job:
     output: Path
     extras: dict[str, Path] = field(default_factory=dict)  # name in EXTRAS -> file
 
-    @property
+    @cached_property
     def is_video(self) -> bool:
-        return is_video(self.source)
+        """Whether it moves: a video or an animated picture."""
+        return is_moving(self.source)
 
     @property
     def targets(self) -> list[Path]:
@@ -55,7 +67,9 @@ class Plan:
     """What a command line asks for: the jobs, and for the rest (input, reason) why there is none.
 
     `output` is the place of the results, to be shown; `folder` the one folder that holds them all,
-    None when they lie beside their inputs or the result is one named file.
+    None when they lie beside their inputs or the result is one named file. `left_out`: files of a
+    folder that are no input, with the reason. `done` and `existing`: jobs whose results are there
+    already, as was asked for or not.
     """
 
     output: str
@@ -63,10 +77,29 @@ class Plan:
     jobs: list[Job] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    left_out: dict[Path, str] = field(default_factory=dict)
+    done: list[Job] = field(default_factory=list)
+    existing: list[Job] = field(default_factory=list)
 
     @property
     def total(self) -> int:
         return len(self.jobs) + len(self.failures)
+
+
+def set_aside(plan: Plan, is_done: Callable[[Path], bool]) -> None:
+    """Move the jobs whose results are all there, or of whose input `is_done`, to `plan.done`."""
+    plan.done = [
+        job
+        for job in plan.jobs
+        if all(target.exists() for target in job.targets) or is_done(job.source)
+    ]
+    plan.jobs = [job for job in plan.jobs if job not in plan.done]
+
+
+def refuse_existing(plan: Plan) -> None:
+    """Move the jobs of which a result is there to `plan.existing`."""
+    plan.existing = [job for job in plan.jobs if any(target.exists() for target in job.targets)]
+    plan.jobs = [job for job in plan.jobs if job not in plan.existing]
 
 
 @dataclass(frozen=True)
@@ -79,77 +112,80 @@ class Source:
     stem: Path
 
 
-def is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
 def plan_jobs(
     inputs: Sequence[str | Path],
     mask: Path | None = None,
     output: str | Path | None = None,
     save: Sequence[str] = (),
+    form: str | None = None,
 ) -> Plan:
     """Pair inputs, masks and outputs.
 
-    Inputs are files, folders (searched recursively, hidden files aside) and glob patterns. One
-    file goes to the file `output`, or into it if that is a folder or a name without suffix;
-    several, or a folder, go below the folder `output` under their mirrored names. Without `output`
-    results lie beside the input, as NAME-restored. A mask folder is paired by stem.
+    Inputs are files, folders (searched recursively, see `engines.photos.inputs.files_below`) and
+    glob patterns. One file goes to the file `output`, or into it if that is a folder or a name
+    without suffix; several, or a folder, go below the folder `output` under their mirrored names.
+    Without `output` results lie beside the input, as NAME-restored. A mask folder is paired by
+    stem. `form`: the format of photos' results, SAME or of FORMATS; None: lossless ones of a folder
+    keep theirs, the others are .png.
 
     Raises FileNotFoundError if no input or no mask is there at all, ValueError for a single file
     with a folder of masks or an output file for several inputs.
     """
     if mask is not None and not mask.exists():
         raise FileNotFoundError(f"{mask}: no such file or folder")
-    plan = Plan("beside the inputs")
-    paths = _find(inputs, plan)
+    plan, found = Plan("beside the inputs"), find_inputs(inputs)
+    paths, plan.failures = found.paths, found.failures
     single = len(paths) == 1 and not plan.failures and not paths[0].is_dir()
     if single and mask is not None and mask.is_dir():
         raise ValueError(f"{mask}: is a folder; give one mask file for the one input {paths[0]}")
     if output is not None:
         plan.folder = _output_folder(output, single, plan.failures)
     elif len(paths) == 1 and not single:
-        plan.folder = _beside(paths[0])
+        plan.folder = beside(paths[0])
     avoid = [p.resolve() for p in (plan.folder, mask) if p is not None and p.is_dir()]
+    suffixes = Suffixes(form, plan)
     if single and plan.folder is None:
-        target = _beside(paths[0]) if output is None else Path(output)
+        target = suffixes.ended(beside(paths[0]), paths[0]) if output is None else Path(output)
         sources = [Source(paths[0], target, Path())]
         plan.output = str(target)
     else:
-        sources = _file_sources([p for p in paths if not p.is_dir()], plan)
+        sources = _file_sources([p for p in paths if not p.is_dir()], plan, suffixes, found)
         several = len(paths) > 1
         for folder in (p for p in paths if p.is_dir()):
-            sources += _folder_sources(folder, plan, avoid, several)
+            sources += _folder_sources(folder, plan, avoid, several, suffixes, found)
         plan.output = str(plan.folder or plan.output)
+    plan.notices += left_out_words(found.left_out)
+    plan.left_out = found.left_out
     if not sources:
-        raise FileNotFoundError("; ".join(reason for _, reason in plan.failures))
+        reasons = [*(reason for _, reason in plan.failures), *plan.notices]
+        raise FileNotFoundError("; ".join(reasons))
     sources = list({s.path.resolve(): s for s in reversed(sources)}.values())[::-1]  # each once
     masks = _pair_masks(sources, mask, plan)
-    _add_jobs([s for s in _apart(sources) if s.path in masks], masks, save, plan)
+    _add_jobs([s for s in _apart(sources, suffixes) if s.path in masks], masks, save, plan)
     return plan
 
 
-def _find(words: Sequence[str | Path], plan: Plan) -> list[Path]:
-    """The files and folders that the words name, each once; the rest are failures of the plan."""
-    found: dict[Path, Path] = {}
-    for word in map(str, words):
-        matches = [Path(word)] if Path(word).exists() else []
-        if not matches and has_magic(word):
-            deep = "**" in word  # such a pattern looks into the folders by itself
-            matches = [Path(p) for p in sorted(glob(word, recursive=True))]
-            matches = [p for p in matches if _is_known(p) or (p.is_dir() and not deep)]
-        if not matches:
-            reason = "matches no image or video" if has_magic(word) else "no such file or folder"
-            plan.failures.append((word, f"{word}: {reason}"))
-        for match in matches:
-            found.setdefault(match.resolve(), match)
-    if not found:
-        raise FileNotFoundError("; ".join(reason for _, reason in plan.failures) or "no input")
-    return list(found.values())
+@dataclass
+class Suffixes:
+    """What results' names end with; `plan` is told where that is not what was asked for."""
 
+    form: str | None
+    plan: Plan
 
-def _is_known(path: Path) -> bool:
-    return path.suffix.lower() in PHOTO_SUFFIXES + VIDEO_SUFFIXES and path.is_file()
+    def ended(self, name: Path, source: Path, inside: bool = False) -> Path:
+        """`name`, which has no ending, with that of the result of `source`; `inside` a folder
+        lossless formats are kept."""
+        return name.with_name(name.name + self.of(source, inside))
+
+    def of(self, source: Path, inside: bool = False) -> str:
+        own = source.suffix.lower()
+        if is_moving(source):
+            return result_suffix(source)
+        if self.form == SAME and own not in SAME_SUFFIXES:
+            kind = f"{own} is not written" if own else "it has no ending"
+            self.plan.notices.append(f"{source}: {kind}, the result is a .png")
+        kept = {None: KEPT_SUFFIXES if inside else (), SAME: SAME_SUFFIXES}.get(self.form, ())
+        return source.suffix if own in kept else FORMATS.get(self.form or "png", ".png")
 
 
 def _output_folder(
@@ -159,7 +195,7 @@ def _output_folder(
     path = Path(output)
     if path.is_dir() or (str(output).endswith(("/", os.sep)) and not path.exists()):
         return path
-    if path.is_file() or path.suffix.lower() in PHOTO_SUFFIXES + VIDEO_SUFFIXES:
+    if path.is_file() or path.suffix.lower() in (*image_suffixes(), *VIDEO_SUFFIXES):
         if not single:
             verb = "is" if path.is_file() else "names"
             reasons = "".join(f"; {reason}" for _, reason in failures)
@@ -168,72 +204,55 @@ def _output_folder(
     return None if single and path.suffix else path
 
 
-def _beside(path: Path) -> Path:
-    """Where a result goes when nothing is said: NAME-restored beside the file or the folder."""
-    if path.is_dir():
-        place = path if path.name not in ("", "..") else path.resolve()
-        return place.with_name(f"{place.name}-restored")
-    return path.with_name(f"{path.stem}-restored{_suffix(path)}")
-
-
-def _suffix(path: Path) -> str:
-    return VIDEO_OUTPUT if is_video(path) else ".png"
-
-
-def _file_sources(files: list[Path], plan: Plan) -> list[Source]:
-    """Files named one by one. Where two of them have one name, the folders in which they lie are
-    mirrored too."""
+def _file_sources(files: list[Path], plan: Plan, suffixes: Suffixes, found: Found) -> list[Source]:
+    """Files named one by one, without those that are results for others of them. Where two have one
+    name, the folders in which they lie are mirrored too."""
+    results = named_results(files)
+    found.left_out |= {path: f"the result for {photo}" for path, photo in results.items()}
+    files = [path for path in files if path not in results]
     if plan.folder is None:
-        results = {name: p for p in files for name in _targets(_beside(p), EXTRAS)}
-        plan.notices += [
-            f"{path}: is the result for {results[path]}, not taken as an input"
-            for path in files
-            if path in results
-        ]
-        return [Source(p, _beside(p), Path(p.stem)) for p in files if p not in results]
+        return [Source(p, suffixes.ended(beside(p), p), Path(p.stem)) for p in files]
     names = [Path(p.name) for p in files]
     if len(set(names)) < len(names):
         common = Path(os.path.commonpath([p.resolve().parent for p in files]))
         names = [p.resolve().relative_to(common) for p in files]
     return [
-        Source(path, plan.folder / name.with_suffix(_suffix(path)), Path(path.stem))
+        Source(path, suffixes.ended(plan.folder / name.with_suffix(""), path), Path(path.stem))
         for path, name in zip(files, names, strict=True)
     ]
 
 
-def _folder_sources(folder: Path, plan: Plan, avoid: list[Path], several: bool) -> list[Source]:
+def _folder_sources(
+    folder: Path,
+    plan: Plan,
+    avoid: list[Path],
+    several: bool,
+    suffixes: Suffixes,
+    found: Found,
+) -> list[Source]:
     """Images and videos below `folder`, but not below a folder in `avoid`, under mirrored names."""
-    root = folder.resolve()
-    inside = [path for path in (*avoid, _beside(folder).resolve()) if root in path.parents]
-    target = plan.folder or _beside(folder)
+    target = plan.folder or beside(folder)
     if several and plan.folder is not None:
-        target = target / root.name
-    sources = []
-    for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if hidden or not _is_known(path):
-            continue
-        if not any(path.resolve().is_relative_to(other) for other in inside):
-            kept = name.suffix.lower() in KEPT_SUFFIXES
-            result = name if kept else name.with_suffix(_suffix(path))
-            sources.append(Source(path, target / result, name.with_suffix("")))
-    if not sources:
-        reason = (
-            f"no images or videos ({', '.join(PHOTO_SUFFIXES + VIDEO_SUFFIXES)}) in this folder"
-        )
-        plan.failures.append((str(folder), f"{folder}: {reason}"))
-    return sources
+        target = target / folder.resolve().name
+    files, left_out = files_below(folder, (*avoid, beside(folder).resolve()))
+    found.left_out |= left_out
+    if not files:
+        plan.failures.append((str(folder), f"{folder}: no images or videos in this folder"))
+    names = [path.relative_to(folder).with_suffix("") for path in files]
+    return [
+        Source(path, suffixes.ended(target / name, path, inside=True), name)
+        for path, name in zip(files, names, strict=True)
+    ]
 
 
-def _apart(sources: list[Source]) -> list[Source]:
+def _apart(sources: list[Source], suffixes: Suffixes) -> list[Source]:
     """a.jpg and a.png must not end in one file: their results keep the whole name."""
     counts = Counter(os.path.normcase(source.target) for source in sources)
     kept = []
     for path, target, stem in ((s.path, s.target, s.stem) for s in sources):
         if counts[os.path.normcase(target)] > 1:
-            end = "-restored" if target == _beside(path) else ""
-            target = target.with_name(f"{path.name}{end}{_suffix(path)}")
+            end = f"-{ENDING}" if target.with_suffix("") == beside(path) else ""
+            target = target.with_name(f"{path.name}{end}{target.suffix}")
         kept.append(Source(path, target, stem))
     return kept
 
@@ -267,7 +286,9 @@ def _add_jobs(
     inputs = {path.resolve() for path in (*masks, *masks.values()) if path is not None}
     claimed: dict[str, Path] = {}
     for source in sources:
-        extras = dict(zip(save, _targets(source.target, save, source.path)[1:], strict=True))
+        ending = source.target.suffix if is_moving(source.path) else ".png"
+        names = result_names(source.target, save, ending)[1:]
+        extras = dict(zip(save, names, strict=True))
         job = Job(source.path, masks[source.path], source.target, extras)
         reason = ""
         for target in job.targets:
@@ -280,9 +301,3 @@ def _add_jobs(
             plan.failures.append((str(source.path), reason))
         else:
             plan.jobs.append(job)
-
-
-def _targets(output: Path, extras: Sequence[str], source: Path | None = None) -> list[Path]:
-    """The result's file and those of its extras."""
-    suffix = _suffix(source if source is not None else output)
-    return [output, *(output.with_name(f"{output.stem}-{name}{suffix}") for name in extras)]

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from deocclude.data.images import DAMAGE, open_header
+
 # What says "video" where there is no file to look into, or nothing that can be read in it.
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".vob",
@@ -70,16 +72,16 @@ def is_animated(path: Path) -> bool:
 def animated_format(path: Path) -> str | None:
     """Pillow's name of an animated picture's format; None for any other file."""
     head = _head(path, 32)
-    formats = ("GIF", "PNG", "AVIF")
+    formats: tuple[str, ...] = ("GIF", "PNG", "AVIF")
     if head[:4] == b"RIFF" and head[12:16] == b"VP8X" and head[20] & 2:  # its flag for motion
         formats = ("WEBP",)
     elif not head.startswith((b"GIF8", b"\x89PNG")) and head[4:8] != b"ftyp":
         return None
     Image.init()
     try:
-        with Image.open(path, formats=[name for name in formats if name in Image.OPEN]) as picture:
+        with open_header(path, tuple(name for name in formats if name in Image.OPEN)) as picture:
             return picture.format if getattr(picture, "is_animated", False) else None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except DAMAGE:
         return None  # whoever reads it says so
 
 

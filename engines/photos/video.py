@@ -15,7 +15,8 @@ from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import UNSURE_FACE
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.files import all_notices, check_targets, draw_extra, read_mask
-from deocclude.engines.photos.jobs import VIDEO_OUTPUT, Choices, Job
+from deocclude.engines.photos.jobs import Choices, Job
+from deocclude.engines.photos.kinds import VIDEO_OUTPUT
 from deocclude.engines.photos.manifest import ManifestRow
 from deocclude.engines.photos.mediapipe_faces import SURE
 from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
