@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import struct
 import threading
 import warnings
@@ -20,6 +19,7 @@ import numpy as np
 import psutil
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from deocclude.data.files import temporary_name
 from deocclude.data.image_files import is_heif, is_raw
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def save_images(pictures: Mapping[Path, tuple[np.ndarray | Image.Image, dict]]) 
     parts: dict[Path, Path] = {}
     try:
         for path, (image, options) in pictures.items():
-            parts[path] = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+            parts[path] = temporary_name(path)
             _write(parts[path], path, image, options)
         for path, part in parts.items():
             os.replace(part, path)

@@ -320,7 +320,9 @@ def test_a_limit_of_pillows_is_none_of_ours(restore, monkeypatch):
 
 def test_a_video_that_ends_early_gives_exit_code_1(restore, tmp_path):
     noise = np.random.default_rng(0).integers(0, 80, (*SHAPE, 1), np.uint8)
-    write_video(tmp_path / "v.avi", [np.maximum(draw_photo(SHAPE, FACE), noise)] * 20, codec="MJPG")
+    write_video(
+        tmp_path / "v.avi", [np.maximum(draw_photo(SHAPE, FACE), noise)] * 20, codec="mjpeg"
+    )
     whole = (tmp_path / "v.avi").read_bytes()
     (tmp_path / "v.avi").write_bytes(whole[: len(whole) // 2])
     code, text = restore("v.avi", "-o", "out/")

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from deocclude.data.download.archives import ArchiveError, list_archives, unpack
 from deocclude.data.download.stl10 import BINARY, fetch_stl10
+from deocclude.data.files import check_writable
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError, open_image
 
@@ -161,6 +162,10 @@ def main(argv: list[str] | None = None) -> None:
     names = [name for name in SETS if name in wanted]
     if wanted & set(FOLDERS) and find_spec("gdown") is None:
         raise SystemExit(f"error: {NO_GDOWN}")
+    try:
+        check_writable([options.output])
+    except OSError as error:
+        raise SystemExit(f"error: {error}") from None
     for name in names:
         print(describe(name))
     if not options.yes and not _accepted():

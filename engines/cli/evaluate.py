@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deocclude.data.files import check_writable
 from deocclude.data.sources.root import data_root
 from deocclude.engines.cli import analyses
 from deocclude.engines.evaluation.suites import suite_of
@@ -24,6 +25,7 @@ from deocclude.engines.runs.members import (
     choose_inpainters,
     choose_with_losses,
 )
+from deocclude.stopping import AGAIN, say_stopped
 
 if TYPE_CHECKING:
     from deocclude.engines.report.report import Report
@@ -273,10 +275,15 @@ def main(argv: list[str] | None = None) -> int:
     say_progress()
     try:
         arguments.check(arguments)  # what is wrong is said before PyTorch is imported
+        export = getattr(arguments, "export", None)
+        written = arguments.output or arguments.runs_folder / "evaluation"
+        check_writable([written, *([] if export is None else [export.parent])])
         reports = arguments.compare(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stop:
+        return say_stopped(stop, f"rows that are measured are kept; {AGAIN}")
     for report in reports:
         print(f"\n{report.markdown}")
         for name, path in report.files.items():

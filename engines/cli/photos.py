@@ -90,10 +90,14 @@ def restore_all(
             manifest.add(row)
         what = _kind(plan)
         bar = tqdm(plan.jobs, desc=what, disable=None if len(plan.jobs) > 1 else True)
-        rows += run_jobs(bar, restore, manifest, tqdm.write)
+        with bar:
+            done = run_jobs(bar, restore, manifest, tqdm.write)
+        rows += done
+        print(summary(rows, plan.output, what))
+        if left := len(plan.jobs) - len(done):
+            print(f"stopped: nothing more can be written there; {left} {what} were not begun")
     finally:
         manifest.close()
-    print(summary(rows, plan.output, what))
     return rows
 
 

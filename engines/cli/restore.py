@@ -25,6 +25,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from deocclude.data.files import check_writable
 from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
 from deocclude.engines.photos.formats import WITH_QUALITY
@@ -43,6 +44,7 @@ from deocclude.engines.photos.jobs import (
 from deocclude.engines.photos.manifest import Manifest
 from deocclude.engines.runs.chosen import NEWEST, choose_weights
 from deocclude.names import did_you_mean
+from deocclude.stopping import say_stopped
 
 RUNS = Path("runs")
 
@@ -215,6 +217,8 @@ def main(argv: list[str] | None = None) -> None:
         elif not options.overwrite:
             refuse_existing(plan)
         # What is wrong is said before PyTorch is imported.
+        written = [path] * (path is not None) + [t for job in plan.jobs for t in job.targets]
+        check_writable(each.parent for each in written)
         weights = choose(options) if plan.jobs else {}
         from deocclude.engines.cli import photos
 
@@ -222,8 +226,9 @@ def main(argv: list[str] | None = None) -> None:
         rows = photos.restore_all(deoccluder, plan, choices, manifest)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; what was finished is kept") from None
+    except KeyboardInterrupt as stop:
+        words = "what was finished is kept; --skip-existing goes on from here"
+        raise SystemExit(say_stopped(stop, words)) from None
     seen = [row.status for row in rows if row.status not in ("skipped", "left out")]
     if any(row.failed for row in rows) or (seen and set(seen) == {"no face found"}):
         raise SystemExit(1)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from filelock import BaseFileLock, FileLock
 
-from deocclude.data.files import replacing
+from deocclude.data.files import no_room, replacing
 
 STAGES = ("read", "detect", "align", "segment", "inpaint", "paste", "write")
 COLUMNS = (
@@ -186,18 +186,21 @@ def run_jobs(
     manifest: Manifest,
     say: Callable[[str], None],
 ) -> list[ManifestRow]:
-    """Run `restore` on each job, report and record it, and go on when one fails."""
-    rows = []
+    """Run `restore` on each job, report and record it, and go on when one fails; unless it could
+    not be written for want of room, as the next ones could not."""
+    rows, full = [], False
     for job in jobs:
         start = time.monotonic()
         try:
             row = restore(job)
         except Exception as error:  # whatever one input does to a library, the others go on
-            row = failure(job.source, error)
+            row, full = failure(job.source, error), no_room(error)
         row.seconds["total"] = time.monotonic() - start
         report(row, say)
         rows.append(row)
         manifest.add(row)
+        if full:
+            break
     return rows
 
 

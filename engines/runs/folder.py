@@ -5,18 +5,18 @@ import json
 import logging
 import os
 import platform
-import secrets
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
 
-from deocclude.data.files import write_text
+from deocclude.data.files import replacing, unwritable, write_text
 from deocclude.engines.runs.config import AnyRun, FaceData, validate
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ class RunFolder:
         """An existing run: a path, a number, or "latest" of this name. RunFolderError lists what
         there is.
         """
-        if which not in ("latest", "") and _can_continue(Path(which)):
+        if which not in ("latest", "") and can_continue(Path(which)):
             return cls(Path(which))
         parent = root / name
-        there = sorted(p.name for p in parent.glob("[0-9]*") if _can_continue(p))
+        there = sorted(p.name for p in parent.glob("[0-9]*") if can_continue(p))
         wanted = there[-1] if which in ("latest", "") and there else which.zfill(3)
         if wanted not in there:
             raise RunFolderError(
@@ -96,7 +96,7 @@ class RunFolder:
                 return
             except FileExistsError:
                 owner = _read_json(path)
-                if is_gone(owner):
+                if is_gone(owner) or _cut_off(path, owner):
                     path.unlink(missing_ok=True)
                     continue
                 raise RunFolderError(
@@ -113,6 +113,11 @@ class RunFolder:
         if is_gone(owner):
             return None
         return f"process {owner.get('pid')} on {owner.get('host')}"
+
+    def is_busy_here(self) -> bool:
+        """Whether a living process of this machine uses the folder."""
+        owner = _read_json(self.path / LOCK)
+        return owner.get("host") == platform.node() and not is_gone(owner)
 
     def _sweep(self) -> None:
         """Remove what a killed process left half-written."""
@@ -138,8 +143,11 @@ class RunFolder:
 
     def log(self, record: dict[str, Any]) -> None:
         """One line of log.jsonl; numbers go to TensorBoard as well."""
-        with open(self.log_file, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with open(self.log_file, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise unwritable(self.log_file, error) from error
         for key, value in record.items():
             if isinstance(value, (int, float)) and key not in ("step", "epoch"):
                 self._scalars().add_scalar(key, value, record["step"])
@@ -162,15 +170,15 @@ class RunFolder:
 
     def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
         columns = list(dict.fromkeys(key for r in rows for key in r))
-        temporary = self.metrics.with_name(f".{secrets.token_hex(4)}.csv")
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
         try:
-            os.replace(temporary, self.metrics)
+            with (
+                replacing(self.metrics) as temporary,
+                open(temporary, "w", newline="", encoding="utf-8") as file,
+            ):
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(rows)
         except PermissionError:  # Windows, while a spreadsheet has it open
-            temporary.unlink(missing_ok=True)
             logger.warning("%s is open elsewhere; written at the next epoch", self.metrics)
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -195,7 +203,7 @@ class RunFolder:
         write_text(self.path / "finished.json", json.dumps(facts, indent=1))
 
 
-def _can_continue(path: Path) -> bool:
+def can_continue(path: Path) -> bool:
     """Whether a run lies here that has reached a checkpoint."""
     saved = any((path / name).is_dir() for name in ("last", ".last.old"))
     return saved and (path / "config.yaml").is_file()
@@ -217,6 +225,14 @@ def _read_json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
+
+
+def _cut_off(path: Path, owner: dict) -> bool:
+    """Whether a lock names nobody, and not because it is just being written."""
+    try:
+        return not owner and time.time() - path.stat().st_mtime > 5
+    except OSError:
+        return False
 
 
 def this_process() -> dict[str, Any]:

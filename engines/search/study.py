@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from deocclude.engines.runs.folder import is_gone, this_process
+from deocclude.engines.runs.weights import saved_step
 from deocclude.engines.search.objective import Course, Search, other_settings
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ SHOWN = 6  # differences that an error names
 
 class NumberedTPE(optuna.samplers.BaseSampler):
     """The tree-structured Parzen estimator (Bergstra et al. 2011), seeded anew for each trial by
-    its number: a continued study does not repeat its first draws, and no two processes draw alike.
+    its number among those that repeat no other: a continued study does not repeat its first draws,
+    no two processes draw alike, and a trial that was stopped changes none after it.
     """
 
     def __init__(self, seed: int, startup: int) -> None:
@@ -43,7 +45,8 @@ class NumberedTPE(optuna.samplers.BaseSampler):
             )
 
     def before_trial(self, study, trial) -> None:
-        self._tpe = self._create(trial.number)
+        earlier = (t for t in study.get_trials(deepcopy=False) if t.number < trial.number)
+        self._tpe = self._create(sum("earlier" not in t.user_attrs for t in earlier))
         self._tpe.before_trial(study, trial)
 
     def infer_relative_search_space(self, study, trial):
@@ -133,6 +136,7 @@ class SharedStudy:
             weights = self.search.space.suggest(trial)
             name = trial.user_attrs.get("run", f"trial_{trial.number:03d}")
             trial.set_user_attr("run", name)
+            trial.set_user_attr("began", self._saved(name))
             return Claim(trial, name, weights, trial.user_attrs.get("tries", 0))
 
     def done(self) -> list[FrozenTrial]:
@@ -159,7 +163,18 @@ class SharedStudy:
             if owner is None or is_gone(owner) or owner == me:
                 logger.info("trial %d: its process has ended", trial.number)
                 self.study.tell(trial.number, state=TrialState.FAIL)
-                self._queue(trial, trial.user_attrs.get("tries", 0) + 1)
+                self._queue(trial, trial.user_attrs.get("tries", 0) + (not self._came_on(trial)))
+
+    def _saved(self, run: str) -> int:
+        """The step of the newest checkpoint of a trial's run; 0 without one."""
+        folders = sorted((self.search.trials / run).glob("[0-9]*"))
+        return saved_step(folders[-1]) if folders else 0
+
+    def _came_on(self, trial: FrozenTrial) -> bool:
+        """Whether the process that is gone has saved more than it found: one that was killed then,
+        however often, is no reason to give the trial up."""
+        attributes = trial.user_attrs
+        return self._saved(attributes.get("run", "?")) > attributes.get("began", 0)
 
     def release(self, numbers: list[int]) -> None:
         """Give up on processes of other machines. ValueError for trials that do not run."""

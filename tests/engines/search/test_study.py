@@ -88,7 +88,8 @@ def test_ctrl_c_hands_the_trial_back(tmp_path, fake):
 
     shared = open_study(tmp_path)
     fake.stop_at = {("trial_000", 1): interrupt}
-    assert run(shared, 1) == "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        run(shared, 1)
     assert [t.state for t in shared.trials()] == [TrialState.FAIL, TrialState.WAITING]
 
 
