@@ -129,8 +129,8 @@ def without_copies(
     """The same, training pictures left out that are copies of val or test ones: equal files and,
     with `near`, the same picture encoded or sized anew.
 
-    `shown`: from a file of the split to the picture that is compared, as a pair's clean one.
-    ValueError when none would be left.
+    `shown`: from a file of the split to the picture that is compared, as a pair's clean one. When
+    none is left, `check_trainable` says so to whoever wants to train.
     """
     train, val, test = (list(dict.fromkeys(map(shown, split.files[name]))) for name in SPLITS)
     copies = find_copies([*val, *test], train, near)
@@ -145,16 +145,20 @@ def without_copies(
     kept = [path for path in split.files["train"] if shown(path) not in copies]
     count = len(split.files["train"])
     words = f"{count - len(kept)} of {count} train pictures, copies of val or test"
-    if not kept:
-        raise ValueError(
-            f"{folder}: all train pictures are copies of val or test ones; other pictures are "
-            "needed, or data.copies=keep"
-        )
     logger.warning(
         "%s: left out %s ones: %s; data.copies=keep keeps them",
         folder, words, _example(copies, folder),
     )  # fmt: skip
     return Split(split.files | {"train": kept}, f"{split.rule}; without {words}")
+
+
+def check_trainable(split: Split, folder: Path) -> None:
+    """ValueError when no training picture is left."""
+    if not split.files["train"]:
+        raise ValueError(
+            f"{folder}: all train pictures are copies of val or test ones; other pictures are "
+            "needed, or data.copies=keep"
+        )
 
 
 def _example(copies: dict[Path, Path], folder: Path) -> str:

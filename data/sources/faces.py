@@ -26,7 +26,14 @@ from deocclude.data.faces.layout import (
     locate_faces,
     loose_images,
 )
-from deocclude.data.faces.splits import Split, load_split, save_split, split_faces, without_copies
+from deocclude.data.faces.splits import (
+    Split,
+    check_trainable,
+    load_split,
+    save_split,
+    split_faces,
+    without_copies,
+)
 from deocclude.data.settings import FaceData, MoreFaces
 
 logger = logging.getLogger(__name__)
@@ -54,6 +61,8 @@ class FaceSources:
 
     def training_faces(self, cache_folder: Path, processes: int = 1) -> Faces:
         """The training split, checked, limited and cached as the configuration says."""
+        if self.split is not None and self.folder is not None:
+            check_trainable(self.split, self.folder)
         faces = self.faces("train")
         if self.data.train_images is not None:
             faces = faces.subset(range(min(self.data.train_images, len(faces))))
@@ -118,7 +127,7 @@ def open_faces(
 ) -> tuple[Any, Path | None, Split | None]:
     """The configuration with its template told, the folder of faces, and their split."""
     located = locate_faces(root, data.faces, data.size)
-    folder = located.folder
+    folder, recorded = located.folder, None
     if folder is None:
         split = None
         if root is not None:
@@ -130,10 +139,10 @@ def open_faces(
         split = recorded or split_faces(folder, SPLIT_SEED, data.split)
         say_split("faces", folder, split)
         say_left_out(root if data.faces == "auto" else None, located, split)
-        if recorded is None and data.copies == "drop":
-            split = without_copies(split, folder)
     if data.template == "auto":
         data = data.model_copy(update={"template": tell_template(split)})
+    if folder is not None and split is not None and recorded is None and data.copies == "drop":
+        split = without_copies(split, folder)
     return data, folder, split
 
 

@@ -11,7 +11,13 @@ import numpy as np
 
 from deocclude.data.faces.cache import report_enlarged
 from deocclude.data.faces.layout import named_folder
-from deocclude.data.faces.splits import Split, load_split, save_split, without_copies
+from deocclude.data.faces.splits import (
+    Split,
+    check_trainable,
+    load_split,
+    save_split,
+    without_copies,
+)
 from deocclude.data.occluders.set_files import SETTINGS
 from deocclude.data.occluders.sets import PairedSet, open_set
 from deocclude.data.pairs.augmentations import create_augmentation
@@ -48,6 +54,7 @@ class SetSources:
 
     def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> SetPairs:
         """The endless training list. Pictures are decoded anew each time; nothing is cached."""
+        check_trainable(self.split, self.folder)
         augment = create_augmentation(self.data.augment)
         keep = self.indices("train")[: self.data.train_images]
         report_enlarged([self.pairs.pairs[i].occluded for i in keep], self.data.size)

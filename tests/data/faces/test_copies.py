@@ -8,7 +8,13 @@ from PIL import Image, ImageOps
 
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.copies import ALIKE, _near_pictures, find_copies
-from deocclude.data.faces.splits import Split, load_split, save_split, without_copies
+from deocclude.data.faces.splits import (
+    Split,
+    check_trainable,
+    load_split,
+    save_split,
+    without_copies,
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +136,7 @@ def test_val_that_is_test_is_warned_of_and_train_that_is_test_an_error(faces, ca
     assert "1 val pictures are in test too (2.png = 2.png)" in caplog.text
     same = split_of(folder, train=["0.png"], val=["0.png"], test=["1.png"])
     with pytest.raises(ValueError, match=r"all train pictures are copies.*data\.copies=keep"):
-        without_copies(same, folder)
+        check_trainable(without_copies(same, folder), folder)
 
 
 def test_real_faces_are_no_copies_of_each_other(real_data, tmp_path):
