@@ -305,7 +305,7 @@ def test_a_failing_file_is_reported_and_the_rest_goes_on(run, folder):
     [
         (("none.png", "--mask", "masks/a.png"), "none.png: no such file"),
         (("photos/a.png", "--mask", "none.png"), "none.png: no such file"),
-        (("photos/a.png", "--mask", "photos"), "photos: holds the photos themselves"),
+        (("photos/a.png", "--mask", "photos"), "photos: holds no masks"),
         (("photos/a.png", "--mask", "masks/a.png", "-o", "x.gif"), ".png, .bmp"),
         (("photos", "--mask", "masks", "-o", "masks/a.png"), "is a file"),
         (("masks/empty", "--mask", "masks/a.png"), "masks/empty: no images"),

@@ -42,8 +42,8 @@ def upright(mask: Mask, shape: tuple[int, int], orientation: int = 1) -> Mask:
         turned = np.ascontiguousarray(TURNS[orientation](mask.levels))
         return mask.with_levels(
             turned,
-            f"is {size_words(mask.shape)}, as the photo is stored: turned like it to "
-            f"{size_words(turned.shape)} (EXIF orientation {orientation})",
+            f"is {size_words(mask.shape)}, as its picture is stored: turned like it to "
+            f"{size_words(turned.shape)} (orientation {orientation})",
         )
     raise MaskError(
         f"{mask.name}: is {size_words(mask.shape)}, its picture {size_words(shape)}: these are "

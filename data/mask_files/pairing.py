@@ -95,7 +95,7 @@ def pair_masks(photos: Sequence[tuple[Path, Path]], folder: Path) -> MaskPairs:
     if not pairs.masks:
         raise ValueError(f"{folder}: {_no_pair(len(images), len(masks), pairs.missing)}")
     _check_first(list(pairs.masks.values()), folder)
-    if unused:
+    if unused and len(photos) > 1:
         first = min(path.relative_to(folder).with_suffix("") for path in unused)
         pairs.notices.append(f"{len(unused)} masks in {folder} have no photo, e.g. {first}")
     return pairs

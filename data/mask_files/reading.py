@@ -20,7 +20,7 @@ THRESHOLD = 127  # of black-and-white masks: a level above it is hole
 BLACK, WHITE = 32, 223  # levels up to and from which a mask's plateaus are black and white
 FEW = 16  # values: with no more a picture is no photograph, whatever they look like
 NOISE = 0.12  # of the step from dark to bright: what JPEG adds around the two
-MOST = 0.8  # share of the pixels that are near one of two levels, in a file of two values
+MOST = 0.6  # share of the dark pixels, and of the bright ones, near one level in such a file
 STEP = 16  # levels between dark and bright below which JPEG's noise is all there is
 GREY = 0.25  # grey pixels for each one of the hole, above which they are worth a word
 ORIENTATION = 0x0112  # EXIF
@@ -164,9 +164,12 @@ def _threshold(
     if dark <= BLACK and bright >= WHITE:
         return (THRESHOLD,)
     marks = "the darker" if invert else "the brighter"
-    near = np.minimum(abs(every - dark), abs(every - bright)) <= NOISE * step
+    two = step >= STEP and all(
+        counts[part & (abs(every - level) <= NOISE * step)].sum() >= MOST * counts[part].sum()
+        for part, level in ((every <= middle, dark), (every > middle, bright))
+    )
     exact = len(values) == 2 and (step >= STEP or low == 0)  # 0 and 1, but not 254 and 255
-    if exact or (step >= STEP and counts[near].sum() >= MOST * counts.sum()):
+    if exact or two:
         text = f"has two values, {dark} and {bright}: {marks} one is the hole"
         return (dark + bright) // 2, text
     if low <= THRESHOLD < high or (high - low < STEP and len(values) > FEW // 2):  # noise

@@ -51,7 +51,7 @@ def pair_folders(
         files = [path for path in files if path not in beside]
         logger.warning("%d masks beside the images, e.g. %s: no images", len(beside), beside[0])
     if not files:
-        raise FileNotFoundError(f"{images}: no images (jpg, png, webp, bmp)")
+        raise FileNotFoundError(f"{images}: no images")
     partners = _partners(files, images, masks, by)
     kept, pairs, told = [], [], []
     unreadable: dict[Path, ImageReadError] = {}

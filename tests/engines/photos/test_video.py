@@ -15,7 +15,7 @@ from photo_stubs import (
 )
 from PIL import Image
 
-from deocclude.engines.photos.jobs import Choices, Job
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.photos.video import FrameRestorer, restore_video
 from deocclude.engines.video.frames import VideoError
