@@ -185,31 +185,15 @@ def centre_crop_square(image: Image.Image) -> Image.Image:
 
 def load_square(path: str | Path, size: int) -> np.ndarray:
     """Centre-crop to a square, antialiased (bicubic with support) resize: uint8 (size, size, 3)."""
-    image = centre_crop_square(to_rgb(open_image(path)))
+    return to_square(open_image(path), size)
+
+
+def to_square(image: Image.Image, size: int) -> np.ndarray:
+    """As `load_square`, of a picture of any mode."""
+    image = centre_crop_square(to_rgb(image))
     if image.width != size:
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)
-
-
-def load_mask(
-    path: str | Path, size: tuple[int, int] | None = None, invert: bool = False
-) -> np.ndarray:
-    """A mask file as uint8 {0, 1}, 1 = hole, resized to `size` = (height, width) if given."""
-    from deocclude.data.contract import binarise
-
-    return binarise(load_mask_levels(path), size, invert)
-
-
-def load_mask_levels(path: str | Path) -> np.ndarray:
-    """A mask file before it is binarised: uint8 (H, W), 255 = hole. Transparent means unmarked, so
-    that strokes on an empty layer read as they look in a drawing program."""
-    image = open_image(path)
-    if "A" in image.getbands():
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
-    elif image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = to_rgb(image)
-    return np.asarray(image.convert("L"))
 
 
 def save_image(path: str | Path, image: np.ndarray | Image.Image, **options: Any) -> None:

@@ -279,7 +279,7 @@ def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
 
     monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector(faces))
     code, text = run("in", "-o", "out")
-    assert (code, "stopped" in text) == (1, True)
+    assert (code, "stopped" in text) == (130, True)
     assert list(rows("out/manifest.csv")) == ["in/a.png"]
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["a.png", "manifest.csv"]
 

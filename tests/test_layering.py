@@ -38,16 +38,19 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "data.files": (),
     "data.image_files": (),
     "data.images": ("data.image_files", "data.contract", "data.files"),
+    "data.mask_files": (*FILES, "data.contract"),
     "data.builtin": ("data.seeding",),
     "data.faces": ("data.builtin", *FILES, "data.seeding"),
-    "data.masks": ("data.faces", "data.images", "data.image_files", "data.seeding"),
+    "data.masks": (
+        "data.mask_files", "data.faces", "data.images", "data.image_files", "data.seeding",
+    ),
     "data.occluders.drawn": ("data.faces",),
     "data.occluders": (
-        "data.occluders.drawn", "data.faces", *FILES, "data.seeding",
+        "data.occluders.drawn", "data.mask_files", "data.faces", *FILES, "data.seeding",
         "data.contract",
     ),
     "data.pairs": (
-        "data.occluders", "data.masks", "data.faces", *FILES, "data.seeding",
+        "data.occluders", "data.masks", "data.mask_files", "data.faces", *FILES, "data.seeding",
         "data.contract",
     ),
     "data.settings": ("data.pairs", "data.occluders", "data.faces"),
@@ -62,8 +65,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "engines.inference", "engines.ensemble", "engines.report", "engines.runs",
     ),
     "engines.video": (),
+    "engines.jobs": (),
     "engines.photos": (
-        "engines.video", "engines.inference", "engines.ensemble", "engines.runs",
+        "engines.jobs", "engines.video", "engines.inference", "engines.ensemble", "engines.runs",
     ),
     "engines.measures": ("engines.inference", "engines.ensemble", "engines.runs"),
     "engines.evaluation": (
@@ -78,7 +82,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "engines.evaluation", "engines.training", "engines.report", "engines.runs",
     ),
     "engines.search": ("engines.training", "engines.report", "engines.runs"),
-    "engines.api": ("engines.photos", "engines.inference", "engines.runs"),
+    "engines.api": ("engines.photos", "engines.jobs", "engines.inference", "engines.runs"),
     "engines.cli": ("engines",),
     "engines.release_export": ("engines.suite",),
 }  # fmt: skip

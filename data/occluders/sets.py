@@ -18,7 +18,10 @@ from deocclude.data.faces.cache import report_corrupt
 from deocclude.data.faces.layout import given_splits, needs_train
 from deocclude.data.faces.splits import SHARES, Split, complete, deal_out
 from deocclude.data.image_files import list_images
-from deocclude.data.images import ImageReadError, load_mask, load_square
+from deocclude.data.images import ImageReadError, open_image, to_square
+from deocclude.data.mask_files.fitting import same_proportions, size_words, upright
+from deocclude.data.mask_files.pairing import photo_stem
+from deocclude.data.mask_files.reading import exif_orientation, open_mask
 from deocclude.data.occluders.set_files import (
     INDEX,
     SETTINGS,
@@ -58,6 +61,7 @@ class PairedSet:
 
     def __init__(self, folder: Path, layout: str, pairs: list[Files], invert: bool) -> None:
         self.folder, self.layout, self.pairs, self.invert = folder, layout, pairs, invert
+        self._told: set[str] = set()
         self.names = [pair.name for pair in pairs]
         self.kinds = [pair.kind for pair in pairs]
 
@@ -67,13 +71,29 @@ class PairedSet:
     def load(self, index: int, size: int) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
         """Target uint8 (size, size, 3), None where the set has no clean pictures; occluded picture
         of the same shape; mask uint8 (size, size) {0, 1}, from the difference of the two where the
-        set has no masks. Cropped to their centre squares. ImageReadError names a bad file."""
+        set has no masks. Cropped to their centre squares. ImageReadError names a bad file, and one
+        that has other proportions than the occluded picture; a mask of that picture's stored pixels
+        is turned like it (EXIF orientation), which is said once."""
         pair = self.pairs[index]
-        target = load_square(pair.target, size) if pair.target else None
-        occluded = load_square(pair.occluded, size)
+        shown = open_image(pair.occluded)
+        shape = shown.size[::-1]
+        occluded, target = to_square(shown, size), None
+        if pair.target:
+            clean = open_image(pair.target)
+            if not same_proportions(clean.size[::-1], shape):
+                raise ImageReadError(
+                    f"{pair.target}: is {size_words(clean.size[::-1])}, {pair.occluded} "
+                    f"{size_words(shape)}: a pair has the same proportions"
+                )
+            target = to_square(clean, size)
         if pair.mask is None:
             return target, occluded, difference_mask(target, occluded)
-        mask = load_mask(pair.mask, invert=self.invert)
+        read = open_mask(pair.mask, self.invert)
+        read = upright(read, shape, exif_orientation(pair.occluded))
+        for text in set(read.notices) - self._told:
+            self._told.add(text)
+            logger.warning("%s (and others, perhaps): %s", pair.mask, text)
+        mask = read.hole()
         height, width = mask.shape
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
@@ -207,20 +227,22 @@ def _find_form(folder: Path) -> tuple[str, tuple[Path, Path | None, Path | None]
 
 
 class _Partners:
-    """Pictures by their path below a folder without ending, in any case; by their name alone where
-    only one has it."""
+    """Pictures by their path below a folder, in any case, without ending nor the word "mask"; by
+    their name alone where only one has it."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.paths: dict[str, Path] = {}
+        self.paths: dict[tuple[str, str], Path] = {}
         self.names: dict[str, list[Path]] = {}
         for path in list_images(folder) if folder else ():
-            self.paths[path.relative_to(folder).with_suffix("").as_posix().casefold()] = path
-            self.names.setdefault(path.stem.casefold(), []).append(path)
+            name = photo_stem(path.stem).casefold()
+            place = path.parent.relative_to(folder).as_posix().casefold()
+            self.paths["" if place == "." else f"{place}/", name] = path
+            self.names.setdefault(name, []).append(path)
 
     def find(self, place: str, *names: str) -> Path | None:
         """The first of `names` in the sub-folder `place`, or anywhere."""
         for name in names:
-            if found := self.paths.get(f"{place}{name}"):
+            if found := self.paths.get((place, name)):
                 return found
         alone = [self.names[name][0] for name in names if len(self.names.get(name, ())) == 1]
         return alone[0] if alone else None
@@ -233,11 +255,11 @@ def _foreign_pairs(
     splits = {path: name for name, part in given_splits(occluded).items() for path in part.files}
     pairs, errors = [], []
     for path in list_images(occluded):
-        name = re.sub(r"_mask$", "", path.stem, flags=re.IGNORECASE)
+        name = photo_stem(path.stem)
         place = path.parent.relative_to(occluded).as_posix()
         place = "" if place == "." else f"{place}/"
         key, face = name.casefold(), re.sub(r"_\d+$", "", name)
-        mask = of_masks.find(place.casefold(), key, f"{key}_mask")
+        mask = of_masks.find(place.casefold(), key)
         target = of_targets.find(place.casefold(), key, face.casefold())
         if (mask is None and target is None) or (layout == "facial_deocclusion" and target is None):
             errors.append(ImageReadError(f"{path}: has no partner named {name!r}"))

@@ -106,7 +106,7 @@ def _add_inpainting(commands: Command) -> None:
     on.add_argument("--images", type=Path, help="your own whole images, with --masks")
     on.add_argument("--masks", type=Path, help="a folder of masks, or one mask for all images")
     on.add_argument(
-        "--pair-by-order", action="store_true", help="pair files by sorted order, not by stem"
+        "--pair-by-order", action="store_true", help="pair files by sorted order, not by name"
     )
     on.add_argument("--invert-mask", action="store_true", help="black means hole in the mask files")
     on.add_argument("--size", type=at_least(32), help="side in pixels; else that of each run")

@@ -26,11 +26,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deocclude.data.files import check_writable
-from deocclude.engines.options import DEVICE, at_least
-from deocclude.engines.photos.blend import BLENDS
-from deocclude.engines.photos.formats import WITH_QUALITY
-from deocclude.engines.photos.inputs import EXTRAS
-from deocclude.engines.photos.jobs import (
+from deocclude.data.mask_files.given import ALPHA, NO_DILATION
+from deocclude.engines.jobs.inputs import EXTRAS
+from deocclude.engines.jobs.manifest import Manifest
+from deocclude.engines.jobs.plan import (
     FORMATS,
     METHODS,
     NETWORK,
@@ -41,7 +40,9 @@ from deocclude.engines.photos.jobs import (
     refuse_existing,
     set_aside,
 )
-from deocclude.engines.photos.manifest import Manifest
+from deocclude.engines.options import DEVICE, at_least
+from deocclude.engines.photos.blend import BLENDS
+from deocclude.engines.photos.formats import WITH_QUALITY
 from deocclude.engines.runs.chosen import NEWEST, choose_weights
 from deocclude.names import did_you_mean
 from deocclude.stopping import say_stopped
@@ -57,8 +58,19 @@ def build_parser() -> argparse.ArgumentParser:
     add("inputs", nargs="*", metavar="IN", help='photos, videos, folders, patterns such as "*.jpg"')
     add("-o", "--output", metavar="OUT", help="file for one input, else a folder (default: beside)")
     add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
-    add("--mask", type=Path, help="your own: white = redraw; a file, or a folder paired by stem")
+    add(
+        "--mask",
+        type=_mask,
+        help="your own, white = redraw: a file; a folder, where the mask of NAME.jpg is NAME.png\n"
+        f"or NAME-mask.png; or {ALPHA}, the photo's own transparent part",
+    )
     add("--invert-mask", action="store_true", help="the mask is black where to redraw")
+    add(
+        "--soft-mask",
+        action="store_true",
+        help="grey levels of the mask weigh what is redrawn against the photo (default: above 127\n"
+        "of 255 is redrawn, the rest stays)",
+    )
     add(
         "--checkpoint",
         metavar="WEIGHTS",
@@ -148,6 +160,10 @@ def _extras(text: str) -> tuple[str, ...]:
     return names
 
 
+def _mask(text: str) -> Path | str:
+    return ALPHA if text == ALPHA else Path(text)
+
+
 def _pixels(text: str) -> float:
     try:
         value = float(text)
@@ -180,6 +196,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("nothing to restore: name a photo, a video or a folder, or use --webcam")
     if options.invert_mask and options.mask is None:
         parser.error("--invert-mask says how to read your own mask: name it with --mask")
+    _check_mask(parser, options)
     if options.method != NETWORK:
         _check_method(parser, options)
     if options.overwrite and options.skip_existing:
@@ -196,6 +213,8 @@ def main(argv: list[str] | None = None) -> None:
         blend,
         quality=options.quality,
         max_pixels=options.max_pixels,
+        erased=options.erased,
+        soft_mask=options.soft_mask,
     )
     try:
         if options.webcam is not None:
@@ -204,7 +223,10 @@ def main(argv: list[str] | None = None) -> None:
 
             photos.watch(options, weights, choices)
             return
-        plan = plan_jobs(options.inputs, options.mask, options.output, options.save, options.format)
+        mask = None if options.erased else options.mask
+        if options.erased and Path(ALPHA).exists():
+            print(f"--mask {ALPHA}: the photos' transparent part; a file of that name: ./{ALPHA}")
+        plan = plan_jobs(options.inputs, mask, options.output, options.save, options.format)
         path = options.manifest or (plan.folder / "manifest.csv" if plan.folder else None)
         if options.method != NETWORK and (videos := [j.source for j in plan.jobs if j.is_video]):
             raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
@@ -219,7 +241,7 @@ def main(argv: list[str] | None = None) -> None:
         # What is wrong is said before PyTorch is imported.
         written = [path] * (path is not None) + [t for job in plan.jobs for t in job.targets]
         check_writable(each.parent for each in written)
-        weights = choose(options) if plan.jobs else {}
+        weights = choose(options)
         from deocclude.engines.cli import photos
 
         deoccluder = photos.load(options, weights) if plan.jobs else None
@@ -232,6 +254,18 @@ def main(argv: list[str] | None = None) -> None:
     seen = [row.status for row in rows if row.status not in ("skipped", "left out")]
     if any(row.failed for row in rows) or (seen and set(seen) == {"no face found"}):
         raise SystemExit(1)
+
+
+def _check_mask(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the process when options on masks do not go together; `options.erased`: the mask is the
+    photo's transparent part, and `options.mask` then names no file."""
+    options.erased = options.mask == ALPHA
+    if options.soft_mask and options.mask is None:
+        parser.error("--soft-mask says how to read your own mask: name it with --mask")
+    if options.soft_mask and options.dilate and not options.erased:
+        parser.error(f"--soft-mask: {NO_DILATION}")
+    if options.erased and options.invert_mask:
+        parser.error(f"--mask {ALPHA}: the transparent part is redrawn; leave out --invert-mask")
 
 
 def _check_method(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

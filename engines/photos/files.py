@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -11,17 +11,18 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from deocclude.data.contract import mask_warning
 from deocclude.data.images import (
     DAMAGE,
     is_unit_range,
-    load_mask,
-    load_mask_levels,
     open_header,
     open_image,
     save_images,
     to_rgb,
 )
+from deocclude.data.mask_files.given import GivenMask, erased_part, read_given
+from deocclude.data.mask_files.reading import exif_orientation
+from deocclude.engines.jobs.manifest import ManifestRow
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.formats import (
     WITH_16_BIT,
@@ -33,8 +34,6 @@ from deocclude.engines.photos.formats import (
     metadata_of,
     save_options,
 )
-from deocclude.engines.photos.jobs import Choices, Job
-from deocclude.engines.photos.manifest import ManifestRow
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
 
 BITS_PER_SAMPLE = 258  # TIFF tag
@@ -133,31 +132,23 @@ def _is_16_bit(image: Image.Image) -> bool:
     return low >= 0 and 255 < high < 2**16
 
 
-def read_mask(path: Path, shape: tuple[int, int], invert: bool) -> tuple[np.ndarray, list[str]]:
-    """A mask file at the photo's (height, width) as uint8 {0, 1}, and what to tell the user.
+def read_mask(job: Job, photo: Photo, choices: Choices) -> GivenMask | None:
+    """What the user marked to be redrawn: a mask file, the photo's transparent part, or nothing.
 
-    Raises ValueError, with file and hole ratio, if nothing or everything would be redrawn.
+    Raises MaskError or ImageReadError for what is no mask of this photo.
     """
-    mask = load_mask(path, invert=invert)
-    notices = []
-    if mask.shape != shape:
-        notices.append(
-            f"mask {path.name} is {mask.shape[1]} x {mask.shape[0]}, the photo {shape[1]} x "
-            f"{shape[0]}: resized by nearest neighbour"
-        )
-        mask = load_mask(path, shape, invert)
-    ratio = float(mask.mean())
-    warning = mask_warning(ratio)
-    if ratio in (0, 1):
-        levels = load_mask_levels(path)
-        raise ValueError(
-            f"{path}: {warning} (hole ratio {ratio:.2f}); white, above 127 of 255, marks the hole, "
-            f"this file's values go from {levels.min()} to {levels.max()}"
-            + (", read inverted" if invert else "; --invert-mask reads it the other way round")
-        )
-    if warning:
-        notices.append(f"warning: {path.name}: {warning}")
-    return mask, notices
+    if choices.erased:
+        return erased_part(photo.alpha, str(job.source), hard=bool(choices.dilate))
+    if job.mask is None:
+        return None
+    return read_given(
+        job.mask,
+        photo.rgb.shape[:2],
+        exif_orientation(job.source),
+        choices.invert_mask,
+        choices.soft_mask,
+        choices.max_pixels,
+    )
 
 
 def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> ManifestRow:
@@ -165,25 +156,28 @@ def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> Manifest
 
     Outside of what was redrawn the output file holds the same pixels as the photo; only a lossy
     output format breaks that, which is said. Alpha, 16-bit grey, single-channel grey and metadata
-    survive where the output format has them. A photo in which nothing was restored is not written.
+    survive where the output format has them; a transparent part that was redrawn is opaque. A photo
+    in which nothing was restored is not written.
     Raises FileExistsError, ImageReadError or ValueError; nothing is written then.
     """
     check_targets(job, choices.overwrite)
     start = time.monotonic()
     photo = read_photo(job.source, choices.max_pixels)
-    notices, mask = list(photo.notices), None
-    if job.mask is not None:
-        mask, more = read_mask(job.mask, photo.rgb.shape[:2], choices.invert_mask)
-        notices += more
+    mask = read_mask(job, photo, choices)
+    notices = [*photo.notices, *(mask.notices if mask else ())]
     read = time.monotonic() - start
     restoration = deoccluder.restore(
         photo.rgb,
-        mask,
+        mask.hole if mask else None,
         dilate=choices.dilate,
         blend=choices.blend,
         uncertainty="uncertainty" in job.extras,
     )
     with restoration.timing("paste"):
+        if mask is not None:
+            mask.weigh(restoration.restored, photo.pixels if choices.erased else photo.rgb)
+        if choices.erased:
+            photo = replace(photo, alpha=None)  # the hole in it is redrawn
         if restoration.changed and is_colourless(photo.rgb):
             remove_colour(restoration.restored, restoration.mask)
             if photo.pixels.ndim == 3:
@@ -307,7 +301,7 @@ def _encode(
 
 
 def draw_extra(name: str, image: np.ndarray, restoration: Restoration) -> np.ndarray:
-    """A picture of engines.photos.jobs.EXTRAS as uint8 RGB, (H, W, 3); "mask" is (H, W).
+    """A picture of engines.jobs.plan.EXTRAS as uint8 RGB, (H, W, 3); "mask" is (H, W).
 
     mask: white is what was redrawn. overlay: the photo with that part tinted red. side-by-side:
     photo, overlay, result. uncertainty: black (none) through red to yellow; the brightest stands

@@ -1,7 +1,6 @@
 """Videos and animated pictures: every frame restored in order, landmarks and masks smoothed."""
 
 import re
-import secrets
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -11,13 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deocclude.data.files import temporary_name
+from deocclude.data.mask_files.given import GivenMask, read_given
+from deocclude.engines.jobs.kinds import is_animated, result_suffixes
+from deocclude.engines.jobs.manifest import ManifestRow
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import UNSURE_FACE
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.files import all_notices, check_targets, draw_extra, read_mask
-from deocclude.engines.photos.jobs import Choices, Job
-from deocclude.engines.photos.kinds import is_animated, result_suffixes
-from deocclude.engines.photos.manifest import ManifestRow
+from deocclude.engines.photos.files import all_notices, check_targets, draw_extra
 from deocclude.engines.photos.mediapipe_faces import SURE
 from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
 from deocclude.engines.photos.tracker import FaceTracker
@@ -157,15 +158,21 @@ def restore_video(
     not written. Raises FileExistsError or ValueError (VideoError); nothing is written then.
     """
     check_targets(job, choices.overwrite, result_suffixes(job.source))
+    if choices.erased:
+        raise ValueError(f"{job.source}: --mask alpha takes the transparent part of photos only")
     reader = open_reader(job.source, is_animated(job.source))
     restore = FrameRestorer(deoccluder, choices, "uncertainty" in job.extras)
-    tally, outputs, mask = Tally(), Outputs(job, reader), None
+    tally, outputs = Tally(), Outputs(job, reader)
+    mask: GivenMask | None = None
     try:
         for frame in progress(reader, reader.expected, job.source.name):
             if job.mask is not None and mask is None:
-                mask, notices = read_mask(job.mask, frame.rgb.shape[:2], choices.invert_mask)
-                reader.notices += notices
-            result = restore(frame.rgb, mask)
+                shape, turned = frame.rgb.shape[:2], reader.orientation
+                mask = read_given(job.mask, shape, turned, choices.invert_mask, choices.soft_mask)
+                reader.notices += mask.notices
+            result = restore(frame.rgb, mask.hole if mask else None)
+            if mask is not None:
+                mask.weigh(result.restored, frame.rgb)
             tally.add(result)
             start = time.perf_counter()
             outputs.write(frame, result)
@@ -202,7 +209,7 @@ class Outputs:
 
     def _writer(self, path: Path, picture: np.ndarray) -> FrameWriter:
         if path not in self._writers:
-            self._parts[path] = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+            self._parts[path] = temporary_name(path)
             whole = path == self.job.output
             shape = (picture.shape[0], picture.shape[1])
             self._writers[path] = open_writer(self._parts[path], self.reader, shape, whole)

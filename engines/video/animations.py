@@ -42,6 +42,7 @@ class AnimationReader:
     """
 
     def __init__(self, path: Path) -> None:
+        self.orientation = 1
         self.path, self.read, self.notices, self.damage = path, 0, [], ""
         self.expected: int | None = None
         text: dict[str, str] = {}

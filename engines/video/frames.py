@@ -41,6 +41,7 @@ class FrameReader(Protocol):
     For whoever writes them as a video: `rate`, frames a second, the mean; `tick`, seconds of which
     all times are multiples; `pixel`, width by height of a pixel; `tags`, primaries and transfer by
     Rec. ITU-T H.273; `origin`, seconds at which the file begins.
+    `orientation`: how the frames lie in the file, as EXIF counts; they come upright.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class FrameReader(Protocol):
     pixel: Fraction
     tags: tuple[int, int]
     origin: Fraction
+    orientation: int
     read: int
     expected: int | None
     notices: list[str]

@@ -105,6 +105,7 @@ class VideoReader:
         self.tags, self.origin = (1, 1), self._first_time()
         self._clock, self._shown = Clock(self.tick), Shown()
         self._turn, self._mirror = 0, False
+        self.orientation = 1
         self._bad = 0  # packets that could not be decoded, frames that were decoded with errors
         self._gaps = 0  # in a transport stream: parts that do not follow those before
         self._timeless = False
@@ -198,6 +199,7 @@ class VideoReader:
             if turn is None or max(abs(v - round(v)) for v in (a, b, c, d)) > 0.01:
                 self.notices.append("warning: it is to be shown at a slant: shown straight")
             self._turn, self._mirror = turn or (0, False)
+            self.orientation = 1 if self._mirror else {1: 8, 3: 6}.get(self._turn, 1)
         if self._turn % 2:
             self.pixel = 1 / self.pixel
         if not (self._shown.converts(frame) or frame.color_primaries in (0, 2)):

@@ -13,7 +13,6 @@ from deocclude.data.images import (
     BYTES_PER_PIXEL,
     ImageReadError,
     load_image,
-    load_mask,
     load_square,
     open_image,
     save_image,
@@ -22,6 +21,7 @@ from deocclude.data.images import (
     to_tensor,
     to_uint8,
 )
+from deocclude.data.mask_files.reading import load_mask
 
 COLOUR = (200, 100, 50)
 GREY = 124  # the luma of COLOUR

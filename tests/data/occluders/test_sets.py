@@ -266,6 +266,35 @@ def test_the_command_writes_a_set_and_says_why_it_cannot(tmp_path, faces, capsys
         main([*command, "--faces", str(tmp_path / "faces"), "--kinds", "drawn", "--seed", "2"])
 
 
+def test_pairs_of_foreign_sets_have_one_frame(tmp_path, caplog):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    shown = np.zeros((36, 64), np.uint8)
+    shown[10:20, 20:30] = 255
+    mask, back = Image.fromarray(shown), Image.Transpose.ROTATE_90
+    face = Image.fromarray(np.dstack([shown] * 3))
+    for part in ("occluded", "masks", "images"):
+        (tmp_path / part).mkdir()
+    for name in ("a_0", "b_0", "c_0"):
+        face.transpose(back).save(tmp_path / f"occluded/{name}.png", exif=exif)
+        face.save(tmp_path / f"images/{name[0]}.png")
+    mask.save(tmp_path / "masks/a_0.png")
+    mask.transpose(back).save(tmp_path / "masks/b_0-mask.png")
+    mask.resize((64, 48)).save(tmp_path / "masks/c_0.png")
+    pairs = open_set(tmp_path)
+    for index in range(2):
+        target, occluded, hole = pairs.load(index, 36)
+        np.testing.assert_array_equal(hole == 1, occluded[..., 0] > 127)
+        np.testing.assert_array_equal(target, occluded)
+    assert "b_0-mask.png" in caplog.text
+    assert "turned like it to 64 x 36" in caplog.text
+    with pytest.raises(ImageReadError, match=r"c_0\.png: is 64 x 48, its picture 64 x 36"):
+        pairs.load(2, 36)
+    face.resize((64, 48)).save(tmp_path / "images/a.png")
+    with pytest.raises(ImageReadError, match=r"a\.png: is 64 x 48, .*a_0\.png 64 x 36"):
+        pairs.load(0, 36)
+
+
 def flat_set(folder, parts, shade):
     """One pair of a set without index: parts by their names below `folder`."""
     for i, part in enumerate(parts):

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from deocclude.data.image_files import image_suffixes, list_images
-from deocclude.engines.photos.inputs import (
+from deocclude.data.image_files import image_suffixes
+from deocclude.data.mask_files.pairing import masks_beside, pair_masks
+from deocclude.data.mask_files.reading import check_mask
+from deocclude.engines.jobs.inputs import (
     ENDING,
     Found,
     beside,
@@ -18,7 +20,7 @@ from deocclude.engines.photos.inputs import (
     named_results,
     result_names,
 )
-from deocclude.engines.photos.kinds import VIDEO_SUFFIXES, is_moving, result_suffix
+from deocclude.engines.jobs.kinds import VIDEO_SUFFIXES, is_moving, result_suffix
 
 KEPT_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")  # lossless: the result's suffix too
 SAME = "same"
@@ -27,19 +29,23 @@ FORMATS = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "avif": ".avif", "tif"
 SAME_SUFFIXES = (*KEPT_SUFFIXES, ".jpg", ".jpeg", ".jfif", ".jpe", ".avif")
 NETWORK = "network"
 METHODS = ("telea", "navier_stokes", "biharmonic")  # that need no network
+MASK = "a mask of the photo beside it, which --mask with its folder would use"
 NO_MASK = "a mask is needed: without a network nothing finds what covers a face"
 
 
 @dataclass(frozen=True)
 class Choices:
     """How inputs are read, restored and written; `dilate` and `blend` are those of
-    `engines.photos.deoccluder.Deoccluder.restore`."""
+    `engines.photos.deoccluder.Deoccluder.restore`. `erased`: a photo's transparent part is its
+    mask; `soft_mask`: levels of a mask weigh what is redrawn (data.mask_files.given)."""
 
     invert_mask: bool = False
     overwrite: bool = False
     dilate: float | None = None
     blend: str = "matched"
     quality: int | None = None  # 1 to 100, of lossy formats
+    erased: bool = False
+    soft_mask: bool = False
     max_pixels: int | None = None  # of a photo; None: what the free memory allows
 
 
@@ -121,23 +127,23 @@ def plan_jobs(
 ) -> Plan:
     """Pair inputs, masks and outputs.
 
-    Inputs are files, folders (searched recursively, see `engines.photos.inputs.files_below`) and
+    Inputs are files, folders (searched recursively, see `engines.jobs.inputs.files_below`) and
     glob patterns. One file goes to the file `output`, or into it if that is a folder or a name
     without suffix; several, or a folder, go below the folder `output` under their mirrored names.
     Without `output` results lie beside the input, as NAME-restored. A mask folder is paired by
-    stem. `form`: the format of photos' results, SAME or of FORMATS; None: lossless ones of a folder
-    keep theirs, the others are .png.
+    name, see `data.mask_files.pairing`. `form`: the format of photos' results, SAME or of FORMATS;
+    None: lossless ones of a folder keep theirs, the others are .png.
 
-    Raises FileNotFoundError if no input or no mask is there at all, ValueError for a single file
-    with a folder of masks or an output file for several inputs.
+    Raises FileNotFoundError if no input or no mask is there at all, ValueError for what is no
+    mask, a folder without masks of the inputs, or an output file for several inputs.
     """
     if mask is not None and not mask.exists():
         raise FileNotFoundError(f"{mask}: no such file or folder")
     plan, found = Plan("beside the inputs"), find_inputs(inputs)
     paths, plan.failures = found.paths, found.failures
     single = len(paths) == 1 and not plan.failures and not paths[0].is_dir()
-    if single and mask is not None and mask.is_dir():
-        raise ValueError(f"{mask}: is a folder; give one mask file for the one input {paths[0]}")
+    if mask is not None and mask.is_file():
+        check_mask(mask)
     if output is not None:
         plan.folder = _output_folder(output, single, plan.failures)
     elif len(paths) == 1 and not single:
@@ -146,7 +152,7 @@ def plan_jobs(
     suffixes = Suffixes(form, plan)
     if single and plan.folder is None:
         target = suffixes.ended(beside(paths[0]), paths[0]) if output is None else Path(output)
-        sources = [Source(paths[0], target, Path())]
+        sources = [Source(paths[0], target, Path(paths[0].stem))]
         plan.output = str(target)
     else:
         sources = _file_sources([p for p in paths if not p.is_dir()], plan, suffixes, found)
@@ -154,6 +160,7 @@ def plan_jobs(
         for folder in (p for p in paths if p.is_dir()):
             sources += _folder_sources(folder, plan, avoid, several, suffixes, found)
         plan.output = str(plan.folder or plan.output)
+    sources = _without_masks(sources, mask, found)
     plan.notices += left_out_words(found.left_out)
     plan.left_out = found.left_out
     if not sources:
@@ -257,26 +264,24 @@ def _apart(sources: list[Source], suffixes: Suffixes) -> list[Source]:
     return kept
 
 
+def _without_masks(sources: list[Source], mask: Path | None, found: Found) -> list[Source]:
+    """The sources but for masks: the file that `mask` names, and NAME-mask beside NAME."""
+    paths = [source.path for source in sources]
+    masks = dict.fromkeys(masks_beside(paths), MASK if mask is None else "a mask")
+    if mask is not None and mask.is_file() and len(paths) > 1:
+        masks |= {path: "the mask" for path in paths if path.resolve() == mask.resolve()}
+    found.left_out |= masks
+    return [source for source in sources if source.path not in masks]
+
+
 def _pair_masks(sources: list[Source], mask: Path | None, plan: Plan) -> dict[Path, Path | None]:
     """Source -> its mask; a source without exactly one in a folder of masks is a failure."""
     if mask is None or not mask.is_dir():
         return {source.path: mask for source in sources}
-    candidates: dict[Path, list[Path]] = {}
-    for path in list_images(mask):
-        candidates.setdefault(path.relative_to(mask).with_suffix(""), []).append(path)
-    pairs: dict[Path, Path | None] = {}
-    for source in sources:
-        found = candidates.get(source.stem, [])
-        if len(found) == 1:
-            pairs[source.path] = found[0]
-        else:
-            count = f"{len(found)} masks" if found else "no mask"
-            reason = f"{source.path}: {count} named {source.stem}.* in {mask}"
-            plan.failures.append((str(source.path), reason))
-    unused = set(candidates) - {source.stem for source in sources}
-    if unused:
-        plan.notices.append(f"{len(unused)} masks in {mask} have no photo, e.g. {min(unused)}")
-    return pairs
+    pairs = pair_masks([(source.path, source.stem) for source in sources], mask)
+    plan.failures += [(str(path), reason) for path, reason in pairs.missing.items()]
+    plan.notices += pairs.notices
+    return dict(pairs.masks)
 
 
 def _add_jobs(
