@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -123,13 +124,18 @@ class Restorer:
         flip: bool = False,
         whole: bool = False,
         soft_mask: bool = False,
+        faces: int | str | None = None,
+        min_face: float = 0,
+        face_box: Boxes | None = None,
     ) -> Restored:
         """As the function `restore`, by these networks."""
         networks = copy.copy(self._networks)
         networks.flip = flip
-        if whole:
-            networks.detector = copy.copy(networks.own_detector())
-            networks.detector.kinds = KINDS
+        choice, detector = _choice(faces, min_face, face_box), networks.own_detector()
+        if whole or choice != detector.choice:
+            networks.detector = detector = copy.copy(detector)
+            detector.kinds = KINDS if whole else detector.kinds
+            detector.choice = choice
         return _restore(networks, photo, mask, dilate, blend, soft_mask)
 
     def find_mask(self, photo: Picture, *, dilate: float | None = None) -> Image.Image:
@@ -171,6 +177,9 @@ def restore(
     flip: bool = False,
     whole: bool = False,
     soft_mask: bool = False,
+    faces: int | str | None = None,
+    min_face: float = 0,
+    face_box: Boxes | None = None,
 ) -> Restored:
     """Find what covers the faces of a photo and redraw it.
 
@@ -205,13 +214,25 @@ def restore(
     FileNotFoundError, ValueError (ImageReadError, CheckpointError and ShippedWeightsError among
     them) with the file or value that is wrong.
     """
+    choice = _choice(faces, min_face, face_box)
     if method != NETWORK:
+        if choice != FaceChoice():
+            raise ValueError(f"method {method!r} looks for no face: leave out which to restore")
         return _restore(ClassicalRestorer(method), photo, mask, dilate, blend, soft_mask)
     inpainter = choose_weights(checkpoint, "inpainting", RUNS)[0]
     finder = choose_weights(segmenter, "segmentation", RUNS)[0] if mask is None else None
     restorer = _kept(inpainter, finder, device, landmarker)
     return restorer.restore(
-        photo, mask, dilate=dilate, blend=blend, flip=flip, whole=whole, soft_mask=soft_mask
+        photo,
+        mask,
+        dilate=dilate,
+        blend=blend,
+        flip=flip,
+        whole=whole,
+        soft_mask=soft_mask,
+        faces=faces,
+        min_face=min_face,
+        face_box=face_box,
     )
 
 
@@ -236,9 +257,12 @@ def _choice(faces: int | str | None, min_face: float, boxes: Boxes | None) -> Fa
     most = 1 if faces == "largest" else faces
     if not (most is None or (isinstance(most, int) and not isinstance(most, bool))):
         raise ValueError(f"faces: must be 'largest' or a number, 1 or more, found {faces!r}")
-    several = () if boxes is None else boxes if np.ndim(boxes) == 2 else (boxes,)
-    drawn = tuple(cast(FaceBox, tuple(box)) for box in cast(Sequence[FaceBox], several))
-    return FaceChoice(most, min_face, drawn).check()
+    try:
+        drawn = np.atleast_2d(np.asarray([] if boxes is None else boxes, np.float64)).tolist()
+    except ValueError:
+        drawn = [[]]
+    several: Any = () if boxes is None else tuple(map(tuple, drawn))
+    return FaceChoice(most, min_face, several).check()
 
 
 class _Nothing(nn.Module):

@@ -98,6 +98,8 @@ MISTAKES = [
     ("evaluate.py", "analyse", "kca", "invalid choice: 'kca'"),
     ("evaluate.py", "--device", "cuda:x", "none of auto, cpu, cuda, cuda:1, mps"),
     ("deocclude.py", "nothere.jpg", "nothere.jpg: no such file or folder"),
+    ("deocclude.py", "photo.jpg", "--face-box", "1,2,3", "'1,2,3': must be LEFT,TOP,WIDTH"),
+    ("deocclude.py", "photo.jpg", "--faces", "all", "must be a whole number, found 'all'"),
     ("deocclude.py", "photo.jpg", "--checkpoint", "no.safetensors", "no such weights file"),
     ("deocclude.py", "photo.jpg", "--checkpoint", "Reconstrution", f"{WRONG} reconstruction?"),
     ("deocclude.py", "photo.jpg", "--segmenter", "newest", "no finished segmenter below runs"),

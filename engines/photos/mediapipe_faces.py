@@ -257,8 +257,9 @@ class MediaPipeFaces:
 
 
 def _close_all(tasks: dict) -> None:
-    while tasks:
-        tasks.popitem()[1].close()
+    with quiet_stderr():  # the detector's own writes of its end
+        while tasks:
+            tasks.popitem()[1].close()
 
 
 def tile_sides(shape: tuple[int, int], least: float = 0) -> tuple[list[int], list[int], list[int]]:
