@@ -28,6 +28,7 @@ import pandas as pd
 from PIL import Image
 from safetensors.torch import load_file
 
+from deocclude import stopping
 from deocclude.engines.cli.restore import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -318,4 +319,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.watch()
+    sys.exit(stopping.run(main))

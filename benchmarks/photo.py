@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deocclude import models
+from deocclude import models, stopping
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
@@ -216,5 +216,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if code := main():  # no SystemExit on success: Spyder would show it as an error
+    stopping.watch()
+    if code := stopping.run(main):  # no SystemExit on success: Spyder would show it as an error
         sys.exit(code)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from deocclude import stopping
 from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
 from deocclude.engines.options import DEVICE
@@ -189,4 +190,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.watch()
+    sys.exit(stopping.run(main))

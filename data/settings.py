@@ -70,11 +70,16 @@ class FaceData(Section):
     """Which faces are read, at which size, and how they are kept.
 
     faces: a folder, absolute or below the data folder; auto finds one; builtin uses the
-    procedural ones. template: where the eyes lie in them; auto tells by the pictures' aspect.
-    also: more faces to train on.
+    procedural ones. split: what is dealt out to train, val and test where sub-folders do not say
+    it: image, folder (nobody is in two of them), or auto, folder where they look like people.
+    copies: training pictures that are copies of val or test ones are left out (drop), or not
+    (keep). template: where the eyes lie in them; auto tells by the pictures' aspect. also: more
+    faces to train on.
     """
 
     faces: str = "auto"
+    split: Literal["auto", "image", "folder"] = "auto"
+    copies: Literal["drop", "keep"] = "drop"
     template: Annotated[str, AfterValidator(_template_name)] = "auto"
     also: MoreFaces | None = None
     size: Annotated[int, Field(ge=32)] = 256
@@ -191,6 +196,11 @@ class IdentityData(FaceData):
 
     @model_validator(mode="after")
     def _people(self) -> IdentityData:
+        if self.split != "auto":
+            raise ValueError(
+                f"split: {self.split} is for faces; of known people each one's pictures are dealt "
+                "out, by val_share and test_share"
+            )
         names = self.identities
         if names is not None and (len(names) < 2 or len(set(names)) < len(names)):
             raise ValueError(

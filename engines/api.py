@@ -29,6 +29,7 @@ from deocclude.data.mask_files.given import (
     fit_given,
 )
 from deocclude.data.mask_files.reading import exif_orientation, mask_of, open_mask
+from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import KINDS, FaceDetector
@@ -45,7 +46,6 @@ from deocclude.engines.photos.formats import (
     check_suffix,
     save_options,
 )
-from deocclude.engines.photos.jobs import Choices
 from deocclude.engines.photos.restoration import FaceResult, Restoration
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.devices import resolve_device

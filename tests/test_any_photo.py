@@ -19,9 +19,9 @@ from photo_stubs import GREEN, Detector, face_at, stub_deoccluder
 from PIL import Image, ImageOps, features
 
 from deocclude.data.images import to_rgb
+from deocclude.engines.jobs.manifest import STATUSES
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.files import restore_file
-from deocclude.engines.photos.jobs import Choices, Job
-from deocclude.engines.photos.manifest import STATUSES
 
 CASES = int(os.environ.get("DEOCCLUDE_CASES", "200"))
 MODES = {  # what Pillow writes of each format

@@ -12,7 +12,7 @@ from PIL import Image, features
 
 from deocclude.engines.cli import photos
 from deocclude.engines.cli import restore as restore_command
-from deocclude.engines.photos.manifest import Manifest, ManifestRow
+from deocclude.engines.jobs.manifest import Manifest, ManifestRow
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)
@@ -134,7 +134,7 @@ def test_the_limit_of_pixels_names_the_photo(restore):
 WRITER = """
 import sys
 from pathlib import Path
-from deocclude.engines.photos.manifest import Manifest, ManifestRow
+from deocclude.engines.jobs.manifest import Manifest, ManifestRow
 manifest = Manifest(Path("out/manifest.csv"))
 for number in range(25):
     manifest.add(ManifestRow(f"{sys.argv[1]}{number}.jpg"))

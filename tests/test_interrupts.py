@@ -13,7 +13,8 @@ from test_answer_at_once import HELP
 
 ROOT = Path(__file__).resolve().parent.parent
 INPAINTER, SEGMENTER = (
-    str(ROOT / "weights" / f"{name}.safetensors") for name in ("inpainter", "segmenter")
+    ("--checkpoint", str(ROOT / "weights" / f"{name}.safetensors"))
+    for name in ("inpainter", "segmenter")
 )
 EVALUATION = "deocclude.engines.evaluation"
 ENSEMBLE = "deocclude.engines.ensemble.commands"
@@ -29,18 +30,18 @@ WORK = [
     ("-m", "deocclude", "photo.png", "-o", "out", "deocclude.engines.cli.photos:restore_all"),
     ("evaluate.py", "--runs", "none", f"{EVALUATION}.inpainting:compare"),
     ("evaluate.py", "inpainting", "--runs", "none", f"{EVALUATION}.inpainting:compare"),
-    ("evaluate.py", "segmentation", "--checkpoint", SEGMENTER, f"{EVALUATION}.segmentation:compare_segmenters"),
-    ("evaluate.py", "end-to-end", "--checkpoint", INPAINTER, SEGMENTER, f"{EVALUATION}.end_to_end:compare_end_to_end"),
+    ("evaluate.py", "segmentation", *SEGMENTER, f"{EVALUATION}.segmentation:compare_segmenters"),
+    ("evaluate.py", "end-to-end", *INPAINTER, f"{EVALUATE}:choose_both"),
     ("evaluate.py", "identity", f"{EVALUATE}:choose"),
     ("evaluate.py", "losses", f"{EVALUATE}:choose_with_losses"),
     *(
-        ("evaluate.py", "analyse", name, "--checkpoint", INPAINTER, "deocclude.engines.cli.analyses:import_module")
+        ("evaluate.py", "analyse", name, *INPAINTER, "deocclude.engines.cli.analyses:import_module")
         for name in ("cka", "umap", "timing", "errors", "uncertainty", "groups")
     ),
     ("-m", "engines.suite", "systems", "deocclude.engines.suite.runner:plan_jobs"),
     ("-m", "engines.search", "ablationv1", "deocclude.engines.search.runner:to_search"),
-    ("-m", "engines.ensemble", "fit", "--members", INPAINTER, f"{ENSEMBLE}:members_of"),
-    ("-m", "engines.ensemble", "show", INPAINTER, f"{ENSEMBLE}:open_inpainter"),
+    ("-m", "engines.ensemble", "fit", "--members", INPAINTER[1], f"{ENSEMBLE}:members_of"),
+    ("-m", "engines.ensemble", "show", INPAINTER[1], f"{ENSEMBLE}:open_inpainter"),
     ("-m", "data.occluders", "--sheet", "s.png", "deocclude.data.occluders.sheets:kinds_sheet"),
     ("-m", "data.download", "stl10", "--yes", "deocclude.data.download.sets:fetch_stl10"),
 ]  # fmt: skip

@@ -65,8 +65,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "engines.inference", "engines.ensemble", "engines.report", "engines.runs",
     ),
     "engines.video": (),
+    "engines.jobs": (),
     "engines.photos": (
-        "engines.video", "engines.inference", "engines.ensemble", "engines.runs",
+        "engines.jobs", "engines.video", "engines.inference", "engines.ensemble", "engines.runs",
     ),
     "engines.measures": ("engines.inference", "engines.ensemble", "engines.runs"),
     "engines.evaluation": (
@@ -81,7 +82,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "engines.evaluation", "engines.training", "engines.report", "engines.runs",
     ),
     "engines.search": ("engines.training", "engines.report", "engines.runs"),
-    "engines.api": ("engines.photos", "engines.inference", "engines.runs"),
+    "engines.api": ("engines.photos", "engines.jobs", "engines.inference", "engines.runs"),
     "engines.cli": ("engines",),
     "engines.release_export": ("engines.suite",),
 }  # fmt: skip

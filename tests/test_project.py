@@ -27,12 +27,13 @@ MODULES = {  # distribution -> what is imported, where the two differ
     "tensorboard": "torch.utils.tensorboard",
 }
 # Done without, or asked for in one sentence, where they are missing: IPython draws only where it is
-# already running, MediaPipe has no wheels for some platforms, the rest is the extras `analysis` and
-# `download` and what they bring.
+# already running, MediaPipe has no wheels for some platforms, the rest is the extras `analysis`,
+# `download` and `heic` and what they bring.
 OPTIONAL = {
     "gdown": {"data/download/sets.py"},
     "IPython": {"engines/report/figures.py"},
     "mediapipe": {"engines/photos/mediapipe_faces.py"},
+    "pillow_heif": {"data/images.py"},
     "umap": {"engines/analysis/umap.py"},
     "sklearn": {"engines/analysis/umap_report.py"},
     "optuna": {"engines/search/report.py", "engines/search/study.py"},
@@ -152,13 +153,15 @@ def test_modules_with_an_optional_import_at_their_top_are_imported_late(late):
 
 def test_extras_are_what_tests_need_and_what_errors_tell_to_install():
     extras = pyproject()["optional-dependencies"]
-    assert "deocclude[analysis,download,pretrained]" in extras["test"]
+    assert "deocclude[analysis,download,heic,pretrained]" in extras["test"]
     told = {
         "umap-learn": "engines/analysis/umap.py",
         "optuna>=5": "engines/search/__main__.py",
         "gdown>=6.5": "data/download/sets.py",
+        "pillow-heif": "data/images.py",
     }
-    assert sorted(told) == sorted([*extras["analysis"], *extras["download"]])
+    named = [*extras["analysis"], *extras["download"], *extras["heic"]]
+    assert sorted(told) == sorted(named)
     for requirement, file in told.items():
         words = f'"{requirement}"' if ">" in requirement else requirement
         assert f"`pip install {words}`" in (ROOT / file).read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, NamedTuple
 
-from deocclude.data.faces.files import SPLITS
+from deocclude.data.faces.layout import is_split_name
 from deocclude.data.files import replacing
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -105,7 +105,7 @@ def _single_top(names: list[str]) -> str | None:
     if len(tops) != 1 or any(len(PurePosixPath(name).parts) == 1 for name in names):
         return None
     top = tops.pop()
-    return None if top.lower() in SPLITS else top
+    return None if is_split_name(top) else top
 
 
 def _write(target: Path, content: BinaryIO) -> None:

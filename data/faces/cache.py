@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from deocclude.data.faces.files import Chosen, Faces
 from deocclude.data.files import replacing
-from deocclude.data.images import ImageReadError
+from deocclude.data.images import DAMAGE, ImageReadError, open_header
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,25 @@ def report_corrupt(errors: list[ImageReadError], total: int, what: str = "images
             f"{len(errors)} of {total} {what} cannot be read (limit {CORRUPT_LIMIT:.0%}): {named}"
         )
     logger.warning("skipped %d of %d %s that cannot be read: %s", len(errors), total, what, named)
+
+
+def report_enlarged(files: Sequence[Path], size: int, what: str = "images") -> None:
+    """Say how many files are smaller than `size` pixels, to which they are enlarged."""
+
+    def side(path: Path) -> int:
+        try:
+            with open_header(path) as image:
+                return min(image.size)
+        except DAMAGE:
+            return size  # whoever decodes it says so
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        small = [found for found in pool.map(side, files) if found < size]
+    if small:
+        logger.warning(
+            "%d of %d %s are smaller than data.size %d and are enlarged; the smallest has %d px",
+            len(small), len(files), what, size, min(small),
+        )  # fmt: skip
 
 
 class SharedStore:
@@ -75,6 +94,8 @@ def cache_faces(faces: Faces, cache: str, budget_gib: float, folder: Path) -> Fa
 
     Raises ValueError when more than 5 % of the files are corrupt.
     """
+    if faces.files is not None:
+        report_enlarged(faces.files, faces.size)
     shape = (len(faces), faces.size, faces.size, 3)
     size_gib = int(np.prod(shape)) / 2**30
     if cache != "none" and size_gib > budget_gib:

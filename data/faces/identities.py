@@ -13,13 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from deocclude.data.builtin.faces import landmarks_of, person_traits, render_person
-from deocclude.data.faces.files import OTHER_FOLDERS, SPLITS, Faces, Split, named_folder
+from deocclude.data.faces.files import Faces
+from deocclude.data.faces.layout import (
+    OTHER_FOLDERS,
+    PEOPLE,
+    SPLITS,
+    is_split_name,
+    named_folder,
+    sub_folders,
+)
+from deocclude.data.faces.splits import Split
 from deocclude.data.image_files import list_images
 from deocclude.data.seeding import keyed_rng
 
 logger = logging.getLogger(__name__)
 
-BEGINNING = "identit"  # of the sub-folder's name that `auto` considers
+BEGINNING = PEOPLE  # of the sub-folder's name that `auto` considers
 FEWEST = 3  # pictures of a person: one for each split
 LAYOUT = f"one sub-folder a person, each with at least {FEWEST} pictures"
 
@@ -41,7 +50,7 @@ def find_identities(root: Path | None, faces: str) -> Path | None:
         return None
     if not root.is_dir():
         raise FileNotFoundError(f"data folder {str(root)!r}: no such folder")
-    found = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.lower()[:7] == BEGINNING]
+    found = [p for p in sub_folders(root) if p.name.casefold().startswith(BEGINNING)]
     return found[0] if found else root
 
 
@@ -50,7 +59,7 @@ def people_of(folder: Path, identities: Sequence[str] | None = None) -> dict[str
 
     FileNotFoundError for a person who is not there, and for a folder that holds no people.
     """
-    inside = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    inside = sub_folders(folder)
     people = {p.name: list_images(p) for p in inside if p.name.casefold() not in OTHER_FOLDERS}
     few = [name for name, files in people.items() if len(files) < FEWEST]
     people = {name: files for name, files in people.items() if name not in few}
@@ -62,7 +71,7 @@ def people_of(folder: Path, identities: Sequence[str] | None = None) -> dict[str
                 f"there are {len(people)}: {', '.join(list(people)[:5])}, ..."
             )
         return {name: people[name] for name in identities}
-    if set(people) & set(SPLITS) or len(people) < 2:
+    if any(map(is_split_name, people)) or len(people) < 2:
         raise FileNotFoundError(
             f"{folder}: holds no known people; needed: {LAYOUT}, as data.faces names it; "
             f"found {', '.join(p.name for p in inside[:5]) or 'no sub-folder'}"

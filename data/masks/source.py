@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from tqdm import tqdm
 
-from deocclude.data.faces.files import SPLITS
+from deocclude.data.faces.layout import SPLITS, given_splits, needs_train
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError
 from deocclude.data.mask_files.fitting import same_proportions
@@ -114,9 +114,10 @@ class _Measured(NamedTuple):
 class MaskFolder:
     """Mask files below `folder`, of any size, binned by their hole ratio at the working `size`.
 
-    The split is that of the sub-folders train, val and test where they exist (val or test, when
-    missing, is taken out of train), else a seeded one. It goes by file content: it is the same at
-    every working size, and two copies of one file never fall on both sides.
+    The split is that of the sub-folders train, val and test, or their like (`SPLIT_NAMES`), where
+    they exist (val or test, when missing, is taken out of train), else a seeded one. It goes by
+    file content: it is the same at every working size, and two copies of one file never fall on
+    both sides.
 
     Masks belong to no picture here: those of other proportions than `size` are stretched to it,
     which is said. `invert` is for files in which black means hole. Up to 256 MiB of packed masks
@@ -149,7 +150,12 @@ class MaskFolder:
         self._report_left_out(good)
         usable = {name: item for name, item in good.items() if name not in self.left_out}
         self._bits = {name: item.bits for name, item in usable.items()} if keep else {}
-        splits = _split(self.folder, {name: item.digest for name, item in usable.items()}, seed)
+        home = _homes(self.folder)
+        missing = [split for split in SPLITS if split not in home.values()]
+        cut = f"; {' and '.join(missing)} cut from train" if missing else ""
+        self.rule = f"given sub-folders{cut}" if home else f"seed {seed}, 80/10/10 by content"
+        digests = {name: item.digest for name, item in usable.items()}
+        splits = _split(self.folder, digests, home, seed)
         self.names: dict[str, list[str]] = splits
         self._cells: dict[str, dict[tuple[int, bool], list[str]]] = {}
         for split, members in splits.items():
@@ -306,7 +312,7 @@ def check_split(split: str) -> None:
 
 def _mask_names(folder: Path) -> list[str]:
     expected = (
-        f"expected image files (white = hole) in it or below it, "
+        f"expected mask files (images, white = hole) in it or below it, "
         f"or sub-folders {', '.join(SPLITS)} of them"
     )
     if not folder.is_dir():
@@ -314,22 +320,35 @@ def _mask_names(folder: Path) -> list[str]:
     names = [path.relative_to(folder).as_posix() for path in list_images(folder)]
     if not names:
         raise FileNotFoundError(f"{folder}: no mask file found; {expected}")
-    given = [split for split in SPLITS if (folder / split).is_dir()]
-    if given and "train" not in given:
-        raise FileNotFoundError(f"{folder}: has {', '.join(given)} but no train; {expected}")
-    loose = [name for name in names if name.split("/")[0] not in given] if given else []
+    home = _homes(folder)
+    given = {name.split("/")[0] for name in home}
+    if given and "train" not in home.values():
+        raise FileNotFoundError(needs_train(folder, sorted(given)))
+    loose = [name for name in names if name not in home] if home else []
     if loose:
         warnings.warn(
-            f"{folder}: {len(loose)} files outside {', '.join(given)} are ignored, e.g. {loose[0]}",
+            f"{folder}: {len(loose)} files outside {', '.join(sorted(given))} are ignored, "
+            f"e.g. {loose[0]}",
             stacklevel=3,
         )
     return [name for name in names if name not in set(loose)]
 
 
-def _split(folder: Path, digests: dict[str, str], seed: int) -> dict[str, list[str]]:
+def _homes(folder: Path) -> dict[str, str]:
+    """The split of each file that a sub-folder gives one; nothing where none does."""
+    return {
+        path.relative_to(folder).as_posix(): split
+        for split, part in given_splits(folder).items()
+        for path in part.files
+    }
+
+
+def _split(
+    folder: Path, digests: dict[str, str], homes: dict[str, str], seed: int
+) -> dict[str, list[str]]:
     """Names of each split. Identical files stay together; given sub-folders are kept."""
-    given = [split for split in SPLITS if (folder / split).is_dir()]
-    home = {name: name.split("/")[0] if given else "train" for name in digests}
+    given = set(homes.values())
+    home = {name: homes.get(name, "train") for name in digests}
     rank = {d: hashlib.sha256(f"{seed} {d}".encode()).hexdigest() for d in digests.values()}
     held_out = {digest for name, digest in digests.items() if home[name] != "train"}
     pool = {digest for name, digest in digests.items() if home[name] == "train"}

@@ -10,7 +10,8 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported
     stopping.watch()
 
 from deocclude.data.faces.alignment import TEMPLATES, guess_template
-from deocclude.data.faces.files import SPLITS, Faces, builtin_faces, face_images, folder_faces
+from deocclude.data.faces.files import Faces, builtin_faces, folder_faces
+from deocclude.data.faces.layout import SPLITS, face_images, given_splits
 from deocclude.data.files import check_writable
 from deocclude.data.images import open_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
@@ -118,6 +119,9 @@ def _faces(options: argparse.Namespace) -> tuple[Faces, str]:
     files = face_images(options.faces)
     if not files:
         raise FileNotFoundError(f"{options.faces}: no images (jpg, png, webp, bmp)")
+    parts = [part.folder.name for part in given_splits(options.faces).values()]
+    if len(parts) > 1:
+        print(f"{len(files)} faces, of {', '.join(parts)} together; --faces names one of them")
     template = options.template
     if template == "auto":
         template = guess_template(*open_image(files[0]).size)

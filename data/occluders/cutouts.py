@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from deocclude.data.faces.cache import report_corrupt
-from deocclude.data.faces.files import SPLITS
+from deocclude.data.faces.layout import given_splits
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError, open_image, to_rgb
 from deocclude.data.occluders.cutout_shape import find_copy, look_of
@@ -270,7 +270,7 @@ def _thumbnail(cutout: Cutout) -> np.ndarray:
 
 
 def open_cutouts(folder: str | Path, seed: int = 42) -> CutoutLibrary:
-    """The cut-outs below a folder, split by its train/, val/ and test/ sub-folders.
+    """The cut-outs below a folder, split by its train/, val/ and test/ sub-folders or their like.
 
     A missing test is val, a missing val is test; with neither, or without train/, about a fifth
     goes to both, by each file's name and the seed: a file never changes sides because others come.
@@ -280,12 +280,17 @@ def open_cutouts(folder: str | Path, seed: int = 42) -> CutoutLibrary:
     files = list_images(folder)
     if not files:
         raise FileNotFoundError(f"{folder}: no occluder images (png, webp, ...) in it")
-    given = {name: list_images(folder / name) for name in SPLITS if (folder / name).is_dir()}
+    given = {name: part.files for name, part in given_splits(folder).items()}
     if given.get("train"):
         val, test = given.get("val", []), given.get("test", [])
         if val or test:
             parts = {"train": given["train"], "val": val or test, "test": test or val}
-            return CutoutLibrary(folder, parts, "given sub-folders")
+            missing = "".join(
+                f", {name} = {other}"
+                for name, other in (("val", "test"), ("test", "val"))
+                if name not in given
+            )
+            return CutoutLibrary(folder, parts, f"given sub-folders{missing}")
         files, rule = given["train"], f"train/ only; seed {seed}, 80/20 by name, test = val"
     else:
         rule = f"seed {seed}, 80/20 by name, test = val"

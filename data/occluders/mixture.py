@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from deocclude.data.faces.alignment import LANDMARKS, Points, template_points
-from deocclude.data.faces.files import SPLITS
+from deocclude.data.faces.layout import SPLITS
 from deocclude.data.occluders.cutouts import Cutout, CutoutLibrary
 from deocclude.data.occluders.drawn.kinds import KINDS, draw_shape
 from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS, draw_photo_shape

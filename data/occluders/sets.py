@@ -15,7 +15,8 @@ import numpy as np
 
 from deocclude.data.contract import binarise
 from deocclude.data.faces.cache import report_corrupt
-from deocclude.data.faces.files import Split, deal_out
+from deocclude.data.faces.layout import given_splits, needs_train
+from deocclude.data.faces.splits import SHARES, Split, complete, deal_out
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError, open_image, to_square
 from deocclude.data.mask_files.fitting import same_proportions, size_words, upright
@@ -47,6 +48,12 @@ class Files(NamedTuple):
     occluded: Path
     mask: Path | None
     target: Path | None
+    split: str | None = None  # that the set's sub-folders give it
+
+    @property
+    def shown(self) -> Path:
+        """The picture of the face: the clean one where the set has it."""
+        return self.target or self.occluded
 
 
 class PairedSet:
@@ -94,16 +101,30 @@ class PairedSet:
         return target, occluded, binarise(mask * np.uint8(255), (size, size))
 
     def split(self, seed: int) -> Split:
-        """Occluded pictures, seeded 90 / 5 / 5 by face, so that no face is in two splits.
+        """Occluded pictures by the set's train, val and test folders, else seeded 90 / 5 / 5 by
+        face, so that no face is in two splits.
 
         Where a foreign set gives every pair a clean picture of its own, each counts as a face.
-        FileNotFoundError when there are fewer than three faces.
+        FileNotFoundError when there are fewer than three faces, or none to train on.
         """
+        given: dict[str, list[Path]] = {}
+        for pair in self.pairs:
+            if pair.split is not None:
+                given.setdefault(pair.split, []).append(pair.occluded)
+        if not given:
+            groups, rule = self._faces(None), f"seed {seed}, 90/5/5 by face"
+            return Split(deal_out(groups, seed, SHARES), rule)
+        if "train" not in given:
+            raise FileNotFoundError(needs_train(self.folder, given))
+        return complete(given, seed, lambda name, _: (self._faces(name), "by face"))
+
+    def _faces(self, split: str | None) -> list[list[Path]]:
+        """Occluded pictures of a given split, those of one face together."""
         groups: dict[str, list[Path]] = {}
         for pair in self.pairs:
-            groups.setdefault(pair.image, []).append(pair.occluded)
-        shares = (0.9, 0.05, 0.05)
-        return Split(deal_out(list(groups.values()), seed, shares), f"seed {seed}, 90/5/5 by face")
+            if pair.split == split:
+                groups.setdefault(pair.image, []).append(pair.occluded)
+        return list(groups.values())
 
     def describe(self) -> dict:
         """For a run's record."""
@@ -133,7 +154,8 @@ def difference_mask(target: np.ndarray, occluded: np.ndarray) -> np.ndarray:
 
 
 def open_set(folder: str | Path, invert: bool = False) -> PairedSet:
-    """Open a paired set; its layout is found from its folders.
+    """Open a paired set; its layout is found from its folders. It may lie in train, val and test
+    folders, or have such in each of its own.
 
     `invert` is for foreign mask files in which black means hole. Pictures without a partner are
     reported and left out, more than 5 % of them is a ValueError. FileNotFoundError when the folder
@@ -142,16 +164,35 @@ def open_set(folder: str | Path, invert: bool = False) -> PairedSet:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    if (folder / SETTINGS).is_file() and (folder / INDEX).is_file():
-        layout = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["layout"]
-        pairs, errors = _own_pairs(folder, layout)
+    given = given_splits(folder)
+    if "train" in given:
+        layout, pairs, errors = "", [], []
+        for split, part in given.items():
+            layout, found, wrong = _pairs(part.folder)
+            pairs += [
+                pair._replace(
+                    name=f"{part.folder.name}/{pair.name}",
+                    image=f"{part.folder.name}/{pair.image}",
+                    split=split,
+                )
+                for pair in found
+            ]
+            errors += wrong
     else:
-        layout, parts = _find_form(folder)
-        pairs, errors = _foreign_pairs(layout, *parts)
+        layout, pairs, errors = _pairs(folder)
     if not pairs:
         raise FileNotFoundError(f"{folder}: no pair in it ({layout} layout)")
     report_corrupt(errors, len(pairs) + len(errors), "pairs")
     return PairedSet(folder, layout, pairs, invert)
+
+
+def _pairs(folder: Path) -> tuple[str, list[Files], list[ImageReadError]]:
+    """Layout and pairs of one set, and what has no partner."""
+    if (folder / SETTINGS).is_file() and (folder / INDEX).is_file():
+        layout = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["layout"]
+        return layout, *_own_pairs(folder, layout)
+    layout, parts = _find_form(folder)
+    return layout, *_foreign_pairs(layout, *parts)
 
 
 def _own_pairs(folder: Path, layout: str) -> tuple[list[Files], list[ImageReadError]]:
@@ -185,20 +226,50 @@ def _find_form(folder: Path) -> tuple[str, tuple[Path, Path | None, Path | None]
     )
 
 
+class _Partners:
+    """Pictures by their path below a folder, in any case, without ending nor the word "mask"; by
+    their name alone where only one has it."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.paths: dict[tuple[str, str], Path] = {}
+        self.names: dict[str, list[Path]] = {}
+        for path in list_images(folder) if folder else ():
+            name = photo_stem(path.stem).casefold()
+            place = path.parent.relative_to(folder).as_posix().casefold()
+            self.paths["" if place == "." else f"{place}/", name] = path
+            self.names.setdefault(name, []).append(path)
+
+    def find(self, place: str, *names: str) -> Path | None:
+        """The first of `names` in the sub-folder `place`, or anywhere."""
+        for name in names:
+            if found := self.paths.get((place, name)):
+                return found
+        alone = [self.names[name][0] for name in names if len(self.names.get(name, ())) == 1]
+        return alone[0] if alone else None
+
+
 def _foreign_pairs(
     layout: str, occluded: Path, masks: Path | None, targets: Path | None
 ) -> tuple[list[Files], list[ImageReadError]]:
-    of_masks = {photo_stem(p.stem).casefold(): p for p in (list_images(masks) if masks else ())}
-    of_targets = {p.stem.casefold(): p for p in (list_images(targets) if targets else ())}
+    of_masks, of_targets = _Partners(masks), _Partners(targets)
+    splits = {path: name for name, part in given_splits(occluded).items() for path in part.files}
     pairs, errors = [], []
     for path in list_images(occluded):
         name = photo_stem(path.stem)
-        key = name.casefold()
-        mask = of_masks.get(key)
-        target = of_targets.get(key) or of_targets.get(re.sub(r"_\d+$", "", key))
+        place = path.parent.relative_to(occluded).as_posix()
+        place = "" if place == "." else f"{place}/"
+        key, face = name.casefold(), re.sub(r"_\d+$", "", name)
+        mask = of_masks.find(place.casefold(), key)
+        target = of_targets.find(place.casefold(), key, face.casefold())
         if (mask is None and target is None) or (layout == "facial_deocclusion" and target is None):
             errors.append(ImageReadError(f"{path}: has no partner named {name!r}"))
         else:
-            image = target.stem if target else re.sub(r"_\d+$", "", name)
-            pairs.append(Files(name, image, UNKNOWN, path, mask, target))
-    return pairs, errors
+            image = place + (target.stem if target else face)
+            pairs.append(Files(place + name, image, UNKNOWN, path, mask, target, splits.get(path)))
+    kept = [pair for pair in pairs if pair.split is not None] if splits else pairs
+    if len(kept) < len(pairs):
+        logger.warning(
+            "%s: left out %d pairs that lie beside its folders of splits",
+            occluded, len(pairs) - len(kept),
+        )  # fmt: skip
+    return kept, errors

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deocclude.data.contract import binarise, mask_warning
-from deocclude.data.faces.cache import report_corrupt
+from deocclude.data.faces.cache import report_corrupt, report_enlarged
 from deocclude.data.faces.files import hash_array
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError, load_square, open_image
@@ -77,6 +77,7 @@ def pair_folders(
         told.append((_name(mask_file, masks), read.notices))
         kept.append((image, mask_file, frame))
         pairs.append(_own_pair(image, images, mask_file, masks, mask))
+    report_enlarged([image for image, _ in kept], size)
     if not kept:
         problems = [*map(str, unreadable.values()), *unusable.values()]
         raise ValueError(f"no usable pair among {len(files)}: {_listed(problems)}")

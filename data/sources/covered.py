@@ -14,8 +14,8 @@ from deocclude.data.sources.faces import SPLIT_SEED, FaceSources, also_folder, o
 from deocclude.data.sources.occluders import (
     create_occluders,
     describe_occluders,
-    find_occluders,
     occluder_words,
+    open_occluders,
 )
 from deocclude.data.sources.paired_set import SetSources, open_set_sources
 
@@ -65,7 +65,6 @@ def open_segmentation_sources(
     if data.pairs is not None:
         return open_set_sources(data, root, split_file, SPLIT_SEED)
     data, folder, split = open_faces(data, root, split_file)
-    occluders = find_occluders(data.occluders, root)
-    made = create_occluders(data, occluders, SPLIT_SEED)
+    made, occluders = open_occluders(data, root, SPLIT_SEED)
     also = also_folder(data, root)
     return SegmentationSources(data, folder, split, made, occluders, also=also)

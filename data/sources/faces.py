@@ -1,26 +1,35 @@
 """Where a run's faces come from: the folder, its split, how they lie, and a second folder."""
 
+import logging
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from deocclude.data.faces.alignment import guess_template
 from deocclude.data.faces.cache import cache_faces
+from deocclude.data.faces.copies import find_copies
 from deocclude.data.faces.files import (
     Faces,
-    Split,
     builtin_faces,
-    find_faces,
     folder_faces,
     join_faces,
-    load_split,
     mixing_order,
-    save_split,
-    split_faces,
 )
+from deocclude.data.faces.layout import (
+    Located,
+    beside,
+    counted,
+    find_faces,
+    first_size,
+    left_out,
+    locate_faces,
+    loose_images,
+)
+from deocclude.data.faces.splits import Split, load_split, save_split, split_faces, without_copies
 from deocclude.data.settings import FaceData, MoreFaces
+
+logger = logging.getLogger(__name__)
 
 SPLIT_SEED = 42  # the published split's seed; independent of the training seed
 
@@ -61,8 +70,25 @@ class FaceSources:
 
     def _more_faces(self, folder: Path, also: MoreFaces) -> Faces:
         """The training faces of `data.also`."""
-        files = split_faces(folder, SPLIT_SEED).files["train"]
-        return folder_faces(files, folder, self.data.size).placed(also.template)
+        return folder_faces(self._more_files, folder, self.data.size).placed(also.template)
+
+    @cached_property
+    def _more_files(self) -> list[Path]:
+        """The training files of `data.also`, without copies of this folder's val and test ones."""
+        assert self.also is not None
+        split = split_faces(self.also, SPLIT_SEED, self.data.split)
+        say_split("also", self.also, split)
+        files = split.files["train"]
+        if self.split is None or self.data.copies == "keep":
+            return files
+        held = [*self.split.files["val"], *self.split.files["test"]]
+        copies = find_copies(held, files)
+        if copies:
+            logger.warning(
+                "%s: left out %d of %d pictures, copies of val or test ones of %s, e.g. %s",
+                self.also, len(copies), len(files), self.folder, next(iter(copies)).name,
+            )  # fmt: skip
+        return [path for path in files if path not in copies]
 
     def face_words(self, split: str) -> str:
         faces = "built-in faces" if self.folder is None else self.folder.name
@@ -91,13 +117,21 @@ def open_faces(
     data: FaceData, root: Path | None, split_file: Path | None
 ) -> tuple[Any, Path | None, Split | None]:
     """The configuration with its template told, the folder of faces, and their split."""
-    folder = find_faces(root, data.faces, data.size)
+    located = locate_faces(root, data.faces, data.size)
+    folder = located.folder
     if folder is None:
         split = None
-    elif split_file is not None and split_file.is_file():
-        split = load_split(split_file, folder)
+        if root is not None:
+            logger.info(
+                "%-9s built-in ones, %s: those of %s are not used", "faces", located.reason, root
+            )
     else:
-        split = split_faces(folder, SPLIT_SEED)
+        recorded = _recorded(split_file, folder)
+        split = recorded or split_faces(folder, SPLIT_SEED, data.split)
+        say_split("faces", folder, split)
+        say_left_out(root if data.faces == "auto" else None, located, split)
+        if recorded is None and data.copies == "drop":
+            split = without_copies(split, folder)
     if data.template == "auto":
         data = data.model_copy(update={"template": tell_template(split)})
     return data, folder, split
@@ -112,10 +146,40 @@ def also_folder(data: FaceData, root: Path | None) -> Path | None:
 
 def tell_template(split: Split | None) -> str:
     """By the aspect of the first readable training image; built-in faces lie as FFHQ's do."""
-    for path in split.files["train"][:20] if split is not None else ():
-        try:
-            with Image.open(path) as image:
-                return guess_template(*image.size)
-        except OSError:
-            continue
-    return "ffhq"
+    size = first_size(split.files["train"][:20]) if split is not None else None
+    return guess_template(*size) if size is not None else "ffhq"
+
+
+def _recorded(split_file: Path | None, folder: Path) -> Split | None:
+    """The split that a run wrote down; None without one."""
+    there = split_file is not None and split_file.is_file()
+    return load_split(split_file, folder) if there and split_file is not None else None
+
+
+def say_split(what: str, folder: Path, split: Split) -> None:
+    """One line: where the pictures lie, how many there are, and how they are split."""
+    count = sum(map(len, split.files.values()))
+    logger.info(
+        "%-9s %s: %d images, %s: train/val/test %s",
+        what, folder, count, split.rule, split.counts(),
+    )  # fmt: skip
+
+
+def say_left_out(root: Path | None, located: Located, split: Split) -> None:
+    """Why this folder, and what of it and of the data folder is not used; nothing where all is.
+    `root`: the data folder that was searched, None where the folder was named."""
+    folder = located.folder
+    assert folder is not None  # built-in faces are whole
+    if root not in (None, folder):
+        logger.info("          chosen because %s", located.reason)
+    words = left_out(folder, (path for files in split.files.values() for path in files))
+    if words:
+        logger.info("          left out of %s: %s", folder, words)
+    if root is None or folder.parent != root:
+        return
+    aside = beside(root, folder)
+    loose = loose_images(root)
+    if loose:
+        logger.info("          left out: %s in %s itself", counted(loose, "image"), root)
+    if aside:
+        logger.info("          not used: %s; --set data.faces=NAME takes another", ", ".join(aside))

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from deocclude.data.faces.cache import cache_faces
-from deocclude.data.faces.files import (
-    named_folder,
-)
+from deocclude.data.faces.layout import SPLITS, named_folder
 from deocclude.data.masks.source import RATIO_BINS, MaskFolder, MaskGenerator
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.pairs.holes import FrozenPairs, freeze
@@ -17,10 +15,9 @@ from deocclude.data.pairs.training import CoveredFaces, MixedHoles, TrainingPair
 from deocclude.data.settings import Data
 from deocclude.data.sources.faces import SPLIT_SEED, FaceSources, also_folder, open_faces
 from deocclude.data.sources.occluders import (
-    create_occluders,
     describe_occluders,
-    find_occluders,
     occluder_words,
+    open_occluders,
 )
 
 logger = logging.getLogger(__name__)
@@ -105,8 +102,7 @@ def open_sources(data: Data, root: Path | None, split_file: Path | None = None) 
     also = also_folder(data, root)
     if data.hidden_by == "masks":
         return Sources(data, folder, split, masks, also=also)
-    cutouts = find_occluders(data.occluders, root)
-    occluders = create_occluders(data, cutouts, SPLIT_SEED)
+    occluders, cutouts = open_occluders(data, root, SPLIT_SEED)
     return Sources(data, folder, split, masks, occluders, cutouts, also=also)
 
 
@@ -115,8 +111,18 @@ def _open_masks(data: Data, root: Path | None) -> MaskGenerator | MaskFolder:
         default = root / "masks" if root else None
         if default is None or not default.is_dir():
             return MaskGenerator(data.size, SPLIT_SEED)
-        return MaskFolder(default, data.size, data.invert_mask, SPLIT_SEED)
+        return _mask_folder(default, data)
     if data.masks == "builtin":
         return MaskGenerator(data.size, SPLIT_SEED)
     folder = named_folder(root, data.masks) or Path(data.masks)
-    return MaskFolder(folder, data.size, data.invert_mask, SPLIT_SEED)
+    return _mask_folder(folder, data)
+
+
+def _mask_folder(folder: Path, data: Data) -> MaskFolder:
+    masks = MaskFolder(folder, data.size, data.invert_mask, SPLIT_SEED)
+    logger.info(
+        "%-9s %s: %d masks, %s: train/val/test %s",
+        "masks", folder, sum(map(len, masks.names.values())), masks.rule,
+        "/".join(str(len(masks.names[name])) for name in SPLITS),
+    )  # fmt: skip
+    return masks

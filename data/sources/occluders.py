@@ -1,12 +1,15 @@
 """From a configuration to what covers its faces: cut-outs of a folder, drawn kinds."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from deocclude.data.faces.files import named_folder
-from deocclude.data.occluders.cutouts import open_cutouts
+from deocclude.data.faces.layout import SPLITS, left_out, named_folder
+from deocclude.data.occluders.cutouts import CutoutLibrary, open_cutouts
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.settings import Data, IdentityData, SegmentationData
+
+logger = logging.getLogger(__name__)
 
 
 def find_occluders(occluders: str, root: Path | None) -> Path | None:
@@ -34,6 +37,31 @@ def create_occluders(
     cutouts = open_cutouts(folder, seed) if folder is not None else None
     eyeglasses = "auto" if isinstance(data, IdentityData) else data.eyeglasses
     return Occluders(data.size, cutouts, data.preset, data.template, seed, eyeglasses)
+
+
+def open_occluders(
+    data: Data | SegmentationData | IdentityData, root: Path | None, seed: int
+) -> tuple[Occluders, Path | None]:
+    """The occluders of a configuration and their folder, None for drawn ones only; what cut-outs
+    there are is said. FileNotFoundError when a named folder does not exist."""
+    folder = find_occluders(data.occluders, root)
+    occluders = create_occluders(data, folder, seed)
+    if occluders.cutouts is not None and occluders.preset != "drawn":
+        say_cutouts(occluders.cutouts)
+    return occluders, folder
+
+
+def say_cutouts(cutouts: CutoutLibrary) -> None:
+    """One line on what cut-outs there are and how they are split, one on what is left out."""
+    files = cutouts.files
+    used = {path for part in files.values() for path in part}
+    logger.info(
+        "%-9s %s: %d cut-outs, %s: train/val/test %s",
+        "occluders", cutouts.folder, len(used), cutouts.rule,
+        "/".join(str(len(files[name])) for name in SPLITS),
+    )  # fmt: skip
+    if words := left_out(cutouts.folder, used):
+        logger.info("          left out of %s: %s", cutouts.folder, words)
 
 
 def occluder_words(occluders: Occluders, split: str) -> str:

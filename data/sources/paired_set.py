@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from deocclude.data.faces.files import Split, load_split, named_folder, save_split
+from deocclude.data.faces.cache import report_enlarged
+from deocclude.data.faces.layout import named_folder
+from deocclude.data.faces.splits import Split, load_split, save_split, without_copies
 from deocclude.data.occluders.set_files import SETTINGS
 from deocclude.data.occluders.sets import PairedSet, open_set
 from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_set
 from deocclude.data.pairs.training import SetPairs
 from deocclude.data.settings import SegmentationData
+from deocclude.data.sources.faces import say_split
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class SetSources:
         """The endless training list. Pictures are decoded anew each time; nothing is cached."""
         augment = create_augmentation(self.data.augment)
         keep = self.indices("train")[: self.data.train_images]
+        report_enlarged([self.pairs.pairs[i].occluded for i in keep], self.data.size)
         return SetPairs(self.pairs, keep, self.data.size, seed, self.data.flip, augment)
 
     def frozen(self, split: str, preset: str | None = None) -> FrozenOccluded:
@@ -60,6 +64,8 @@ class SetSources:
         per_kind = self.data.validation_per_kind if split == "val" else self.data.test_per_kind
         found = self.indices(split)
         spread = np.linspace(0, len(found) - 1, min(len(found), KINDS * per_kind)).astype(int)
+        chosen = [self.pairs.pairs[found[i]].occluded for i in spread]
+        report_enlarged(chosen, self.data.size)
         words = f"{self.folder.name} ({split}), {self.data.size} px, {len(spread)} pairs"
         frozen = freeze_set(self.pairs, [found[i] for i in spread], self.data.size, words)
         covered = float(np.mean([pair.hole_ratio for pair in frozen.pairs]))
@@ -96,8 +102,13 @@ def open_set_sources(
     pairs = open_set(named_folder(root, data.pairs) or data.pairs, data.invert_mask)
     if split_file is not None and split_file.is_file():
         split = load_split(split_file, pairs.folder)
+        say_split("pairs", pairs.folder, split)
     else:
         split = pairs.split(seed)
+        say_split("pairs", pairs.folder, split)
+        if data.copies == "drop":
+            shown = {pair.occluded: pair.shown for pair in pairs.pairs}
+            split = without_copies(split, pairs.folder, shown=shown.__getitem__)
     if data.template == "auto":
         settings = pairs.folder / SETTINGS
         record = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from deocclude.data.faces.cache import cache_faces
-from deocclude.data.faces.files import Faces, folder_faces, load_split
+from deocclude.data.faces.files import Faces, folder_faces
 from deocclude.data.faces.identities import (
     builtin_identities,
     builtin_people,
@@ -14,17 +14,24 @@ from deocclude.data.faces.identities import (
     people_of,
     split_people,
 )
+from deocclude.data.faces.layout import Located
+from deocclude.data.faces.splits import load_split, without_copies
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
 from deocclude.data.pairs.training import IdentityPictures
 from deocclude.data.settings import IdentityData
-from deocclude.data.sources.faces import SPLIT_SEED, FaceSources, tell_template
+from deocclude.data.sources.faces import (
+    SPLIT_SEED,
+    FaceSources,
+    say_left_out,
+    say_split,
+    tell_template,
+)
 from deocclude.data.sources.occluders import (
-    create_occluders,
     describe_occluders,
-    find_occluders,
     occluder_words,
+    open_occluders,
 )
 
 BUILTIN_HELD_OUT = 20  # pictures of each procedural person in validation, and in the test
@@ -98,12 +105,16 @@ def open_identity_sources(
     else:
         people = people_of(folder, data.identities)
         identities = tuple(people)
-        if split_file is not None and split_file.is_file():
+        recorded = split_file is not None and split_file.is_file()
+        if recorded and split_file is not None:
             split = load_split(split_file, folder)
         else:
             split = split_people(people, SPLIT_SEED, data.val_share, data.test_share)
+        say_split("people", folder, split)
+        say_left_out(folder, Located(folder, ""), split)
+        if not recorded and data.copies == "drop":  # near ones are what a person's pictures are
+            split = without_copies(split, folder, near=False)
     template = tell_template(split) if data.template == "auto" else data.template
     data = data.model_copy(update={"template": template, "identities": identities})
-    occluders = find_occluders(data.occluders, root)
-    made = create_occluders(data, occluders, SPLIT_SEED)
+    made, occluders = open_occluders(data, root, SPLIT_SEED)
     return IdentitySources(data, folder, split, made, occluders)

@@ -7,12 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deocclude.engines.photos.classical import ClassicalRestorer
-from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
-from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
-from deocclude.engines.photos.files import restore_file
-from deocclude.engines.photos.jobs import NETWORK, Choices, Job, Plan
-from deocclude.engines.photos.manifest import (
+from deocclude.engines.jobs.manifest import (
     Manifest,
     ManifestRow,
     failure,
@@ -20,6 +15,11 @@ from deocclude.engines.photos.manifest import (
     run_jobs,
     summary,
 )
+from deocclude.engines.jobs.plan import NETWORK, Choices, Job, Plan
+from deocclude.engines.photos.classical import ClassicalRestorer
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
+from deocclude.engines.photos.files import restore_file
 from deocclude.engines.photos.video import FrameRestorer, restore_video
 from deocclude.engines.photos.webcam import run_webcam
 

@@ -27,11 +27,9 @@ from tqdm import tqdm
 
 from deocclude.data.files import check_writable
 from deocclude.data.mask_files.given import ALPHA, NO_DILATION
-from deocclude.engines.options import DEVICE, at_least
-from deocclude.engines.photos.blend import BLENDS
-from deocclude.engines.photos.formats import WITH_QUALITY
-from deocclude.engines.photos.inputs import EXTRAS
-from deocclude.engines.photos.jobs import (
+from deocclude.engines.jobs.inputs import EXTRAS
+from deocclude.engines.jobs.manifest import Manifest
+from deocclude.engines.jobs.plan import (
     FORMATS,
     METHODS,
     NETWORK,
@@ -42,7 +40,9 @@ from deocclude.engines.photos.jobs import (
     refuse_existing,
     set_aside,
 )
-from deocclude.engines.photos.manifest import Manifest
+from deocclude.engines.options import DEVICE, at_least
+from deocclude.engines.photos.blend import BLENDS
+from deocclude.engines.photos.formats import WITH_QUALITY
 from deocclude.engines.runs.chosen import NEWEST, choose_weights
 from deocclude.names import did_you_mean
 from deocclude.stopping import say_stopped

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deocclude.data.faces.files import SPLITS
 from deocclude.data.faces.identities import label_names
+from deocclude.data.faces.layout import SPLITS
 from deocclude.data.files import replacing
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded

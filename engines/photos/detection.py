@@ -106,7 +106,7 @@ class FaceDetector:
     def _by_mediapipe(self, image: np.ndarray, notices: list[str]) -> list[Face]:
         if self._mediapipe is None and self._missing is None:
             try:
-                self._mediapipe = MediaPipeFaces(self.landmarker, self.max_faces, self.small_faces)
+                self._mediapipe = MediaPipeFaces(self.landmarker, self.small_faces)
             except ImportError as error:
                 self._missing = f"MediaPipe is not installed ({error}); get it with `{INSTALL}`"
             except LandmarkerError as error:

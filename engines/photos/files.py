@@ -21,6 +21,8 @@ from deocclude.data.images import (
 )
 from deocclude.data.mask_files.given import GivenMask, erased_part, read_given
 from deocclude.data.mask_files.reading import exif_orientation
+from deocclude.engines.jobs.manifest import ManifestRow
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.formats import (
     WITH_16_BIT,
@@ -32,8 +34,6 @@ from deocclude.engines.photos.formats import (
     metadata_of,
     save_options,
 )
-from deocclude.engines.photos.jobs import Choices, Job
-from deocclude.engines.photos.manifest import ManifestRow
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
 
 BITS_PER_SAMPLE = 258  # TIFF tag
@@ -301,7 +301,7 @@ def _encode(
 
 
 def draw_extra(name: str, image: np.ndarray, restoration: Restoration) -> np.ndarray:
-    """A picture of engines.photos.jobs.EXTRAS as uint8 RGB, (H, W, 3); "mask" is (H, W).
+    """A picture of engines.jobs.plan.EXTRAS as uint8 RGB, (H, W, 3); "mask" is (H, W).
 
     mask: white is what was redrawn. overlay: the photo with that part tinted red. side-by-side:
     photo, overlay, result. uncertainty: black (none) through red to yellow; the brightest stands

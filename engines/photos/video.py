@@ -1,7 +1,6 @@
 """Videos and animated pictures: every frame restored in order, landmarks and masks smoothed."""
 
 import re
-import secrets
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -11,14 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deocclude.data.files import temporary_name
 from deocclude.data.mask_files.given import GivenMask, read_given
+from deocclude.engines.jobs.kinds import is_animated, result_suffixes
+from deocclude.engines.jobs.manifest import ManifestRow
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import UNSURE_FACE
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.files import all_notices, check_targets, draw_extra
-from deocclude.engines.photos.jobs import Choices, Job
-from deocclude.engines.photos.kinds import is_animated, result_suffixes
-from deocclude.engines.photos.manifest import ManifestRow
 from deocclude.engines.photos.mediapipe_faces import SURE
 from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
 from deocclude.engines.photos.tracker import FaceTracker
@@ -209,7 +209,7 @@ class Outputs:
 
     def _writer(self, path: Path, picture: np.ndarray) -> FrameWriter:
         if path not in self._writers:
-            self._parts[path] = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+            self._parts[path] = temporary_name(path)
             whole = path == self.job.output
             shape = (picture.shape[0], picture.shape[1])
             self._writers[path] = open_writer(self._parts[path], self.reader, shape, whole)

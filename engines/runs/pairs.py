@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deocclude.data.faces.files import find_faces
+from deocclude.data.faces.layout import find_faces
 from deocclude.data.pairs.folders import pair_folders
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
@@ -70,7 +70,9 @@ def group_by_pairs(
         # Whatever it trained on: test pairs have holes, and a second folder is for training only.
         update |= {"hidden_by": "masks", "also": None}
         data, root, split = settle_data(member, data_folder, update)
-        fields = ("faces", "masks", "invert_mask", "size", "test_per_bin", "builtin_images")
+        fields = (
+            "faces", "split", "masks", "invert_mask", "size", "test_per_bin", "builtin_images",
+        )  # fmt: skip
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
             frozen[key] = open_sources(data, root, split).frozen("test").limited(limit)
@@ -114,6 +116,8 @@ def below(root: Path, member: Trained) -> dict[str, Any]:
     if fixed:
         logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
     kept = fixed or (root / faces).is_dir()
+    if not fixed and same_folder(member, root):  # whatever `auto` finds there by now
+        faces, kept = str(root.resolve()), True
     found = {"faces": faces if kept else "auto", other: member.config["data"][other]} | apart
     folder = find_faces(root, found["faces"], member.data.size)
     if fixed or same_folder(member, folder):
@@ -179,7 +183,10 @@ def group_by_occluded(
     for member in members:
         update = {} if per_kind is None else {"test_per_kind": per_kind}
         data, root, split = settle_occluded(member, data_folder, update)
-        fields = ("faces", "occluders", "pairs", "invert_mask", "template", "size", "test_per_kind")
+        fields = (
+            "faces", "split", "occluders", "pairs", "invert_mask", "template", "size",
+            "test_per_kind",
+        )  # fmt: skip
         key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
         if key not in frozen:
             sources = open_segmentation_sources(data, root, split)

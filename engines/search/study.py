@@ -4,7 +4,7 @@ import logging
 import shutil
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,12 @@ TRIES = 3  # of a trial whose process dies
 SHOWN = 6  # differences that an error names
 
 
+def place_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """The trial's number among those that repeat no other; one that does has that of the first."""
+    first = (t for t in trials if t.number < trial.number and "earlier" not in t.user_attrs)
+    return trial.user_attrs.get("place", sum(1 for _ in first))
+
+
 class NumberedTPE(optuna.samplers.BaseSampler):
     """The tree-structured Parzen estimator (Bergstra et al. 2011), seeded anew for each trial by
     its number among those that repeat no other: a continued study does not repeat its first draws,
@@ -45,8 +51,7 @@ class NumberedTPE(optuna.samplers.BaseSampler):
             )
 
     def before_trial(self, study, trial) -> None:
-        earlier = (t for t in study.get_trials(deepcopy=False) if t.number < trial.number)
-        self._tpe = self._create(sum("earlier" not in t.user_attrs for t in earlier))
+        self._tpe = self._create(place_of(trial, study.get_trials(deepcopy=False)))
         self._tpe.before_trial(study, trial)
 
     def infer_relative_search_space(self, study, trial):
@@ -192,8 +197,10 @@ class SharedStudy:
             logger.info("trial %d: given up after %d tries", trial.number, tries)
             return
         kept = {k: v for k, v in trial.user_attrs.items() if k in ("run", "own")}
-        attributes = kept | {"earlier": trial.number, "tries": tries}
-        self.study.enqueue_trial(trial.params, user_attrs=attributes)
+        place = place_of(trial, self.trials())
+        attributes = kept | {"earlier": trial.number, "tries": tries, "place": place}
+        fixed = trial.system_attrs.get("fixed_params", {})  # killed before it was told its weights
+        self.study.enqueue_trial(fixed | trial.params, user_attrs=attributes)
 
     def hand_back(self, claim: Claim, reason: str, failed: bool = False) -> None:
         """The trial was stopped: it is tried again, unless it `failed` too often."""

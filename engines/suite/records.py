@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import yaml
 
-from deocclude.data.faces.files import find_faces
 from deocclude.data.faces.identities import BEGINNING, find_identities, people_of
+from deocclude.data.faces.layout import find_faces
 from deocclude.engines.runs.config import AnyRun, RunConfig, changes, load_config
 from deocclude.engines.runs.finished import (
     AUTO,

@@ -216,9 +216,10 @@ def _train(
         minutes = fit.seconds() / 60
         asked = fit.stop.asked
         return Outcome(folder, reason, trainer.step, images, minutes, runtime.is_main, asked)
-    except stopping.Stopped as stop:
-        stop.folder = folder.path
-        raise
+    except KeyboardInterrupt as stop:
+        told = stop if isinstance(stop, stopping.Stopped) else stopping.Stopped()
+        told.folder = folder.path
+        raise told from None
     finally:
         if runtime.is_main:
             folder.unlock()

@@ -9,7 +9,7 @@ from PIL import Image
 from deocclude.data.builtin.faces import person_traits
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.faces.cache import cache_faces
-from deocclude.data.faces.files import SPLITS, Faces, folder_faces
+from deocclude.data.faces.files import Faces, folder_faces
 from deocclude.data.faces.identities import (
     builtin_people,
     find_identities,
@@ -18,6 +18,7 @@ from deocclude.data.faces.identities import (
     people_of,
     split_people,
 )
+from deocclude.data.faces.layout import SPLITS
 from deocclude.data.faces.surroundings import swap_surroundings
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.pairs.training import IdentityPictures, PositionSampler, training_loader

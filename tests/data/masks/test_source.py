@@ -210,7 +210,7 @@ def test_missing_and_empty_folder_say_what_was_expected(tmp_path):
     with pytest.raises(FileNotFoundError, match="no mask file found; expected image files"):
         MaskFolder(tmp_path, 32)
     write_mask(tmp_path / "test" / "a.png", 0.2)
-    with pytest.raises(FileNotFoundError, match="has test but no train"):
+    with pytest.raises(FileNotFoundError, match="has test/, but no images in train"):
         MaskFolder(tmp_path, 32)
 
 
@@ -253,3 +253,15 @@ def test_all_zero_set_is_an_error(tmp_path):
         Image.fromarray(np.zeros((40 + index, 40), np.uint8)).save(tmp_path / f"{index}.png")
     with pytest.raises(ValueError, match=r"3 all zero \(ratio 0\).*No usable mask"):
         MaskFolder(tmp_path, 32)
+
+
+def test_splits_of_masks_go_by_the_usual_names(tmp_path):
+    for index in range(12):
+        place = ("Training", "validation", "testing")[min(index // 4, 2)]
+        write_mask(tmp_path / place / f"{index}.png", 0.15, offset=index)
+    write_mask(tmp_path / "extra" / "a.png", 0.15, offset=99)
+    with pytest.warns(UserWarning, match="1 files outside Training, testing, validation"):
+        masks = MaskFolder(tmp_path, 32)
+    assert sorted(masks.names["val"]) == [f"validation/{i}.png" for i in range(4, 8)]
+    assert masks.describe()["files"] == {"train": 4, "val": 4, "test": 4}
+    assert masks.rule == "given sub-folders"

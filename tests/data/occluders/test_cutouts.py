@@ -241,3 +241,14 @@ def test_the_real_cutouts_are_all_read(real_data):
     for item in library.items("val"):
         assert max(item.rgba.shape) <= WORKING_SIDE
         assert item.rgba[..., 3].max() > 200
+
+
+@pytest.mark.parametrize("names", [("train", "validation"), ("Training", "testing")])
+def test_splits_of_cutouts_go_by_the_usual_names(tmp_path, names):
+    """`validation` was ignored, and what lay in it trained on as soon as train was there."""
+    train, held = names
+    folder = make_folder(tmp_path, [f"{train}/hat_1", f"{train}/cup_1", f"{held}/cup_2", "extra/a"])
+    library = open_cutouts(folder)
+    assert library.names("train") == [f"{train}/cup_1.png", f"{train}/hat_1.png"]
+    assert library.names("val") == library.names("test") == [f"{held}/cup_2.png"]
+    assert library.rule.startswith("given sub-folders, ")

@@ -293,3 +293,32 @@ def test_pairs_of_foreign_sets_have_one_frame(tmp_path, caplog):
     face.resize((64, 48)).save(tmp_path / "images/a.png")
     with pytest.raises(ImageReadError, match=r"a\.png: is 64 x 48, .*a_0\.png 64 x 36"):
         pairs.load(0, 36)
+
+
+def flat_set(folder, parts, shade):
+    """One pair of a set without index: parts by their names below `folder`."""
+    for i, part in enumerate(parts):
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((32, 32), shade + i, np.uint8)).save(folder / part)
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_set_may_lie_in_folders_of_splits(tmp_path, outside):
+    """Equal names in two of them are two pairs: each has the mask of its own split."""
+    for split, count in (("training", 3), ("validation", 1), ("test", 1)):
+        for i in range(count):
+            lies = "{split}/{part}" if outside else "{part}/{split}"
+            names = [
+                lies.format(split=split, part=part) + f"/{i}.png"
+                for part in ("occluded", "masks", "images")
+            ]
+            flat_set(tmp_path, names, 10 * i + len(split))
+    pairs = open_set(tmp_path)
+    assert len(set(pairs.names)) == len(set(pair.image for pair in pairs.pairs)) == 5
+    for pair in pairs.pairs:
+        shades = [np.asarray(Image.open(p))[0, 0] for p in (pair.occluded, pair.mask, pair.target)]
+        assert [int(s) - int(shades[0]) for s in shades] == [0, 1, 2]
+    split = pairs.split(42)
+    assert split.rule == "given sub-folders"
+    assert split.counts() == "3/1/1"
+    assert all("validation" in path.parts for path in split.files["val"])

@@ -10,7 +10,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from deocclude.data.builtin.faces import render_face
-from deocclude.data.faces.files import folder_faces, save_split, split_faces
+from deocclude.data.faces.files import folder_faces
+from deocclude.data.faces.splits import save_split, split_faces
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.set_writer import write_set
 from deocclude.data.occluders.sets import open_set

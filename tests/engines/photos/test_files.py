@@ -6,8 +6,8 @@ import pytest
 from photo_stubs import Detector, draw_photo, face_at, is_green, stub_deoccluder
 from PIL import Image
 
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.files import is_colourless, remove_colour, restore_file
-from deocclude.engines.photos.jobs import Choices, Job
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)

@@ -5,9 +5,9 @@ import pytest
 from photo_stubs import Detector, draw_photo, face_at, stub_deoccluder
 from PIL import Image, ImageCms, PngImagePlugin, features
 
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.files import read_photo, restore_file
 from deocclude.engines.photos.formats import PNG_XMP, Metadata, check_suffix, save_options
-from deocclude.engines.photos.jobs import Choices, Job
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)

@@ -1,5 +1,7 @@
 """Videos: order, size, rate, frames without a face, early ends, sound, and nothing half-written."""
 
+import signal
+
 import numpy as np
 import pytest
 from photo_stubs import (
@@ -13,7 +15,7 @@ from photo_stubs import (
 )
 from PIL import Image
 
-from deocclude.engines.photos.jobs import Choices, Job
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.photos.video import FrameRestorer, restore_video
 from deocclude.engines.video.frames import VideoError
@@ -211,6 +213,48 @@ def test_masks_do_not_flicker(folder):
     write_video(folder / "in.mp4", frames)
     row = restore_video(stub_deoccluder(Detector([FACE])), job(folder), Choices())
     assert row.frames_restored == 10
+
+
+@pytest.mark.parametrize(("name", "result"), [("in.gif", "out.gif"), ("in.webp", "out.webp")])
+def test_every_frame_of_an_animated_picture_is_restored(folder, name, result):
+    frames = [Image.fromarray(frame) for frame in brightness_steps(5)]
+    options = {"lossless": True} if name == "in.webp" else {}
+    frames[0].save(
+        folder / name, save_all=True, append_images=frames[1:], duration=70, loop=0, **options
+    )
+    task = Job(folder / name, None, folder / result, {"mask": folder / f"mask-{result}"})
+    row = restore_video(stub_deoccluder(Detector([FACE])), task, Choices())
+    assert (row.status, row.frames, row.frames_restored) == ("restored", 5, 5)
+    with Image.open(folder / name) as old, Image.open(folder / result) as new:
+        assert (new.n_frames, new.info["loop"], new.format) == (5, 0, old.format)
+        for number in range(5):
+            old.seek(number)
+            new.seek(number)
+            before, after = (np.asarray(picture.convert("RGB")) for picture in (old, new))
+            assert new.info["duration"] == 70
+            assert is_green(before).any()
+            assert not is_green(after).any()
+            assert (before[-8:] == after[-8:]).all()
+    with Image.open(folder / f"mask-{result}") as mask:
+        assert mask.n_frames >= 1
+        assert np.asarray(mask.convert("L")).max() == 255
+    assert left_behind(folder) == []
+
+
+def test_a_full_disk_is_an_error_and_nothing_half_written_stays(folder):
+    """A limit of the size of files stands for it."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    write_video(folder / "in.mp4", covered(6))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(VideoError, match="cannot be written"):
+            restore_video(stub_deoccluder(Detector([FACE])), job(folder), Choices())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert sorted(p.name for p in folder.iterdir()) == ["in.mp4"]
 
 
 def test_faces_of_low_confidence_do_not_count_in_a_video():

@@ -8,7 +8,7 @@ from PIL import Image
 from video_stubs import write_clip
 
 from deocclude.data.mask_files.reading import MaskError
-from deocclude.engines.photos.jobs import Choices, Job
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.video import restore_video
 from deocclude.engines.video.reading import VideoReader
 

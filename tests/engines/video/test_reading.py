@@ -1,7 +1,10 @@
 """When frames are shown, which way up, and when a video is really cut off."""
 
+import subprocess
+import sys
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from video_stubs import boxes_of, times_of, write_clip
@@ -139,6 +142,29 @@ def test_sound_that_outlasts_the_picture_is_no_early_end(tmp_path, name):
     assert (len(frames), reader.damage) == (60, "")
 
 
+def test_what_an_edit_list_takes_away_is_not_missing(tmp_path):
+    """A clip trimmed on a telephone still holds, and counts, the frames that are not shown."""
+    write_clip(tmp_path / "whole.mp4", pictures(60), sounds=[("aac", 2.4)])
+    with (
+        av.open(str(tmp_path / "whole.mp4")) as whole,
+        av.open(str(tmp_path / "in.mp4"), "w", options={"avoid_negative_ts": "disabled"}) as file,
+    ):
+        copies = {s.index: file.add_stream_from_template(s) for s in whole.streams}
+        for packet in whole.demux():
+            if packet.dts is not None:
+                early = round(Fraction(4, 5) / packet.time_base)
+                packet.pts, packet.dts = packet.pts - early, packet.dts - early
+                packet.stream = copies[packet.stream_index]
+                file.mux(packet)
+    reader, frames = read(tmp_path / "in.mp4")
+    assert (len(frames), reader.expected, reader.damage) == (40, 60, "")
+    rewrite(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    assert times_of(tmp_path / "out.mp4") == [Fraction(n, 25) for n in range(40)]
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        (sound,) = file.streams.audio
+        assert float(sound.duration * sound.time_base) == pytest.approx(1.6, abs=0.03)
+
+
 @pytest.mark.parametrize("name", ["in.mp4", "in.mkv", "in.avi", "in.flv"])
 def test_a_cut_is_noticed(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 255, (30, 48, 64, 3), np.uint8)
@@ -170,3 +196,8 @@ def test_what_holds_no_video_is_named(tmp_path):
     for name, reason in (("text.mp4", "cannot be read"), ("none.mp4", "no such file")):
         with pytest.raises(VideoError, match=rf"{name}: .*{reason}"):
             VideoReader(tmp_path / name)
+
+
+def test_the_library_is_imported_when_a_video_is_met():
+    code = "import sys, deocclude.engines.video.files; sys.exit('av' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

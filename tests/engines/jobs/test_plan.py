@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deocclude.engines.photos.jobs import plan_jobs
+from deocclude.engines.jobs.plan import plan_jobs
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deocclude.engines.photos.inputs import (
+from deocclude.engines.jobs.inputs import (
     OTHER,
     RAW,
     RESULT,
@@ -14,7 +14,7 @@ from deocclude.engines.photos.inputs import (
     left_out_words,
     named_results,
 )
-from deocclude.engines.photos.manifest import Manifest, ManifestRow
+from deocclude.engines.jobs.manifest import Manifest, ManifestRow
 
 
 @pytest.fixture

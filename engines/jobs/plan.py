@@ -10,7 +10,7 @@ from pathlib import Path
 from deocclude.data.image_files import image_suffixes
 from deocclude.data.mask_files.pairing import masks_beside, pair_masks
 from deocclude.data.mask_files.reading import check_mask
-from deocclude.engines.photos.inputs import (
+from deocclude.engines.jobs.inputs import (
     ENDING,
     Found,
     beside,
@@ -20,7 +20,7 @@ from deocclude.engines.photos.inputs import (
     named_results,
     result_names,
 )
-from deocclude.engines.photos.kinds import VIDEO_SUFFIXES, is_moving, result_suffix
+from deocclude.engines.jobs.kinds import VIDEO_SUFFIXES, is_moving, result_suffix
 
 KEPT_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")  # lossless: the result's suffix too
 SAME = "same"
@@ -127,7 +127,7 @@ def plan_jobs(
 ) -> Plan:
     """Pair inputs, masks and outputs.
 
-    Inputs are files, folders (searched recursively, see `engines.photos.inputs.files_below`) and
+    Inputs are files, folders (searched recursively, see `engines.jobs.inputs.files_below`) and
     glob patterns. One file goes to the file `output`, or into it if that is a folder or a name
     without suffix; several, or a folder, go below the folder `output` under their mirrored names.
     Without `output` results lie beside the input, as NAME-restored. A mask folder is paired by

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deocclude.engines.photos.kinds import is_animated, is_moving, is_video, result_suffix
+from deocclude.engines.jobs.kinds import is_animated, is_moving, is_video, result_suffix
 
 CONTAINERS = {  # suffix -> (codec, PyAV's name of the container)
     ".mp4": ("libx264", "mp4"), ".3gp": ("libx264", "3gp"), ".mov": ("mjpeg", "mov"),

@@ -8,7 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from deocclude.data.image_files import count_words, is_image, is_litter, is_raw, visible_files
-from deocclude.engines.photos.kinds import is_video
+from deocclude.engines.jobs.kinds import is_video
 
 EXTRAS = ("mask", "overlay", "side-by-side", "uncertainty")
 ENDING = "restored"  # NAME-restored is the result for NAME beside it
