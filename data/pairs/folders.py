@@ -77,7 +77,7 @@ def pair_folders(
         told.append((_name(mask_file, masks), read.notices))
         kept.append((image, mask_file, frame))
         pairs.append(_own_pair(image, images, mask_file, masks, mask))
-    report_enlarged([image for image, _ in kept], size)
+    report_enlarged([image for image, *_ in kept], size)
     if not kept:
         problems = [*map(str, unreadable.values()), *unusable.values()]
         raise ValueError(f"no usable pair among {len(files)}: {_listed(problems)}")
