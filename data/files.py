@@ -1,5 +1,6 @@
-"""Files that are whole or not there, and the digest that tells one from another."""
+"""Files that are whole or not there, how one is named, and the digest that tells them apart."""
 
+import argparse
 import hashlib
 import os
 import secrets
@@ -19,6 +20,20 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def some_path(text: str) -> Path:
+    """A path that a command line names; argparse's error for an empty text, which `Path` takes for
+    the working folder."""
+    return Path(some_text(text))
+
+
+def some_text(text: str) -> str:
+    """What a command line names, or argparse's error where that is empty, as of a shell's variable
+    that is not set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError('is empty; name something ("." is the working folder)')
+    return text
 
 
 def write_text(path: Path, text: str) -> None:

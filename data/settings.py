@@ -18,6 +18,7 @@ from pydantic import (
 from deocclude.data.faces.alignment import TEMPLATES
 from deocclude.data.occluders.presets import PRESETS
 from deocclude.data.pairs.augmentations import PHOTOGRAPHS, complete_options
+from deocclude.names import shown
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -33,25 +34,25 @@ class Section(BaseModel):
 def _worker_number(value: Any) -> int | str:
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
-    raise ValueError(f"{value!r} must be auto or a whole number from 0")
+    raise ValueError(f"{shown(value)} must be auto or a whole number from 0")
 
 
 def _template_name(value: str) -> str:
     if value == "auto" or value in TEMPLATES:
         return value
-    raise ValueError(f"{value!r} is not one of auto, {', '.join(TEMPLATES)}")
+    raise ValueError(f"{shown(value)} is not one of auto, {', '.join(TEMPLATES)}")
 
 
 def _known_template(value: str) -> str:
     if value in TEMPLATES:
         return value
-    raise ValueError(f"{value!r} is not one of {', '.join(TEMPLATES)}")
+    raise ValueError(f"{shown(value)} is not one of {', '.join(TEMPLATES)}")
 
 
 def _named_folder(value: str) -> str:
     if value and value not in ("auto", "builtin"):
         return value
-    raise ValueError(f"{value!r} names no folder of faces")
+    raise ValueError(f"{shown(value)} names no folder of faces")
 
 
 class MoreFaces(Section):
@@ -89,7 +90,7 @@ class FaceData(Section):
 def _preset_name(value: str) -> str:
     if value in PRESETS:
         return value
-    raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}")
+    raise ValueError(f"{shown(value)} is not one of {', '.join(PRESETS)}")
 
 
 def _augmentation(value: Any) -> bool | dict[str, Any]:
@@ -99,7 +100,7 @@ def _augmentation(value: Any) -> bool | dict[str, Any]:
         return TypeAdapter(bool).validate_python(value)
     except ValidationError:
         raise ValueError(
-            f"{value!r} is not one of true, false, {PHOTOGRAPHS}, or a mapping with that name"
+            f"{shown(value)} is not one of true, false, {PHOTOGRAPHS}, or a mapping with that name"
         ) from None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from deocclude.losses.schedule import Schedule, as_schedule
-from deocclude.names import Registry, did_you_mean
+from deocclude.names import Registry, did_you_mean, shown
 
 if TYPE_CHECKING:
     from deocclude.losses.weighted_sum import WeightedSum
@@ -52,7 +52,7 @@ def read_term(
     kind = own.pop("term", name)
     if kind not in kinds:
         raise ValueError(
-            f"loss term {kind!r} is not known; valid are {', '.join(kinds)}"
+            f"loss term {shown(kind)} is not known; valid are {', '.join(kinds)}"
             + did_you_mean(str(kind), kinds)
         )
     return kind, weight, own
@@ -79,7 +79,7 @@ def create_loss(
         unknown = [key for key in options if key not in valid]
         if unknown:
             raise ValueError(
-                f"loss term {name!r} has no option {', '.join(map(repr, unknown))}; "
+                f"loss term {shown(name)} has no option {', '.join(map(repr, unknown))}; "
                 f"valid are {', '.join(valid)}" + did_you_mean(unknown[0], valid)
             )
         built[name] = (weight, kinds[kind](**options))

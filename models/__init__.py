@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from deocclude.names import Registry, did_you_mean
+from deocclude.names import Registry, did_you_mean, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +46,7 @@ def check_name(table: Mapping, kind: str, name: str) -> None:
     """Raise ValueError when `name` is not in `table`; it lists those that are. Imports nothing."""
     if name not in table:
         raise ValueError(
-            f"{kind} {name!r} is not known; valid are {', '.join(sorted(table))}"
+            f"{kind} {shown(name)} is not known; valid are {', '.join(sorted(table))}"
             + did_you_mean(name, table)
         )
 
@@ -58,7 +58,7 @@ def check_options(table: Mapping, kind: str, name: str, options: Mapping) -> Non
     unknown = [key for key in options if key not in valid]
     if unknown:
         raise ValueError(
-            f"{kind} {name!r} has no option {', '.join(map(repr, unknown))}; "
+            f"{kind} {shown(name)} has no option {', '.join(map(repr, unknown))}; "
             f"valid are {', '.join(valid) or 'none'}" + did_you_mean(unknown[0], valid)
         )
 

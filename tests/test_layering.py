@@ -35,6 +35,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "data.contract": (),
     "data.seeding": (),
     "data.files": (),
+    "data.yaml_files": (),
     "data.images": ("data.contract", "data.files"),
     "data.builtin": ("data.seeding",),
     "data.faces": ("data.builtin", "data.images", "data.files", "data.seeding"),

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from deocclude.data.faces.alignment import TEMPLATES
+from deocclude.data.files import some_text
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.options import at_least
 from deocclude.engines.runs.finished import INPAINTING
@@ -34,13 +35,19 @@ def cka(add: Callable) -> None:
 def umap(add: Callable) -> None:
     add(
         "--network",
+        type=some_text,
         default="auto",
         metavar="NETWORK",
         help="auto (newest EfficientNetB0 run), vgg16, vgg19, or an identity network or inpainter "
         "by its run or weights file",
     )
     add("--layer", help="of a VGG or an inpainter; else relu5_1, or the deepest stage")
-    add("--weights", default="auto", help="of a VGG: auto, imagenet, random or a file (auto)")
+    add(
+        "--weights",
+        type=some_text,
+        default="auto",
+        help="of a VGG: auto, imagenet, random or a file (auto)",
+    )
     add("--metric", default="cosine", choices=("cosine", "euclidean"), help="distance of features")
     add("--neighbours", type=at_least(2), default=15, help="UMAP's and trustworthiness' (15)")
     add("--seed", type=int, default=0, help="of UMAP (0)")

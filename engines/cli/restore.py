@@ -25,6 +25,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from deocclude.data.files import some_path, some_text
 from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
 from deocclude.engines.photos.jobs import EXTRAS, METHODS, NETWORK, NO_MASK, Choices, plan_jobs
@@ -40,25 +41,37 @@ def build_parser() -> argparse.ArgumentParser:
         prog="deocclude", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add = parser.add_argument
-    add("inputs", nargs="*", metavar="IN", help='photos, videos, folders, patterns such as "*.jpg"')
-    add("-o", "--output", metavar="OUT", help="file for one input, else a folder (default: beside)")
+    inputs = 'photos, videos, folders, patterns such as "*.jpg"'
+    add("inputs", nargs="*", type=some_text, metavar="IN", help=inputs)
+    add(
+        "-o",
+        "--output",
+        type=some_text,
+        metavar="OUT",
+        help="file for one input, else a folder (default: beside)",
+    )
     add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
-    add("--mask", type=Path, help="your own: white = redraw; a file, or a folder paired by stem")
+    add(
+        "--mask",
+        type=some_path,
+        help="your own: white = redraw; a file, or a folder paired by stem",
+    )
     add("--invert-mask", action="store_true", help="the mask is black where to redraw")
     add(
         "--checkpoint",
+        type=some_text,
         metavar="WEIGHTS",
         help="the inpainter: a weights file, an ensemble's YAML, a run's name (UNet, UNet/002) or\n"
         f"folder, or {NEWEST}, the run in runs/ that finished last (default: the one that ships)",
     )
-    add("--segmenter", metavar="WEIGHTS", help="the same of the segmenter")
+    add("--segmenter", type=some_text, metavar="WEIGHTS", help="the same of the segmenter")
     add(
         "--method",
         choices=(NETWORK, *METHODS),
         default=NETWORK,
         help="with --mask: redraw without a network (default: network)",
     )
-    add("--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task")
+    add("--landmarker", type=some_path, metavar="FILE", help="MediaPipe's face_landmarker.task")
     add(
         "--whole",
         action="store_true",
@@ -95,7 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="replace results that exist already")
     add(
         "--manifest",
-        type=Path,
+        type=some_path,
         metavar="FILE",
         help="CSV with a row for each input; one of an earlier command is continued (default:\n"
         "manifest.csv in the output folder, where there is one)",

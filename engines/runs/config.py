@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from deocclude.data.settings import Data, FaceData, IdentityData, SegmentationData
+from deocclude.data.yaml_files import YamlError, parse_yaml, read_mapping
 from deocclude.engines.runs.settings import (
     NAMES_ONLY,
     AnyRun,
@@ -20,7 +20,7 @@ from deocclude.engines.runs.settings import (
     RunConfig,
     SegmentationConfig,
 )
-from deocclude.names import did_you_mean
+from deocclude.names import did_you_mean, shown
 
 __all__ = [
     "ABLATIONS",
@@ -98,20 +98,17 @@ def find_run(name: str | Path, task: str = "inpainting") -> Path:
     for other in TASKS:
         if str(name).lower() in available_runs(other):
             hint = f"; {name} is trained by {SCRIPTS[other]}"
-    raise ConfigError(f"{str(name)!r} is no run; valid are {', '.join(runs)}, or a YAML path{hint}")
+    raise ConfigError(
+        f"{shown(str(name))} is no run; valid are {', '.join(runs)}, or a YAML path{hint}"
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping. ConfigError names the file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: must hold a mapping of keys, found {type(content).__name__}")
-    return content
+        return read_mapping(path)
+    except YamlError as error:
+        raise ConfigError(str(error)) from error
 
 
 def merge(base: dict, over: dict, source: str, origins: dict[str, str], prefix: str = "") -> dict:
@@ -170,17 +167,19 @@ def nested(assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if not sign or not key:
-            raise ConfigError(f"--set {assignment!r}: must look like training.epochs=3")
+            raise ConfigError(f"--set {shown(assignment)}: must look like training.epochs=3")
         node = result
         *parents, last = key.strip().split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise ConfigError(f"--set {assignment!r}: {parent!r} was set to a value before")
+                raise ConfigError(
+                    f"--set {shown(assignment)}: {shown(parent)} was set to a value before"
+                )
         try:
-            node[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {assignment!r}: {value!r} is not valid YAML") from error
+            node[last] = parse_yaml(value, f"--set {key}")
+        except YamlError as error:
+            raise ConfigError(str(error)) from error
     return result
 
 
@@ -233,7 +232,7 @@ def _resolved(
         valid = sorted(p.stem for p in folder.glob("*.yaml"))
         if profile not in valid:
             raise ConfigError(
-                f"profile {profile!r} is not known; valid are auto, {', '.join(valid)}"
+                f"profile {shown(profile)} is not known; valid are auto, {', '.join(valid)}"
                 + did_you_mean(profile, ["auto", *valid])
             )
         overlay = _one_discriminator(read_yaml(folder / f"{profile}.yaml"))
@@ -246,7 +245,9 @@ def _resolved(
 def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
     """What a run's `profiles:` changes under this profile."""
     if not isinstance(own, dict) or not all(isinstance(part, dict) for part in own.values()):
-        raise ConfigError(f"{path.name}: profiles must map a profile's name to keys, found {own!r}")
+        raise ConfigError(
+            f"{path.name}: profiles must map a profile's name to keys, found {shown(own)}"
+        )
     unknown = [name for name in own if name not in valid]
     if unknown:
         raise ConfigError(
@@ -270,13 +271,22 @@ def _validated(
     task = content.get("task", "inpainting")
     if task not in TASKS:
         raise ConfigError(
-            f"{file}: task {task!r} is not one of {', '.join(TASKS)}"
+            f"{file}: task {shown(task)} is not one of {', '.join(TASKS)}"
             + did_you_mean(str(task), TASKS)
         )
     try:
         return TASKS[task].model_validate(content, context=context)
     except ValidationError as error:
         lines = [_explain(dict(e), file, origins or {}, TASKS[task]) for e in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def validate_part(kind: type[BaseModel], content: dict[str, Any], source: str) -> Any:
+    """A section of a configuration by itself. ConfigError names `source`, the key and the value."""
+    try:
+        return kind(**content)
+    except ValidationError as error:
+        lines = [_explain(dict(each), source, {}, kind) for each in error.errors()]
         raise ConfigError("\n".join(lines)) from error
 
 
@@ -289,13 +299,13 @@ def _explain(error: dict[str, Any], file: str, origins: dict[str, str], kind: ty
     if error["type"] == "extra_forbidden":
         keys = _valid_keys(kind, error["loc"][:-1])
         hint = did_you_mean(str(error["loc"][-1]), keys)
-        return f"{source}: unknown key {key!r}; valid are {', '.join(keys)}{hint}"
+        return f"{source}: unknown key {shown(key)}; valid are {', '.join(keys)}{hint}"
     if error["type"] == "missing":
-        return f"{source}: {key!r} is missing"
+        return f"{source}: {shown(key)} is missing"
     message = error["msg"].removeprefix("Value error, ")
     if not key:
         return f"{_sources_of(message, origins) or source}: {message}"
-    value = "" if error["type"] == "value_error" else f" = {error['input']!r}"
+    value = "" if error["type"] == "value_error" else f" = {shown(error['input'])}"
     return f"{source}: {key}{value}: {message}"
 
 

@@ -27,6 +27,7 @@ from deocclude.data.settings import (
     Section,
     SegmentationData,
 )
+from deocclude.names import shown
 
 NAMES_ONLY = {"names_only": True}
 
@@ -196,7 +197,7 @@ class AnyRun(Section):
     def _terms(self, info: ValidationInfo) -> AnyRun:
         for name, term in self.losses.items():
             if "weight" not in term:
-                raise ValueError(f"losses.{name}: needs a weight, found {term}")
+                raise ValueError(f"losses.{name}: needs a weight, found {shown(term)}")
             try:
                 losses.read_term(name, term, self.TERMS)
                 if not _names_only(info):
@@ -298,8 +299,8 @@ class RunConfig(AnyRun):
         for name in self.discriminators:
             if name not in heard:
                 raise ValueError(
-                    f"discriminators: no adversarial loss term listens to {name!r}, it would do "
-                    f"nothing; `discriminators: {{{name}: null}}` leaves it out"
+                    f"discriminators: no adversarial loss term listens to {shown(name)}, it would "
+                    f"do nothing; `discriminators: {{{name}: null}}` leaves it out"
                 )
         return self
 

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from deocclude.data.files import replacing, sha256, write_text
+from deocclude.data.files import replacing, sha256, some_path, some_text, write_text
 from deocclude.data.images import load_square, to_tensor
 from deocclude.engines.evaluation.suites import EXPORTED, Suite, load_suite
 from deocclude.engines.runs.finished import weights_file
@@ -210,11 +210,16 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--suite", type=Path, default=Path("release"), help="whose export: counts (release)")
+    add("--suite", type=some_path, default=Path("release"), help="whose export: counts (release)")
     for what in EXPORTED:
-        add(f"--{what}", metavar="RUN", help="this run or weights file; the other stays as it is")
-    add("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
-    add("--output", type=Path, default=FOLDER, help="default: the project's weights/")
+        add(
+            f"--{what}",
+            type=some_text,
+            metavar="RUN",
+            help="this run or weights file; the other stays as it is",
+        )
+    add("--runs-folder", type=some_path, default=Path("runs"), help="where runs lie")
+    add("--output", type=some_path, default=FOLDER, help="default: the project's weights/")
     add("--dtype", choices=DTYPES, default="float16", help="of kernels and matrices (float16)")
     options = parser.parse_args(argv)
     try:
