@@ -288,11 +288,12 @@ def _config_of(path: Path, words: str) -> dict[str, Any]:
     if is_recipe(path):
         raise ValueError(f"{words}: {path} is an ensemble; name its members instead")
     metadata = release_metadata(path)
-    check_config(metadata, f"{words}: {path}")
-    if release_task(metadata) != "inpainting":
+    config = metadata.get("config")
+    if isinstance(config, dict) and release_task(metadata) != "inpainting":
         raise ValueError(
             f"{words}: {path} was trained for {release_task(metadata)}; an inpainter is needed"
         )
+    check_config(metadata, f"{words}: {path}")
     if metadata["config"]["model"]["name"] == MODEL:
         raise ValueError(f"{words}: {path} is an ensemble; name its members instead")
     return metadata["config"]
