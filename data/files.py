@@ -25,14 +25,18 @@ def replacing(path: Path) -> Iterator[Path]:
 def some_path(text: str) -> Path:
     """A path that a command line names; argparse's error for an empty text, which `Path` takes for
     the working folder."""
-    return Path(some_text(text))
+    return Path(_not_empty(text, 'name a file or a folder ("." is the working folder)'))
 
 
 def some_text(text: str) -> str:
     """What a command line names, or argparse's error where that is empty, as of a shell's variable
     that is not set."""
+    return _not_empty(text, "name something, or leave the option out")
+
+
+def _not_empty(text: str, hint: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError('is empty; name something ("." is the working folder)')
+        raise argparse.ArgumentTypeError(f"is empty; {hint}")
     return text
 
 

@@ -228,6 +228,8 @@ def no_result(run: Path) -> str:
         return ""
     if begun:
         return ""
+    if reason in ("epochs", "early_stop"):
+        return f"no epoch of it had a finite validation score, in {steps} steps"
     planned = facts.get("planned_steps", "?")
     return f"it was stopped ({reason}) after {steps} of {planned} steps, inside its first epoch"
 
