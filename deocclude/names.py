@@ -1,11 +1,16 @@
 """Names and values in words: tables that import an entry when it is asked for, typos, and what was
 found where something else was meant."""
 
+import ast
 import difflib
+import inspect
 from collections import UserDict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 
@@ -22,6 +27,40 @@ class Registry(UserDict):
             module, _, attribute = found.partition(":")
             found = getattr(import_module(module), attribute)
         return found
+
+    def parameters(self, name: str) -> list[str]:
+        """The names of the options that an entry takes, read from its source where that tells:
+        nothing is imported for a name that is mistyped."""
+        place = self.data[name]
+        told = _parameters(*place.split(":")) if isinstance(place, str) else None
+        return list(inspect.signature(self[name]).parameters) if told is None else told
+
+
+@lru_cache
+def _parameters(module: str, attribute: str) -> list[str] | None:
+    """Parameters of a class or function as its module's file says them; None where it does not."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return None
+    body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    kinds = {each.name: each for each in body if isinstance(each, (ast.ClassDef, ast.FunctionDef))}
+    found = kinds.get(attribute)
+    while isinstance(found, ast.ClassDef):
+        methods = [each for each in found.body if isinstance(each, ast.FunctionDef)]
+        own = next((each for each in methods if each.name == "__init__"), None)
+        if own is not None:
+            return _names_of(own)[1:]  # without self
+        bases = [ast.unparse(base) for base in found.bases]
+        if bases == ["nn.Module"]:
+            return ["args", "kwargs"]
+        found = kinds.get(bases[0]) if len(bases) == 1 else None
+    return None if found is None else _names_of(found)
+
+
+def _names_of(function: ast.FunctionDef) -> list[str]:
+    given = function.args
+    more = [each for each in (given.vararg, given.kwarg) if each is not None]
+    return [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs, *more)]
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
@@ -61,3 +100,12 @@ def _flow(value: Any, depth: int) -> str:
 
 def _key(key: Any) -> str:
     return key[:40] if isinstance(key, str) else _flow(key, 1)
+
+
+def in_words(value: Any) -> str:
+    """What a record says, for people: {"train": 20, "of": ["a", "b"]} as "train 20, of a, b"."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {in_words(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(in_words, value)) or "none"
+    return "none" if value is None else str(value)

@@ -5,7 +5,6 @@ A line says where the network's class is; it is imported when the network is fir
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +50,11 @@ def check_name(table: Mapping, kind: str, name: str) -> None:
         )
 
 
-def check_options(table: Mapping, kind: str, name: str, options: Mapping) -> None:
-    """Raise ValueError when `name` is not in `table` or does not take one of `options`."""
+def check_options(table: Registry, kind: str, name: str, options: Mapping) -> None:
+    """Raise ValueError when `name` is not in `table` or does not take one of `options`. Imports
+    nothing where the source tells which there are."""
     check_name(table, kind, name)
-    valid = list(inspect.signature(table[name]).parameters)
+    valid = table.parameters(name)
     unknown = [key for key in options if key not in valid]
     if unknown:
         raise ValueError(
@@ -68,7 +68,7 @@ def takes_option(task: str, name: str, option: str) -> bool:
     table = {
         "inpainting": INPAINTERS, "segmentation": SEGMENTERS, "identity": IDENTITY_NETWORKS
     }[task]  # fmt: skip
-    return name in table and option in inspect.signature(table[name]).parameters
+    return name in table and option in table.parameters(name)
 
 
 def create_inpainter(name: str, **options: Any) -> nn.Module:

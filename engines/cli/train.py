@@ -111,7 +111,7 @@ def run(task: str, arguments: argparse.Namespace) -> None:
     if reason:
         say(reason)
     if arguments.dry_run:
-        say(dry_run(config, root, arguments.output))
+        say(dry_run(config, root, arguments.output, arguments.resume))
         return
     outcome = train(
         config, root, arguments.output, arguments.resume, arguments.max_minutes, arguments.device
@@ -127,7 +127,7 @@ def check(task: str, arguments: argparse.Namespace, root: Path | None) -> None:
     given = overrides(arguments)
     if arguments.resume is not None:  # the run's own record says where its data lie
         config = check_config(arguments.run, [None], given, task)
-        RunFolder.open(arguments.output, config.name, arguments.resume)
+        RunFolder.open(arguments.output, config.name, arguments.resume).config()
         return
     profiles = possible_profiles(arguments.profile, root, arguments.device)
     check_named(check_config(arguments.run, profiles, given, task), arguments.output)

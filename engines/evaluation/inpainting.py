@@ -142,7 +142,7 @@ def _table_options(options: Options, suite: Suite, table: Suite) -> Options:
 
 def _fitted(options: Options, suite: Suite, table: Suite) -> list[Path]:
     """The files of a table's ensembles, which `python -m engines.suite` wrote for the suite."""
-    folder = suite.own_folder(options.runs_folder)
+    folder = suite.made_in(options.runs_folder)
     return [file for each in table.ensembles for file in each.files(folder, options.fold_seeds)]
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
-from deocclude.engines.runs.config import ABLATIONS
+from deocclude.engines.runs.config import ABLATIONS, read_yaml
 from deocclude.engines.runs.finished import finished_words, unfinished
+from deocclude.engines.runs.places import looked_in, places
 from deocclude.engines.runs.recipes import FIXED, read_recipe
 from deocclude.names import did_you_mean, shown
 
@@ -79,6 +78,11 @@ class Suite:
         """Where `python -m engines.suite` leaves what it makes."""
         return runs_folder / "suites" / self.folder
 
+    def made_in(self, runs_folder: Path) -> Path:
+        """The `own_folder` in the first place that has it, for who only reads there."""
+        folders = [self.own_folder(place) for place in places(runs_folder)]
+        return next((folder for folder in folders if folder.is_dir()), folders[0])
+
     def parts(self) -> tuple["Suite", ...]:
         """One suite a table."""
         return self.tables or (self,)
@@ -102,13 +106,13 @@ def finished_suite(named: Path, runs_folder: Path) -> Suite:
     """As `load_suite`; FileNotFoundError names every run of it that is not finished."""
     suite = load_suite(named)
     missing = unfinished(suite.runs, runs_folder)
-    folder = suite.own_folder(runs_folder)
+    folder = suite.made_in(runs_folder)
     missing += [each.name for each in suite.ensembles if not each.files(folder)]
     if missing:
         rows = len(suite.runs) + len(suite.ensembles)
         raise FileNotFoundError(
             f"suite {suite.name}: {len(missing)} of its {rows} rows are not finished "
-            f"below {runs_folder}: {', '.join(missing)}; `python -m engines.suite {named}` trains "
+            f"below {looked_in(runs_folder)}: {', '.join(missing)}; `python -m engines.suite {named}` trains "
             f"what is missing; finished: {finished_words(runs_folder)}"
         )
     return suite
@@ -123,10 +127,7 @@ def load_suite(named: Path) -> Suite:
     """A suite from its YAML, or by its name in ablations/suites/. ValueError names the key that is
     unknown, missing or ill-typed."""
     path = find_suite(named)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is not valid YAML: {error}") from error
+    content = read_yaml(path)
     _check_keys(content, SUITE_KEYS, f"{path}: a suite")
     content.setdefault("name", path.stem)
     suite = _suite(content, path)

@@ -11,6 +11,7 @@ from deocclude.engines.runs.finished import (
     weights_file,
 )
 from deocclude.engines.runs.metadata import SHIPPED, CheckpointError
+from deocclude.engines.runs.places import looked_in
 from deocclude.engines.runs.recipes import is_recipe
 from deocclude.engines.runs.released import is_shipped, shipped_file
 
@@ -38,7 +39,7 @@ def choose_weights(named: str | os.PathLike[str] | None, task: str, runs: Path) 
         file = newest_checkpoint(runs, task)
         if file is None:
             raise FileNotFoundError(
-                f"newest: no finished {WHAT[task]} below {runs}; finished: {finished_words(runs)}; "
+                f"newest: no finished {WHAT[task]} below {looked_in(runs)}; finished: {finished_words(runs)}; "
                 f"{TRAIN}"
             )
     else:

@@ -35,7 +35,7 @@ from deocclude.engines.runs.metadata import (
     no_such_file,
     release_metadata,
 )
-from deocclude.engines.runs.places import places, say_place, warn_once
+from deocclude.engines.runs.places import looked_in, places, say_place, warn_once
 from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config
 from deocclude.engines.runs.released import is_shipped
 from deocclude.names import did_you_mean
@@ -131,7 +131,7 @@ def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Pat
         one = len(missing) == 1
         raise FileNotFoundError(
             f"{', '.join(missing)}: no finished run{'' if one else 's'} of "
-            f"{'that name' if one else 'these names'} below {root}, and no run folder; "
+            f"{'that name' if one else 'these names'} below {looked_in(root)}, and no run folder; "
             f"finished: {finished_words(root)}; "
             + "; ".join(_what_makes(text, finished[0]) for text in missing)
             + "".join(f"; {line}" for text in missing for line in begun[text])

@@ -21,6 +21,7 @@ from deocclude.engines.runs.finished import (
     weights_file,
 )
 from deocclude.engines.runs.metadata import SHIPPED, WEIGHTS, no_such_file
+from deocclude.engines.runs.places import looked_in
 from deocclude.engines.runs.recipes import is_recipe
 from deocclude.engines.runs.released import shipped_file
 from deocclude.names import did_you_mean
@@ -71,7 +72,7 @@ def latest(options: Any, task: str, every: bool, hint: str = BY_FILE) -> list[Tr
     folders = finished_runs(options.runs_folder, every, task)
     if not folders:
         raise FileNotFoundError(
-            f"no finished {WHAT[task]} below {options.runs_folder}: `python {MAKES[task]}` makes "
+            f"no finished {WHAT[task]} below {looked_in(options.runs_folder)}: `python {MAKES[task]}` makes "
             f"one; {hint}"
         )
     return [read_trained(folder / WEIGHTS) for folder in folders]

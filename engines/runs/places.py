@@ -20,6 +20,11 @@ def places(runs: Path) -> list[Path]:
     return [runs, OWN] if elsewhere else [runs]
 
 
+def looked_in(runs: Path) -> str:
+    """Where runs were looked for, in words: one place or two."""
+    return " and ".join(map(str, places(runs)))
+
+
 def say_place(run: Path, runs: Path) -> None:
     """One line on a run that does not come from the working folder's runs/."""
     if places(runs)[1:] and OWN in run.parents:

@@ -1,7 +1,7 @@
 """The fields of a run's configuration: what can be set, its type, its range and its default.
 
-Whether a network or a loss term takes the options given to it, it says itself, and importing it
-takes seconds. With the context NAMES_ONLY all the rest is checked, its name included, at once.
+Whether the options of a loss term fit together it says itself, and importing it takes seconds. With
+the context NAMES_ONLY all the rest is checked at once, names of networks and options included.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deocclude.data.settings import (
     Section,
     SegmentationData,
 )
-from deocclude.names import shown
+from deocclude.names import Registry, shown
 
 NAMES_ONLY = {"names_only": True}
 
@@ -49,24 +49,22 @@ class Named(Section):
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
-    def _check(self, table: Mapping, kind: str, info: ValidationInfo) -> None:
+    def _check(self, table: Registry, kind: str) -> None:
         """ValueError when `table` has no such entry, or the entry has no such option."""
-        models.check_name(table, kind, self.name)
-        if not _names_only(info):
-            models.check_options(table, kind, self.name, self.options)
+        models.check_options(table, kind, self.name, self.options)
 
 
 class Model(Named):
     @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> Model:
-        self._check(models.INPAINTERS, "inpainter", info)
+    def _known(self) -> Model:
+        self._check(models.INPAINTERS, "inpainter")
         return self
 
 
 class Discriminator(Named):
     @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> Discriminator:
-        self._check(models.DISCRIMINATORS, "discriminator", info)
+    def _known(self) -> Discriminator:
+        self._check(models.DISCRIMINATORS, "discriminator")
         return self
 
 
@@ -81,8 +79,8 @@ class Features(Named):
     weights: str = "auto"
 
     @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> Features:
-        self._check(models.IDENTITY_NETWORKS, "identity network", info)
+    def _known(self) -> Features:
+        self._check(models.IDENTITY_NETWORKS, "identity network")
         return self
 
 
@@ -110,8 +108,8 @@ class NamedWeights(WeightsFile):
 
 class Segmenter(Named):
     @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> Segmenter:
-        self._check(models.SEGMENTERS, "segmenter", info)
+    def _known(self) -> Segmenter:
+        self._check(models.SEGMENTERS, "segmenter")
         return self
 
 
@@ -350,8 +348,8 @@ class IdentityNetwork(Named):
     """Its `classes` are the data's people and are not set here."""
 
     @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> IdentityNetwork:
-        self._check(models.IDENTITY_NETWORKS, "identity network", info)
+    def _known(self) -> IdentityNetwork:
+        self._check(models.IDENTITY_NETWORKS, "identity network")
         if "classes" in self.options:
             raise ValueError("classes: comes from the data; data.identities chooses the people")
         return self
