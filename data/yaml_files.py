@@ -17,7 +17,11 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader, to which two values of one key are an error: it would take the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if odd := [key for key, _ in node.value if not isinstance(key, yaml.ScalarNode)]:
+            raise yaml.constructor.ConstructorError(
+                None, None, "a list or a mapping stands where a key belongs", odd[0].start_mark
+            )
+        keys = [key.value for key, _ in node.value]
         if twice := [key for key in keys if keys.count(key) > 1 and key != "<<"]:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key {twice[0]!r} is there twice", node.start_mark

@@ -38,6 +38,8 @@ DISCRIMINATORS = Registry(
         "global": "deocclude.models.discriminators:GlobalDiscriminator",
     }
 )
+# What layers raise for options of the wrong kind or size.
+WRONG_OPTIONS = (TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError, MemoryError)
 IDENTITY_NETWORKS = Registry({"efficientnet_b0": "deocclude.models.identity:IdentityNet"})
 
 
@@ -74,19 +76,19 @@ def takes_option(task: str, name: str, option: str) -> bool:
 def create_inpainter(name: str, **options: Any) -> nn.Module:
     """A network `model(occluded, mask, features=None) -> prediction`, or ValueError."""
     check_options(INPAINTERS, "inpainter", name, options)
-    return INPAINTERS[name](**options)
+    return _created(INPAINTERS, "inpainter", name, options)
 
 
 def create_segmenter(name: str, **options: Any) -> nn.Module:
     """A network `model(occluded) -> logits` (N, 1, H, W). ValueError lists valid names."""
     check_options(SEGMENTERS, "segmenter", name, options)
-    return SEGMENTERS[name](**options)
+    return _created(SEGMENTERS, "segmenter", name, options)
 
 
 def create_discriminator(name: str, **options: Any) -> nn.Module:
     """A network `model(image, mask=None) -> logits`. ValueError lists valid names."""
     check_options(DISCRIMINATORS, "discriminator", name, options)
-    return DISCRIMINATORS[name](**options)
+    return _created(DISCRIMINATORS, "discriminator", name, options)
 
 
 def create_identity_network(name: str, **options: Any) -> nn.Module:
@@ -95,4 +97,16 @@ def create_identity_network(name: str, **options: Any) -> nn.Module:
     It takes `classes`, a number of identities.
     """
     check_options(IDENTITY_NETWORKS, "identity network", name, options)
-    return IDENTITY_NETWORKS[name](**options)
+    return _created(IDENTITY_NETWORKS, "identity network", name, options)
+
+
+def _created(table: Registry, kind: str, name: str, options: dict[str, Any]) -> nn.Module:
+    """The network; ValueError, with the options, where these are of a kind or size that no layer
+    can have."""
+    try:
+        return table[name](**options)
+    except WRONG_OPTIONS as error:
+        short = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{kind} {shown(name)} cannot be made with {shown(options)}: {short}"
+        ) from error

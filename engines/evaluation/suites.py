@@ -112,8 +112,9 @@ def finished_suite(named: Path, runs_folder: Path) -> Suite:
         rows = len(suite.runs) + len(suite.ensembles)
         raise FileNotFoundError(
             f"suite {suite.name}: {len(missing)} of its {rows} rows are not finished "
-            f"below {looked_in(runs_folder)}: {', '.join(missing)}; `python -m engines.suite {named}` trains "
-            f"what is missing; finished: {finished_words(runs_folder)}"
+            f"below {looked_in(runs_folder)}: {', '.join(missing)}; "
+            f"`python -m engines.suite {named}` trains what is missing; "
+            f"finished: {finished_words(runs_folder)}"
         )
     return suite
 
@@ -130,6 +131,8 @@ def load_suite(named: Path) -> Suite:
     content = read_yaml(path)
     _check_keys(content, SUITE_KEYS, f"{path}: a suite")
     content.setdefault("name", path.stem)
+    if not isinstance(content["name"], (str, int)):
+        raise ValueError(f"{path}: name must be a text, found {shown(content['name'])}")
     suite = _suite(content, path)
     return replace(suite, exports=_exports(content.get("export"), suite, path))
 
@@ -204,6 +207,8 @@ def _table(content: dict[str, Any], baselines: Any, where: str) -> Suite:
         )
     chosen = _baselines(content.get("baselines", baselines), where)
     reference = content.get("reference")
+    if not isinstance(reference, str | None):
+        raise ValueError(f"{where}: reference must be a row's name, found {shown(reference)}")
     _check_apart(runs, ensembles, where)
     return Suite(str(content["name"]), _once(runs), chosen, reference, ensembles=ensembles)
 
@@ -259,6 +264,10 @@ def _once(runs: Iterable[str]) -> tuple[str, ...]:
 
 
 def _baselines(given: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(given, (str, list)):
+    listed = isinstance(given, list) and all(isinstance(each, str) for each in given)
+    if not listed and not isinstance(given, str):
         raise ValueError(f"{where}: baselines must be names, `all` or `none`, found {shown(given)}")
-    return parse_baselines(given)
+    try:
+        return parse_baselines(given)
+    except ValueError as error:
+        raise ValueError(f"{where}: baselines: {error}") from error

@@ -39,8 +39,8 @@ def choose_weights(named: str | os.PathLike[str] | None, task: str, runs: Path) 
         file = newest_checkpoint(runs, task)
         if file is None:
             raise FileNotFoundError(
-                f"newest: no finished {WHAT[task]} below {looked_in(runs)}; finished: {finished_words(runs)}; "
-                f"{TRAIN}"
+                f"newest: no finished {WHAT[task]} below {looked_in(runs)}; "
+                f"finished: {finished_words(runs)}; {TRAIN}"
             )
     else:
         ensemble = task == "inpainting" and is_recipe(text)

@@ -72,8 +72,8 @@ def latest(options: Any, task: str, every: bool, hint: str = BY_FILE) -> list[Tr
     folders = finished_runs(options.runs_folder, every, task)
     if not folders:
         raise FileNotFoundError(
-            f"no finished {WHAT[task]} below {looked_in(options.runs_folder)}: `python {MAKES[task]}` makes "
-            f"one; {hint}"
+            f"no finished {WHAT[task]} below {looked_in(options.runs_folder)}: "
+            f"`python {MAKES[task]}` makes one; {hint}"
         )
     return [read_trained(folder / WEIGHTS) for folder in folders]
 

@@ -6,13 +6,15 @@ the context NAMES_ONLY all the rest is checked at once, names of networks and op
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
 
 from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     model_validator,
 )
@@ -27,6 +29,7 @@ from deocclude.data.settings import (
     Section,
     SegmentationData,
 )
+from deocclude.data.yaml_files import type_in_words
 from deocclude.names import Registry, shown
 
 NAMES_ONLY = {"names_only": True}
@@ -39,6 +42,27 @@ def _names_only(info: ValidationInfo) -> bool:
     return (info.context or {}).get("names_only", False)
 
 
+def check_kinds(entry: Callable, options: Mapping[str, Any]) -> None:
+    """ValueError, naming option and value, where one is not of the kind that `entry`, a class or
+    function, says its parameter is."""
+    hints = get_type_hints(entry.__init__ if isinstance(entry, type) else entry)
+    for key, value in options.items():
+        if key not in hints:
+            continue
+        try:
+            found = TypeAdapter(hints[key], config=ANYTHING).validate_python(value)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{key} = {shown(value)}: {said}") from error
+        if isinstance(value, (str, bool)) and type(found) is not type(value):  # no "3" for 3
+            raise ValueError(
+                f"{key} = {shown(value)}: must be a number, not {type_in_words(value)}"
+            )
+
+
+ANYTHING = ConfigDict(arbitrary_types_allowed=True)
+
+
 class Named(Section):
     """A registry entry: `name` and that entry's own options."""
 
@@ -49,22 +73,25 @@ class Named(Section):
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
-    def _check(self, table: Registry, kind: str) -> None:
-        """ValueError when `table` has no such entry, or the entry has no such option."""
+    def _check(self, table: Registry, kind: str, info: ValidationInfo) -> None:
+        """ValueError when `table` has no such entry, the entry has no such option, or an option is
+        of another kind."""
         models.check_options(table, kind, self.name, self.options)
+        if not _names_only(info):
+            check_kinds(table[self.name], self.options)
 
 
 class Model(Named):
     @model_validator(mode="after")
-    def _known(self) -> Model:
-        self._check(models.INPAINTERS, "inpainter")
+    def _known(self, info: ValidationInfo) -> Model:
+        self._check(models.INPAINTERS, "inpainter", info)
         return self
 
 
 class Discriminator(Named):
     @model_validator(mode="after")
-    def _known(self) -> Discriminator:
-        self._check(models.DISCRIMINATORS, "discriminator")
+    def _known(self, info: ValidationInfo) -> Discriminator:
+        self._check(models.DISCRIMINATORS, "discriminator", info)
         return self
 
 
@@ -79,8 +106,8 @@ class Features(Named):
     weights: str = "auto"
 
     @model_validator(mode="after")
-    def _known(self) -> Features:
-        self._check(models.IDENTITY_NETWORKS, "identity network")
+    def _known(self, info: ValidationInfo) -> Features:
+        self._check(models.IDENTITY_NETWORKS, "identity network", info)
         return self
 
 
@@ -108,8 +135,8 @@ class NamedWeights(WeightsFile):
 
 class Segmenter(Named):
     @model_validator(mode="after")
-    def _known(self) -> Segmenter:
-        self._check(models.SEGMENTERS, "segmenter")
+    def _known(self, info: ValidationInfo) -> Segmenter:
+        self._check(models.SEGMENTERS, "segmenter", info)
         return self
 
 
@@ -122,14 +149,14 @@ class Optimizer(Section):
     name: Literal["adam", "adamw"] = "adam"
     lr: PositiveFloat = 1e-3
     betas: tuple[Share, Share] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class LearningRate(Section):
     """Factor on both learning rates: a linear warm-up, then constant, or cosine down to `floor`."""
 
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
     floor: Annotated[float, Field(ge=0, le=1)] = 0.01
 
 
@@ -148,7 +175,7 @@ class Loop(Section):
     early_stop_epochs: Positive | None = None
     checkpoint_minutes: PositiveFloat = 5.0
     log_steps: Positive = 20
-    seed: Annotated[int, Field(ge=0)] = 42
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     channels_last: bool = False
 
 
@@ -231,6 +258,8 @@ class AnyRun(Section):
 
 def _check_term(name: str, term: dict[str, Any], kinds: Mapping) -> None:
     """ValueError when a loss term has no such option, or its network no such layer."""
+    kind, _, options = losses.read_term(name, term, kinds)
+    check_kinds(kinds[kind], options)
     for network, layers in losses.create_loss({name: term}, kinds).layers().items():
         from deocclude.models.features import check_layers
 
@@ -348,8 +377,8 @@ class IdentityNetwork(Named):
     """Its `classes` are the data's people and are not set here."""
 
     @model_validator(mode="after")
-    def _known(self) -> IdentityNetwork:
-        self._check(models.IDENTITY_NETWORKS, "identity network")
+    def _known(self, info: ValidationInfo) -> IdentityNetwork:
+        self._check(models.IDENTITY_NETWORKS, "identity network", info)
         if "classes" in self.options:
             raise ValueError("classes: comes from the data; data.identities chooses the people")
         return self
