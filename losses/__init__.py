@@ -49,7 +49,7 @@ def read_term(
     own = dict(options)
     weight = as_schedule(name, own.pop("weight"))
     kind = own.pop("term", name)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(
             f"loss term {shown(kind)} is not known; valid are {', '.join(kinds)}"
             + did_you_mean(str(kind), kinds)

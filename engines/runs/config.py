@@ -140,15 +140,19 @@ def _load_chain(
     """A YAML laid over its `extends` chain."""
     path = path.resolve()
     if path in seen:
-        raise ConfigError(f"{path.name}: extends itself through {[p.name for p in seen]}")
+        raise ConfigError(f"{path.name}: extends itself through {', '.join(each.name for each in seen)}")
     content = _one_discriminator(read_yaml(path))
     parent = content.pop("extends", None)
     base: dict = {}
     if parent is not None:
-        sibling = path.parent / f"{str(parent).lower()}.yaml"
-        base = _load_chain(
-            sibling if sibling.is_file() else find_run(parent, task), origins, task, (*seen, path)
-        )
+        if not isinstance(parent, str):
+            raise ConfigError(f"{path.name}: extends must be a run's name, found {shown(parent)}")
+        sibling = path.parent / f"{parent.lower()}.yaml"
+        try:
+            above = sibling if sibling.is_file() else find_run(parent, task)
+        except ConfigError as error:
+            raise ConfigError(f"{path.name}: extends: {error}") from error
+        base = _load_chain(above, origins, task, (*seen, path))
     return merge(base, content, path.name, origins)
 
 
@@ -222,7 +226,7 @@ def _resolved(
     path = find_run(run, task)
     content = _load_chain(path, origins, task)
     found = content.setdefault("task", "inpainting")
-    if found in TASKS and found != task:
+    if isinstance(found, str) and found in TASKS and found != task:
         raise ConfigError(f"{path.name}: its task is {found}; {SCRIPTS[found]} trains it")
     if "name" not in read_yaml(path):  # a parent's name is not its own
         content["name"] = path.stem
@@ -251,7 +255,7 @@ def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
     unknown = [name for name in own if name not in valid]
     if unknown:
         raise ConfigError(
-            f"{path.name}: profiles: {', '.join(unknown)} not known; valid are {', '.join(valid)}"
+            f"{path.name}: profiles: {', '.join(map(str, unknown))} not known; valid are {', '.join(valid)}"
         )
     return _one_discriminator(own.get(profile, {}))
 
@@ -269,7 +273,7 @@ def _validated(
     context: dict[str, bool] | None = None,
 ) -> AnyRun:
     task = content.get("task", "inpainting")
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(
             f"{file}: task {shown(task)} is not one of {', '.join(TASKS)}"
             + did_you_mean(str(task), TASKS)
@@ -300,6 +304,10 @@ def _explain(error: dict[str, Any], file: str, origins: dict[str, str], kind: ty
         keys = _valid_keys(kind, error["loc"][:-1])
         hint = did_you_mean(str(error["loc"][-1]), keys)
         return f"{source}: unknown key {shown(key)}; valid are {', '.join(keys)}{hint}"
+    if error["type"] == "invalid_key" or error["loc"][-1:] == ("[key]",):
+        above = [str(part) for part in error["loc"] if part != "[key]"][:-1]
+        where = f"{'.'.join(above)}: " if above else ""
+        return f"{source}: {where}{shown(error['input'])} stands where a key's name belongs"
     if error["type"] == "missing":
         return f"{source}: {shown(key)} is missing"
     message = error["msg"].removeprefix("Value error, ")
