@@ -8,6 +8,7 @@ baselines, and the frozen test pairs of the data the runs were trained on. It is
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deocclude.data.files import some_path, some_text
@@ -75,6 +76,11 @@ def _add_inpainting(commands: Command) -> None:
         for option, where in (("--images", arguments.images), ("--masks", arguments.masks)):
             if where is not None and not where.exists():
                 raise FileNotFoundError(f"{option} {where}: no such file or folder")
+        named = [("--inception-weights", arguments.inception_weights)]
+        named += [("--lpips-weights", text.partition("=")[2]) for text in arguments.lpips_weights]
+        for option, file in named:
+            if file and not Path(file).is_file():
+                raise FileNotFoundError(f"{option} {file}: no such file")
         choose_inpainters(arguments, suite_of(arguments))
         _check_data(arguments)
         if arguments.identity not in ("auto", "off"):

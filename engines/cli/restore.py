@@ -192,6 +192,8 @@ def choose(options: argparse.Namespace) -> dict[str, Path]:
     if options.method != NETWORK:
         print(f"method: {options.method}, no network is used")
         return {}
+    if options.landmarker is not None and not options.landmarker.is_file():
+        raise FileNotFoundError(f"--landmarker {options.landmarker}: no such file")
     named = {"inpainting": options.checkpoint, "segmentation": options.segmenter}
     if options.mask is not None and named.pop("segmentation") is not None:
         print("with --mask no segmenter is used: --segmenter is ignored")

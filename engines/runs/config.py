@@ -140,7 +140,9 @@ def _load_chain(
     """A YAML laid over its `extends` chain."""
     path = path.resolve()
     if path in seen:
-        raise ConfigError(f"{path.name}: extends itself through {', '.join(each.name for each in seen)}")
+        raise ConfigError(
+            f"{path.name}: extends itself through {', '.join(each.name for each in seen)}"
+        )
     content = _one_discriminator(read_yaml(path))
     parent = content.pop("extends", None)
     base: dict = {}
@@ -254,9 +256,8 @@ def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
         )
     unknown = [name for name in own if name not in valid]
     if unknown:
-        raise ConfigError(
-            f"{path.name}: profiles: {', '.join(map(str, unknown))} not known; valid are {', '.join(valid)}"
-        )
+        found = ", ".join(each if isinstance(each, str) else shown(each) for each in unknown)
+        raise ConfigError(f"{path.name}: profiles: {found} not known; valid are {', '.join(valid)}")
     return _one_discriminator(own.get(profile, {}))
 
 
