@@ -44,6 +44,8 @@ def _parameters(module: str, attribute: str) -> list[str] | None:
         return None
     body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
     kinds = {each.name: each for each in body if isinstance(each, (ast.ClassDef, ast.FunctionDef))}
+    brought = [each for each in body if isinstance(each, ast.ImportFrom) and each.module]
+    elsewhere = {name.name: str(each.module) for each in brought for name in each.names}
     found = kinds.get(attribute)
     while isinstance(found, ast.ClassDef):
         methods = [each for each in found.body if isinstance(each, ast.FunctionDef)]
@@ -53,7 +55,11 @@ def _parameters(module: str, attribute: str) -> list[str] | None:
         bases = [ast.unparse(base) for base in found.bases]
         if bases == ["nn.Module"]:
             return ["args", "kwargs"]
-        found = kinds.get(bases[0]) if len(bases) == 1 else None
+        if len(bases) != 1:
+            return None
+        if bases[0] in elsewhere:
+            return _parameters(elsewhere[bases[0]], bases[0])
+        found = kinds.get(bases[0])
     return None if found is None else _names_of(found)
 
 

@@ -295,7 +295,9 @@ def validate_part(kind: type[BaseModel], content: dict[str, Any], source: str) -
         raise ConfigError("\n".join(lines)) from error
 
 
-def _explain(error: dict[str, Any], file: str, origins: dict[str, str], kind: type[AnyRun]) -> str:
+def _explain(
+    error: dict[str, Any], file: str, origins: dict[str, str], kind: type[BaseModel]
+) -> str:
     parts = [str(p) for p in error["loc"]]
     key = ".".join(parts)
     while parts and ".".join(parts) not in origins:

@@ -45,7 +45,8 @@ def _names_only(info: ValidationInfo) -> bool:
 def check_kinds(entry: Callable, options: Mapping[str, Any]) -> None:
     """ValueError, naming option and value, where one is not of the kind that `entry`, a class or
     function, says its parameter is."""
-    hints = get_type_hints(entry.__init__ if isinstance(entry, type) else entry)
+    made_by: Any = entry
+    hints = get_type_hints(made_by.__init__ if isinstance(entry, type) else entry)
     for key, value in options.items():
         if key not in hints:
             continue
@@ -205,7 +206,7 @@ class AnyRun(Section):
     or the internet has.
     """
 
-    TERMS: ClassVar[Mapping] = losses.TERMS
+    TERMS: ClassVar[Registry] = losses.TERMS
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     description: str
@@ -256,7 +257,7 @@ class AnyRun(Section):
         ]
 
 
-def _check_term(name: str, term: dict[str, Any], kinds: Mapping) -> None:
+def _check_term(name: str, term: dict[str, Any], kinds: Registry) -> None:
     """ValueError when a loss term has no such option, or its network no such layer."""
     kind, _, options = losses.read_term(name, term, kinds)
     check_kinds(kinds[kind], options)
@@ -361,7 +362,7 @@ class RunConfig(AnyRun):
 class SegmentationConfig(AnyRun):
     """A run that trains a segmenter, resolved. init_from: as RunConfig's."""
 
-    TERMS: ClassVar[Mapping] = losses.SEGMENTATION_TERMS
+    TERMS: ClassVar[Registry] = losses.SEGMENTATION_TERMS
 
     task: Literal["segmentation"]
     model: Segmenter
@@ -391,7 +392,7 @@ class IdentityTraining(Loop):
 class IdentityConfig(AnyRun):
     """A run that trains an identity network, resolved."""
 
-    TERMS: ClassVar[Mapping] = losses.IDENTITY_TERMS
+    TERMS: ClassVar[Registry] = losses.IDENTITY_TERMS
 
     task: Literal["identity"]
     model: IdentityNetwork
