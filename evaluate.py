@@ -2,6 +2,8 @@
 
 import sys
 
+from deocclude import stopping
+
 
 def main(argv: list[str] | None = None) -> int:
     """The exit code. The import is here so that worker processes start fast."""
@@ -11,5 +13,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if code := main():  # no SystemExit on success: Spyder would show it as an error
+    stopping.watch()
+    if code := stopping.run(main):  # no SystemExit on success: Spyder would show it as an error
         sys.exit(code)

@@ -57,7 +57,8 @@ from PIL import Image
 
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.contract import compose, hide, hole_ratio
-from deocclude.data.images import load_image, load_mask, to_tensor
+from deocclude.data.images import load_image, to_tensor
+from deocclude.data.mask_files.reading import load_mask
 from deocclude.data.masks.shapes import RATIO_BINS, touches_border
 from deocclude.data.pairs.tensors import load_occluded, load_pairs
 from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader

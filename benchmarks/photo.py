@@ -22,10 +22,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deocclude import models
+from deocclude import models, stopping
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.files import some_path
-from deocclude.data.images import list_images, load_image
+from deocclude.data.image_files import list_images
+from deocclude.data.images import load_image
 from deocclude.engines.options import DEVICE
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
@@ -216,5 +217,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if code := main():  # no SystemExit on success: Spyder would show it as an error
+    stopping.watch()
+    if code := stopping.run(main):  # no SystemExit on success: Spyder would show it as an error
         sys.exit(code)

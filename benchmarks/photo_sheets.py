@@ -20,8 +20,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from deocclude import stopping
 from deocclude.data.files import some_path
-from deocclude.data.images import IMAGE_SUFFIXES, list_images, load_image
+from deocclude.data.image_files import list_images
+from deocclude.data.images import load_image
 from deocclude.engines.options import DEVICE
 from deocclude.engines.photos.blend import BLENDS
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
@@ -169,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
             )
         paths = list_images(arguments.photos)[: arguments.count]
         if not paths:
-            raise ValueError(f"{arguments.photos}: no images ({', '.join(IMAGE_SUFFIXES)})")
+            raise ValueError(f"{arguments.photos}: no images")
         named = {"inpainting": arguments.checkpoint, "segmentation": arguments.segmenter}
         chosen = {task: choose_weights(name, task, RUNS)[0] for task, name in named.items()}
         deoccluder = load_deoccluder(chosen["inpainting"], arguments.device, chosen["segmentation"])
@@ -189,4 +191,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.watch()
+    sys.exit(stopping.run(main))

@@ -23,6 +23,7 @@ from benchmarks.systems_cell import MISSING_PRECISION, cell_config
 from benchmarks.systems_cell import measure_cell as measure
 from benchmarks.systems_tables import inference_table, memory_table, training_table
 from benchmarks.training import LARGE, positive, say
+from deocclude import stopping
 from deocclude.data.files import some_path
 from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.measures.rows import row_file
@@ -183,5 +184,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if code := main():  # no SystemExit on success: Spyder would show it as an error
+    stopping.watch()
+    if code := stopping.run(main):  # no SystemExit on success: Spyder would show it as an error
         sys.exit(code)

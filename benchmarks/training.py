@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.loader import LoaderCase, measure_loader
 from benchmarks.public_loop import LOOPS
 from benchmarks.steps import OURS, PARTS, Case, measure_case, memory_of
+from deocclude import stopping
 from deocclude.data.faces.cache import cache_faces
 from deocclude.data.files import some_path
 from deocclude.data.sources.holes import open_sources
@@ -297,5 +298,6 @@ def write(arguments: argparse.Namespace, text: str, numbers: pd.DataFrame) -> No
 
 
 if __name__ == "__main__":
-    if code := main():  # no SystemExit on success: Spyder would show it as an error
+    stopping.watch()
+    if code := stopping.run(main):  # no SystemExit on success: Spyder would show it as an error
         sys.exit(code)

@@ -100,15 +100,17 @@ def binarise(
     return holes.astype(np.uint8)
 
 
-def mask_warning(ratio: float) -> str | None:
-    """What is suspicious about a mask with this hole ratio, or None when nothing is."""
+def mask_warning(ratio: float, inverted: bool = False) -> str | None:
+    """What is suspicious about a mask with this hole ratio, or None when nothing is. `inverted`:
+    it was read with --invert-mask."""
     if ratio == 0:
         return "the mask is all zero: nothing would be redrawn"
     if ratio == 1:
         return "the mask is all one: nothing of the picture would be kept"
     if ratio > 0.6:
+        ink, how = ("black", "leave out") if inverted else ("1 (white)", "use")
         return (
-            f"the mask marks {ratio:.0%} of the picture as hole; here 1 (white) means hole, "
-            "use --invert-mask if this file means the opposite"
+            f"the mask marks {ratio:.0%} of the picture as hole; here {ink} means hole, "
+            f"{how} --invert-mask if this file means the opposite"
         )
     return None

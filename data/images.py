@@ -5,21 +5,29 @@ PyTorch is imported where it is needed: commands list and read files before they
 
 from __future__ import annotations
 
+import io
 import os
-import secrets
 import struct
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from PIL import Image, ImageOps
+import psutil
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from deocclude.data.files import temporary_name
+from deocclude.data.image_files import is_heif, is_raw
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+BYTES_PER_PIXEL = 24  # of memory that a photo takes while it is restored, at most
+HEIF_HINT = "HEIC and HEIF are read by `pip install pillow-heif`"
+_LIMIT = threading.Lock()  # Pillow's own limit is one for the whole process
 
 # What Pillow raises at damaged files.
 DAMAGE = (
@@ -32,21 +40,93 @@ class ImageReadError(ValueError):
     """A file that cannot be read as an image; the message names the file and the reason."""
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
     """Read the whole file, apply its EXIF rotation. Any mode. ImageReadError if that fails.
 
-    Damaged EXIF does not cost the picture: it is dropped, with a warning.
+    `max_pixels`: larger pictures are refused; None allows what the free memory does. Damaged EXIF
+    does not cost the picture: it is dropped, with a warning.
     """
+    if is_raw(path) and Path(path).is_file():
+        raise ImageReadError(
+            f"{path}: a camera's raw file, of which only the thumbnail could be read; develop it "
+            "to JPEG, PNG or TIFF first"
+        )
     try:
-        with Image.open(path) as image:
+        with open_header(path) as image:
+            _check_pixels(image, path, max_pixels)
             image.load()
             return _upright(image, path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such image file") from None
+    except UnidentifiedImageError as error:
+        raise ImageReadError(f"{path}: {_unknown(path)}") from error
+    except ImageReadError:
+        raise
     except DAMAGE as error:
         raise ImageReadError(f"{path}: cannot be read as an image ({error})") from error
-    except Image.DecompressionBombError as error:
-        raise ImageReadError(f"{path}: refused, too many pixels ({error})") from error
+    except MemoryError:
+        raise ImageReadError(f"{path}: needs more memory than there is") from None
+
+
+@contextmanager
+def open_header(path: str | Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+    """The picture before its pixels are read, as of Image.open, of any size; HEIC too where
+    pillow-heif is installed. Raises what Pillow raises."""
+    try:
+        image = _open(path, formats)
+    except UnidentifiedImageError:
+        if formats is not None or not (_starts_as_heif(path) and _register_heif()):
+            raise
+        image = _open(path)
+    with image:
+        yield image
+
+
+def _open(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Image.open without Pillow's limit of pixels; `open_image` has one by memory."""
+    with _LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _starts_as_heif(path: str | Path) -> bool:
+    with open(path, "rb") as file:
+        return is_heif(file.read(12))
+
+
+def _register_heif() -> bool:
+    """Let Pillow read HEIC, if pillow-heif is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _unknown(path: str | Path) -> str:
+    """Why Pillow knows nothing of a file."""
+    if os.path.getsize(path) == 0:
+        return "cannot be read as an image (the file is empty)"
+    if _starts_as_heif(path):
+        return f"cannot be read as an image; {HEIF_HINT}"
+    return "cannot be read as an image (damaged, or in none of the formats that Pillow knows)"
+
+
+def _check_pixels(image: Image.Image, path: str | Path, most: int | None) -> None:
+    pixels, why = image.width * image.height, "--max-pixels allows"
+    if most is None:
+        free = psutil.virtual_memory().available
+        most = free // BYTES_PER_PIXEL
+        why = f"{free / 2**30:.1f} GiB of free memory allow; --max-pixels N lifts the limit"
+    if pixels > most:
+        raise ImageReadError(
+            f"{path}: {image.width} x {image.height} are {pixels / 1e6:.4g} million pixels, more "
+            f"than the {most / 1e6:.4g} million that {why}"
+        )
 
 
 def _upright(image: Image.Image, path: str | Path) -> Image.Image:
@@ -62,8 +142,19 @@ def _upright(image: Image.Image, path: str | Path) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any PIL mode to RGB; 16-bit grey is scaled to 8 bit, transparency laid over white, and floats
-    of which `is_unit_range` holds are taken as 0 black, 1 white."""
+    """Any PIL mode to RGB; 16-bit grey is scaled to 8 bit, transparency laid over white, floats of
+    which `is_unit_range` holds are taken as 0 black, 1 white, and CMYK goes by its profile."""
+    if image.mode == "CMYK" and (profile := image.info.get("icc_profile")):
+        try:
+            inks, screen = (
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+            )
+            return cast(
+                Image.Image, ImageCms.profileToProfile(image, inks, screen, outputMode="RGB")
+            )
+        except (ImageCms.PyCMSError, OSError):  # damaged, or of other colours
+            pass
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
         scale = 255 if is_unit_range(image) else 1 / 257 if grey.max() > 255 else 1
@@ -94,31 +185,15 @@ def centre_crop_square(image: Image.Image) -> Image.Image:
 
 def load_square(path: str | Path, size: int) -> np.ndarray:
     """Centre-crop to a square, antialiased (bicubic with support) resize: uint8 (size, size, 3)."""
-    image = centre_crop_square(to_rgb(open_image(path)))
+    return to_square(open_image(path), size)
+
+
+def to_square(image: Image.Image, size: int) -> np.ndarray:
+    """As `load_square`, of a picture of any mode."""
+    image = centre_crop_square(to_rgb(image))
     if image.width != size:
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)
-
-
-def load_mask(
-    path: str | Path, size: tuple[int, int] | None = None, invert: bool = False
-) -> np.ndarray:
-    """A mask file as uint8 {0, 1}, 1 = hole, resized to `size` = (height, width) if given."""
-    from deocclude.data.contract import binarise
-
-    return binarise(load_mask_levels(path), size, invert)
-
-
-def load_mask_levels(path: str | Path) -> np.ndarray:
-    """A mask file before it is binarised: uint8 (H, W), 255 = hole. Transparent means unmarked, so
-    that strokes on an empty layer read as they look in a drawing program."""
-    image = open_image(path)
-    if "A" in image.getbands():
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
-    elif image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = to_rgb(image)
-    return np.asarray(image.convert("L"))
 
 
 def save_image(path: str | Path, image: np.ndarray | Image.Image, **options: Any) -> None:
@@ -133,7 +208,7 @@ def save_images(pictures: Mapping[Path, tuple[np.ndarray | Image.Image, dict]]) 
     parts: dict[Path, Path] = {}
     try:
         for path, (image, options) in pictures.items():
-            parts[path] = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+            parts[path] = temporary_name(path)
             _write(parts[path], path, image, options)
         for path, part in parts.items():
             os.replace(part, path)
@@ -169,12 +244,3 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
     pixels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return pixels.movedim(-3, -1).cpu().numpy()
-
-
-def list_images(folder: str | Path) -> list[Path]:
-    """Every image file below `folder`, sorted by its relative POSIX path."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    return sorted(found, key=lambda p: p.relative_to(folder).as_posix())

@@ -11,32 +11,41 @@ networks to keep, with both as methods.
 
 import copy
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from deocclude.data.images import save_image, to_rgb
+from deocclude.data.mask_files.given import (
+    ALPHA,
+    NO_DILATION,
+    GivenMask,
+    erased_part,
+    fit_given,
+)
+from deocclude.data.mask_files.reading import exif_orientation, mask_of, open_mask
+from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import KINDS, FaceDetector
 from deocclude.engines.photos.files import (
-    LOSSLESS,
-    LOSSY,
-    WITHOUT_EXIF,
     Photo,
     all_notices,
     is_colourless,
-    read_mask,
     read_photo,
     remove_colour,
 )
-from deocclude.engines.photos.jobs import Choices
+from deocclude.engines.photos.formats import (
+    WITH_ALPHA,
+    Metadata,
+    check_suffix,
+    save_options,
+)
 from deocclude.engines.photos.restoration import FaceResult, Restoration
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.devices import resolve_device
@@ -47,7 +56,7 @@ Picture = File | Image.Image | np.ndarray
 RUNS = Path("runs")
 NETWORK = "network"
 SHOWN = 1024  # pixels of the longer side that a notebook shows
-WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 ARRAYS = "uint8 (H, W, 3), (H, W, 4) or (H, W)"
 
 
@@ -58,8 +67,8 @@ class Restored:
     `image`: as large as the photo, upright, in mode RGB, or RGBA, L or LA where the photo had
     transparency or no colour; outside of the mask its pixels are the photo's. `mask`: mode L, 255 =
     redrawn, dilation included. `faces`: what became of each face. `notices`: what to know about the
-    result, as on the command line. `changed`: whether anything was redrawn. `metadata`: colour
-    profile and EXIF of a photo file, as Pillow's options.
+    result, as on the command line. `changed`: whether anything was redrawn. `metadata`: what
+    a photo's file says beside its pixels.
     """
 
     image: Image.Image
@@ -67,26 +76,24 @@ class Restored:
     faces: list[FaceResult] = field(repr=False)
     notices: list[str]
     changed: bool
-    metadata: dict[str, Any] = field(default_factory=dict, repr=False)
+    metadata: Metadata = field(default_factory=Metadata, repr=False)
 
-    def save(self, path: File, overwrite: bool = False) -> Path:
+    def save(self, path: File, overwrite: bool = False, quality: int | None = None) -> Path:
         """Write the image, whole or not at all; its suffix says the format. Returns the path.
+
+        `quality`: 1 to 100, of JPEG, AVIF and WebP (which is lossless without). Metadata are kept
+        as far as the format holds them.
 
         FileExistsError where something lies and `overwrite` is not given; ValueError for a suffix
         that cannot be written.
         """
         path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in LOSSLESS | LOSSY:
-            valid = ", ".join(LOSSLESS | LOSSY)
-            raise ValueError(f"{path}: cannot write {suffix or 'a name without suffix'!r}; {valid}")
+        suffix = check_suffix(path)
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path}: exists already; overwrite=True replaces it")
-        picture = to_rgb(self.image) if suffix in LOSSY else self.image
-        metadata = dict(self.metadata)
-        if suffix in WITHOUT_EXIF:
-            metadata.pop("exif", None)
-        save_image(path, picture, **(LOSSLESS | LOSSY)[suffix] | metadata)
+        picture = self.image if suffix in WITH_ALPHA else to_rgb(self.image)
+        options, _ = save_options(suffix, self.metadata, quality)
+        save_image(path, picture, **options)
         return path
 
     def _repr_png_(self) -> bytes:
@@ -112,6 +119,7 @@ class Restorer:
         blend: str | None = None,
         flip: bool = False,
         whole: bool = False,
+        soft_mask: bool = False,
     ) -> Restored:
         """As the function `restore`, by these networks."""
         networks = copy.copy(self._networks)
@@ -119,7 +127,7 @@ class Restorer:
         if whole:
             networks.detector = copy.copy(networks.own_detector())
             networks.detector.kinds = KINDS
-        return _restore(networks, photo, mask, dilate, blend)
+        return _restore(networks, photo, mask, dilate, blend, soft_mask)
 
     def find_mask(self, photo: Picture, *, dilate: float | None = None) -> Image.Image:
         """As the function `find_mask`, by these networks: what `restore` would redraw."""
@@ -159,6 +167,7 @@ def restore(
     dilate: float | None = None,
     flip: bool = False,
     whole: bool = False,
+    soft_mask: bool = False,
 ) -> Restored:
     """Find what covers the faces of a photo and redraw it.
 
@@ -166,8 +175,9 @@ def restore(
     ----------
     photo : a file, a PIL picture of any mode (its EXIF rotation is applied), or an array uint8
         (H, W, 3), (H, W, 4) or (H, W).
-    mask : your own, 255 (or True) = redraw, as large as the photo; a file is resized to it. Then no
-        segmenter is used.
+    mask : your own, 255 (or True) = redraw, as large as the photo; a file or picture of the same
+        proportions is resized to it. "alpha" takes the photo's transparent part, which is opaque in
+        the result. Then no segmenter is used.
     checkpoint, segmenter : other weights than those that ship: a file, a run's name or folder, or
         "newest"; see deocclude.engines.runs.chosen.
     landmarker : another file of MediaPipe's face_landmarker.task.
@@ -180,17 +190,21 @@ def restore(
         for a mask that was found, 0 for your own.
     flip : restore each face mirrored too and take the mean: a little better, twice the time.
     whole : where no face is found, take the picture's centred square for one aligned face.
+    soft_mask : let the levels of your own mask weigh what is redrawn against the photo; not with
+        `dilate`.
 
     The networks are loaded at the first call and kept for those that follow. Raises
     FileNotFoundError, ValueError (ImageReadError, CheckpointError and ShippedWeightsError among
     them) with the file or value that is wrong.
     """
     if method != NETWORK:
-        return _restore(ClassicalRestorer(method), photo, mask, dilate, blend)
+        return _restore(ClassicalRestorer(method), photo, mask, dilate, blend, soft_mask)
     inpainter = choose_weights(checkpoint, "inpainting", RUNS)[0]
     finder = choose_weights(segmenter, "segmentation", RUNS)[0] if mask is None else None
     restorer = _kept(inpainter, finder, device, landmarker)
-    return restorer.restore(photo, mask, dilate=dilate, blend=blend, flip=flip, whole=whole)
+    return restorer.restore(
+        photo, mask, dilate=dilate, blend=blend, flip=flip, whole=whole, soft_mask=soft_mask
+    )
 
 
 def find_mask(
@@ -263,17 +277,31 @@ def _restore(
     mask: Picture | None,
     dilate: float | None,
     blend: str | None,
+    soft: bool,
 ) -> Restored:
+    if soft and dilate:
+        raise ValueError(NO_DILATION)
     opened = _open(photo)
-    hole, notices = (None, []) if mask is None else _read_hole(mask, opened.rgb.shape[:2])
+    erased = isinstance(mask, str) and mask == ALPHA
+    given = None
+    if erased:
+        name = str(photo) if isinstance(photo, (str, PathLike)) else "photo"
+        given = erased_part(opened.alpha, name, hard=bool(dilate))
+    elif mask is not None:
+        given = _read_given(mask, photo, opened.rgb.shape[:2], soft)
+    hole = given.hole if given else None
     result = networks.restore(opened.rgb, hole, dilate=dilate, blend=blend or Choices().blend)
+    if given is not None:
+        given.weigh(result.restored, opened.pixels if erased else opened.rgb)
+    if erased:
+        opened = replace(opened, alpha=None)  # the hole in it is redrawn
     if result.changed and is_colourless(opened.rgb):
         remove_colour(result.restored, result.mask)
     return Restored(
         _picture(opened, result),
         Image.fromarray(result.mask * np.uint8(255)),
         result.faces,
-        [*opened.notices, *notices, *all_notices(result)],
+        [*opened.notices, *(given.notices if given else ()), *all_notices(result)],
         result.changed,
         opened.metadata,
     )
@@ -296,27 +324,36 @@ def _open(photo: Picture) -> Photo:
         raise ValueError(f"photo: must be a file, a PIL picture or an array {ARRAYS}, found {kind}")
     upright = ImageOps.exif_transpose(photo)
     rgb, pixels, alpha = np.asarray(to_rgb(upright)), None, None
-    if upright.mode in WITH_ALPHA or "transparency" in upright.info:
+    if upright.mode in ALPHA_MODES or "transparency" in upright.info:
         flat = np.asarray(upright.convert("RGBA"))
         alpha, pixels = flat[..., 3], flat[..., :3]
         pixels = pixels[..., 0] if upright.mode in ("LA", "La", "L", "1") else pixels
     elif upright.mode in ("1", "L", "I", "F") or upright.mode.startswith("I;16"):
         pixels = rgb[..., 0]
-    return Photo(rgb, rgb if pixels is None else pixels, alpha, {}, [])
+    return Photo(rgb, rgb if pixels is None else pixels, alpha, Metadata(), [])
 
 
-def _read_hole(mask: Picture, shape: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
-    """A mask as uint8 {0, 1} of the photo's (height, width), and what to tell the user."""
+def _read_given(mask: Picture, photo: Picture, shape: tuple[int, int], soft: bool) -> GivenMask:
+    """A mask for a photo of this (height, width) as shown."""
     if isinstance(mask, (str, PathLike)):
-        return read_mask(Path(mask), shape, invert=False)
-    array = np.asarray(mask.convert("L") if isinstance(mask, Image.Image) else mask)
-    if array.shape != shape or array.dtype not in (np.uint8, bool):
-        raise ValueError(
-            f"mask: must be bool or uint8 {shape} like the photo, found {array.dtype} {array.shape}"
-        )
-    if array.dtype == np.uint8:
-        array = array > (127 if array.max(initial=0) > 1 else 0)  # {0, 1} as well as {0, 255}
-    return array.astype(np.uint8), []
+        read = open_mask(Path(mask))
+    elif isinstance(mask, Image.Image):
+        read = mask_of(ImageOps.exif_transpose(mask), "mask")
+        read = replace(read, oriented=exif_orientation(mask) != 1)
+    else:
+        array = np.asarray(mask)
+        if array.shape != shape or array.dtype not in (np.uint8, bool):
+            raise ValueError(
+                f"mask: must be bool or uint8 {shape} like the photo, found {array.dtype} "
+                f"{array.shape}"
+            )
+        if array.dtype == bool or (not soft and array.max(initial=0) == 1):
+            array = array * np.uint8(255)  # {0, 1} as well as {0, 255}
+        read = mask_of(Image.fromarray(array), "mask")
+    orientation = 1
+    if not isinstance(photo, np.ndarray):
+        orientation = exif_orientation(photo if isinstance(photo, Image.Image) else Path(photo))
+    return fit_given(read, shape, orientation, soft=soft)
 
 
 def _picture(photo: Photo, result: Restoration) -> Image.Image:

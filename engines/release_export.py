@@ -2,8 +2,11 @@
 
 import sys
 
-from deocclude.engines.suite.export import main
+from deocclude import stopping
 
 if __name__ == "__main__":
-    if code := main():
+    stopping.watch()
+    from deocclude.engines.suite.export import main
+
+    if code := stopping.run(main):
         sys.exit(code)

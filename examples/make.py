@@ -20,6 +20,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from deocclude import stopping
 from deocclude.data.files import some_path
 from deocclude.data.images import load_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
@@ -112,4 +113,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    stopping.watch()
+    sys.exit(stopping.run(main))

@@ -1,5 +1,8 @@
 """Stand-ins for detectors and networks, and pictures on which their answers are known."""
 
+from fractions import Fraction
+
+import av
 import cv2
 import numpy as np
 import torch
@@ -114,23 +117,24 @@ def write_weights(path, task: str, name: str, network: nn.Module, **data) -> Non
     save_release(path, network, metadata | {"release": {"version": WEIGHTS_VERSION}})
 
 
-def write_video(path, frames, rate=10.0, codec="mp4v") -> None:
+def write_video(path, frames, rate=10.0, codec="mpeg4") -> None:
     height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), rate, (width, height))
-    assert writer.isOpened()
-    for frame in frames:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    writer.release()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(rate), options={"q": "2"})
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.qmin, stream.codec_context.qmax = 1, 3
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
+        container.mux(stream.encode(None))
 
 
 def read_video(path) -> tuple[list[np.ndarray], float]:
     """Frames as uint8 RGB, and frames a second."""
-    capture = cv2.VideoCapture(str(path))
-    rate, frames = capture.get(cv2.CAP_PROP_FPS), []
-    while (answer := capture.read())[0]:
-        frames.append(cv2.cvtColor(answer[1], cv2.COLOR_BGR2RGB))
-    capture.release()
-    return frames, rate
+    with av.open(str(path)) as container:
+        rate = float(container.streams.video[0].average_rate)
+        decoded = container.decode(video=0)
+        return [frame.reformat(format="rgb24").to_ndarray() for frame in decoded], rate
 
 
 def call(main, capsys, *arguments) -> tuple[int, str]:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SLOW = {
     "torch", "torchvision", "torchmetrics", "matplotlib", "pandas", "timm", "accelerate", "scipy",
     "segmentation_models_pytorch", "skimage", "sklearn", "umap", "optuna", "mediapipe", "gdown",
-    "tensorboard", "huggingface_hub",
+    "tensorboard", "huggingface_hub", "av",
 }  # fmt: skip
 
 # Runs each command line of standard input, a JSON list each, and says how it ended, what it

@@ -217,13 +217,14 @@ def test_a_photo_without_colour_gets_none(restore, monkeypatch, channels):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
-def test_of_an_animated_picture_the_first_frame_is_restored_and_that_is_said(restore, suffix):
+def test_an_animated_picture_stays_one(restore, suffix):
     frames = [Image.fromarray(draw_photo(SHAPE, FACE)), Image.new("RGB", SHAPE[::-1])]
     options = {".webp": {"lossless": True}}.get(suffix, {})
     frames[0].save(f"a{suffix}", save_all=True, append_images=frames[1:], **options)
-    code, text = restore(f"a{suffix}", "-o", "out.png")
-    assert (code, "only the first of 2 frames" in text) == (0, True)
-    assert pixels("out.png").shape[:2] == SHAPE
+    code, text = restore(f"a{suffix}", "-o", "out/")
+    assert (code, "only the first" in text) == (0, False), text
+    with Image.open(f"out/a{suffix}") as image:
+        assert (image.n_frames, image.size) == (2, SHAPE[::-1])
 
 
 def test_broken_files_are_named_and_the_rest_goes_on(restore, tmp_path):
@@ -304,23 +305,25 @@ def test_a_decompression_bomb_is_refused_unopened(restore, tmp_path):
     header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
     data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
-    code, text = restore("bomb.png", "-o", "out.png")
-    assert (code, "bomb.png: refused, too many pixels" in text) == (1, True)
+    code, text = restore("bomb.png", "-o", "out.png", "--max-pixels", "500e6")
+    assert (code, "bomb.png: 40000 x 40000 are 1600 million pixels, more" in text) == (1, True)
     assert not (tmp_path / "out.png").exists()
 
 
-def test_very_many_pixels_are_a_warning_in_the_manifest(restore, monkeypatch):
+def test_a_limit_of_pillows_is_none_of_ours(restore, monkeypatch):
     save("large.png", draw_photo(SHAPE, FACE))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert restore("large.png", "-o", "out/")[0] == 0
-    assert "decompression bomb" in manifest()["large.png"]["warnings"]
+    assert manifest()["large.png"]["warnings"] == ""
 
 
 def test_a_video_that_ends_early_gives_exit_code_1(restore, tmp_path):
     noise = np.random.default_rng(0).integers(0, 80, (*SHAPE, 1), np.uint8)
-    write_video(tmp_path / "v.avi", [np.maximum(draw_photo(SHAPE, FACE), noise)] * 20, codec="MJPG")
+    write_video(
+        tmp_path / "v.avi", [np.maximum(draw_photo(SHAPE, FACE), noise)] * 20, codec="mjpeg"
+    )
     whole = (tmp_path / "v.avi").read_bytes()
     (tmp_path / "v.avi").write_bytes(whole[: len(whole) // 2])
     code, text = restore("v.avi", "-o", "out/")
@@ -337,8 +340,8 @@ def test_a_mask_that_covers_everything_is_an_error(restore, tmp_path, given):
     arguments = ["--mask", "mask.png"] if given else []
     code, text = restore("photo.png", "-o", "out/", *arguments)
     assert code == 1
-    assert ("all one" if given else "nothing is left to restore it from") in text
-    assert manifest()["photo.png"]["status"] == ("failed" if given else "nothing restored")
+    assert ("one value only, 255" if given else "nothing is left to restore it from") in text
+    assert given or manifest()["photo.png"]["status"] == "nothing restored"
     assert not (tmp_path / "out/photo.png").exists()
 
 

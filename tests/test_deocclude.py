@@ -125,7 +125,7 @@ def test_camera_exif_never_stops_a_photo(run, tmp_path, suffix):
     code, text = run("photo.jpg", "--mask", "mask.png", "-o", f"out{suffix}")
     assert code == 0, text
     kept = Image.open(f"out{suffix}").getexif()
-    assert ("EXIF is not kept" in text) == (suffix == ".tif") == (0x010F not in kept)
+    assert ("not kept in a .tif file: EXIF" in text) == (suffix == ".tif") == (0x010F not in kept)
 
 
 def test_lossy_or_poorer_output_formats_are_said(run, tmp_path):
@@ -162,13 +162,19 @@ def test_cmyk_is_converted_and_its_profile_dropped(run, tmp_path):
     assert "icc_profile" not in Image.open("restored.png").info
 
 
-def test_animated_photo_says_what_is_restored(run, tmp_path):
-    write_mask(tmp_path, (40, 40))
+def test_every_frame_of_an_animated_photo_is_restored(run, tmp_path):
+    hole = write_mask(tmp_path, (40, 40))
     first, *rest = [Image.fromarray(noise((40, 40, 3), seed)) for seed in range(3)]
     first.save("photo.webp", save_all=True, append_images=rest, lossless=True)
-    code, text = run("photo.webp", "--mask", "mask.png", "-o", "restored.png")
-    assert code == 0
-    assert "first of 3 frames" in text
+    code, text = run("photo.webp", "--mask", "mask.png", "-o", "restored.webp")
+    assert code == 0, text
+    with Image.open("restored.webp") as restored:
+        assert restored.n_frames == 3
+        for index, frame in enumerate((first, *rest)):
+            restored.seek(index)
+            after, before = np.asarray(restored.convert("RGB")), np.asarray(frame)
+            np.testing.assert_array_equal(after[~hole], before[~hole])
+            assert (after[hole] != before[hole]).mean() > 0.9
 
 
 def test_mask_of_another_size_is_resized_with_a_notice(run, tmp_path):
@@ -183,7 +189,7 @@ def test_mask_of_another_size_is_resized_with_a_notice(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(0, "all zero.*0.00"), (1, "all zero.*from 1 to 1"), (255, "all one.*1.00")],
+    [(0, "one value only, 0"), (1, "one value only, 1"), (255, "one value only, 255")],
 )
 def test_a_mask_without_hole_or_without_known_pixels_is_an_error(run, tmp_path, value, message):
     Image.fromarray(noise((40, 40, 3))).save("photo.png")
@@ -300,7 +306,7 @@ def test_a_failing_file_is_reported_and_the_rest_goes_on(run, folder):
     [
         (("none.png", "--mask", "masks/a.png"), "none.png: no such file"),
         (("photos/a.png", "--mask", "none.png"), "none.png: no such file"),
-        (("photos/a.png", "--mask", "masks"), "masks: is a folder"),
+        (("photos/a.png", "--mask", "photos"), "photos: holds no masks"),
         (("photos/a.png", "--mask", "masks/a.png", "-o", "x.gif"), ".png, .bmp"),
         (("photos", "--mask", "masks", "-o", "masks/a.png"), "is a file"),
         (("masks/empty", "--mask", "masks/a.png"), "masks/empty: no images"),
@@ -368,4 +374,4 @@ def test_unreadable_checkpoint_ends_with_one_message(run, folder, monkeypatch):
 def test_a_place_that_cannot_be_written_to_is_one_line(run, folder):
     (folder / "file").touch()
     code, text = run("photos/b.png", "--mask", "masks/b.png", "-o", "file/out.png")
-    assert (code, "error: photos/b.png: " in text) == (1, True)
+    assert (code, text) == (1, "error: file: cannot be written (Not a directory)")

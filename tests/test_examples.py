@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deocclude.data.images import load_image, load_mask
+from deocclude.data.images import load_image
+from deocclude.data.mask_files.reading import load_mask
 from deocclude.engines.api import restore
 from deocclude.engines.inference.hole_mask import DILATION, dilate
 from deocclude.engines.runs.released import FILES, FOLDER

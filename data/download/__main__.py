@@ -1,6 +1,12 @@
 """`python -m data.download faces masks occluders`: see `data.download.sets`."""
 
-from deocclude.data.download.sets import main
+import sys
+
+from deocclude import stopping
 
 if __name__ == "__main__":
-    main()
+    stopping.watch()
+    from deocclude.data.download.sets import main
+
+    if code := stopping.run(main):
+        sys.exit(code)

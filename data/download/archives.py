@@ -1,7 +1,6 @@
 """Unpack zip and tar archives from the network without trusting their member names."""
 
 import os
-import secrets
 import shutil
 import stat
 import tarfile
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, NamedTuple
 
 from deocclude.data.faces.files import SPLITS
+from deocclude.data.files import replacing
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -110,13 +110,8 @@ def _single_top(names: list[str]) -> str | None:
 
 def _write(target: Path, content: BinaryIO) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("wb") as file:
-            shutil.copyfileobj(content, file)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from deocclude.data.download.archives import ArchiveError, list_archives, unpack
 from deocclude.data.download.stl10 import BINARY, fetch_stl10
-from deocclude.data.files import some_path
-from deocclude.data.images import ImageReadError, list_images, open_image
+from deocclude.data.files import check_writable, some_path
+from deocclude.data.image_files import list_images
+from deocclude.data.images import ImageReadError, open_image
 
 LAYOUT = """\
     {root}/faces/train/*.jpg, val/*.jpg, test/*.jpg   aligned faces; or {root}/faces/*.jpg
@@ -163,6 +164,10 @@ def main(argv: list[str] | None = None) -> None:
     names = [name for name in SETS if name in wanted]
     if wanted & set(FOLDERS) and find_spec("gdown") is None:
         raise SystemExit(f"error: {NO_GDOWN}")
+    try:
+        check_writable([options.output])
+    except OSError as error:
+        raise SystemExit(f"error: {error}") from None
     for name in names:
         print(describe(name))
     if not options.yes and not _accepted():

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import secrets
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from deocclude.data.faces.files import Chosen, Faces
+from deocclude.data.files import replacing
 from deocclude.data.images import ImageReadError
 
 logger = logging.getLogger(__name__)
@@ -154,13 +154,11 @@ def _cache_on_disk(faces: Faces, folder: Path, shape: tuple[int, int, int, int])
     index_path = path.with_suffix(".good.npy")
     if not (path.exists() and index_path.exists()):
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{secrets.token_hex(4)}.partial"
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        good = _decode_all(faces, array.__setitem__)
-        array.flush()
-        del array
-        partial_index = temporary.with_suffix(".partial.npy")
-        np.save(partial_index, np.array(good, dtype=np.int64))
-        os.replace(temporary, path)
-        os.replace(partial_index, index_path)
+        with replacing(path) as temporary:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            good = _decode_all(faces, array.__setitem__)
+            array.flush()
+            del array
+        with replacing(index_path) as temporary:
+            np.save(temporary, np.array(good, dtype=np.int64))
     return _keep(faces, np.load(index_path).tolist(), DiskStore(path))

@@ -11,8 +11,9 @@ import numpy as np
 
 from deocclude.data.builtin.faces import landmarks, render_face
 from deocclude.data.faces.alignment import template_points
-from deocclude.data.files import sha256
-from deocclude.data.images import IMAGE_SUFFIXES, list_images, load_square, open_image
+from deocclude.data.files import sha256, write_text
+from deocclude.data.image_files import is_image, is_litter, list_images
+from deocclude.data.images import load_square, open_image
 from deocclude.data.seeding import keyed_rng
 
 SPLITS = ("train", "val", "test")
@@ -59,7 +60,8 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
         return None
     if not root.is_dir():
         raise FileNotFoundError(f"data folder {str(root)!r}: no such folder")
-    if (root / "train").is_dir() or any(p.suffix.lower() in IMAGE_SUFFIXES for p in root.iterdir()):
+    here = [p for p in root.iterdir() if p.is_file() and not is_litter(p.name)]
+    if (root / "train").is_dir() or any(map(is_image, here)):
         return root
     folders = [p for p in sorted(root.iterdir()) if p.is_dir() and list_images(p)]
     found = [p for p in folders if p.name.casefold().startswith(FACE_FOLDERS)]
@@ -174,7 +176,7 @@ def save_split(split: Split, folder: Path, path: Path) -> None:
             for name, files in split.files.items()
         },
     }
-    path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_text(path, json.dumps(record, indent=1))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from deocclude.data.builtin.faces import landmarks_of, person_traits, render_person
 from deocclude.data.faces.files import OTHER_FOLDERS, SPLITS, Faces, Split, named_folder
-from deocclude.data.images import list_images
+from deocclude.data.image_files import list_images
 from deocclude.data.seeding import keyed_rng
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 from deocclude.data.faces.files import SPLITS
-from deocclude.data.images import IMAGE_SUFFIXES, ImageReadError, list_images, load_mask
+from deocclude.data.image_files import list_images
+from deocclude.data.images import ImageReadError
+from deocclude.data.mask_files.fitting import same_proportions
+from deocclude.data.mask_files.reading import listed_notices, load_mask, open_mask
 from deocclude.data.masks.shapes import (
     KINDS,
     RATIO_BINS,
@@ -104,6 +107,8 @@ class _Measured(NamedTuple):
     ratio: float
     border: bool
     bits: np.ndarray | None  # packed, only when kept and inside a bin
+    notices: tuple[str, ...] = ()  # how its values are read
+    stretched: bool = False  # of other proportions than the working size
 
 
 class MaskFolder:
@@ -113,8 +118,9 @@ class MaskFolder:
     missing, is taken out of train), else a seeded one. It goes by file content: it is the same at
     every working size, and two copies of one file never fall on both sides.
 
-    `invert` is for files in which black means hole. Up to 256 MiB of packed masks stay in memory,
-    a larger set is read again at every draw.
+    Masks belong to no picture here: those of other proportions than `size` are stretched to it,
+    which is said. `invert` is for files in which black means hole. Up to 256 MiB of packed masks
+    stay in memory, a larger set is read again at every draw.
 
     Raises FileNotFoundError when there is no mask file, ValueError when more than 5 % of the files
     cannot be read or no file has a usable hole ratio. Warns of every file that is left out.
@@ -137,6 +143,7 @@ class MaskFolder:
         self.corrupt = [name for name, item in measured.items() if isinstance(item, ImageReadError)]
         self._report_corrupt(measured)
         good = {name: item for name, item in measured.items() if isinstance(item, _Measured)}
+        self._report_how_read(good)
         bins = {name: bin_of(item.ratio) for name, item in good.items()}
         self.left_out = {name: item.ratio for name, item in good.items() if bins[name] is None}
         self._report_left_out(good)
@@ -224,13 +231,16 @@ class MaskFolder:
     def _measure(self, names: list[str], keep: bool) -> dict[str, _Measured | ImageReadError]:
         def measure(name: str) -> _Measured | ImageReadError:
             try:
-                mask = load_mask(self.folder / name, self.size, self.invert)
+                read = open_mask(self.folder / name, self.invert)
             except ImageReadError as error:
                 return error
+            mask = read.hole(self.size)
             digest = hashlib.sha256((self.folder / name).read_bytes()).hexdigest()
             ratio = float(mask.mean())
             bits = np.packbits(mask) if keep and bin_of(ratio) is not None else None
-            return _Measured(digest, ratio, touches_border(mask), bits)
+            stretched = not same_proportions(read.shape, self.size)
+            border = touches_border(mask)
+            return _Measured(digest, ratio, border, bits, read.notices, stretched)
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             results = pool.map(measure, names)
@@ -249,6 +259,17 @@ class MaskFolder:
             raise ValueError(f"{text}. At most {MAX_CORRUPT:.0%} may be skipped")
         warnings.warn(f"{text}. They are skipped", stacklevel=3)
 
+    def _report_how_read(self, good: dict[str, _Measured]) -> None:
+        for text in listed_notices((name, item.notices) for name, item in good.items()):
+            warnings.warn(f"{self.folder}: {text}", stacklevel=3)
+        if stretched := [name for name, item in good.items() if item.stretched]:
+            height, width = self.size
+            warnings.warn(
+                f"{self.folder}: {len(stretched)} of {len(good)} masks are of other proportions "
+                f"than {width} x {height} and are stretched to it, e.g. {stretched[0]}",
+                stacklevel=3,
+            )
+
     def _report_left_out(self, good: dict[str, _Measured]) -> None:
         if not self.left_out:
             return
@@ -264,8 +285,10 @@ class MaskFolder:
         every = np.array([item.ratio for item in good.values()])
         if (every > high).mean() > 0.3 or np.mean(every) > 0.5:
             text += (
-                f". The mean hole ratio of the set is {every.mean():.2f}; white means hole here, "
-                f"use --invert-mask if these files mean the opposite"
+                f". The mean hole ratio of the set is {every.mean():.2f}; "
+                f"{'black' if self.invert else 'white'} means hole here, "
+                f"{'leave out' if self.invert else 'use'} --invert-mask if these files mean the "
+                "opposite"
             )
         if len(ratios) == len(good):
             raise ValueError(f"{text}. No usable mask is left")
@@ -283,7 +306,7 @@ def check_split(split: str) -> None:
 
 def _mask_names(folder: Path) -> list[str]:
     expected = (
-        f"expected mask files ({', '.join(IMAGE_SUFFIXES)}; white = hole) in it or below it, "
+        f"expected image files (white = hole) in it or below it, "
         f"or sub-folders {', '.join(SPLITS)} of them"
     )
     if not folder.is_dir():

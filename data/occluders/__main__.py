@@ -1,10 +1,16 @@
 """What `python -m data.occluders` does: draw sheets of occluders, or write a paired set."""
 
 import argparse
+import sys
+
+from deocclude import stopping
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported
+    stopping.watch()
 
 from deocclude.data.faces.alignment import TEMPLATES, guess_template
 from deocclude.data.faces.files import SPLITS, Faces, builtin_faces, face_images, folder_faces
-from deocclude.data.files import some_path
+from deocclude.data.files import check_writable, some_path
 from deocclude.data.images import open_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
 from deocclude.data.occluders.drawn.kinds import KINDS
@@ -70,8 +76,8 @@ def main(argv: list[str] | None = None) -> None:
         _run(options)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; the same command goes on where it was") from None
+    except KeyboardInterrupt as stop:
+        raise SystemExit(stopping.say_stopped(stop, stopping.AGAIN)) from None
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -79,6 +85,7 @@ def _run(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name}: must be 1 or more, found {value}")
+    check_writable([options.output or options.sheet.parent])
     faces, template = _faces(options)
     cutouts = open_cutouts(options.occluders) if options.occluders else None
     occluders = Occluders(options.size, cutouts, options.preset, template, options.seed)
@@ -124,4 +131,5 @@ def _faces(options: argparse.Namespace) -> tuple[Faces, str]:
 
 
 if __name__ == "__main__":
-    main()
+    if code := stopping.run(main):
+        sys.exit(code)

@@ -14,7 +14,8 @@ from PIL import Image
 
 from deocclude.data.faces.cache import report_corrupt
 from deocclude.data.faces.files import SPLITS
-from deocclude.data.images import ImageReadError, list_images, open_image, to_rgb
+from deocclude.data.image_files import list_images
+from deocclude.data.images import ImageReadError, open_image, to_rgb
 from deocclude.data.occluders.cutout_shape import find_copy, look_of
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,11 @@ import numpy as np
 from deocclude.data.contract import binarise
 from deocclude.data.faces.cache import report_corrupt
 from deocclude.data.faces.files import Split, deal_out
-from deocclude.data.images import ImageReadError, list_images, load_mask, load_square
+from deocclude.data.image_files import list_images
+from deocclude.data.images import ImageReadError, open_image, to_square
+from deocclude.data.mask_files.fitting import same_proportions, size_words, upright
+from deocclude.data.mask_files.pairing import photo_stem
+from deocclude.data.mask_files.reading import exif_orientation, open_mask
 from deocclude.data.occluders.set_files import (
     INDEX,
     SETTINGS,
@@ -50,6 +54,7 @@ class PairedSet:
 
     def __init__(self, folder: Path, layout: str, pairs: list[Files], invert: bool) -> None:
         self.folder, self.layout, self.pairs, self.invert = folder, layout, pairs, invert
+        self._told: set[str] = set()
         self.names = [pair.name for pair in pairs]
         self.kinds = [pair.kind for pair in pairs]
 
@@ -59,13 +64,29 @@ class PairedSet:
     def load(self, index: int, size: int) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
         """Target uint8 (size, size, 3), None where the set has no clean pictures; occluded picture
         of the same shape; mask uint8 (size, size) {0, 1}, from the difference of the two where the
-        set has no masks. Cropped to their centre squares. ImageReadError names a bad file."""
+        set has no masks. Cropped to their centre squares. ImageReadError names a bad file, and one
+        that has other proportions than the occluded picture; a mask of that picture's stored pixels
+        is turned like it (EXIF orientation), which is said once."""
         pair = self.pairs[index]
-        target = load_square(pair.target, size) if pair.target else None
-        occluded = load_square(pair.occluded, size)
+        shown = open_image(pair.occluded)
+        shape = shown.size[::-1]
+        occluded, target = to_square(shown, size), None
+        if pair.target:
+            clean = open_image(pair.target)
+            if not same_proportions(clean.size[::-1], shape):
+                raise ImageReadError(
+                    f"{pair.target}: is {size_words(clean.size[::-1])}, {pair.occluded} "
+                    f"{size_words(shape)}: a pair has the same proportions"
+                )
+            target = to_square(clean, size)
         if pair.mask is None:
             return target, occluded, difference_mask(target, occluded)
-        mask = load_mask(pair.mask, invert=self.invert)
+        read = open_mask(pair.mask, self.invert)
+        read = upright(read, shape, exif_orientation(pair.occluded))
+        for text in set(read.notices) - self._told:
+            self._told.add(text)
+            logger.warning("%s (and others, perhaps): %s", pair.mask, text)
+        mask = read.hole()
         height, width = mask.shape
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
@@ -167,15 +188,13 @@ def _find_form(folder: Path) -> tuple[str, tuple[Path, Path | None, Path | None]
 def _foreign_pairs(
     layout: str, occluded: Path, masks: Path | None, targets: Path | None
 ) -> tuple[list[Files], list[ImageReadError]]:
-    of_masks, of_targets = (
-        {path.stem.casefold(): path for path in (list_images(part) if part else ())}
-        for part in (masks, targets)
-    )
+    of_masks = {photo_stem(p.stem).casefold(): p for p in (list_images(masks) if masks else ())}
+    of_targets = {p.stem.casefold(): p for p in (list_images(targets) if targets else ())}
     pairs, errors = [], []
     for path in list_images(occluded):
-        name = re.sub(r"_mask$", "", path.stem, flags=re.IGNORECASE)
+        name = photo_stem(path.stem)
         key = name.casefold()
-        mask = of_masks.get(key) or of_masks.get(f"{key}_mask")
+        mask = of_masks.get(key)
         target = of_targets.get(key) or of_targets.get(re.sub(r"_\d+$", "", key))
         if (mask is None and target is None) or (layout == "facial_deocclusion" and target is None):
             errors.append(ImageReadError(f"{path}: has no partner named {name!r}"))

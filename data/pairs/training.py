@@ -2,7 +2,6 @@
 resume.
 """
 
-import signal
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from deocclude import stopping
 from deocclude.data.faces.files import Faces
 from deocclude.data.faces.surroundings import swap_surroundings
 from deocclude.data.masks.found import LARGEST_HOLE, SMALLEST_HOLE, found_hole
@@ -297,9 +297,9 @@ def _collate(items: list[tuple]) -> Batch:
     return Batch(torch.stack(images), torch.stack(masks), list(names), *stacked)
 
 
-def _ignore_interrupt(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     """Ctrl-C is the main process's to handle; a worker that dies of it hides the clean stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stopping.leave_to_parent()
 
 
 def training_loader(
@@ -313,6 +313,6 @@ def training_loader(
         collate_fn=getattr(pairs, "collate", _collate),
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_ignore_interrupt,
+        worker_init_fn=_start_worker,
         generator=torch.Generator(),  # the global one, which dropout draws from, stays as it is
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deocclude.data.files import some_path, some_text
+from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.data.sources.root import data_root
 from deocclude.engines.cli import analyses
 from deocclude.engines.evaluation.suites import suite_of
@@ -25,6 +25,7 @@ from deocclude.engines.runs.members import (
     choose_inpainters,
     choose_with_losses,
 )
+from deocclude.stopping import AGAIN, say_stopped
 
 if TYPE_CHECKING:
     from deocclude.engines.report.report import Report
@@ -110,7 +111,7 @@ def _add_inpainting(commands: Command) -> None:
     on.add_argument("--images", type=some_path, help="your own whole images, with --masks")
     on.add_argument("--masks", type=some_path, help="a folder of masks, or one mask for all images")
     on.add_argument(
-        "--pair-by-order", action="store_true", help="pair files by sorted order, not by stem"
+        "--pair-by-order", action="store_true", help="pair files by sorted order, not by name"
     )
     on.add_argument("--invert-mask", action="store_true", help="black means hole in the mask files")
     on.add_argument("--size", type=at_least(32), help="side in pixels; else that of each run")
@@ -283,10 +284,15 @@ def main(argv: list[str] | None = None) -> int:
     say_progress()
     try:
         arguments.check(arguments)  # what is wrong is said before PyTorch is imported
+        export = getattr(arguments, "export", None)
+        written = arguments.output or arguments.runs_folder / "evaluation"
+        check_writable([written, *([] if export is None else [export.parent])])
         reports = arguments.compare(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stop:
+        return say_stopped(stop, f"rows that are measured are kept; {AGAIN}")
     for report in reports:
         print(f"\n{report.markdown}")
         for name, path in report.files.items():

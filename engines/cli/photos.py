@@ -7,12 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deocclude.engines.photos.classical import ClassicalRestorer
-from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
-from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
-from deocclude.engines.photos.files import restore_file
-from deocclude.engines.photos.jobs import NETWORK, Choices, Job, Plan
-from deocclude.engines.photos.manifest import (
+from deocclude.engines.jobs.manifest import (
     Manifest,
     ManifestRow,
     failure,
@@ -20,6 +15,11 @@ from deocclude.engines.photos.manifest import (
     run_jobs,
     summary,
 )
+from deocclude.engines.jobs.plan import NETWORK, Choices, Job, Plan
+from deocclude.engines.photos.classical import ClassicalRestorer
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
+from deocclude.engines.photos.files import restore_file
 from deocclude.engines.photos.video import FrameRestorer, restore_video
 from deocclude.engines.photos.webcam import run_webcam
 
@@ -52,7 +52,10 @@ def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Cho
 
 
 def restore_all(
-    deoccluder: Deoccluder, plan: Plan, choices: Choices, manifest: Manifest
+    deoccluder: Deoccluder | ClassicalRestorer | None,
+    plan: Plan,
+    choices: Choices,
+    manifest: Manifest,
 ) -> list[ManifestRow]:
     """Every job of the plan, with a progress bar, lines on the console and the manifest."""
     frames = partial(tqdm, leave=False, unit="frame", disable=None)  # None: none in a pipe
@@ -67,16 +70,34 @@ def restore_all(
     for line in plan.notices:
         print(line)
     rows = [failure(source, reason) for source, reason in plan.failures]
+    for row in rows:
+        report(row, tqdm.write)
+    if existing := plan.existing:
+        several = f"{len(existing)} results exist already, e.g. {existing[0].output}"
+        one = f"{existing[0].output}: exists already"
+        print(
+            f"error: {several if len(existing) > 1 else one}; --overwrite replaces, "
+            "--skip-existing passes over"
+        )
+    rows += [ManifestRow(str(job.source), status="exists") for job in existing]
+    rows += [ManifestRow(str(job.source), status="skipped") for job in plan.done]
+    rows += [
+        ManifestRow(str(path), status="left out", warnings=[reason])
+        for path, reason in plan.left_out.items()
+    ]
     try:
         for row in rows:
-            report(row, tqdm.write)
             manifest.add(row)
         what = _kind(plan)
         bar = tqdm(plan.jobs, desc=what, disable=None if len(plan.jobs) > 1 else True)
-        rows += run_jobs(bar, restore, manifest, tqdm.write)
+        with bar:
+            done = run_jobs(bar, restore, manifest, tqdm.write)
+        rows += done
+        print(summary(rows, plan.output, what))
+        if left := len(plan.jobs) - len(done):
+            print(f"stopped: nothing more can be written there; {left} {what} were not begun")
     finally:
         manifest.close()
-    print(summary(rows, plan.output, what))
     return rows
 
 

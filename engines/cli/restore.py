@@ -25,13 +25,27 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deocclude.data.files import some_path, some_text
+from deocclude.data.files import check_writable, some_path, some_text
+from deocclude.data.mask_files.given import ALPHA, NO_DILATION
+from deocclude.engines.jobs.inputs import EXTRAS
+from deocclude.engines.jobs.manifest import Manifest
+from deocclude.engines.jobs.plan import (
+    FORMATS,
+    METHODS,
+    NETWORK,
+    NO_MASK,
+    SAME,
+    Choices,
+    plan_jobs,
+    refuse_existing,
+    set_aside,
+)
 from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
-from deocclude.engines.photos.jobs import EXTRAS, METHODS, NETWORK, NO_MASK, Choices, plan_jobs
-from deocclude.engines.photos.manifest import Manifest
+from deocclude.engines.photos.formats import WITH_QUALITY
 from deocclude.engines.runs.chosen import NEWEST, choose_weights
 from deocclude.names import did_you_mean
+from deocclude.stopping import say_stopped
 
 RUNS = Path("runs")
 
@@ -53,10 +67,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
     add(
         "--mask",
-        type=some_path,
-        help="your own: white = redraw; a file, or a folder paired by stem",
+        type=_mask,
+        help="your own, white = redraw: a file; a folder, where the mask of NAME.jpg is NAME.png\n"
+        f"or NAME-mask.png; or {ALPHA}, the photo's own transparent part",
     )
     add("--invert-mask", action="store_true", help="the mask is black where to redraw")
+    add(
+        "--soft-mask",
+        action="store_true",
+        help="grey levels of the mask weigh what is redrawn against the photo (default: above 127\n"
+        "of 255 is redrawn, the rest stays)",
+    )
     add(
         "--checkpoint",
         type=some_text,
@@ -107,6 +128,29 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--overwrite", action="store_true", help="replace results that exist already")
     add(
+        "--skip-existing",
+        action="store_true",
+        help="go on where an earlier command ended: inputs whose results exist are done",
+    )
+    add(
+        "--format",
+        choices=(SAME, *FORMATS),
+        help="of photos' results: the photo's own, or this one (default: png; in a folder\n"
+        "lossless formats stay)",
+    )
+    add(
+        "--quality",
+        type=_percent,
+        metavar="N",
+        help="1 to 100, of jpg (default: 95), avif (90) and webp (default: lossless)",
+    )
+    add(
+        "--max-pixels",
+        type=_count,
+        metavar="N",
+        help="refuse photos with more pixels, e.g. 300e6 (default: what the free memory allows)",
+    )
+    add(
         "--manifest",
         type=some_path,
         metavar="FILE",
@@ -124,6 +168,10 @@ def _extras(text: str) -> tuple[str, ...]:
     return names
 
 
+def _mask(text: str) -> Path | str:
+    return ALPHA if text == ALPHA else some_path(text)
+
+
 def _pixels(text: str) -> float:
     try:
         value = float(text)
@@ -134,6 +182,20 @@ def _pixels(text: str) -> float:
     return value
 
 
+def _percent(text: str) -> int:
+    value = at_least(1)(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError(f"must be 1 to 100, found {value}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = _pixels(text)  # 300e6 too
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be 1 or more")
+    return int(value)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Restore what the command line names; SystemExit 1 when anything failed."""
     parser = build_parser()
@@ -142,14 +204,26 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("nothing to restore: name a photo, a video or a folder, or use --webcam")
     if options.invert_mask and options.mask is None:
         parser.error("--invert-mask says how to read your own mask: name it with --mask")
+    _check_mask(parser, options)
     if options.method != NETWORK:
         _check_method(parser, options)
-    files = ("inputs", "output", "mask", "save", "manifest", "whole")
+    if options.overwrite and options.skip_existing:
+        parser.error("--overwrite and --skip-existing say opposite things; leave one of them out")
+    files = ("inputs", "output", "mask", "save", "manifest", "whole", "format", "skip_existing")
     unfit = [name for name in files if getattr(options, name)]
     if options.webcam is not None and unfit:
         parser.error(f"--webcam shows pictures live; leave out {', '.join(unfit)}")
     blend = options.blend or (Choices().blend if options.webcam is None else "feather")
-    choices = Choices(options.invert_mask, options.overwrite, options.dilate, blend)
+    choices = Choices(
+        options.invert_mask,
+        options.overwrite,
+        options.dilate,
+        blend,
+        quality=options.quality,
+        max_pixels=options.max_pixels,
+        erased=options.erased,
+        soft_mask=options.soft_mask,
+    )
     try:
         if options.webcam is not None:
             weights = choose(options)
@@ -157,22 +231,49 @@ def main(argv: list[str] | None = None) -> None:
 
             photos.watch(options, weights, choices)
             return
-        plan = plan_jobs(options.inputs, options.mask, options.output, options.save)
+        mask = None if options.erased else options.mask
+        if options.erased and Path(ALPHA).exists():
+            print(f"--mask {ALPHA}: the photos' transparent part; a file of that name: ./{ALPHA}")
+        plan = plan_jobs(options.inputs, mask, options.output, options.save, options.format)
         path = options.manifest or (plan.folder / "manifest.csv" if plan.folder else None)
         if options.method != NETWORK and (videos := [j.source for j in plan.jobs if j.is_video]):
             raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
+        lossy = any(job.output.suffix.lower() in WITH_QUALITY for job in plan.jobs)
+        if options.quality is not None and not lossy:
+            raise ValueError("--quality: no result is a JPEG, AVIF or WebP; see --format")
         manifest = Manifest(path, tqdm.write)
-        weights = choose(options)  # what is wrong is said before PyTorch is imported
+        if options.skip_existing:
+            set_aside(plan, manifest.nothing_to_restore)
+        elif not options.overwrite:
+            refuse_existing(plan)
+        # What is wrong is said before PyTorch is imported.
+        written = [path] * (path is not None) + [t for job in plan.jobs for t in job.targets]
+        check_writable(each.parent for each in written)
+        weights = choose(options)
         from deocclude.engines.cli import photos
 
-        deoccluder = photos.load(options, weights)
+        deoccluder = photos.load(options, weights) if plan.jobs else None
         rows = photos.restore_all(deoccluder, plan, choices, manifest)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; what was finished is kept") from None
-    if any(row.failed for row in rows) or all(row.status == "no face found" for row in rows):
+    except KeyboardInterrupt as stop:
+        words = "what was finished is kept; --skip-existing goes on from here"
+        raise SystemExit(say_stopped(stop, words)) from None
+    seen = [row.status for row in rows if row.status not in ("skipped", "left out")]
+    if any(row.failed for row in rows) or (seen and set(seen) == {"no face found"}):
         raise SystemExit(1)
+
+
+def _check_mask(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the process when options on masks do not go together; `options.erased`: the mask is the
+    photo's transparent part, and `options.mask` then names no file."""
+    options.erased = options.mask == ALPHA
+    if options.soft_mask and options.mask is None:
+        parser.error("--soft-mask says how to read your own mask: name it with --mask")
+    if options.soft_mask and options.dilate and not options.erased:
+        parser.error(f"--soft-mask: {NO_DILATION}")
+    if options.erased and options.invert_mask:
+        parser.error(f"--mask {ALPHA}: the transparent part is redrawn; leave out --invert-mask")
 
 
 def _check_method(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

@@ -22,7 +22,6 @@ REASONS = {
     "epochs": "all epochs done",
     "max_minutes": "stopped by the time budget",
     "early_stop": "stopped early, no better validation score",
-    "interrupted": "interrupted",
 }
 
 
@@ -46,7 +45,7 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     ]
     if (losses := folder.path / "losses.md").is_file():
         lines.insert(-1, f"losses    {losses}")
-    if outcome.reason in ("max_minutes", "interrupted"):
+    if outcome.reason == "max_minutes":
         lines.append(f"continue  python {SCRIPTS[task]} {folder.config().name} --resume")
     lines.append(f"compare   python evaluate.py{'' if task == INPAINTING else f' {task}'}")
     return "\n".join(lines + _next_steps(trained, pictures))

@@ -5,13 +5,16 @@ What can be told at once is told before PyTorch is imported: --help, --list, and
 
 import argparse
 import json
+import shlex
+import signal
 import sys
 from pathlib import Path
 
-from deocclude.data.files import some_text
+from deocclude.data.files import check_writable, some_text
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import add_training
 from deocclude.engines.runs.config import (
+    SCRIPTS,
     AnyRun,
     available_runs,
     check_config,
@@ -22,7 +25,8 @@ from deocclude.engines.runs.config import (
 )
 from deocclude.engines.runs.console import say, say_progress
 from deocclude.engines.runs.finished import check_named
-from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.runs.folder import RunFolder, can_continue
+from deocclude.stopping import Stopped, say_stopped
 
 
 def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
@@ -102,7 +106,7 @@ def list_runs(task: str) -> str:
 
 
 def run(task: str, arguments: argparse.Namespace) -> None:
-    """Do what the arguments ask for."""
+    """Do what the arguments ask for. Stopped when the training was interrupted."""
     root = data_root(arguments.data) if arguments.data or arguments.resume is None else None
     check(task, arguments, root)
     from deocclude.engines.training.run import dry_run, train  # with it comes PyTorch
@@ -116,6 +120,10 @@ def run(task: str, arguments: argparse.Namespace) -> None:
     outcome = train(
         config, root, arguments.output, arguments.resume, arguments.max_minutes, arguments.device
     )
+    if outcome.interrupted:
+        stop = Stopped(outcome.signal or signal.SIGINT)
+        stop.folder = outcome.folder.path
+        raise stop
     if outcome.is_main:
         from deocclude.engines.cli.summary import summarise_run  # needed at the end only
 
@@ -127,10 +135,16 @@ def check(task: str, arguments: argparse.Namespace, root: Path | None) -> None:
     given = overrides(arguments)
     if arguments.resume is not None:  # the run's own record says where its data lie
         config = check_config(arguments.run, [None], given, task)
-        RunFolder.open(arguments.output, config.name, arguments.resume).config()
-        return
-    profiles = possible_profiles(arguments.profile, root, arguments.device)
-    check_named(check_config(arguments.run, profiles, given, task), arguments.output)
+        run = RunFolder.open(arguments.output, config.name, arguments.resume)
+        run.config()  # as it was recorded; a damaged one is told now
+        folder = run.path
+    else:
+        profiles = possible_profiles(arguments.profile, root, arguments.device)
+        config = check_config(arguments.run, profiles, given, task)
+        check_named(config, arguments.output)
+        folder = arguments.output / config.name
+    if not arguments.dry_run:
+        check_writable([folder])
 
 
 def resolve(task: str, arguments: argparse.Namespace, root: Path | None) -> tuple[AnyRun, str]:
@@ -141,8 +155,23 @@ def resolve(task: str, arguments: argparse.Namespace, root: Path | None) -> tupl
     return load_config(arguments.run, profile, overrides(arguments), task), reason
 
 
+def resume_command(task: str, folder: Path | None, arguments: argparse.Namespace) -> str:
+    """What goes on with an interrupted run: its script with --resume where there is a checkpoint,
+    else the same again."""
+    if folder is None or not can_continue(folder):
+        return "nothing was saved yet: the same command begins again"
+    script = sys.argv[0] if Path(sys.argv[0]).name == SCRIPTS[task] else SCRIPTS[task]
+    line = ["python", script, "--resume", str(folder)]
+    for option in ("data", "output", "max_minutes", "device"):
+        value = getattr(arguments, option)
+        if value not in (None, Path("runs"), "auto"):
+            line += [f"--{option.replace('_', '-')}", str(value)]
+    return f"continue with: {shlex.join(line)}"
+
+
 def train_command(task: str, default: str, text: str, argv: list[str] | None = None) -> int:
-    """Run a training script. 0 when the run went through, 1 with one line that says why not."""
+    """Run a training script. 0 when the run went through, 1 with one line that says why not, 128
+    and the signal's number, with one line that says how to go on, when it was interrupted."""
     arguments = parse_arguments(task, default, text, argv)
     say_progress()
     try:
@@ -153,4 +182,6 @@ def train_command(task: str, default: str, text: str, argv: list[str] | None = N
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stop:
+        return say_stopped(stop, resume_command(task, getattr(stop, "folder", None), arguments))
     return 0

@@ -8,7 +8,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from deocclude.data.files import some_path, some_text
+from deocclude import stopping
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported
+    stopping.watch()
+
+from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.engines.options import add_evaluation, at_least
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.runs.finished import member_files
@@ -66,6 +71,7 @@ def check(arguments: argparse.Namespace) -> None:
             )
     if arguments.command != "show":
         check_free(arguments.output, arguments.overwrite)
+        check_writable([arguments.output.parent])
     if arguments.command == "fit":
         member_files(arguments.members, arguments.runs_folder)
 
@@ -90,8 +96,10 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stop:
+        return stopping.say_stopped(stop, "nothing was written")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

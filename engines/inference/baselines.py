@@ -6,16 +6,20 @@ the image holds inside the hole, `occluded` excepted, which shows it.
 """
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing.connection import wait
 from typing import Any
 
 import cv2
 import numpy as np
 
+from deocclude import stopping
 from deocclude.names import did_you_mean
 
 Baseline = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -157,7 +161,9 @@ class BaselinePool:
     def _spread(self, jobs: list[tuple]) -> list[tuple[np.ndarray, float]]:
         chunk = max(1, len(jobs) // (4 * self.workers))
         try:
-            return list(self._processes().map(_restore_one, jobs, chunksize=chunk))
+            with stopping.held():
+                answers = self._processes().map(_restore_one, jobs, chunksize=chunk)
+            return list(answers)
         except BrokenProcessPool as error:
             self.close()
             raise ChildProcessError(
@@ -181,12 +187,24 @@ class BaselinePool:
     def __enter__(self) -> "BaselinePool":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._executor is not None:  # nobody waits for their answers
+            for process in multiprocessing.active_children():
+                process.kill()
         self.close()
 
 
 def _start_worker() -> None:
+    stopping.leave_to_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    """End when the process that gives the work was killed: a pool's own wait for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _restore_one(job: tuple[str, np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:

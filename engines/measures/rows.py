@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from deocclude.data.files import write_text
+from deocclude.data.files import temporary_name, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +139,7 @@ class RowWriter:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
         self._columns = columns
-        self._unfinished = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+        self._unfinished = temporary_name(path)
 
     def __enter__(self) -> "RowWriter":
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deocclude.data.files import sha256
+from deocclude.data.files import replacing, sha256
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_occluded
@@ -167,7 +167,8 @@ def _measure(row: Row, pairs: FrozenOccluded, path: Path, key: dict, batch: int)
             "cost": {**finder.cost(pairs.size), "images_per_second": cost.rate(spent)},
             "seconds": round(time.perf_counter() - start, 2),
         }
-        np.save(_masks_file(path), np.concatenate(found))
+        with replacing(_masks_file(path)) as temporary:
+            np.save(temporary, np.concatenate(found))
         return writer.finish(info)
 
 

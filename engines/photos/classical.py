@@ -7,7 +7,7 @@ import numpy as np
 
 from deocclude.engines.inference.baselines import create_baseline
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
-from deocclude.engines.photos.jobs import METHODS, NO_MASK
+from deocclude.engines.jobs.plan import METHODS, NO_MASK
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
 from deocclude.engines.photos.windows import check_photo
 

@@ -2,43 +2,42 @@
 
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from deocclude.data.contract import mask_warning
 from deocclude.data.images import (
     DAMAGE,
     is_unit_range,
-    load_mask,
-    load_mask_levels,
+    open_header,
     open_image,
     save_images,
     to_rgb,
 )
+from deocclude.data.mask_files.given import GivenMask, erased_part, read_given
+from deocclude.data.mask_files.reading import exif_orientation
+from deocclude.engines.jobs.manifest import ManifestRow
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.deoccluder import Deoccluder
-from deocclude.engines.photos.jobs import KEPT_SUFFIXES, Choices, Job
-from deocclude.engines.photos.manifest import ManifestRow
+from deocclude.engines.photos.formats import (
+    WITH_16_BIT,
+    WITH_ALPHA,
+    WRITTEN,
+    Metadata,
+    check_suffix,
+    is_lossy,
+    metadata_of,
+    save_options,
+)
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    ".tif": {"compression": "tiff_lzw"},
-    ".tiff": {"compression": "tiff_lzw"},
-    ".webp": {"lossless": True, "exact": True},
-}
-LOSSLESS = {suffix: OPTIONS.get(suffix, {}) for suffix in KEPT_SUFFIXES}
-LOSSY: dict[str, dict[str, Any]] = {
-    ".jpg": {"quality": 95, "subsampling": 0},
-    ".jpeg": {"quality": 95, "subsampling": 0},
-}
-WITH_ALPHA = (".png", ".tif", ".tiff", ".webp")
-WITH_16_BIT = (".png", ".tif", ".tiff")
-WITHOUT_EXIF = (".tif", ".tiff", ".bmp")  # in TIFF Pillow cannot nest what a camera writes
 BITS_PER_SAMPLE = 258  # TIFF tag
+CODESTREAM = b"\xff\x51"  # JPEG 2000: the marker before the sizes
 GREY_SPREAD = 4  # levels between the channels of a grey photo that a JPEG may leave
 UNCERTAINTY_FULL = 0.25  # of 1, that is drawn in the brightest colour
 
@@ -48,22 +47,25 @@ class Photo:
     """A decoded photo: `rgb` is what people see; `pixels` is what the file holds.
 
     Shapes: rgb uint8 (H, W, 3), transparency over white; pixels uint8 (H, W, 3), or (H, W) uint8 or
-    uint16 for a grey photo; alpha uint8 (H, W) or None. `metadata`: options for `save_image`.
+    uint16 for a grey photo; alpha uint8 (H, W) or None.
     """
 
     rgb: np.ndarray
     pixels: np.ndarray
     alpha: np.ndarray | None
-    metadata: dict
+    metadata: Metadata
     notices: list[str]
 
 
-def read_photo(path: Path) -> Photo:
-    """Any image mode, upright. Raises ImageReadError or FileNotFoundError with the file's name."""
+def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
+    """Any image mode, upright. Raises ImageReadError or FileNotFoundError with the file's name.
+
+    `max_pixels` as of `open_image`.
+    """
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")  # damaged EXIF, very many pixels
-        image = open_image(path)
-        more = _header_notices(path, image.mode)
+        warnings.simplefilter("always")  # damaged EXIF
+        image = open_image(path, max_pixels)
+        more, kind, turned = _header(path, image)
     notices = [*dict.fromkeys(str(warning.message) for warning in caught), *more]
     if is_unit_range(image):
         notices.append("its values are floats up to 1: 0 is taken as black, 1 as white")
@@ -80,34 +82,49 @@ def read_photo(path: Path) -> Photo:
         pixels = np.asarray(image.convert("L")) if image.mode in ("L", "1") else rgb
         if image.mode not in ("L", "1", "P", "RGB"):
             notices.append(f"colour mode {image.mode} is converted to 8-bit RGB")
-    metadata = {}
-    # Written anew: the camera's thumbnail of the occluded photo stays behind.
-    exif = image.getexif()
-    if len(exif):
-        metadata["exif"] = exif.tobytes()
-    profile = image.info.get("icc_profile")
-    # A profile describes the colours of its own mode.
-    if profile and image.mode not in ("CMYK", "LAB", "YCbCr"):
-        metadata["icc_profile"] = profile
-    return Photo(rgb, pixels, alpha, metadata, notices)
+    return Photo(rgb, pixels, alpha, metadata_of(image, kind, turned), notices)
 
 
-def _header_notices(path: Path, mode: str) -> list[str]:
-    """What of the file does not come through: frames after the first, 16-bit colour."""
-    notices, frames, raw, bits = [], 1, "", ()
-    with Image.open(path) as header:
+def _header(path: Path, upright: Image.Image) -> tuple[list[str], str | None, bool]:
+    """What of the file does not come through (pages or views after the first, more than 8 bits of a
+    colour), Pillow's name of its format, and whether its EXIF turns it by a quarter."""
+    notices: list[str] = []
+    with open_header(path) as header:
+        kind, turned = header.format, header.size != upright.size
+        frames, bits = 1, 8
         try:
-            raw = str(header.tile[0][3]) if header.tile else ""
-            bits = getattr(header, "tag_v2", {}).get(BITS_PER_SAMPLE, ())
-            animated = getattr(header, "is_animated", False) and header.format != "MPO"
-            frames = header.n_frames if animated else 1
+            bits = _bits(header, path)
+            frames = getattr(header, "n_frames", 1)
         except DAMAGE as error:
             notices.append(f"damaged after its first frame, which is restored ({error})")
-    if frames > 1:
+        if header.info.get("depth_images") or header.info.get("aux"):
+            notices.append("its further pictures (a depth map, a gain map) are not kept")
+    if frames > 1 and kind == "MPO":
+        notices.append("its further pictures (a gain map, another view) are not kept")
+    elif frames > 1:
         notices.append(f"only the first of {frames} frames is restored")
-    if (raw.endswith(";16B") or max(bits, default=8) > 8) and mode in ("RGB", "RGBA", "LA"):
-        notices.append("warning: 16-bit colour is cut to 8 bits")
-    return notices
+    if bits > 8 and upright.mode in ("RGB", "RGBA", "LA"):
+        notices.append(f"warning: {bits}-bit colour is cut to 8 bits")
+    return notices, kind, turned
+
+
+def _bits(header: Image.Image, path: Path) -> int:
+    """Bits of a colour in a file, as far as its header tells."""
+    if "bit_depth" in header.info:  # HEIC
+        return int(header.info["bit_depth"])
+    if header.format in ("AVIF", "JPEG2000"):
+        with open(path, "rb") as file:
+            start = file.read(4096)
+        if header.format == "AVIF":  # its box pixi: version and flags, channels, bits of each
+            place = start.find(b"pixi")
+            return start[place + 9] if 0 <= place < len(start) - 9 else 8
+        place = start.find(CODESTREAM)  # its marker SIZ: 40 bytes of sizes, then the depth
+        return (start[place + 40] & 0x7F) + 1 if 0 <= place < len(start) - 40 else 8
+    tiles = getattr(header, "tile", None)
+    raw = str(tiles[0][3]) if tiles else ""
+    if raw.endswith(";16B"):
+        return 16
+    return max(getattr(header, "tag_v2", {}).get(BITS_PER_SAMPLE, ()), default=8)
 
 
 def _is_16_bit(image: Image.Image) -> bool:
@@ -115,57 +132,52 @@ def _is_16_bit(image: Image.Image) -> bool:
     return low >= 0 and 255 < high < 2**16
 
 
-def read_mask(path: Path, shape: tuple[int, int], invert: bool) -> tuple[np.ndarray, list[str]]:
-    """A mask file at the photo's (height, width) as uint8 {0, 1}, and what to tell the user.
+def read_mask(job: Job, photo: Photo, choices: Choices) -> GivenMask | None:
+    """What the user marked to be redrawn: a mask file, the photo's transparent part, or nothing.
 
-    Raises ValueError, with file and hole ratio, if nothing or everything would be redrawn.
+    Raises MaskError or ImageReadError for what is no mask of this photo.
     """
-    mask = load_mask(path, invert=invert)
-    notices = []
-    if mask.shape != shape:
-        notices.append(
-            f"mask {path.name} is {mask.shape[1]} x {mask.shape[0]}, the photo {shape[1]} x "
-            f"{shape[0]}: resized by nearest neighbour"
-        )
-        mask = load_mask(path, shape, invert)
-    ratio = float(mask.mean())
-    warning = mask_warning(ratio)
-    if ratio in (0, 1):
-        levels = load_mask_levels(path)
-        raise ValueError(
-            f"{path}: {warning} (hole ratio {ratio:.2f}); white, above 127 of 255, marks the hole, "
-            f"this file's values go from {levels.min()} to {levels.max()}"
-            + (", read inverted" if invert else "; --invert-mask reads it the other way round")
-        )
-    if warning:
-        notices.append(f"warning: {path.name}: {warning}")
-    return mask, notices
+    if choices.erased:
+        return erased_part(photo.alpha, str(job.source), hard=bool(choices.dilate))
+    if job.mask is None:
+        return None
+    return read_given(
+        job.mask,
+        photo.rgb.shape[:2],
+        exif_orientation(job.source),
+        choices.invert_mask,
+        choices.soft_mask,
+        choices.max_pixels,
+    )
 
 
 def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> ManifestRow:
     """Restore one photo file and return its row of the manifest.
 
     Outside of what was redrawn the output file holds the same pixels as the photo; only a lossy
-    output format breaks that, which is said. Alpha, 16-bit grey and single-channel grey survive
-    where the output format has them. A photo in which nothing was restored is not written. Raises
-    FileExistsError, ImageReadError or ValueError; nothing is written then.
+    output format breaks that, which is said. Alpha, 16-bit grey, single-channel grey and metadata
+    survive where the output format has them; a transparent part that was redrawn is opaque. A photo
+    in which nothing was restored is not written.
+    Raises FileExistsError, ImageReadError or ValueError; nothing is written then.
     """
-    check_targets(job, choices.overwrite, tuple(LOSSLESS | LOSSY))
+    check_targets(job, choices.overwrite)
     start = time.monotonic()
-    photo = read_photo(job.source)
-    notices, mask = list(photo.notices), None
-    if job.mask is not None:
-        mask, more = read_mask(job.mask, photo.rgb.shape[:2], choices.invert_mask)
-        notices += more
+    photo = read_photo(job.source, choices.max_pixels)
+    mask = read_mask(job, photo, choices)
+    notices = [*photo.notices, *(mask.notices if mask else ())]
     read = time.monotonic() - start
     restoration = deoccluder.restore(
         photo.rgb,
-        mask,
+        mask.hole if mask else None,
         dilate=choices.dilate,
         blend=choices.blend,
         uncertainty="uncertainty" in job.extras,
     )
     with restoration.timing("paste"):
+        if mask is not None:
+            mask.weigh(restoration.restored, photo.pixels if choices.erased else photo.rgb)
+        if choices.erased:
+            photo = replace(photo, alpha=None)  # the hole in it is redrawn
         if restoration.changed and is_colourless(photo.rgb):
             remove_colour(restoration.restored, restoration.mask)
             if photo.pixels.ndim == 3:
@@ -174,7 +186,7 @@ def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> Manifest
     row.warnings = notices + row.warnings
     start = time.monotonic()
     if row.status == "restored":
-        row.warnings += _write(job, photo, restoration)
+        row.warnings += _write(job, photo, restoration, choices.quality)
     row.seconds |= {"read": read, "write": time.monotonic() - start}
     return row
 
@@ -237,10 +249,10 @@ def all_notices(restoration: Restoration, numbered: bool = True) -> list[str]:
     ]
 
 
-def _write(job: Job, photo: Photo, restoration: Restoration) -> list[str]:
+def _write(job: Job, photo: Photo, restoration: Restoration, quality: int | None) -> list[str]:
     """The result, after its extras, and what to tell the user."""
     notices, hole = [], restoration.mask.astype(bool)
-    suffix = job.output.suffix.lower()
+    suffix = check_suffix(job.output)
     if photo.alpha is not None:
         alpha = photo.alpha[hole]
         if clear := (alpha == 0).mean():
@@ -251,17 +263,17 @@ def _write(job: Job, photo: Photo, restoration: Restoration) -> list[str]:
                 "looks over white"
             )
     picture, more = _encode(photo, restoration.restored, hole, suffix)
-    metadata = dict(photo.metadata)
-    if suffix in WITHOUT_EXIF and metadata.pop("exif", None):
-        notices.append(f"EXIF is not kept in a {suffix} file")
-    if suffix == ".bmp" and metadata.pop("icc_profile", None):
-        notices.append("the colour profile is not kept in a .bmp file")
+    options, lost = save_options(suffix, photo.metadata, quality)
+    if is_lossy(suffix, quality):
+        more.append(
+            f"warning: {suffix} is lossy: pixels outside the mask change a little; .png keeps them"
+        )
     pictures: dict[Path, tuple[np.ndarray | Image.Image, dict]] = {
         path: (draw_extra(name, photo.rgb, restoration), {}) for name, path in job.extras.items()
     }
-    pictures[job.output] = (picture, (LOSSLESS | LOSSY)[suffix] | metadata)
+    pictures[job.output] = (picture, options)
     save_images(pictures)
-    return notices + more
+    return notices + more + lost
 
 
 def _encode(
@@ -282,10 +294,6 @@ def _encode(
     if alpha is not None and suffix not in WITH_ALPHA:
         notices.append(f"warning: {suffix} has no transparency, laid over white; .png keeps it")
         pixels, alpha = restored, None
-    if suffix in LOSSY:
-        notices.append(
-            f"warning: {suffix} is lossy: pixels outside the mask change a little; .png keeps them"
-        )
     picture = Image.fromarray(pixels)
     if alpha is not None:
         picture.putalpha(Image.fromarray(alpha))
@@ -293,7 +301,7 @@ def _encode(
 
 
 def draw_extra(name: str, image: np.ndarray, restoration: Restoration) -> np.ndarray:
-    """A picture of engines.photos.jobs.EXTRAS as uint8 RGB, (H, W, 3); "mask" is (H, W).
+    """A picture of engines.jobs.plan.EXTRAS as uint8 RGB, (H, W, 3); "mask" is (H, W).
 
     mask: white is what was redrawn. overlay: the photo with that part tinted red. side-by-side:
     photo, overlay, result. uncertainty: black (none) through red to yellow; the brightest stands
@@ -324,16 +332,14 @@ def tint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return tinted
 
 
-def check_targets(job: Job, overwrite: bool, suffixes: tuple[str, ...]) -> None:
+def check_targets(job: Job, overwrite: bool, suffixes: Sequence[str] = WRITTEN) -> None:
     """Raise ValueError or FileExistsError if a result may not be written where the job says."""
-    if job.output.suffix.lower() not in suffixes:
-        raise ValueError(
-            f"{job.output}: cannot write {job.output.suffix or 'a name without suffix'!r}; "
-            f"use one of {', '.join(suffixes)}"
-        )
+    check_suffix(job.output, suffixes)
     inputs = [path for path in (job.source, job.mask) if path is not None and path.exists()]
     for target in job.targets:
         if target.exists() and any(target.samefile(path) for path in inputs):
             raise ValueError(f"{target}: is an input of this command and is never overwritten")
         if target.exists() and not overwrite:
-            raise FileExistsError(f"{target}: exists already; --overwrite replaces it")
+            raise FileExistsError(
+                f"{target}: exists already; --overwrite replaces it, --skip-existing goes on"
+            )

@@ -1,32 +1,29 @@
-"""Videos: every frame restored in order, with landmarks and masks smoothed over time."""
+"""Videos and animated pictures: every frame restored in order, landmarks and masks smoothed."""
 
 import re
-import secrets
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from deocclude.data.files import temporary_name
+from deocclude.data.mask_files.given import GivenMask, read_given
+from deocclude.engines.jobs.kinds import is_animated, result_suffixes
+from deocclude.engines.jobs.manifest import ManifestRow
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import UNSURE_FACE
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.files import all_notices, check_targets, draw_extra, read_mask
-from deocclude.engines.photos.jobs import VIDEO_OUTPUT, Choices, Job
-from deocclude.engines.photos.manifest import ManifestRow
+from deocclude.engines.photos.files import all_notices, check_targets, draw_extra
 from deocclude.engines.photos.mediapipe_faces import SURE
 from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
 from deocclude.engines.photos.tracker import FaceTracker
-from deocclude.engines.photos.video_files import (
-    FrameReader,
-    FrameWriter,
-    add_sound,
-    find_ffmpeg,
-    open_writer,
-)
+from deocclude.engines.video.files import open_reader, open_writer
+from deocclude.engines.video.frames import Frame, FrameReader, FrameWriter
 
 THUMBNAIL = (32, 18)
 CUT = 30.0  # mean difference in levels of two thumbnails that no movement makes
@@ -132,15 +129,14 @@ class Tally:
         row.warnings += [f"{text} (in {count} frames)" for text, count in self.notices.items()]
         if self.faceless:
             row.warnings.append(f"{NO_FACE} in {self.faceless} of {self.frames} frames")
-        if reader.missing:
-            text = f"ends after {reader.read} of the {reader.expected} frames its header promises"
-            row.warnings.append(f"warning: {text}")
+        if reader.damage:
+            row.warnings.append(f"warning: damaged: {reader.damage}; {reader.read} frames came")
         if not self.restored:
             row.status = "no occluder found" if self.faces else "no face found"
             row.status = "nothing restored" if self.covered else row.status
             return row
         row.output = str(job.output)
-        row.status = "incomplete" if reader.ends_early else "restored"
+        row.status = "incomplete" if reader.damage else "restored"
         if self.restored < self.frames:
             row.warnings.append(f"{self.frames - self.restored} frames are passed through as read")
         return row
@@ -152,31 +148,34 @@ def restore_video(
     choices: Choices,
     progress: Progress = lambda frames, total, name: frames,
 ) -> ManifestRow:
-    """Restore one video file and return its row of the manifest.
+    """Restore one video or animated picture and return its row of the manifest.
 
-    The result is an .mp4 of the same size and frame rate; a lossy codec, so that pixels outside of
-    the mask change a little. With ffmpeg it is H.264 and keeps the sound, else MPEG-4 without. The
-    one mask of a job holds for every frame. A video that ends early is written as far as it goes,
-    with the status "incomplete"; one in which no frame was restored is not written. Raises
-    FileExistsError or ValueError (VideoError); nothing is written then.
+    A video becomes an .mp4 (H.264) of the same size whose frames have the times they had, with its
+    sound, subtitles, chapters and metadata; the codec is lossy, so that pixels outside of the mask
+    change a little. An animated picture becomes a .gif, lossless .webp, .png or .mp4, by the
+    output's suffix. The one mask of a job holds for every frame. What is damaged or cut off is
+    written as far as it goes, with the status "incomplete"; what has no frame that was restored is
+    not written. Raises FileExistsError or ValueError (VideoError); nothing is written then.
     """
-    check_targets(job, choices.overwrite, (VIDEO_OUTPUT,))
-    reader, ffmpeg = FrameReader(job.source), find_ffmpeg()
+    check_targets(job, choices.overwrite, result_suffixes(job.source))
+    if choices.erased:
+        raise ValueError(f"{job.source}: --mask alpha takes the transparent part of photos only")
+    reader = open_reader(job.source, is_animated(job.source))
     restore = FrameRestorer(deoccluder, choices, "uncertainty" in job.extras)
-    tally, outputs, mask = Tally(), Outputs(job, reader.rate, ffmpeg), None
-    last: tuple = ()
+    tally, outputs = Tally(), Outputs(job, reader)
+    mask: GivenMask | None = None
     try:
         for frame in progress(reader, reader.expected, job.source.name):
             if job.mask is not None and mask is None:
-                mask, notices = read_mask(job.mask, frame.shape[:2], choices.invert_mask)
-                reader.notices += notices
-            result = restore(frame, mask)
+                shape, turned = frame.rgb.shape[:2], reader.orientation
+                mask = read_given(job.mask, shape, turned, choices.invert_mask, choices.soft_mask)
+                reader.notices += mask.notices
+            result = restore(frame.rgb, mask.hole if mask else None)
+            if mask is not None:
+                mask.weigh(result.restored, frame.rgb)
             tally.add(result)
             start = time.perf_counter()
-            for _ in range(reader.behind):
-                outputs.write(*last)
             outputs.write(frame, result)
-            last = (frame, result)
             tally.seconds["write"] += time.perf_counter() - start
         row = tally.row(job, reader)
         if row.output:
@@ -190,51 +189,40 @@ def restore_video(
 
 
 class Outputs:
-    """The result's video and those of its extras, under temporary names until they are kept."""
+    """The result's file and those of its extras, under temporary names until they are kept."""
 
-    def __init__(self, job: Job, rate: float, ffmpeg: str | None) -> None:
-        self.job, self.rate, self.ffmpeg = job, rate, ffmpeg
+    def __init__(self, job: Job, reader: FrameReader) -> None:
+        self.job, self.reader = job, reader
         self._writers: dict[Path, FrameWriter] = {}
         self._parts: dict[Path, Path] = {}
-        self._notices: list[str] = []
 
-    def write(self, frame: np.ndarray, result: Restoration) -> None:
+    def write(self, frame: Frame, result: Restoration) -> None:
         """The next frame of every file."""
         for name, path in self.job.extras.items():
-            picture = draw_extra(name, frame, result)
+            picture = draw_extra(name, frame.rgb, result)
             if picture.ndim == 2:
                 picture = np.repeat(picture[..., None], 3, axis=2)
-            self._writer(path, picture).write(picture)
-        self._writer(self.job.output, result.restored).write(result.restored)
+            opaque = replace(frame, pixels=None, alpha=None)
+            self._writer(path, picture).write(picture, opaque)
+        restored, mask = result.restored, result.mask
+        self._writer(self.job.output, restored).write(restored, frame, mask)
 
     def _writer(self, path: Path, picture: np.ndarray) -> FrameWriter:
         if path not in self._writers:
-            height, width = picture.shape[:2]
-            self._parts[path] = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-            self._writers[path] = open_writer(
-                self._parts[path], self.rate, (height, width), self.ffmpeg
-            )
-            if self.ffmpeg is None and path == self.job.output and (height % 2 or width % 2):
-                size = f"{width} x {height}"
-                self._notices.append(
-                    f"warning: {size} is not even: the last row or column is twice"
-                )
+            self._parts[path] = temporary_name(path)
+            whole = path == self.job.output
+            shape = (picture.shape[0], picture.shape[1])
+            self._writers[path] = open_writer(self._parts[path], self.reader, shape, whole)
         return self._writers[path]
 
     def keep(self) -> list[str]:
         """Finish every file and give it its name; what to tell the user."""
-        for writer in self._writers.values():
-            writer.close()
+        notices = {path: writer.close() for path, writer in self._writers.items()}
         self._writers.clear()
-        notices = self._notices
-        if self.ffmpeg is None:
-            notices.append("sound, if there is any, is not kept: no ffmpeg on this machine")
-        elif notice := add_sound(self.ffmpeg, self._parts[self.job.output], self.job.source):
-            notices.append(notice)
         for path, part in self._parts.items():
             part.replace(path)
         self._parts.clear()
-        return notices
+        return notices[self.job.output]
 
     def discard(self) -> None:
         """Remove what was not kept."""

@@ -5,18 +5,18 @@ import json
 import logging
 import os
 import platform
-import secrets
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
 
-from deocclude.data.files import write_text
+from deocclude.data.files import replacing, unwritable, write_text
 from deocclude.engines.runs.config import AnyRun, FaceData, read_yaml, validate
 from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.places import places, say_place
@@ -73,11 +73,11 @@ class RunFolder:
         """An existing run: a path, a number, or "latest" of this name, in one of the `places` of
         `root`. RunFolderError lists what there is.
         """
-        if which != "latest" and _can_continue(Path(which)):
+        if which != "latest" and can_continue(Path(which)):
             return cls(Path(which))
         listed = []
         for parent in [place / name for place in places(root)]:
-            there = sorted(p.name for p in parent.glob("[0-9]*") if _can_continue(p))
+            there = sorted(p.name for p in parent.glob("[0-9]*") if can_continue(p))
             wanted = there[-1] if which == "latest" and there else which.zfill(3)
             if wanted in there:
                 say_place(parent / wanted, root)
@@ -102,7 +102,7 @@ class RunFolder:
                 return
             except FileExistsError:
                 owner = _read_json(path)
-                if is_gone(owner):
+                if is_gone(owner) or _cut_off(path, owner):
                     path.unlink(missing_ok=True)
                     continue
                 raise RunFolderError(
@@ -119,6 +119,11 @@ class RunFolder:
         if is_gone(owner):
             return None
         return f"process {owner.get('pid')} on {owner.get('host')}"
+
+    def is_busy_here(self) -> bool:
+        """Whether a living process of this machine uses the folder."""
+        owner = _read_json(self.path / LOCK)
+        return owner.get("host") == platform.node() and not is_gone(owner)
 
     def _sweep(self) -> None:
         """Remove what a killed process left half-written."""
@@ -143,8 +148,11 @@ class RunFolder:
 
     def log(self, record: dict[str, Any]) -> None:
         """One line of log.jsonl; numbers go to TensorBoard as well."""
-        with open(self.log_file, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with open(self.log_file, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise unwritable(self.log_file, error) from error
         for key, value in record.items():
             if isinstance(value, (int, float)) and key not in ("step", "epoch"):
                 self._scalars().add_scalar(key, value, record["step"])
@@ -167,15 +175,15 @@ class RunFolder:
 
     def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
         columns = list(dict.fromkeys(key for r in rows for key in r))
-        temporary = self.metrics.with_name(f".{secrets.token_hex(4)}.csv")
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
         try:
-            os.replace(temporary, self.metrics)
+            with (
+                replacing(self.metrics) as temporary,
+                open(temporary, "w", newline="", encoding="utf-8") as file,
+            ):
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(rows)
         except PermissionError:  # Windows, while a spreadsheet has it open
-            temporary.unlink(missing_ok=True)
             logger.warning("%s is open elsewhere; written at the next epoch", self.metrics)
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -262,7 +270,7 @@ def _starts(record: Path) -> list[dict[str, Any]]:
     return starts
 
 
-def _can_continue(path: Path) -> bool:
+def can_continue(path: Path) -> bool:
     """Whether a run lies here that has reached a checkpoint."""
     saved = any((path / name).is_dir() for name in ("last", ".last.old"))
     return saved and (path / "config.yaml").is_file()
@@ -284,6 +292,14 @@ def _read_json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
+
+
+def _cut_off(path: Path, owner: dict) -> bool:
+    """Whether a lock names nobody, and not because it is just being written."""
+    try:
+        return not owner and time.time() - path.stat().st_mtime > 5
+    except OSError:
+        return False
 
 
 def this_process() -> dict[str, Any]:

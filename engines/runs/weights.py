@@ -1,9 +1,9 @@
 """Files to continue a run and to use its weights: whole or not at all, no pickled code."""
 
+import contextlib
 import json
 import os
 import random
-import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from deocclude.data.files import temporary_name
 from deocclude.engines.runs.metadata import (
     CheckpointError,
     check_config,
@@ -38,7 +39,7 @@ def save_checkpoint(folder: Path, networks: dict[str, dict[str, Tensor]], state:
     The new folder is complete before it takes the old one's place. When writing fails, the old one
     stays and CheckpointError says so.
     """
-    new = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    new = temporary_name(folder)
     old = folder.with_name(f".{folder.name}.old")
     try:
         new.mkdir(parents=True)
@@ -55,8 +56,8 @@ def save_checkpoint(folder: Path, networks: dict[str, dict[str, Tensor]], state:
         raise CheckpointError(
             f"{folder}: checkpoint could not be written ({error}){kept}"
         ) from error
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    if folder.exists():  # else the old one may be all there is: stopped between two renames
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
@@ -91,6 +92,15 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[st
     return networks, state
 
 
+def saved_step(run: Path) -> int:
+    """The optimiser step of a run folder's checkpoint; 0 where there is none that can be read."""
+    for name in ("last", ".last.old"):
+        with contextlib.suppress(OSError, RuntimeError, EOFError, ValueError, LookupError):
+            state = torch.load(run / name / STATE, "cpu", weights_only=True, mmap=True)
+            return int(state["step"])
+    return 0
+
+
 def random_states() -> dict[str, Any]:
     """States of the generators in use, as tensors and plain values."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -115,7 +125,7 @@ def save_release(
 
     `parts`: networks that belong to it; their tensors are named `<part>/<tensor>`.
     """
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    temporary = temporary_name(path)
     texts = {key: json.dumps(value) for key, value in metadata.items()}
     tensors = dict(network.state_dict())
     for part, other in (parts or {}).items():

@@ -7,11 +7,15 @@ train_inpainting.py takes.
 """
 
 import argparse
-import contextlib
 import sys
 from importlib.util import find_spec
 
-from deocclude.data.files import some_text
+from deocclude import stopping
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported
+    stopping.watch()
+
+from deocclude.data.files import check_writable, some_text
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import add_training, at_least
 from deocclude.engines.runs.config import check_config, possible_profiles
@@ -89,6 +93,7 @@ def check(arguments: argparse.Namespace) -> None:
     profiles = possible_profiles(arguments.profile, root, arguments.device)
     config = check_config(arguments.run, profiles, arguments.set, "inpainting")
     check_named(config, arguments.output)
+    check_writable([arguments.output / "search"])
     if find_spec("optuna") is None:
         raise ValueError('the search needs Optuna: `pip install "optuna>=5"` brings it')
 
@@ -104,12 +109,11 @@ def main(argv: list[str] | None = None) -> int:
         return search(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:  # between two trainings; those stop by themselves
-        with contextlib.suppress(OSError):
-            print("interrupted; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        return stopping.say_stopped(stop, stopping.AGAIN)
     return 1
 
 
 if __name__ == "__main__":
-    if code := main():  # no SystemExit on success: Spyder would show it as an error
+    if code := stopping.run(main):  # no SystemExit on success: Spyder would show it as an error
         sys.exit(code)

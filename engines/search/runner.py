@@ -4,6 +4,7 @@ import argparse
 import gc
 import logging
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -24,12 +25,14 @@ from deocclude.engines.search.objective import (
 )
 from deocclude.engines.search.report import write_report
 from deocclude.engines.search.study import SharedStudy
+from deocclude.engines.training.fit import INTERRUPTED
 from deocclude.engines.training.trainer import NonFiniteLossError
 from deocclude.metrics.image import NotFiniteError
+from deocclude.stopping import AGAIN, Stopped
 
 logger = logging.getLogger(__name__)
 
-STOPPED = ("interrupted", "max_minutes")  # ends of a training that is to go on
+OVER = "max_minutes"
 
 
 def to_search(arguments: argparse.Namespace) -> Search:
@@ -90,7 +93,7 @@ def search(arguments: argparse.Namespace) -> int:
         if arguments.max_minutes is not None:
             left = arguments.max_minutes - (time.monotonic() - started) / 60
             if left <= 0:
-                stopped = "max_minutes"
+                stopped = OVER
                 break
         claim = shared.claim(arguments.trials)
         if claim is None:
@@ -99,11 +102,12 @@ def search(arguments: argparse.Namespace) -> int:
         write_report(shared)
     lines, files = write_report(shared)
     _say_end(shared, lines, files, stopped, arguments.trials)
-    return int(stopped == "interrupted")
+    return 0
 
 
 def carry_out(shared, claim, max_minutes: float | None = None) -> str | None:
-    """Train one trial and record its end; why the search should stop now, None to go on.
+    """Train one trial and record its end; OVER when the time is, None to go on. KeyboardInterrupt
+    when it was interrupted.
 
     Whatever ends the training, the trial is not left running: cut short, it is tried again.
     """
@@ -119,8 +123,8 @@ def carry_out(shared, claim, max_minutes: float | None = None) -> str | None:
         shared.finish(claim, course, facts, pruned=f"diverged: {str(error).partition(';')[0]}")
         return None
     except KeyboardInterrupt:
-        shared.hand_back(claim, "interrupted")
-        return "interrupted"
+        shared.hand_back(claim, INTERRUPTED)
+        raise
     except BaseException as error:
         shared.hand_back(claim, f"{type(error).__name__}: {error}", failed=True)
         raise
@@ -128,9 +132,12 @@ def carry_out(shared, claim, max_minutes: float | None = None) -> str | None:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    if outcome.reason in STOPPED:
-        shared.hand_back(claim, outcome.reason)
-        return outcome.reason
+    if outcome.interrupted:
+        shared.hand_back(claim, INTERRUPTED)
+        raise Stopped(outcome.signal or signal.SIGINT)
+    if outcome.reason == OVER:
+        shared.hand_back(claim, OVER)
+        return OVER
     facts |= {"minutes": round(outcome.minutes, 2), "weights": outcome.folder.origins()}
     pruned = "worse than the median" if outcome.reason == "pruned" else None
     shared.finish(claim, course, facts, pruned)
@@ -172,7 +179,6 @@ def _say_end(shared, lines: list[str], files: dict, stopped: str | None, wanted:
         words = [f"{n} (process {o.get('pid')} on {o.get('host')})" for n, o in owners.items()]
         print(f"still running: trial {', '.join(words)}")
     if stopped is not None:
-        why = "the time is over" if stopped == "max_minutes" else stopped
-        print(f"{why}: {len(shared.done())} of {wanted} trials; the same command goes on from here")
+        print(f"the time is over: {len(shared.done())} of {wanted} trials; {AGAIN}")
     elif "best.yaml" in files:
         print(f"train it       python train_inpainting.py {files['best.yaml']}")

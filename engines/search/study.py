@@ -4,7 +4,7 @@ import logging
 import shutil
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from deocclude.engines.runs.folder import is_gone, this_process
+from deocclude.engines.runs.weights import saved_step
 from deocclude.engines.search.objective import Course, Search, other_settings
 
 logger = logging.getLogger(__name__)
@@ -25,9 +26,16 @@ TRIES = 3  # of a trial whose process dies
 SHOWN = 6  # differences that an error names
 
 
+def place_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """The trial's number among those that repeat no other; one that does has that of the first."""
+    first = (t for t in trials if t.number < trial.number and "earlier" not in t.user_attrs)
+    return trial.user_attrs.get("place", sum(1 for _ in first))
+
+
 class NumberedTPE(optuna.samplers.BaseSampler):
     """The tree-structured Parzen estimator (Bergstra et al. 2011), seeded anew for each trial by
-    its number: a continued study does not repeat its first draws, and no two processes draw alike.
+    its number among those that repeat no other: a continued study does not repeat its first draws,
+    no two processes draw alike, and a trial that was stopped changes none after it.
     """
 
     def __init__(self, seed: int, startup: int) -> None:
@@ -43,7 +51,7 @@ class NumberedTPE(optuna.samplers.BaseSampler):
             )
 
     def before_trial(self, study, trial) -> None:
-        self._tpe = self._create(trial.number)
+        self._tpe = self._create(place_of(trial, study.get_trials(deepcopy=False)))
         self._tpe.before_trial(study, trial)
 
     def infer_relative_search_space(self, study, trial):
@@ -133,6 +141,7 @@ class SharedStudy:
             weights = self.search.space.suggest(trial)
             name = trial.user_attrs.get("run", f"trial_{trial.number:03d}")
             trial.set_user_attr("run", name)
+            trial.set_user_attr("began", self._saved(name))
             return Claim(trial, name, weights, trial.user_attrs.get("tries", 0))
 
     def done(self) -> list[FrozenTrial]:
@@ -159,7 +168,18 @@ class SharedStudy:
             if owner is None or is_gone(owner) or owner == me:
                 logger.info("trial %d: its process has ended", trial.number)
                 self.study.tell(trial.number, state=TrialState.FAIL)
-                self._queue(trial, trial.user_attrs.get("tries", 0) + 1)
+                self._queue(trial, trial.user_attrs.get("tries", 0) + (not self._came_on(trial)))
+
+    def _saved(self, run: str) -> int:
+        """The step of the newest checkpoint of a trial's run; 0 without one."""
+        folders = sorted((self.search.trials / run).glob("[0-9]*"))
+        return saved_step(folders[-1]) if folders else 0
+
+    def _came_on(self, trial: FrozenTrial) -> bool:
+        """Whether the process that is gone has saved more than it found: one that was killed then,
+        however often, is no reason to give the trial up."""
+        attributes = trial.user_attrs
+        return self._saved(attributes.get("run", "?")) > attributes.get("began", 0)
 
     def release(self, numbers: list[int]) -> None:
         """Give up on processes of other machines. ValueError for trials that do not run."""
@@ -177,8 +197,10 @@ class SharedStudy:
             logger.info("trial %d: given up after %d tries", trial.number, tries)
             return
         kept = {k: v for k, v in trial.user_attrs.items() if k in ("run", "own")}
-        attributes = kept | {"earlier": trial.number, "tries": tries}
-        self.study.enqueue_trial(trial.params, user_attrs=attributes)
+        place = place_of(trial, self.trials())
+        attributes = kept | {"earlier": trial.number, "tries": tries, "place": place}
+        fixed = trial.system_attrs.get("fixed_params", {})  # killed before it was told its weights
+        self.study.enqueue_trial(fixed | trial.params, user_attrs=attributes)
 
     def hand_back(self, claim: Claim, reason: str, failed: bool = False) -> None:
         """The trial was stopped: it is tried again, unless it `failed` too often."""

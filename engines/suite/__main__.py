@@ -9,7 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from deocclude.data.files import some_path
+from deocclude import stopping
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported
+    stopping.watch()
+
+from deocclude.data.files import check_writable, some_path
 from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.suites import Suite, load_suite
 from deocclude.engines.options import add_training
@@ -104,6 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     say_progress()
     try:
         suite = load_suite(arguments.suite)
+        if not arguments.dry_run:
+            check_writable([suite.own_folder(arguments.output)])
         root = check(suite, arguments)  # what is wrong is said before PyTorch is imported
         from deocclude.engines.suite.runner import run_suite
 
@@ -111,11 +118,10 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # while the tables are made; trainings stop by themselves
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt as stop:  # while the tables are made; trainings stop by themselves
+        return stopping.say_stopped(stop, stopping.AGAIN)
 
 
 if __name__ == "__main__":
-    if code := main():  # no SystemExit on success: Spyder would show it as an error
+    if code := stopping.run(main):  # no SystemExit on success: Spyder would show it as an error
         sys.exit(code)

@@ -47,7 +47,7 @@ class Stopper:
     other is started. Asked again, it stops at once."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self.asked = 0
+        self.asked, self.signal = 0, 0  # how often, and by which signal
         self.process: subprocess.Popen | None = None
         self._say = say
         self._previous: dict = {}
@@ -65,8 +65,8 @@ class Stopper:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _ask(self, *_) -> None:
-        self.asked += 1
+    def _ask(self, number: int, *_) -> None:
+        self.asked, self.signal = self.asked + 1, number
         if self.asked == 1:
             self._say("stopping once the run that trains has saved itself; again: at once")
         if self.process is None or self.process.poll() is not None:

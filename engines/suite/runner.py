@@ -28,7 +28,8 @@ def tell(text: str) -> None:
 
 
 def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
-    """Plan, train, make the tables, say what happened. The exit code: 1 if anything is missing."""
+    """Plan, train, make the tables, say what happened. The exit code: 1 if anything is missing, 128
+    and the signal's number if it was stopped."""
     folder = suite.own_folder(request.output)
     jobs = plan_jobs(suite.runs, request, suite.ensembles, folder)
     tell("\n".join([f"suite {suite.name}", *describe_plan(jobs, request)]))
@@ -59,7 +60,7 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
         failed = bool(stopped or problems or any(r.problem for r in results.values()))
         record.add("end", stopped=stopped, failed=failed)
         tell("\n" + text)
-        return int(failed)
+        return 128 + stopper.signal if stopped else int(failed)
     finally:
         claim.unlock()
 
@@ -79,6 +80,8 @@ def train_job(
     use_sources(job, [other.job for other in needed if other.finished], request)
     if job.config is not None and job.state != FINISHED:
         look_up(job, request)  # what it needs may have been trained, or another process was faster
+    if job.state == IMPOSSIBLE and job.folder is not None:
+        wait_for_owner(job, request, stopper, record)
     if job.state == FINISHED:
         return JobEnd(job)
     if job.state == IMPOSSIBLE:
@@ -98,12 +101,25 @@ def train_job(
         ended = job.reason or "it stopped before it was done"
         if job.state == UNFINISHED and (begun := no_result(job.folder)):
             ended += f": {begun}; --max-minutes gives it more"
-        result.problem = why(status, text) if status else ended
+        by_itself = status and not (stopper.asked and status > 0)
+        result.problem = why(status, text) if by_itself else ended
     elif status:
         result.note = f"trained, but not evaluated by itself: {why(status, text)}"
     if lost:
         job.remark = f"{job.remark or EARLIER_FEATURES}: {', '.join(lost)} failed"
     return _ended(result, status, stopper, record)
+
+
+def wait_for_owner(job: SuiteJob, request: Request, stopper: Stopper, record: Record) -> None:
+    """Wait while another process of this machine trains a run, as one whose suite was killed does,
+    and look at what it left."""
+    folder = RunFolder(job.folder)
+    if folder.is_busy_here():
+        tell(f"\n{time.strftime('%H:%M')} waiting: {job.reason}")
+        record.add("waiting", run=job.title, reason=job.reason)
+    while folder.is_busy_here() and not stopper.asked:
+        time.sleep(0.2)
+    look_up(job, request)
 
 
 def fit_job(

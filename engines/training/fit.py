@@ -8,22 +8,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FrameType
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from deocclude import stopping
 from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.pairs.training import PositionSampler, training_loader
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.config import AnyRun
 from deocclude.engines.runs.devices import available_cores
 from deocclude.engines.runs.folder import RunFolder
-from deocclude.engines.training.trainer import BaseTrainer, train_one_epoch
+from deocclude.engines.training.trainer import BaseTrainer, EpochSums, train_one_epoch
 
 logger = logging.getLogger(__name__)
 
+INTERRUPTED = "interrupted"
 ASK_STEPS = 10  # steps between two agreements of several processes on saving and stopping
 CONTRACT = {"image": "RGB, [0, 1], (N, 3, H, W)", "mask": "1 = hole, (N, 1, H, W)"}
 
@@ -39,10 +42,11 @@ class Progress:
 
 
 class Stop:
-    """Ctrl-C or SIGTERM asks for a stop at the next step; a second one interrupts at once."""
+    """Ctrl-C or SIGTERM asks for a stop at the next step; a second one interrupts at once, as
+    whoever handled it before does."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = 0  # the signal
         self._previous: dict = {}
 
     def __enter__(self) -> "Stop":
@@ -55,10 +59,12 @@ class Stop:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _ask(self, *_) -> None:
+    def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+            if callable(before := self._previous[number]):
+                before(number, frame)
+            raise stopping.Stopped(number)
+        self.asked = number
         logger.info("stopping at a checkpoint; press Ctrl-C again to stop at once")
 
 
@@ -92,7 +98,7 @@ class Fit:
                     trainer, batches, epoch * trainer.epoch_steps, self._after_step
                 )
                 if trainer.step % trainer.epoch_steps:
-                    self._end_inside_epoch()
+                    self._end_inside_epoch(self._stop_reason())
                 else:
                     self._end_epoch(epoch, means)
                 patience = training.early_stop_epochs
@@ -114,11 +120,14 @@ class Fit:
             return False
         return runtime.any(runtime.is_main and self.prune(self.folder))
 
-    def _end_inside_epoch(self) -> None:
-        """Save, so that continuing changes nothing; weights for use only where there are none."""
-        if self.trainer.runtime.is_main and not self.folder.best.exists():
-            self.release(self.trainer.validate(self.validation))
+    def _end_inside_epoch(self, reason: str | None) -> None:
+        """Save, so that continuing changes nothing; when the time is over, weights for use where
+        there are none. Whoever interrupts does not wait for a validation."""
         self.save()
+        if reason == INTERRUPTED or not self.trainer.runtime.is_main:
+            return
+        if not self.folder.best.exists():
+            self.release(self.trainer.validate(self.validation))
 
     def _batches(self) -> Iterator:
         trainer, runtime = self.trainer, self.trainer.runtime
@@ -133,7 +142,8 @@ class Fit:
         )
         on_gpu = runtime.device.type == "cuda"
         workers = worker_count(trainer.config, on_gpu)
-        return iter(training_loader(self.pairs, sampler, workers, pin=on_gpu))
+        with stopping.held():
+            return iter(training_loader(self.pairs, sampler, workers, pin=on_gpu))
 
     def _bar(self) -> tqdm:
         trainer = self.trainer
@@ -199,7 +209,7 @@ class Fit:
         over = budget is not None and time.monotonic() - self.started > 60 * budget
         runtime = self.trainer.runtime
         if runtime.any(asked):
-            return "interrupted"
+            return INTERRUPTED
         return "max_minutes" if runtime.any(over) else None
 
     def _end_epoch(self, epoch: int, means: dict[str, float]) -> None:
@@ -256,6 +266,7 @@ class Fit:
             state = {
                 "step": trainer.step,
                 "progress": vars(progress) | {"seconds": self.seconds()},
+                "sums": vars(trainer.sums),
                 "optimizers": {k: o.state_dict() for k, o in trainer.optimizers().items()},
                 "scaler": trainer.runtime.scaler_state(),
                 "random": weights.random_states(),
@@ -275,6 +286,9 @@ class Fit:
         self.trainer.runtime.load_scaler_state(state["scaler"])
         weights.restore_random_states(state["random"])
         self.trainer.step = state["step"]
+        self.trainer.sums = EpochSums(**state.get("sums", {}))  # checkpoints of 0.1.0 have none
+        on = self.trainer.runtime.device
+        self.trainer.sums.terms = {k: v.to(on) for k, v in self.trainer.sums.terms.items()}
         self.progress = Progress(**state["progress"])
         if self.trainer.runtime.is_main:
             self.folder.rewind(self.trainer.step)

@@ -10,7 +10,7 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
-from deocclude import models
+from deocclude import models, stopping
 from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.sources.task import AnySources, open_any_sources
 from deocclude.engines.report import figures
@@ -21,7 +21,7 @@ from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import RunFolder, dump_config, recorded_data
 from deocclude.engines.runs.runtime import Runtime, start_runtime, versions
 from deocclude.engines.training.features import settle_features
-from deocclude.engines.training.fit import Fit
+from deocclude.engines.training.fit import INTERRUPTED, Fit
 from deocclude.engines.training.gan_steps import role
 from deocclude.engines.training.identity import build_identity_trainer
 from deocclude.engines.training.inpainting import build_trainer
@@ -52,6 +52,12 @@ class Outcome:
     images: int
     minutes: float
     is_main: bool
+    signal: int = 0  # that interrupted it
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was asked to stop."""
+        return self.reason == INTERRUPTED
 
 
 def environment(trainer: BaseTrainer, sources: AnySources) -> dict[str, Any]:
@@ -223,7 +229,12 @@ def _train(
             _record_end(trainer, fit, folder, reason)
         images = trainer.step * config.training.batch_size
         minutes = fit.seconds() / 60
-        return Outcome(folder, reason, trainer.step, images, minutes, runtime.is_main)
+        asked = fit.stop.asked
+        return Outcome(folder, reason, trainer.step, images, minutes, runtime.is_main, asked)
+    except KeyboardInterrupt as stop:
+        told = stop if isinstance(stop, stopping.Stopped) else stopping.Stopped()
+        told.folder = folder.path
+        raise told from None
     finally:
         if runtime.is_main:
             folder.unlock()
@@ -283,7 +294,7 @@ def _record_end(trainer: BaseTrainer, fit: Fit, folder: RunFolder, reason: str) 
             },
         }
     )
-    if folder.read_metrics():
+    if reason != INTERRUPTED and folder.read_metrics():
         record_losses(folder.path, trainer.config.name)
 
 

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +25,21 @@ class NonFiniteLossError(FloatingPointError):
 
 
 @dataclass
+class EpochSums:
+    """Terms of an epoch's steps so far, over all continuations, for their means."""
+
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
+
+    def add(self, terms: dict[str, Tensor], seconds: float) -> None:
+        """One more step."""
+        for name, value in terms.items():
+            self.terms[name] = self.terms.get(name, 0) + value
+        self.steps, self.seconds = self.steps + 1, self.seconds + seconds
+
+
+@dataclass
 class BaseTrainer(abc.ABC):
     """What one run trains with. Networks are wrapped by the runtime; `ema` is not.
 
@@ -41,6 +56,7 @@ class BaseTrainer(abc.ABC):
     epoch_steps: int
     step: int = 0  # optimiser steps done
     checked: bool = False  # whether a batch was held against the contract
+    sums: EpochSums = field(default_factory=EpochSums)
 
     @property
     def epoch(self) -> float:
@@ -139,26 +155,28 @@ def learning_rate_factor(step: int, total: int, rate: LearningRate) -> float:
 
 
 def train_one_epoch(trainer: BaseTrainer, batches: Iterator, until_step: int, on_step) -> dict:
-    """Train until `until_step` or until `on_step(terms)` answers True. Returns mean terms.
+    """Train until `until_step` or until `on_step(terms)` answers True. Returns mean terms of the
+    epoch, with those of its steps before a continuation.
 
     `batches` yields the accumulated parts of each step one after another. `on_step` is called
     after every step; it logs, saves, and says when to stop.
     """
     trainer.main.train()
     accumulate = trainer.config.training.accumulate
-    sums: dict[str, Tensor] = {}
-    steps, seconds = 0, time.perf_counter()
+    if trainer.step % trainer.epoch_steps == 0:
+        trainer.sums = EpochSums()
+    sums, before = trainer.sums, time.perf_counter()
     while trainer.step < until_step:
         parts = [trainer.to_part(next(batches)) for _ in range(accumulate)]
         terms = trainer.train_step(parts)
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0) + value
-        steps += 1
-        if on_step(terms):
+        now = time.perf_counter()
+        sums.add(terms, now - before)
+        stop, before = on_step(terms), now
+        if stop:
             break
-    seconds = time.perf_counter() - seconds
-    rate = steps * trainer.config.training.batch_size / seconds
-    means = {name: float(trainer.runtime.mean(value / steps)) for name, value in sums.items()}
+    rate = sums.steps * trainer.config.training.batch_size / sums.seconds
+    mean = trainer.runtime.mean
+    means = {name: float(mean(value / sums.steps)) for name, value in sums.terms.items()}
     return means | {"images_per_second": round(rate, 2)}
 
 

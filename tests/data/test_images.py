@@ -1,22 +1,27 @@
 """Image files of every kind to arrays and back."""
 
+import shutil
+import sys
+
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
 
 from deocclude.data.images import (
+    BYTES_PER_PIXEL,
     ImageReadError,
-    list_images,
     load_image,
-    load_mask,
     load_square,
     open_image,
     save_image,
     save_images,
+    to_rgb,
     to_tensor,
     to_uint8,
 )
+from deocclude.data.mask_files.reading import load_mask
 
 COLOUR = (200, 100, 50)
 GREY = 124  # the luma of COLOUR
@@ -125,16 +130,56 @@ def test_truncated_file_is_named(tmp_path, suffix, kept):
         load_image(path)
 
 
-def test_other_unreadable_files(tmp_path, monkeypatch):
+def test_other_unreadable_files(tmp_path):
     (tmp_path / "page.png").write_text("<html>quota exceeded</html>")
     with pytest.raises(ImageReadError, match=r"page\.png"):
         load_image(tmp_path / "page.png")
     with pytest.raises(FileNotFoundError, match=r"none\.png"):
         load_image(tmp_path / "none.png")
-    flat("RGB").save(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    with pytest.raises(ImageReadError, match=r"bomb\.png.*too many pixels"):
-        load_image(tmp_path / "bomb.png")
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(ImageReadError, match=r"empty\.jpg.*the file is empty"):
+        load_image(tmp_path / "empty.jpg")
+
+
+def test_the_limit_of_pixels_is_the_free_memory_or_what_was_asked_for(tmp_path, monkeypatch):
+    flat("RGB").save(tmp_path / "large.png")  # 96 pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # Pillow's own does not count
+    assert open_image(tmp_path / "large.png").size == (12, 8)
+    assert Image.MAX_IMAGE_PIXELS == 20  # and stays what the host program made it
+    with pytest.raises(ImageReadError, match=r"large\.png: 12 x 8 are .*--max-pixels"):
+        open_image(tmp_path / "large.png", max_pixels=95)
+    memory = psutil.virtual_memory()._replace(available=96 * BYTES_PER_PIXEL - 1)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(ImageReadError, match=r"large\.png.*free memory.*--max-pixels N"):
+        load_image(tmp_path / "large.png")
+    assert open_image(tmp_path / "large.png", max_pixels=96).size == (12, 8)
+
+
+def test_the_thumbnail_of_raw_data_is_no_photo(tmp_path):
+    flat("RGB").save(tmp_path / "x.tif")
+    (tmp_path / "x.tif").rename(tmp_path / "DSC_1.NEF")  # what Pillow would open of one
+    with pytest.raises(ImageReadError, match=r"DSC_1\.NEF: a camera's raw file"):
+        load_image(tmp_path / "DSC_1.NEF")
+
+
+def test_heic_is_read_by_its_library_or_names_it(tmp_path, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    try:
+        flat("RGB").save(tmp_path / "x.heic", quality=95)
+    except Exception:  # a build that only reads
+        pytest.skip("this pillow-heif writes no HEIC")
+    shutil.copy(tmp_path / "x.heic", tmp_path / "x.jpg")  # as phones and messengers name them
+    for name in ("x.heic", "x.jpg"):
+        image = open_image(tmp_path / name)
+        assert image.size == (12, 8)
+        assert np.abs(np.asarray(to_rgb(image))[4, 4].astype(int) - COLOUR).max() < 8
+    Image.init()
+    monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageReadError, match=r"x\.heic.*pip install pillow-heif"):
+        load_image(tmp_path / "x.heic")
 
 
 @pytest.mark.parametrize(("width", "height"), [(89, 109), (109, 89), (64, 64), (20, 33)])
@@ -232,13 +277,3 @@ def test_several_pictures_are_saved_all_or_none_and_the_culprit_is_named(tmp_pat
 def test_floats_up_to_1_are_no_black_picture(tmp_path, values, levels):
     Image.fromarray(np.array([values], np.float32)).save(tmp_path / "f.tif")
     assert load_image(tmp_path / "f.tif")[0, :, 0].tolist() == levels
-
-
-def test_list_images_is_sorted_and_recursive(tmp_path):
-    for name in ("b.png", "sub/a.JPG", "a.webp", "notes.txt", "sub/c.bmp"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
-    assert found == ["a.webp", "b.png", "sub/a.JPG", "sub/c.bmp"]
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        list_images(tmp_path / "nowhere")

@@ -9,7 +9,8 @@ from PIL import Image
 
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.alignment import template_points
-from deocclude.data.images import list_images, load_square
+from deocclude.data.image_files import list_images
+from deocclude.data.images import load_square
 from deocclude.data.occluders import mixture as module
 from deocclude.data.occluders.__main__ import main
 from deocclude.data.occluders.cutouts import open_cutouts

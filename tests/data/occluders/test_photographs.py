@@ -10,7 +10,8 @@ import pytest
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.faces.files import builtin_faces
-from deocclude.data.images import list_images, load_square
+from deocclude.data.image_files import list_images
+from deocclude.data.images import load_square
 from deocclude.data.occluders.__main__ import main
 from deocclude.data.occluders.cutout_variation import bend, place_varied, recolour
 from deocclude.data.occluders.cutouts import Cutout, open_cutouts

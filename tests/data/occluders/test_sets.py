@@ -9,7 +9,8 @@ from PIL import Image
 
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.faces.files import folder_faces
-from deocclude.data.images import ImageReadError, list_images
+from deocclude.data.image_files import list_images
+from deocclude.data.images import ImageReadError
 from deocclude.data.occluders.__main__ import main
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.set_files import LAYOUTS
@@ -263,3 +264,32 @@ def test_the_command_writes_a_set_and_says_why_it_cannot(tmp_path, faces, capsys
     assert set(open_set(tmp_path / "set").kinds) == {"patch", "blur"}
     with pytest.raises(SystemExit, match="seed was 0, now 2"):
         main([*command, "--faces", str(tmp_path / "faces"), "--kinds", "drawn", "--seed", "2"])
+
+
+def test_pairs_of_foreign_sets_have_one_frame(tmp_path, caplog):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    shown = np.zeros((36, 64), np.uint8)
+    shown[10:20, 20:30] = 255
+    mask, back = Image.fromarray(shown), Image.Transpose.ROTATE_90
+    face = Image.fromarray(np.dstack([shown] * 3))
+    for part in ("occluded", "masks", "images"):
+        (tmp_path / part).mkdir()
+    for name in ("a_0", "b_0", "c_0"):
+        face.transpose(back).save(tmp_path / f"occluded/{name}.png", exif=exif)
+        face.save(tmp_path / f"images/{name[0]}.png")
+    mask.save(tmp_path / "masks/a_0.png")
+    mask.transpose(back).save(tmp_path / "masks/b_0-mask.png")
+    mask.resize((64, 48)).save(tmp_path / "masks/c_0.png")
+    pairs = open_set(tmp_path)
+    for index in range(2):
+        target, occluded, hole = pairs.load(index, 36)
+        np.testing.assert_array_equal(hole == 1, occluded[..., 0] > 127)
+        np.testing.assert_array_equal(target, occluded)
+    assert "b_0-mask.png" in caplog.text
+    assert "turned like it to 64 x 36" in caplog.text
+    with pytest.raises(ImageReadError, match=r"c_0\.png: is 64 x 48, its picture 64 x 36"):
+        pairs.load(2, 36)
+    face.resize((64, 48)).save(tmp_path / "images/a.png")
+    with pytest.raises(ImageReadError, match=r"a\.png: is 64 x 48, .*a_0\.png 64 x 36"):
+        pairs.load(0, 36)

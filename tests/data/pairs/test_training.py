@@ -1,4 +1,8 @@
+import multiprocessing
+import os
 import pickle
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +169,17 @@ def test_mixed_holes_are_irregular_or_have_an_occluders_shape():
     assert 10 < irregular < 32
     (batch,) = read(pairs, sampler(stop=1, batch=8), workers=1)
     assert torch.equal(batch.occluded[3], pairs[3][3])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_workers_leave_signals_to_the_main_process():
+    """Ctrl-C goes to a terminal's whole group, and so does a scheduler's SIGTERM."""
+    pairs = TrainingPairs(builtin_faces("train", 8, 32), MaskGenerator(32), 0)
+    batches = iter(training_loader(pairs, PositionSampler(2, 0, 20, 1, 0, 1), 1))
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    assert len(list(batches)) == 19
+    worker.join(5)
+    assert not worker.is_alive()

@@ -12,7 +12,8 @@ import torch
 
 from deocclude.data.builtin.faces import landmarks, render_face
 from deocclude.data.faces.alignment import LANDMARKS, template_points
-from deocclude.data.images import list_images, load_image
+from deocclude.data.image_files import list_images
+from deocclude.data.images import load_image
 from deocclude.engines.photos import detection
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import Face

@@ -6,8 +6,8 @@ import pytest
 from photo_stubs import Detector, draw_photo, face_at, is_green, stub_deoccluder
 from PIL import Image
 
+from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.files import is_colourless, remove_colour, restore_file
-from deocclude.engines.photos.jobs import Choices, Job
 
 FACE = face_at(20, 10, 120)
 SHAPE = (150, 170)
@@ -54,7 +54,7 @@ def test_metadata_that_a_format_cannot_hold_is_said(restore, suffix):
     exif = Image.Exif()
     exif[0x010F] = "maker"
     Image.fromarray(draw_photo(SHAPE, FACE)).save("photo.png", exif=exif)
-    assert f"EXIF is not kept in a {suffix} file" in restore("photo.png", f"out{suffix}")
+    assert f"not kept in a {suffix} file: EXIF" in restore("photo.png", f"out{suffix}")
     assert "EXIF" not in restore("photo.png")
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from photo_stubs import Detector, draw_photo, face_at, is_green, stub_deoccluder
 
+from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos import webcam
-from deocclude.engines.photos.jobs import Choices
 from deocclude.engines.photos.video import FrameRestorer
 from deocclude.engines.photos.webcam import WebcamError, run_webcam
 

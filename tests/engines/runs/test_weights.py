@@ -11,6 +11,7 @@ from deocclude.engines.runs.weights import (
     load_strictly,
     save_checkpoint,
     save_release,
+    saved_step,
 )
 from deocclude.models import create_inpainter
 
@@ -115,3 +116,28 @@ def test_weights_of_another_architecture_give_a_readable_difference(tmp_path):
         load_strictly(
             torch.nn.Linear(2, 2), {"weight": torch.ones(3, 2), "bias": torch.ones(2)}, "x"
         )
+
+
+def test_a_second_stop_between_the_renames_keeps_the_only_checkpoint(tmp_path, monkeypatch):
+    """The first left `.last.old` alone; the next save is cut off before it is in place."""
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 3})
+    (tmp_path / "last").rename(tmp_path / ".last.old")
+    original = type(tmp_path).rename
+
+    def killed(path, target):
+        if target == tmp_path / "last":
+            raise KeyboardInterrupt
+        return original(path, target)
+
+    monkeypatch.setattr(type(tmp_path), "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path / "last", tensors(2.0), {"step": 4})
+    assert load_checkpoint(tmp_path / "last")[1]["step"] == 3
+
+
+def test_the_step_of_a_checkpoint_is_read_without_its_weights(tmp_path):
+    assert saved_step(tmp_path) == 0
+    save_checkpoint(tmp_path / "last", tensors(1.0), {"step": 3})
+    assert saved_step(tmp_path) == 3
+    (tmp_path / "last" / "state.pt").write_bytes(b"PK cut off")
+    assert saved_step(tmp_path) == 0

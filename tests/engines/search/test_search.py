@@ -20,6 +20,7 @@ from deocclude.engines.search.objective import (
     other_settings,
 )
 from deocclude.engines.training import inpainting
+from deocclude.stopping import AGAIN
 
 
 @pytest.fixture
@@ -118,10 +119,13 @@ def test_weights_that_became_nan_are_found_by_validation(tmp_path, monkeypatch):
     assert shared.trials()[0].user_attrs["reason"].startswith("diverged: prediction is not finite")
 
 
-def test_a_search_without_a_complete_trial_writes_no_best(tmp_path, monkeypatch, fake):
-    fake.stop_at = {("trial_000", 1): "interrupted"}
-    assert search.main(command(tmp_path, "--trials", "1")) == 1
+def test_a_search_without_a_complete_trial_writes_no_best(tmp_path, capsys, fake):
     folder = tmp_path / "search" / "ablationv1"
+    fake.stop_at = {("trial_000", 1): "interrupted", ("trial_000", 2): "max_minutes"}
+    assert search.main(command(tmp_path, "--trials", "1")) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == f"stopped; {AGAIN}"
+    assert not (folder / "table.md").exists()
+    assert search.main(command(tmp_path, "--trials", "1")) == 0
     assert "No trial is complete yet" in (folder / "table.md").read_text()
     assert not (folder / "best.yaml").exists()
 

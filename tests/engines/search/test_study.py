@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("optuna")
 
@@ -88,7 +89,8 @@ def test_ctrl_c_hands_the_trial_back(tmp_path, fake):
 
     shared = open_study(tmp_path)
     fake.stop_at = {("trial_000", 1): interrupt}
-    assert run(shared, 1) == "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        run(shared, 1)
     assert [t.state for t in shared.trials()] == [TrialState.FAIL, TrialState.WAITING]
 
 
@@ -101,6 +103,40 @@ def test_a_trial_whose_process_died_is_tried_again_but_not_for_ever(tmp_path):
     assert shared.claim(1) is None
     assert [t.state for t in shared.trials()] == [TrialState.FAIL] * 3
     assert trials_frame(shared)["remark"][2] == "its process ended; given up"
+
+
+def test_a_trial_that_comes_on_between_kills_is_not_given_up(tmp_path):
+    shared = open_study(tmp_path)
+    for step in range(1, 8):
+        claim = shared.claim(1)
+        assert (claim.tries, claim.name) == (0, "trial_000")
+        last = shared.search.trials / claim.name / "001" / "last"
+        last.mkdir(parents=True, exist_ok=True)
+        torch.save({"step": step}, last / "state.pt")
+
+
+def test_a_trial_killed_before_its_weights_were_drawn_gets_the_same(tmp_path, fake):
+    """The run's own, which come first, and drawn ones."""
+    smooth, shared = open_study(tmp_path / "smooth"), open_study(tmp_path / "killed")
+    run(smooth, 2)
+    for wanted in (1, 2):
+        for _ in range(2):
+            shared.study.ask()
+            with study_lock(shared.search.folder):
+                shared._recover()
+        run(shared, wanted)
+    assert [t.params for t in shared.done()] == [t.params for t in smooth.done()]
+
+
+def test_a_stopped_trial_changes_no_other(tmp_path, fake):
+    """What is drawn for the next trial is what would have been without the stop."""
+    smooth = open_study(tmp_path / "smooth")
+    run(smooth, 3)
+    shared = open_study(tmp_path / "stopped")
+    shared.hand_back(shared.claim(3), "interrupted")
+    shared.hand_back(shared.claim(3), "interrupted")
+    run(shared, 3)
+    assert [t.params for t in shared.done()] == [t.params for t in smooth.done()]
 
 
 def test_a_trial_of_another_machine_is_left_until_it_is_released(tmp_path):

@@ -45,7 +45,7 @@ def night(tmp_path, monkeypatch, capsys):
             shutil.rmtree(tmp_path / "runs" / name / "002" / "last")
         if end == "stop":
             write_run(tmp_path / "runs", name, reason="interrupted", minutes=1, task=task)
-            stopper.asked = 1
+            stopper.asked, stopper.signal = 1, signal.SIGINT
         output = {"crash": "Traceback\n  ...\nRuntimeError: broke", "stop": "", "ok": ""}
         return {"crash": 1, "killed": -9, "no evaluation": 1, "lost": 1}.get(end, 0), output.get(
             end, "epoch 1"
@@ -97,7 +97,7 @@ def test_a_failing_run_leaves_the_others(night, tmp_path):
 
 def test_an_interrupted_suite_goes_on_where_it_was(night, tmp_path):
     code, text, trained, rows = night(["ablationv1", "ablationv2", "ablationv3"], ablationv2="stop")
-    assert (code, trained, rows) == (1, ["ablationv1", "ablationv2"], None)
+    assert (code, trained, rows) == (130, ["ablationv1", "ablationv2"], None)
     assert "stopped after 1.0 min" in text
     assert "not begun" in text
     code, text, trained, _ = night(["ablationv2", "ablationv1"], ablationv2="stop")
@@ -114,6 +114,23 @@ def test_an_interrupted_suite_goes_on_where_it_was(night, tmp_path):
         "start", "continuing", "stopped", "end",
         "start", "continuing", "finished", "training", "finished", "end",
     ]  # fmt: skip
+
+
+def test_a_training_that_outlived_its_suite_is_waited_for(night, tmp_path):
+    """As after `kill -9` of the suite: its training goes on and holds the folder."""
+    run = write_run(tmp_path / "runs", "ablationv1", reason=None)
+    alive = RunFolder(run)
+    alive.lock()
+
+    def finish():
+        write_run(tmp_path / "runs", "ablationv1")
+        alive.unlock()
+
+    threading.Timer(0.5, finish).start()
+    code, text, trained, rows = night(["ablationv1", "ablationv2"])
+    assert (code, trained) == (0, ["ablationv2"])
+    assert "waiting: runs/ablationv1/001 is being trained by process" in text
+    assert rows == {"ablationv1": "", "ablationv2": ""}
 
 
 def test_what_starts_from_a_failed_run_is_not_trained(night):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,17 +13,20 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from conftest import TINY
 from PIL import Image
 from safetensors.torch import load_file
 
 from deocclude.data.builtin.faces import render_face
+from deocclude.engines.cli import summary
+from deocclude.engines.cli.train import train_command
 from deocclude.engines.runs.folder import RunFolder, RunFolderError
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.weights import load_checkpoint, load_inpainter
 from deocclude.engines.training import fit as fit_module
 from deocclude.engines.training import inpainting
 from deocclude.engines.training.run import dry_run, train
-from deocclude.engines.training.trainer import NonFiniteLossError
+from deocclude.engines.training.trainer import BaseTrainer, NonFiniteLossError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -109,9 +113,76 @@ def test_a_stopped_and_continued_run_equals_an_uninterrupted_one(
         [r["val/composed/psnr"] for r in f.read_metrics()] for f in (continued.folder, whole.folder)
     ]
     assert scores[0] == scores[1]
+    means = [
+        [{k: v for k, v in r.items() if k.startswith("train/")} for r in f.read_metrics()]
+        for f in (continued.folder, whole.folder)
+    ]
+    assert means[0] == means[1]  # of whole epochs, also of the one that was stopped
     lines = (continued.folder.path / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert len(json.loads((continued.folder.path / "environment.json").read_text())) == 2
+
+
+@pytest.fixture
+def signalled(monkeypatch):
+    """A function that has Ctrl-C come within a step, `times` times."""
+    original = inpainting.train_step
+
+    def install(step, times=1):
+        def train_step(trainer, parts):
+            if trainer.step == step:
+                for _ in range(times):
+                    signal.raise_signal(signal.SIGINT)
+            return original(trainer, parts)
+
+        monkeypatch.setattr(inpainting, "train_step", train_step)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield install
+    signal.signal(signal.SIGINT, before)
+
+
+def tiny_command(folder: Path) -> list[str]:
+    """The words of a training as `tiny_config` has it."""
+    sets = [word for text in TINY for word in ("--set", text)]
+    named = ["ablationv1", "--profile", "quick", "--device", "cpu"]
+    return [*named, *sets, "--output", str(folder / "runs")]
+
+
+def test_ctrl_c_ends_after_the_step_with_the_command_that_goes_on(
+    whole, tmp_path, monkeypatch, capsys, signalled
+):
+    """Inside the first epoch, without tables or a validation; the line's own words go on."""
+    monkeypatch.setattr(summary, "summarise_run", lambda *_: "the tables")
+    monkeypatch.setattr(BaseTrainer, "validate", None, raising=False)
+    monkeypatch.setattr("sys.argv", ["elsewhere/train_inpainting.py"])
+    signalled(step=1)
+    assert train_command("inpainting", "Reconstruction", "", tiny_command(tmp_path)) == 130
+    said = capsys.readouterr()
+    assert "the tables" not in said.out
+    line = said.err.splitlines()[-1]
+    folder = tmp_path / "runs" / "ablationv1" / "001"
+    assert line.startswith(
+        f"stopped; continue with: python elsewhere/train_inpainting.py --resume {folder} "
+    )
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "command.txt", "config.yaml", "environment.json", "figures", "finished.json", "last",
+        "log.jsonl", "tensorboard", "validation_pairs.json",
+    ]  # fmt: skip
+    signalled(step=99)
+    again = shlex.split(line.partition("train_inpainting.py ")[2])
+    assert train_command("inpainting", "Reconstruction", "", again) == 0
+    assert "the tables" in capsys.readouterr().out
+    assert_same_weights(RunFolder(folder), whole.folder)
+
+
+def test_a_second_ctrl_c_ends_at_once_without_damage(tmp_path, monkeypatch, capsys, signalled):
+    signalled(step=4, times=2)
+    assert train_command("inpainting", "Reconstruction", "", tiny_command(tmp_path)) == 130
+    folder = tmp_path / "runs" / "ablationv1" / "001"
+    assert f"--resume {folder}" in capsys.readouterr().err.splitlines()[-1]
+    assert load_checkpoint(folder / "last")[1]["step"] == 3  # of the first epoch's end
+    assert not [p for p in folder.iterdir() if p.name.startswith(".") or p.name == "in_use.json"]
 
 
 def test_a_killed_run_can_be_continued(whole, tmp_path, tiny_config):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deocclude.engines.photos.jobs import plan_jobs
+from deocclude.engines.jobs.plan import plan_jobs
 
 
 @pytest.fixture
@@ -70,7 +70,8 @@ def test_results_of_an_earlier_run_inside_the_folder_are_no_inputs(tree):
     (tree / "photos/one.png").touch()
     plan = plan_jobs([str(p) for p in sorted((tree / "photos").glob("*.png"))])
     assert [job.source.name for job in plan.jobs] == ["a.png", "one.png"]
-    assert "one-restored.png: is the result for" in plan.notices[0]
+    photos = tree / "photos"
+    assert plan.notices == [f"left out, the result for {photos}/one.png: {photos}/one-restored.png"]
 
 
 def test_patterns_that_the_shell_left_alone_are_expanded(tree):

@@ -1,6 +1,9 @@
 """What became of each input: one row each, printed as it comes and kept in a CSV file."""
 
 import csv
+import hashlib
+import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -8,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from deocclude.data.files import replacing
+from filelock import BaseFileLock, FileLock
+
+from deocclude.data.files import no_room, replacing
 
 STAGES = ("read", "detect", "align", "segment", "inpaint", "paste", "write")
 COLUMNS = (
@@ -32,8 +37,11 @@ STATUSES = {
     "nothing restored": True,  # something covers the face and too little is left to restore it from
     "incomplete": True,  # a video that ends early; what could be read was written
     "exists": True,  # the result was there already and --overwrite was not given
+    "skipped": False,  # likewise, as --skip-existing asks
+    "left out": False,  # a file of a folder that is no photo or video, or a result
     "failed": True,
 }
+LONGEST_WAIT = 60.0  # seconds until a lock that another command holds is an error (an OSError)
 QUICK = 0.02  # seconds; a manifest that is written in less is written after every input
 
 
@@ -80,21 +88,23 @@ class ManifestRow:
 class Manifest:
     """A CSV file with one row for each input, replaced as a whole whenever one is finished.
 
-    A manifest of an earlier command is continued: rows of other inputs stay, the row of the same
-    input is replaced, unless all there is to say is that its result exists already.
-    `path` None keeps nothing. Raises ValueError for an existing file that is no manifest.
+    A manifest of an earlier command is continued, and so is one that another command writes at the
+    same time: rows of other inputs stay, the row of the same input is replaced, unless all there is
+    to say is that its result exists already. `path` None keeps nothing. Raises ValueError for an
+    existing file that is no manifest.
     """
 
     def __init__(self, path: Path | None, say: Callable[[str], None] = print) -> None:
         self.path = path
         self._say = say
-        self._rows = _read(path) if path is not None and path.exists() else {}
+        self._known = _read(path) if path is not None and path.exists() else {}
+        self._rows: dict[str, dict[str, str]] = {}  # of this command
         self._cost = self._written = 0.0
         self._complained = False
 
     def add(self, row: ManifestRow) -> None:
         """Keep a row and write the file; writing takes a few percent of the time at most."""
-        if row.status == "exists" and row.input in self._rows:
+        if row.status in ("exists", "skipped") and row.input in self._known:
             return
         self._rows[row.input] = row.cells()
         quick = self._cost < QUICK
@@ -106,6 +116,11 @@ class Manifest:
                     self._say(f"warning: {self.path}: not written yet ({error})")
                 self._complained = True
 
+    def nothing_to_restore(self, source: Path) -> bool:
+        """Whether an earlier command found no face in an input, or nothing that covers one."""
+        status = self._known.get(str(source), {}).get("status")
+        return status in ("no occluder found", "no face found")
+
     def close(self) -> None:
         """Write what is not written yet. Raises OSError."""
         if self._rows:
@@ -115,15 +130,27 @@ class Manifest:
         if self.path is None:
             return
         start = time.monotonic()
-        with (
-            replacing(self.path) as temporary,
-            open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-        ):
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self._rows.values())
+        with _lock(self.path):
+            if self.path.exists():
+                self._known = _read(self.path)  # as another command may have left it
+            with replacing(self.path) as temporary:
+                _write_rows(temporary, (self._known | self._rows).values())
         self._written = time.monotonic()
         self._cost = self._written - start
+
+
+def _lock(path: Path) -> BaseFileLock:
+    """Held while a manifest is read and written again. It lies apart, among temporary files, so
+    that nothing is left beside the results."""
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir(), f"deocclude-{name}.lock"), timeout=LONGEST_WAIT)
+
+
+def _write_rows(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
@@ -159,18 +186,21 @@ def run_jobs(
     manifest: Manifest,
     say: Callable[[str], None],
 ) -> list[ManifestRow]:
-    """Run `restore` on each job, report and record it, and go on when one fails."""
-    rows = []
+    """Run `restore` on each job, report and record it, and go on when one fails; unless it could
+    not be written for want of room, as the next ones could not."""
+    rows, full = [], False
     for job in jobs:
         start = time.monotonic()
         try:
             row = restore(job)
         except Exception as error:  # whatever one input does to a library, the others go on
-            row = failure(job.source, error)
+            row, full = failure(job.source, error), no_room(error)
         row.seconds["total"] = time.monotonic() - start
         report(row, say)
         rows.append(row)
         manifest.add(row)
+        if full:
+            break
     return rows
 
 
@@ -200,11 +230,16 @@ def summary(rows: list[ManifestRow], where: str, what: str = "photos") -> str:
     """One line, e.g. "3 of 5 photos restored, 1 failed, 1 without an occluder: out"."""
     counts = Counter(row.status for row in rows)
     failed = sum(counts[status] for status in ("failed", "exists", "nothing restored"))
-    parts = [f"{counts['restored']} of {len(rows)} {what} restored", f"{failed} failed"]
+    total = len(rows) - counts["left out"]
+    parts = [f"{counts['restored']} of {total} {what} restored", f"{failed} failed"]
+    if counts["skipped"]:
+        parts.append(f"{counts['skipped']} done before")
     if counts["incomplete"]:
         parts.append(f"{counts['incomplete']} incomplete")
     if counts["no occluder found"]:
         parts.append(f"{counts['no occluder found']} without an occluder")
     if counts["no face found"]:
         parts.append(f"{counts['no face found']} without a face")
+    if counts["left out"]:
+        parts.append(f"{counts['left out']} files left out")
     return f"{', '.join(parts)}: {where}"

@@ -1,13 +1,14 @@
 """The manifest: rows, order, continuing, and a batch that survives its failures."""
 
 import csv
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import pytest
 
-from deocclude.engines.photos.manifest import (
+from deocclude.engines.jobs.manifest import (
     COLUMNS,
     Manifest,
     ManifestRow,
@@ -119,6 +120,28 @@ def test_a_failing_input_is_one_row_and_the_rest_goes_on(tmp_path):
     assert all(row.seconds["total"] >= 0 for row in rows)
     text = summary(rows, "out")
     assert text == "1 of 4 photos restored, 2 failed, 1 without an occluder: out"
+
+
+def test_a_full_disk_ends_the_folder(tmp_path):
+    """Of the first photo that could not be written; an unreadable one in between does not."""
+    said, seen = [], []
+
+    def restore(job):
+        seen.append(job.source.name)
+        if job.source.name == "second":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        if job.source.name == "third":
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            except OSError as error:
+                raise OSError(f"out/third.png: cannot be written ({error})") from error
+        return ManifestRow(str(job.source), "out.png")
+
+    jobs = [Job(Path(name)) for name in ("first", "second", "third", "fourth", "fifth")]
+    rows = run_jobs(jobs, restore, Manifest(None), said.append)
+    assert seen == ["first", "second", "third"]
+    assert [row.status for row in rows] == ["restored", "failed", "failed"]
+    assert "No space left on device" in said[-1]
 
 
 @pytest.mark.parametrize(
