@@ -104,11 +104,17 @@ def write_release(path, task: str, name: str, network: nn.Module, **data) -> Non
     `name` must be in the registry of models when the file is read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    config = {"task": task, "model": {"name": name}, "data": {"fill": 1.0} | data}
-    metadata = {"config": config, "contract": {}, "metrics": {}}
-    save_release(path, network, metadata | {"release": {"version": WEIGHTS_VERSION}})
+    write_weights(path, task, name, network, **data)
     (path.parent / "config.yaml").write_text(f"task: {task}\n")
     (path.parent / "finished.json").write_text("{}")
+
+
+def write_weights(path, task: str, name: str, network: nn.Module, **data) -> None:
+    """As `write_release`, the file alone."""
+    known = {"size": 64, "fill": 1.0} | data
+    config = {"name": name, "task": task, "model": {"name": name}, "data": known}
+    metadata = {"config": config, "contract": {}, "metrics": {}}
+    save_release(path, network, metadata | {"release": {"version": WEIGHTS_VERSION}})
 
 
 def write_video(path, frames, rate=10.0, codec="mpeg4") -> None:

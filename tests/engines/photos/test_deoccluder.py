@@ -244,7 +244,7 @@ def test_the_newest_finished_run_is_found(tmp_path):
     ):
         (tmp_path / name).mkdir(parents=True)
         for file in files:
-            (tmp_path / name / file).touch()
+            (tmp_path / name / file).write_text("{}")
             os.utime(tmp_path / name / file, (1000 - age, 1000 - age))
     assert newest_checkpoint(tmp_path) == tmp_path / "b/001/best.safetensors"
 
