@@ -11,6 +11,7 @@ networks to keep, with both as methods.
 
 import copy
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os import PathLike, fspath
@@ -33,6 +34,7 @@ from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import KINDS, FaceDetector
+from deocclude.engines.photos.face import FaceBox, FaceChoice
 from deocclude.engines.photos.files import (
     Photo,
     all_notices,
@@ -53,6 +55,7 @@ from deocclude.engines.runs.weights import load_segmenter
 
 File = str | PathLike[str]
 Picture = File | Image.Image | np.ndarray
+Boxes = FaceBox | Sequence[FaceBox]
 RUNS = Path("runs")
 NETWORK = "network"
 SHOWN = 1024  # pixels of the longer side that a notebook shows
@@ -190,6 +193,11 @@ def restore(
         for a mask that was found, 0 for your own.
     flip : restore each face mirrored too and take the mean: a little better, twice the time.
     whole : where no face is found, take the picture's centred square for one aligned face.
+    faces : restore the largest face, "largest", or at most so many, the largest ones; None: all.
+    min_face : leave out faces below so many pixels.
+    face_box : (left, top, width, height) in pixels of the upright photo, or several of them: the
+        faces there are restored and no others; where none is seen an upright one is assumed. With
+        `mask`, what is white is redrawn all the same: these three say which faces are aligned.
     soft_mask : let the levels of your own mask weigh what is redrawn against the photo; not with
         `dilate`.
 
@@ -221,6 +229,16 @@ def find_mask(
     """
     file = choose_weights(segmenter, "segmentation", RUNS)[0]
     return _kept(None, file, device, landmarker).find_mask(photo, dilate=dilate)
+
+
+def _choice(faces: int | str | None, min_face: float, boxes: Boxes | None) -> FaceChoice:
+    """Raises ValueError, with the value, for one that has no meaning."""
+    most = 1 if faces == "largest" else faces
+    if not (most is None or (isinstance(most, int) and not isinstance(most, bool))):
+        raise ValueError(f"faces: must be 'largest' or a number, 1 or more, found {faces!r}")
+    several = () if boxes is None else boxes if np.ndim(boxes) == 2 else (boxes,)
+    drawn = tuple(cast(FaceBox, tuple(box)) for box in cast(Sequence[FaceBox], several))
+    return FaceChoice(most, min_face, drawn).check()
 
 
 class _Nothing(nn.Module):

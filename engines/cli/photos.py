@@ -19,6 +19,7 @@ from deocclude.engines.jobs.plan import NETWORK, Choices, Job, Plan
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
+from deocclude.engines.photos.face import FaceChoice
 from deocclude.engines.photos.files import restore_file
 from deocclude.engines.photos.video import FrameRestorer, restore_video
 from deocclude.engines.photos.webcam import run_webcam
@@ -41,6 +42,7 @@ def load(
         options.landmarker,
         kinds=KINDS if options.whole else FINDERS,
         template=deoccluder.template,
+        choice=FaceChoice(options.faces, options.min_face or 0, tuple(options.face_box or ())),
         small_faces=options.webcam is None,  # a tenth of a second that a live picture lacks
     )
     return deoccluder

@@ -42,6 +42,7 @@ from deocclude.engines.jobs.plan import (
 )
 from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
+from deocclude.engines.photos.face import FaceBox, FaceChoice
 from deocclude.engines.photos.formats import WITH_QUALITY
 from deocclude.engines.runs.chosen import NEWEST, choose_weights
 from deocclude.names import did_you_mean
@@ -111,6 +112,21 @@ def build_parser() -> argparse.ArgumentParser:
         choices=BLENDS,
         help="how the edge is joined (default: matched, a soft edge within the dilation and the\n"
         "colours of what is around; live: feather, the soft edge alone)",
+    )
+    add(
+        "--faces",
+        type=_most_faces,
+        metavar="N",
+        help="restore the N largest faces of a picture, or the largest (default: all)",
+    )
+    add("--min-face", type=_pixels, metavar="PX", help="leave out faces below PX pixels")
+    add(
+        "--face-box",
+        type=_face_box,
+        action="append",
+        metavar="LEFT,TOP,WIDTH,HEIGHT",
+        help="in pixels of the upright photo: restore the face there and no other, also one that\n"
+        "is overlooked; again for each further face",
     )
     add("--device", **DEVICE)
     add(
@@ -182,6 +198,21 @@ def _pixels(text: str) -> float:
     return value
 
 
+def _most_faces(text: str) -> int:
+    return 1 if text == "largest" else at_least(1)(text)
+
+
+def _face_box(text: str) -> FaceBox:
+    try:
+        left, top, width, height = map(float, text.split(","))
+        FaceChoice(boxes=((left, top, width, height),)).check()
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: must be LEFT,TOP,WIDTH,HEIGHT in pixels of the photo, e.g. 120,80,200,260"
+        ) from None
+    return left, top, width, height
+
+
 def _percent(text: str) -> int:
     value = at_least(1)(text)
     if value > 100:
@@ -205,6 +236,8 @@ def main(argv: list[str] | None = None) -> None:
     if options.invert_mask and options.mask is None:
         parser.error("--invert-mask says how to read your own mask: name it with --mask")
     _check_mask(parser, options)
+    if options.face_box and (options.faces or options.min_face):
+        parser.error("--face-box names the faces: leave out --faces and --min-face")
     if options.method != NETWORK:
         _check_method(parser, options)
     if options.overwrite and options.skip_existing:
@@ -280,8 +313,8 @@ def _check_method(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     """End the process when what was asked for needs a network and --method rules that out."""
     if options.webcam is not None or options.mask is None:
         parser.error(f"--method {options.method}: {NO_MASK}; name it with --mask")
-    networks = ("checkpoint", "segmenter", "landmarker", "flip")
-    if unfit := [f"--{name}" for name in networks if getattr(options, name)]:
+    networks = ("checkpoint", "segmenter", "landmarker", "flip", "faces", "min_face", "face_box")
+    if unfit := [f"--{name.replace('_', '-')}" for name in networks if getattr(options, name)]:
         parser.error(f"--method {options.method} uses no network; leave out {', '.join(unfit)}")
     if "uncertainty" in options.save:
         parser.error(f"--method {options.method} does not say how unsure it is: --save uncertainty")

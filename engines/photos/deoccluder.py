@@ -113,6 +113,9 @@ class Deoccluder(Networks):
             faces = self._faces(image, faces, mask is not None, result)
             if previous is not None:
                 faces = previous.smooth_faces(faces)
+            if self.detector is not None:
+                faces, left_out = self.detector.choice.pick(faces)
+                result.notices += left_out
         if mask is not None:
             self._restore_given(image, mask, faces, settings, result)
         else:

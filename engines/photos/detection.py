@@ -9,12 +9,22 @@ import cv2
 import numpy as np
 
 from deocclude.data.faces.alignment import Points
-from deocclude.engines.photos.face import Face, add_new, is_turned, whole_picture
+from deocclude.engines.photos.face import (
+    Face,
+    FaceBox,
+    FaceChoice,
+    add_new,
+    is_turned,
+    place_in,
+    shared_area,
+    whole_picture,
+)
 from deocclude.engines.photos.mediapipe_faces import (
     SURE,
     LandmarkerError,
     MediaPipeFaces,
     landmarker_file,
+    smallest_seen,
 )
 from deocclude.engines.photos.restoration import NO_FACE
 
@@ -24,13 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Face", "FaceDetector"]
 
 KINDS = ("mediapipe", "haar", "whole")
-MOST_FACES = 64
+SAID = 64  # pixels: that smaller faces than this are overlooked is not said but documented
 FINDERS = KINDS[:2]  # they look for faces; "whole" takes the picture for one
 UNSURE_FACE = "MediaPipe found a face only with low confidence"  # how that notice begins
+NOT_IN_BOX = "no face is seen in the box"  # how that notice begins
 INSTALL = "pip install mediapipe"
 
 FACES, EYES = "haarcascade_frontalface_default.xml", "haarcascade_eye.xml"
-LONGEST = 1024  # pixels; larger photos are reduced
+MOST_PIXELS = 1024 * 768  # larger photos are reduced, whatever their proportions
 SMALLEST = 24  # pixels, what the cascade was trained at
 # Where the eyes lie in the cascade's box, as fractions: medians over 198 aligned photographs.
 IN_BOX: Points = {"left_eye": (0.316, 0.388), "right_eye": (0.684, 0.388)}
@@ -47,11 +58,12 @@ class FaceDetector:
     Parameters
     ----------
     landmarker : MediaPipe's model file; None: the cached one, downloaded once.
-    max_faces : the largest ones are kept; a notice says that there may be more.
     kinds : some of KINDS, asked in this order.
     template : how "whole" takes the picture's centred square to be aligned.
     small_faces : take the time for a photo: look for faces below a tenth of the picture too, and
         weigh which way round they stand, at about 0.1 s.
+    choice : which faces are wanted: those in its boxes are looked for there alone, those that are
+        too small not at all; which of the rest count `Deoccluder.restore` picks.
 
     Raises FileNotFoundError or LandmarkerError for a given `landmarker` that is not the model.
     """
@@ -59,18 +71,16 @@ class FaceDetector:
     def __init__(
         self,
         landmarker: str | PathLike[str] | None = None,
-        max_faces: int = MOST_FACES,
         kinds: tuple[str, ...] = FINDERS,
         template: str = "ffhq",
         small_faces: bool = True,
+        choice: FaceChoice | None = None,
     ) -> None:
         unknown = sorted(set(kinds) - set(KINDS))
         if unknown or not kinds:
             raise ValueError(f"kinds: unknown {unknown}; valid: {', '.join(KINDS)}")
-        if max_faces < 1:
-            raise ValueError(f"max_faces: must be at least 1, found {max_faces}")
-        self.max_faces, self.kinds, self.template = max_faces, kinds, template
-        self.small_faces = small_faces
+        self.kinds, self.template = kinds, template
+        self.small_faces, self.choice = small_faces, (choice or FaceChoice()).check()
         if landmarker is not None and "mediapipe" in kinds:
             landmarker = landmarker_file(landmarker)
         self.landmarker = landmarker
@@ -81,12 +91,12 @@ class FaceDetector:
     def detect(self, image: np.ndarray) -> tuple[list[Face], list[str]]:
         """Faces of a photo uint8 (H, W, 3), the largest first, and what to tell the user."""
         notices: list[str] = []
+        if self.choice.boxes:
+            return self._in_boxes(image, notices), notices
         for kind in self.kinds:
             if kind == "haar" and self._mediapipe is not None:
                 continue
             faces = getattr(self, f"_by_{kind}")(image, notices)
-            if len(faces) == self.max_faces > 1:
-                notices.append(f"only the {self.max_faces} largest faces are looked at")
             if faces:
                 return faces, notices
         return [], [*notices, NO_FACE]
@@ -103,7 +113,31 @@ class FaceDetector:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _by_mediapipe(self, image: np.ndarray, notices: list[str]) -> list[Face]:
+    def _in_boxes(self, image: np.ndarray, notices: list[str]) -> list[Face]:
+        """The face in each box drawn by hand; where none is seen one is placed there."""
+        height, width = image.shape[:2]
+        found = []
+        for box in self.choice.boxes:
+            text = ",".join(f"{value:g}" for value in box)
+            if not shared_area(box, (0, 0, width, height)):
+                raise ValueError(f"face box {text}: lies outside of the {width} x {height} pixels")
+            face = self._in_box(image, box, notices)
+            if face is None:
+                notices.append(
+                    f"{NOT_IN_BOX} {text}: an upright one that fills it is assumed, "
+                    "check the result"
+                )
+            elif face.score < SURE:
+                notices.append(f"{UNSURE_FACE}: check the result")
+            found.append(face or place_in(box))
+        return add_new([], found)
+
+    def _in_box(self, image: np.ndarray, box: FaceBox, notices: list[str]) -> Face | None:
+        mediapipe = self._opened(notices) if "mediapipe" in self.kinds else None
+        return mediapipe.detect_in(image, box) if mediapipe is not None else None
+
+    def _opened(self, notices: list[str]) -> MediaPipeFaces | None:
+        """MediaPipe, opened at the first call; None, with a notice at the first, without it."""
         if self._mediapipe is None and self._missing is None:
             try:
                 self._mediapipe = MediaPipeFaces(self.landmarker, self.small_faces)
@@ -113,9 +147,15 @@ class FaceDetector:
                 self._missing = f"MediaPipe is not used: {error}"
             if self._missing:
                 notices.append(self._missing)
-        if self._mediapipe is None:
+        return self._mediapipe
+
+    def _by_mediapipe(self, image: np.ndarray, notices: list[str]) -> list[Face]:
+        mediapipe = self._opened(notices)
+        if mediapipe is None:
             return []
-        faces = self._mediapipe.detect(image)
+        faces = mediapipe.detect(image, self.choice.least)
+        if self.small_faces:
+            self._say_smallest(image, smallest_seen(image.shape[:2]), notices)
         if any(face.score < SURE for face in faces):
             notices.append(f"{UNSURE_FACE}: check the result")
         if turned := sum(map(is_turned, faces)):
@@ -132,14 +172,23 @@ class FaceDetector:
                 "found"
             )
             return []
-        self._haar = self._haar or HaarFaces(self.max_faces)
+        self._haar = self._haar or HaarFaces()
         faces = self._haar.detect(image)
+        self._say_smallest(image, SMALLEST / reduction(image.shape[:2]), notices)
         if faces:
             notices.append(
                 f"{len(faces)} face{'s' * (len(faces) > 1)} found by OpenCV's Haar cascade, not "
                 "by MediaPipe: placed less exactly, turned or covered faces are overlooked"
             )
         return faces
+
+    def _say_smallest(self, image: np.ndarray, least: float, notices: list[str]) -> None:
+        if least > max(SAID, self.choice.least):
+            height, width = image.shape[:2]
+            notices.append(
+                f"faces below {least:.0f} pixels are not looked for in a picture of {width} x "
+                f"{height}: cut it into parts to find them"
+            )
 
     def _by_whole(self, image: np.ndarray, notices: list[str]) -> list[Face]:
         notices.append(f"{NO_FACE}: the picture's centred square is taken for one aligned face")
@@ -154,17 +203,21 @@ def has_cascades() -> bool:
     )
 
 
+def reduction(shape: tuple[int, int]) -> float:
+    """The scale at which a photo of (height, width) is shown to the cascade."""
+    return min(1.0, (MOST_PIXELS / (shape[0] * shape[1])) ** 0.5)
+
+
 class HaarFaces:
     """Frontal faces with the eyes where the eye cascade finds them, else where they usually are."""
 
-    def __init__(self, max_faces: int = 64) -> None:
+    def __init__(self) -> None:
         folder = Path(cv2.data.haarcascades)
         self.faces, self.eyes = (_cascade(folder / name) for name in (FACES, EYES))
-        self.max_faces = max_faces
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces of a photo uint8 (H, W, 3), the largest first."""
-        scale = min(1.0, LONGEST / max(image.shape[:2]))
+        scale = reduction(image.shape[:2])
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if scale < 1:
             size = tuple(max(1, round(side * scale)) for side in grey.shape[::-1])
@@ -182,7 +235,7 @@ class HaarFaces:
             points = {k: (x / scale, y / scale) for k, (x, y) in self._eyes(grey, box).items()}
             score = float(1 / (1 + np.exp(-weight / 3)))
             found.append(Face((left, top, width, height), points, "haar", score))
-        return add_new([], found)[: self.max_faces]
+        return add_new([], found)
 
     def _eyes(self, grey: np.ndarray, box: Sequence[int]) -> Points:
         left, top, width, height = (int(value) for value in box)

@@ -1,4 +1,4 @@
-"""One face of a photo, and which of several that overlap to keep."""
+"""One face of a photo, and which of several to keep."""
 
 import math
 from collections.abc import Iterable
@@ -7,6 +7,12 @@ from typing import NamedTuple
 from deocclude.data.faces.alignment import Points, template_points
 
 FaceBox = tuple[float, float, float, float]
+# Where the landmarks of an upright face lie in its box, as fractions: MediaPipe's medians over 100
+# aligned photographs.
+IN_BOX: Points = {
+    "left_eye": (0.272, 0.3), "right_eye": (0.732, 0.3), "nose_tip": (0.502, 0.552),
+    "left_mouth": (0.302, 0.696), "right_mouth": (0.71, 0.696), "chin": (0.502, 1.0),
+}  # fmt: skip
 SAME_FACE = 0.4  # two boxes that share this much of the smaller one are one face
 
 
@@ -25,6 +31,59 @@ class Face(NamedTuple):
     points: Points
     source: str
     score: float = 1.0
+
+
+class FaceChoice(NamedTuple):
+    """Which faces of a picture are restored; by default all that are found.
+
+    most : at most so many, the largest ones; None: all.
+    least : pixels; a face whose box is shorter than that on its longer side is left out.
+    boxes : drawn by hand: the only places where faces are looked for.
+    """
+
+    most: int | None = None
+    least: float = 0.0
+    boxes: tuple[FaceBox, ...] = ()
+
+    def check(self) -> "FaceChoice":
+        """Itself. Raises ValueError for values without a meaning, and for boxes beside the rest."""
+        if self.most is not None and self.most < 1:
+            raise ValueError(f"faces: must be largest or a number, 1 or more, found {self.most}")
+        if not 0 <= self.least < math.inf:
+            raise ValueError(f"min_face: must be 0 or more pixels, found {self.least}")
+        for box in self.boxes:
+            if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 1:
+                found = ",".join(f"{value:g}" for value in box)
+                raise ValueError(
+                    f"face_box: must be left, top, width, height in pixels, the last two above 1, "
+                    f"found {found}"
+                )
+        if self.boxes and (self.most is not None or self.least):
+            raise ValueError("face_box names the faces: leave out faces and min_face")
+        return self
+
+    def pick(self, faces: list[Face]) -> tuple[list[Face], list[str]]:
+        """The chosen ones, and what to tell the user of those left out."""
+        large = [f for f in faces if f.source == "whole" or max(f.box[2:]) >= self.least]
+        kept = sorted(large, key=lambda face: -face.box[2] * face.box[3])[: self.most]
+        if len(kept) == len(faces):
+            return faces, []
+        reasons = []
+        if small := len(faces) - len(large):
+            reasons.append(f"{small} smaller than {self.least:g} pixels")
+        if rest := len(large) - len(kept):
+            count = f" {self.most}" if self.most != 1 else ""
+            reasons.append(f"{rest} beyond the{count} largest")
+        return kept, [
+            f"{len(faces) - len(kept)} of {len(faces)} faces left out: " + ", ".join(reasons)
+        ]
+
+
+def place_in(box: FaceBox) -> Face:
+    """An upright face that fills a box drawn by hand."""
+    left, top, width, height = box
+    points = {name: (left + x * width, top + y * height) for name, (x, y) in IN_BOX.items()}
+    return Face(box, points, "given", 0.0)
 
 
 def whole_picture(shape: tuple[int, int], template: str = "ffhq") -> Face:

@@ -65,6 +65,9 @@ AGAIN_ASKED, AGAIN_COUNT = 0.1, 4
 # second number of crops before it is missed in the third: of 130 true ones, masked, 126 are, of 17
 # patterns in 18 pictures of objects 5, all of them the same pale disc.
 FINE_FOUND, FINE_MISSED = 6, 4
+# A face in a box drawn by hand is looked for in squares of these multiples of it, and must share
+# IN_BOX_LEAST with it (intersection over union): people draw around a head or around its features.
+AROUND_BOX, IN_BOX_LEAST = (1.5, 2.0, 3.0), 0.25
 
 DETECTOR = "face_detector.tflite"  # the first of the landmarker's two stages, in its model file
 MOST_ANSWERS = 1000  # more than the detector has anchors: no view's answer is cut off
@@ -86,20 +89,19 @@ class MediaPipeFaces:
     ImportError without mediapipe, before anything is downloaded.
     """
 
-    def __init__(
-        self, model: str | os.PathLike[str] | None, small_faces: bool = True, least: float = 0
-    ) -> None:
+    def __init__(self, model: str | os.PathLike[str] | None, small_faces: bool = True) -> None:
         import mediapipe
 
         self._mediapipe = mediapipe
         self.model = landmarker_file(model)
-        self.small_faces, self.least = small_faces, least
+        self.small_faces = small_faces
         self._tasks: dict = {}  # confidence -> FaceLandmarker, DETECTOR -> FaceDetector
         # Left open until the interpreter ends, they would complain on the error stream.
         self._finalizer = weakref.finalize(self, _close_all, self._tasks)
 
-    def detect(self, image: np.ndarray) -> list[Face]:
+    def detect(self, image: np.ndarray, least: float = 0) -> list[Face]:
         """Faces of a photo uint8 (H, W, 3), the largest first; `score` is the confidence asked.
+        Those below `least` pixels need not be looked for.
 
         The whole picture says first which way round the faces stand: a tile that shows a part of a
         turned face is easily taken for an upright one.
@@ -111,7 +113,7 @@ class MediaPipeFaces:
             faces = add_new(faces, self._ask_new(_turned(whole, turns), faces))
         if self.small_faces:
             photo = image, np.eye(2, 3)
-            coarse, fine, last = tile_sides(image.shape[:2], self.least)
+            coarse, fine, last = tile_sides(image.shape[:2], least)
             faces = self._add_tiles(faces, _turned(photo, turns), coarse)
             if turns:
                 unturned = self._add_tiles([], photo, coarse)
@@ -127,6 +129,20 @@ class MediaPipeFaces:
             small = self._add_tiles(faces, _turned(photo, turns), fine)[len(faces) :]
             faces += [f for f in small if self._is_found_again(image, f, fine=True)]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
+
+    def detect_in(self, image: np.ndarray, box: FaceBox) -> Face | None:
+        """The face that fits a box drawn by hand best, also one of low confidence; None without."""
+        for confidence in (*CONFIDENCES, UNSURE, AGAIN_ASKED):
+            for turns in TURNS:
+                seen = [
+                    face
+                    for multiple in AROUND_BOX
+                    for face in self._ask(_turned(_cut(image, box, multiple), turns), confidence)
+                    if box_overlap(face.box, box) > IN_BOX_LEAST
+                ]
+                if seen:
+                    return max(seen, key=lambda face: box_overlap(face.box, box))
+        return None
 
     def _largest(self, views: list[View]) -> tuple[int, list[Face]]:
         """By how many quarters to turn the photo, and the faces that a view then shows."""
@@ -266,9 +282,9 @@ def tile_sides(shape: tuple[int, int], least: float = 0) -> tuple[list[int], lis
     )  # fmt: skip
 
 
-def smallest_seen(shape: tuple[int, int], small_faces: bool = True) -> float:
+def smallest_seen(shape: tuple[int, int]) -> float:
     """Below how many pixels a face of a photo of (height, width) may be overlooked."""
-    coarse, fine, _ = tile_sides(shape) if small_faces else ([], [], [])
+    coarse, fine, _ = tile_sides(shape)
     return LEAST_SEEN * min([max(shape), *coarse, *fine])
 
 
@@ -293,6 +309,17 @@ def _box_around(places: np.ndarray, matrix: np.ndarray) -> FaceBox:
     places = places @ back[:, :2].T + back[:, 2]
     (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
     return left, top, right - left, bottom - top
+
+
+def _cut(image: np.ndarray, box: FaceBox, multiple: float) -> View:
+    """A square around a box, black beyond the photo, at most LONGEST pixels wide."""
+    left, top, width, height = box
+    side = multiple * max(width, height)
+    scale = min(1.0, LONGEST / side) if side > AGAIN_SIZE else AGAIN_SIZE / side
+    corner = np.array([left + width / 2, top + height / 2]) - side / 2
+    matrix = np.column_stack([scale * np.eye(2), -scale * corner])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.warpAffine(image, matrix, (max(1, round(side * scale)),) * 2, flags=method), matrix
 
 
 def _area(faces: list[Face]) -> float:

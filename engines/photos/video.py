@@ -16,7 +16,7 @@ from deocclude.engines.jobs.kinds import is_animated, result_suffixes
 from deocclude.engines.jobs.manifest import ManifestRow
 from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.photos.deoccluder import Deoccluder
-from deocclude.engines.photos.detection import UNSURE_FACE
+from deocclude.engines.photos.detection import NOT_IN_BOX, UNSURE_FACE
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.files import all_notices, check_targets, draw_extra
 from deocclude.engines.photos.mediapipe_faces import SURE
@@ -57,8 +57,14 @@ class FrameRestorer:
         start = time.perf_counter()
         faces, notices = self.deoccluder.own_detector().detect(frame)
         self._sure |= any(face.source == "mediapipe" and face.score >= SURE for face in faces)
-        unsure = ("whole", "haar") if self._sure else ("whole",)
-        faces = [face for face in faces if face.source not in unsure and not _is_doubtful(face)]
+        unsure = ("whole", "given", "haar") if self._sure else ("whole", "given")
+        trusted = bool(self.deoccluder.own_detector().choice.boxes)  # someone has seen a face there
+        faces = [
+            face
+            for face in faces
+            if face.source not in unsure and (trusted or not _is_doubtful(face))
+        ]
+        notices = [text for text in notices if not text.startswith(NOT_IN_BOX)]
         if self._is_cut(frame):
             self.tracker.reset()
         detect = time.perf_counter() - start

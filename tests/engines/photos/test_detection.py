@@ -16,7 +16,8 @@ from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
 from deocclude.engines.photos import detection
 from deocclude.engines.photos.detection import FaceDetector
-from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.face import Face, FaceChoice, place_in
+from deocclude.engines.photos.mediapipe_faces import smallest_seen, tile_sides
 from deocclude.engines.runs import released
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -124,7 +125,7 @@ def test_a_crowd_is_not_turned_for_the_sake_of_one_face(detector, real_data):
     tiles = [cv2.resize(p[: min(p.shape[:2]), : min(p.shape[:2])], (200, 200)) for p in photos]
     crowd = np.vstack([np.hstack(tiles[row : row + 6]) for row in range(0, 30, 6)])
     faces, notices = detector.detect(crowd)
-    assert len(faces) >= 14  # of 16, the most that are asked for
+    assert len(faces) >= 14
     assert not any("upside down" in notice for notice in notices)
 
 
@@ -278,7 +279,7 @@ def test_where_mediapipe_finds_none_the_cascade_is_not_asked(monkeypatch):
         def __init__(self, *args):
             pass
 
-        def detect(self, image):
+        def detect(self, image, least=0):
             return []
 
     monkeypatch.setattr(detection, "MediaPipeFaces", Blind)
@@ -289,8 +290,14 @@ def test_where_mediapipe_finds_none_the_cascade_is_not_asked(monkeypatch):
 def test_bad_options_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"yolo.*mediapipe, haar, whole"):
         FaceDetector(kinds=("yolo",))
-    with pytest.raises(ValueError, match="max_faces"):
-        FaceDetector(max_faces=0)
+    with pytest.raises(ValueError, match="faces: must be largest or a number"):
+        FaceDetector(choice=FaceChoice(most=0))
+    with pytest.raises(ValueError, match="min_face"):
+        FaceDetector(choice=FaceChoice(least=-1))
+    with pytest.raises(ValueError, match="found 1,2,0,4"):
+        FaceDetector(choice=FaceChoice(boxes=((1, 2, 0, 4),)))
+    with pytest.raises(ValueError, match="leave out faces and min_face"):
+        FaceDetector(choice=FaceChoice(most=1, boxes=((1, 2, 30, 40),)))
     with pytest.raises(FileNotFoundError, match=r"none\.task"):
         FaceDetector(tmp_path / "none.task")
     assert Face._fields == ("box", "points", "source", "score")
@@ -307,3 +314,124 @@ def test_what_is_seen_in_a_mirror_keeps_its_sides():
     (mirrored,) = finder._ask((photo[:, ::-1], mirror), 0.5)
     for name, place in plain.points.items():
         assert np.hypot(*np.subtract(place, mirrored.points[name])) < 12
+
+
+@pytest.fixture(scope="module")
+def own():
+    """MediaPipe with the model that ships, and the examples' faces, of people who do not exist."""
+    pytest.importorskip("mediapipe")
+    with FaceDetector() as detector:
+        yield detector
+
+
+@pytest.fixture(scope="module")
+def people():
+    return [load_image(path) for path in list_images(ROOT / "examples" / "originals")]
+
+
+def lie_there(faces, places):
+    """How many of the squares (left, top, side) hold a face of their own, of the right size."""
+    return sum(
+        any(
+            np.hypot(*np.subtract(face.points["nose_tip"], (left + side / 2, top + 0.63 * side)))
+            < 0.12 * side
+            and 0.35 < face.box[3] / side < 0.8
+            for face in faces
+        )
+        for left, top, side in places
+    )
+
+
+def picture_of(people, width, height, places):
+    canvas = np.full((height, width, 3), (120, 140, 160), np.uint8)
+    for number, (left, top, side) in enumerate(places):
+        face = cv2.resize(people[number % len(people)], (side,) * 2, interpolation=cv2.INTER_AREA)
+        canvas[top : top + side, left : left + side] = face
+    return canvas
+
+
+def test_a_crowd_has_no_seventeenth_or_sixty_fifth_face_too_many(own, people):
+    places = [(80 * column, 80 * row, 80) for row in range(7) for column in range(10)]
+    faces, notices = own.detect(picture_of(people, 800, 560, places))
+    assert lie_there(faces, places) == len(places) == 70
+    assert not any("largest" in notice for notice in notices)
+
+
+@pytest.mark.parametrize("tall", [False, True])
+def test_small_faces_of_a_strip_are_found_beside_a_large_one(own, people, tall):
+    small = [(1200 + 1100 * number, 120, 150) for number in range(4)]
+    places = [(100, 0, 480), *small]
+    if tall:
+        places = [(top, left, side) for left, top, side in places]
+    width, height = (500, 5000) if tall else (5000, 500)
+    faces, _ = own.detect(picture_of(people, width, height, places))
+    assert lie_there(faces, places) == 5
+
+
+def test_small_faces_of_a_large_photo_are_found_beside_a_large_one(own, people):
+    places = [(100, 200, 1200), (2000, 300, 100), (2400, 1500, 100), (2700, 900, 90)]
+    faces, notices = own.detect(picture_of(people, 3000, 2000, places))
+    assert lie_there(faces, places) == 4
+    assert notices == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "smallest"),
+    [((480, 640), 12), ((1200, 1600), 30), ((3000, 4000), 37.5), ((4000, 6000), 56.2),
+     ((500, 6000), 30), ((6000, 500), 30), ((9000, 12000), 112.5)],
+)  # fmt: skip
+def test_how_small_a_face_may_be(shape, smallest):
+    assert smallest_seen(shape) == pytest.approx(smallest, abs=0.1)
+    assert tile_sides(shape, least=5000) == ([], [], [])
+
+
+def test_that_smaller_faces_are_not_looked_for_is_said_of_a_huge_picture(monkeypatch):
+    class Blind:
+        def __init__(self, *args):
+            pass
+
+        def detect(self, image, least=0):
+            return []
+
+    monkeypatch.setattr(detection, "MediaPipeFaces", Blind)
+    huge = np.broadcast_to(np.uint8(90), (9000, 12000, 3))
+    assert "faces below 112 pixels are not looked for" in FaceDetector().detect(huge)[1][0]
+    choice = FaceChoice(least=200)
+    assert FaceDetector(choice=choice).detect(huge)[1] == ["no face found"]
+
+
+def test_the_cascade_sees_faces_of_a_strip():
+    strip = np.full((400, 6000, 3), 128, np.uint8)
+    strip[50:306, 4000:4256] = render_face(1, 256)
+    faces, _ = FaceDetector(kinds=("haar",)).detect(strip)
+    assert any(4000 < face.points["left_eye"][0] < 4256 for face in faces)
+
+
+def test_a_box_by_hand_is_the_only_place_looked_at(own, people):
+    places = [(0, 0, 400), (500, 100, 200)]
+    picture = picture_of(people, 800, 400, places)
+    with FaceDetector(choice=FaceChoice(boxes=((545, 140, 110, 145),))) as detector:
+        faces, notices = detector.detect(picture)
+    assert (len(faces), lie_there(faces, places[1:]), notices) == (1, 1, [])
+
+
+def test_where_a_box_shows_no_face_one_is_placed_and_said(own):
+    grey = np.full((300, 400, 3), 128, np.uint8)
+    box = (100.0, 50.0, 120.0, 160.0)
+    with FaceDetector(choice=FaceChoice(boxes=(box,))) as detector:
+        faces, notices = detector.detect(grey)
+        assert faces == [place_in(box)]
+        assert faces[0].points["chin"][1] == 210
+        assert "no face is seen in the box 100,50,120,160" in notices[0]
+        detector.choice = FaceChoice(boxes=((900, 1, 20, 20),))
+        with pytest.raises(ValueError, match="outside of the 400 x 300"):
+            detector.detect(grey)
+
+
+def test_the_largest_faces_are_picked_and_the_rest_is_counted():
+    faces = [Face((0, 0, side, side), {}, "mediapipe") for side in (90, 60, 30, 20)]
+    assert FaceChoice().pick(faces) == (faces, [])
+    assert FaceChoice(most=9, least=5).pick(faces) == (faces, [])
+    kept, notices = FaceChoice(most=1, least=25).pick(faces)
+    assert kept == faces[:1]
+    assert notices == ["3 of 4 faces left out: 1 smaller than 25 pixels, 2 beyond the largest"]
