@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageOps
