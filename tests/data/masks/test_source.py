@@ -204,10 +204,10 @@ def test_empty_cell_lists_those_that_exist(tmp_path):
 
 
 def test_missing_and_empty_folder_say_what_was_expected(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; expected image files"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; expected mask files"):
         MaskFolder(tmp_path / "nowhere", 32)
     (tmp_path / "notes.txt").write_text("no mask")
-    with pytest.raises(FileNotFoundError, match="no mask file found; expected image files"):
+    with pytest.raises(FileNotFoundError, match="no mask file found; expected mask files"):
         MaskFolder(tmp_path, 32)
     write_mask(tmp_path / "test" / "a.png", 0.2)
     with pytest.raises(FileNotFoundError, match="has test/, but no images in train"):
