@@ -1,5 +1,9 @@
 """The loader alone: images a second and worker, and what of the cache a worker holds itself."""
 
+if __name__ == "__main__":
+    raise SystemExit("a part of `python benchmarks/training.py`, which is the program")
+
+
 import multiprocessing
 import time
 from dataclasses import dataclass

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deocclude import models, stopping
 from deocclude.data.builtin.faces import render_face
+from deocclude.data.files import some_path
 from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
 from deocclude.engines.options import DEVICE
@@ -126,14 +127,14 @@ def photo_table(cases: list[PhotoCase]) -> Table:
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--photos", type=Path, metavar="DIR", help="default: built-in faces on plain pictures")
+    add("--photos", type=some_path, metavar="DIR", help="default: built-in faces on plain pictures")
     add("--count", type=_count, default=20, metavar="N", help="photos, at most (default: 20)")
-    add("--checkpoint", type=Path, help="an inpainter's weights")
-    add("--segmenter", type=Path, nargs="+", help="segmenters' weights, with --checkpoint")
+    add("--checkpoint", type=some_path, help="an inpainter's weights")
+    add("--segmenter", type=some_path, nargs="+", help="segmenters' weights, with --checkpoint")
     add("--run", default="Reconstruction", help="inpainter to build untrained")
     add("--segmenter-run", nargs="+", default=["UNet"], help="segmenters to build untrained")
     add("--size", type=int, default=256, help="px, of untrained networks (default: 256)")
-    add("--landmarker", type=Path, help="MediaPipe's model file (default: downloaded once)")
+    add("--landmarker", type=some_path, help="MediaPipe's model file (default: downloaded once)")
     add("--large-faces", action="store_true", help="do not look for faces below a tenth of a photo")
     add(
         "--threads",
@@ -142,7 +143,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="of PyTorch on the CPU (default: PyTorch's choice)",
     )
     add("--device", **DEVICE)
-    add("--markdown", type=Path, help="write the table here too")
+    add("--markdown", type=some_path, help="write the table here too")
     return parser.parse_args(argv)
 
 

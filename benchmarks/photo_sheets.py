@@ -21,6 +21,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deocclude import stopping
+from deocclude.data.files import some_path
 from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
 from deocclude.engines.options import DEVICE
@@ -146,8 +147,8 @@ def _words(shown: Shown) -> str:
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--photos", type=Path, required=True, metavar="DIR")
-    add("--output", type=Path, required=True, metavar="DIR", help="outside of the project")
+    add("--photos", type=some_path, required=True, metavar="DIR")
+    add("--output", type=some_path, required=True, metavar="DIR", help="outside of the project")
     add("--checkpoint", help="the inpainter, as for deocclude.py (default: the one that ships)")
     add("--segmenter", help="the same of the segmenter")
     add("--count", type=int, metavar="N", help="photos, at most; else all")

@@ -12,6 +12,10 @@ that both give the same weights; what differs is what is done again or done for 
 There is no EMA in it, and the optimizers are the project's fused ones: ours wins nothing there.
 """
 
+if __name__ == "__main__":
+    raise SystemExit("a part of `python benchmarks/training.py`, which is the program")
+
+
 import copy
 
 import torch

@@ -1,5 +1,9 @@
 """Timing one variant at one size: the project's own step, beside the public loop's order."""
 
+if __name__ == "__main__":
+    raise SystemExit("a part of `python benchmarks/training.py`, which is the program")
+
+
 import contextlib
 import time
 from collections.abc import Iterator

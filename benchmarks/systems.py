@@ -24,6 +24,7 @@ from benchmarks.systems_cell import measure_cell as measure
 from benchmarks.systems_tables import inference_table, memory_table, training_table
 from benchmarks.training import LARGE, positive, say
 from deocclude import stopping
+from deocclude.data.files import some_path
 from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.measures.rows import row_file
 from deocclude.engines.options import DEVICE
@@ -53,7 +54,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--device", **DEVICE)
     add("--profile", help="of the runs (default: none)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. model.width=32")
-    add("--output", type=Path, default=Path("runs/benchmarks/systems"), metavar="DIR",
+    add("--output", type=some_path, default=Path("runs/benchmarks/systems"), metavar="DIR",
         help="for tables and cells (default: runs/benchmarks/systems)")  # fmt: skip
     add("--again", action="store_true", help="measure again what is there, after a code change")
     add("--cell", action="store_true", help=argparse.SUPPRESS)  # the first cell alone, as JSON

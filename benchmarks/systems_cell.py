@@ -1,5 +1,9 @@
 """Measuring one cell of `benchmarks/systems.py`: a run at one size in one precision."""
 
+if __name__ == "__main__":
+    raise SystemExit("a part of `python benchmarks/systems.py`, which is the program")
+
+
 import time
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,9 @@
 """The tables of `benchmarks/systems.py`, from records of cells alone."""
 
+if __name__ == "__main__":
+    raise SystemExit("a part of `python benchmarks/systems.py`, which is the program")
+
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

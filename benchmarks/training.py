@@ -27,6 +27,7 @@ from benchmarks.public_loop import LOOPS
 from benchmarks.steps import OURS, PARTS, Case, measure_case, memory_of
 from deocclude import stopping
 from deocclude.data.faces.cache import cache_faces
+from deocclude.data.files import some_path
 from deocclude.data.sources.holes import open_sources
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import DEVICE
@@ -64,8 +65,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--data", metavar="DIR", help="data folder (default: $DEOCCLUDE_DATA, else datasets/)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. data.masks=builtin")
     add("--memory", action=argparse.BooleanOptionalAction, default=True, help="measure it or not")
-    add("--csv", type=Path, metavar="FILE", help="write the numbers there too")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables there too")
+    add("--csv", type=some_path, metavar="FILE", help="write the numbers there too")
+    add("--markdown", type=some_path, metavar="FILE", help="write the tables there too")
     add("--loader", action="store_true", help="measure the loader alone instead")
     add("--images", type=positive, default=600, help="of the loader's measurement (default: 600)")
     add("--memory-of", choices=(OURS, *LOOPS), help=argparse.SUPPRESS)  # one case, as JSON

@@ -1,5 +1,6 @@
-"""Files that are whole or not there, and the digest that tells one from another."""
+"""Files that are whole or not there, how one is named, and the digest that tells them apart."""
 
+import argparse
 import errno
 import hashlib
 import os
@@ -94,6 +95,24 @@ def check_writable(folders: Iterable[Path]) -> None:
         finally:
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
+
+
+def some_path(text: str) -> Path:
+    """A path that a command line names; argparse's error for an empty text, which `Path` takes for
+    the working folder."""
+    return Path(_not_empty(text, 'name a file or a folder ("." is the working folder)'))
+
+
+def some_text(text: str) -> str:
+    """What a command line names, or argparse's error where that is empty, as of a shell's variable
+    that is not set."""
+    return _not_empty(text, "name something, or leave the option out")
+
+
+def _not_empty(text: str, hint: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"is empty; {hint}")
+    return text
 
 
 def write_text(path: Path, text: str) -> None:

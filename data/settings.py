@@ -18,9 +18,12 @@ from pydantic import (
 from deocclude.data.faces.alignment import TEMPLATES
 from deocclude.data.occluders.presets import PRESETS
 from deocclude.data.pairs.augmentations import PHOTOGRAPHS, complete_options
+from deocclude.names import shown
 
-Positive = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=10**9)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Named = Annotated[str, Field(min_length=1)]  # a folder, or a word that stands for one
+MOST_WORKERS = 512
 PeopleShare = Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -31,27 +34,28 @@ class Section(BaseModel):
 
 
 def _worker_number(value: Any) -> int | str:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if value == "auto" or (number and 0 <= value <= MOST_WORKERS):
         return value
-    raise ValueError(f"{value!r} must be auto or a whole number from 0")
+    raise ValueError(f"{shown(value)} must be auto or a whole number from 0 to {MOST_WORKERS}")
 
 
 def _template_name(value: str) -> str:
     if value == "auto" or value in TEMPLATES:
         return value
-    raise ValueError(f"{value!r} is not one of auto, {', '.join(TEMPLATES)}")
+    raise ValueError(f"{shown(value)} is not one of auto, {', '.join(TEMPLATES)}")
 
 
 def _known_template(value: str) -> str:
     if value in TEMPLATES:
         return value
-    raise ValueError(f"{value!r} is not one of {', '.join(TEMPLATES)}")
+    raise ValueError(f"{shown(value)} is not one of {', '.join(TEMPLATES)}")
 
 
 def _named_folder(value: str) -> str:
     if value and value not in ("auto", "builtin"):
         return value
-    raise ValueError(f"{value!r} names no folder of faces")
+    raise ValueError(f"{shown(value)} names no folder of faces")
 
 
 class MoreFaces(Section):
@@ -77,12 +81,12 @@ class FaceData(Section):
     faces to train on.
     """
 
-    faces: str = "auto"
+    faces: Named = "auto"
     split: Literal["auto", "image", "folder"] = "auto"
     copies: Literal["drop", "keep"] = "drop"
     template: Annotated[str, AfterValidator(_template_name)] = "auto"
     also: MoreFaces | None = None
-    size: Annotated[int, Field(ge=32)] = 256
+    size: Annotated[int, Field(ge=32, le=8192)] = 256
     flip: bool = False
     cache: Literal["none", "ram", "disk"] = "ram"
     cache_gib: PositiveFloat = 4.0
@@ -94,7 +98,7 @@ class FaceData(Section):
 def _preset_name(value: str) -> str:
     if value in PRESETS:
         return value
-    raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}")
+    raise ValueError(f"{shown(value)} is not one of {', '.join(PRESETS)}")
 
 
 def _augmentation(value: Any) -> bool | dict[str, Any]:
@@ -104,7 +108,7 @@ def _augmentation(value: Any) -> bool | dict[str, Any]:
         return TypeAdapter(bool).validate_python(value)
     except ValidationError:
         raise ValueError(
-            f"{value!r} is not one of true, false, {PHOTOGRAPHS}, or a mapping with that name"
+            f"{shown(value)} is not one of true, false, {PHOTOGRAPHS}, or a mapping with that name"
         ) from None
 
 
@@ -122,11 +126,11 @@ class Data(FaceData):
     that all runs share them.
     """
 
-    masks: str = "auto"
+    masks: Named = "auto"
     invert_mask: bool = False
     fill: Annotated[float, Field(ge=0, le=1)] = 1.0
     hidden_by: Literal["masks", "occluders", "mixed"] = "masks"
-    occluders: str = "auto"
+    occluders: Named = "auto"
     preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
     eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
     validation_pairs: Positive = 240
@@ -147,8 +151,8 @@ class SegmentationData(FaceData):
     instead of faces and occluders. invert_mask: black means hole in its mask files.
     """
 
-    occluders: str = "auto"
-    pairs: str | None = None
+    occluders: Named = "auto"
+    pairs: Named | None = None
     invert_mask: bool = False
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
     eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
@@ -185,12 +189,12 @@ class IdentityData(FaceData):
     identities: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = None
     val_share: PeopleShare = 0.13
     test_share: PeopleShare = 0.13
-    occluders: str = "auto"
+    occluders: Named = "auto"
     preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
     occluded_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     swap_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     augment: Augment = True
-    builtin_people: Annotated[int, Field(ge=2)] = 10
+    builtin_people: Annotated[int, Field(ge=2, le=10_000)] = 10
     validation_per_kind: Positive = 10
     test_per_kind: Positive = 200
 

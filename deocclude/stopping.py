@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 AGAIN = "the same command goes on from here"
@@ -44,7 +45,7 @@ def run(main: Callable[[], int | None]) -> int:
     """The exit code of `main`. The first signal raises Stopped in it, so that what it holds is
     closed, or ends the process where it imports; the second ends it at once."""
     global _works
-    _works = True
+    _works, sys.unraisablehook = True, _ask_again
     try:
         return main() or 0
     except KeyboardInterrupt as stop:
@@ -68,6 +69,16 @@ def ask(number: int, frame: FrameType | None) -> None:
     with contextlib.suppress(OSError):  # not `print`, which a signal may have found at work
         os.write(2, f"{text}\n".encode())
     os._exit(128 + number)
+
+
+def _ask_again(lost: Any) -> None:
+    """A Stopped raised in a destructor, where Python can but report it, is raised once more."""
+    global _asked
+    if not isinstance(lost.exc_value, Stopped):
+        sys.__unraisablehook__(lost)
+        return
+    _asked = False
+    threading.Timer(0.01, signal.raise_signal, (lost.exc_value.code - 128,)).start()
 
 
 def _imports(frame: FrameType | None) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from deocclude.data.files import some_path, some_text
+
 DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps")
 
 
@@ -52,31 +54,32 @@ DEVICE: dict[str, Any] = {
 EVALUATION: dict[str, dict[str, Any]] = {
     "runs": {
         "nargs": "+",
+        "type": some_text,
         "metavar": "RUN",
         "help": "names (Reconstruction, Reconstruction/002) or run folders; else the latest ones",
     },
     "all-runs": {"action": "store_true", "help": "every finished run, not the latest"},
     "suite": {
-        "type": Path,
+        "type": some_path,
         "help": "a name in ablations/suites/, or a YAML, that lists the runs",
     },
     "checkpoint": {
-        "type": Path,
+        "type": some_text,
         "nargs": "+",
         "action": "extend",
         "default": [],
-        "metavar": "FILE",
-        "help": "weights files, or shipped: those that ship",
+        "metavar": "WEIGHTS",
+        "help": "weights files, runs' names or folders, or shipped: those that ship",
     },
     "data": {
-        "type": Path,
+        "type": some_path,
         "metavar": "DIR",
         "help": "data folder; else the one each run was trained on",
     },
     "limit": {"type": at_least(1), "metavar": "N", "help": "at most this many pairs"},
-    "output": {"type": Path, "metavar": "DIR", "help": "else runs/evaluation/<pairs>/"},
+    "output": {"type": some_path, "metavar": "DIR", "help": "else runs/evaluation/<pairs>/"},
     "runs-folder": {
-        "type": Path,
+        "type": some_path,
         "default": Path("runs"),
         "metavar": "DIR",
         "help": "where runs lie (runs)",
@@ -98,12 +101,12 @@ TRAINING: dict[str, dict[str, Any]] = {
         "help": "e.g. training.epochs=3",
     },
     "data": {
-        "type": Path,
+        "type": some_path,
         "metavar": "DIR",
         "help": "data folder (default: $DEOCCLUDE_DATA, else datasets/)",
     },
     "output": {
-        "type": Path,
+        "type": some_path,
         "default": Path("runs"),
         "metavar": "DIR",
         "help": "where runs lie (default: runs)",

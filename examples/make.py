@@ -21,6 +21,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deocclude import stopping
+from deocclude.data.files import some_path
 from deocclude.data.images import load_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
 from deocclude.data.occluders.mixture import Occluders
@@ -93,8 +94,10 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="draw the examples from this data")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="restore them; a JPEG")
+    parser.add_argument(
+        "--data", type=some_path, metavar="DIR", help="draw the examples from this data"
+    )
+    parser.add_argument("--picture", type=some_path, metavar="FILE", help="restore them; a JPEG")
     parser.add_argument("--checkpoint", metavar="WEIGHTS", help="another inpainter")
     parser.add_argument("--segmenter", metavar="WEIGHTS", help="another segmenter")
     options = parser.parse_args(argv)

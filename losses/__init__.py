@@ -5,12 +5,11 @@ A line says where the term's class is; it is imported when the term is first ask
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from deocclude.losses.schedule import Schedule, as_schedule
-from deocclude.names import Registry, did_you_mean
+from deocclude.names import Registry, did_you_mean, shown
 
 if TYPE_CHECKING:
     from deocclude.losses.weighted_sum import WeightedSum
@@ -41,25 +40,32 @@ IDENTITY_TERMS = Registry({"cross_entropy": "deocclude.losses.identity:CrossEntr
 
 
 def read_term(
-    name: str, options: Mapping[str, Any], kinds: Mapping = TERMS
+    name: str, options: Mapping[str, Any], kinds: Registry = TERMS
 ) -> tuple[str, Schedule, dict[str, Any]]:
     """The kind, the weight and the options of its own that a term called `name` states.
 
-    ValueError lists the valid kinds, or says what a weight must be. Imports no term.
+    ValueError lists the valid kinds or options, or says what a weight must be. Imports no term.
     """
     own = dict(options)
     weight = as_schedule(name, own.pop("weight"))
     kind = own.pop("term", name)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(
-            f"loss term {kind!r} is not known; valid are {', '.join(kinds)}"
+            f"loss term {shown(kind)} is not known; valid are {', '.join(kinds)}"
             + did_you_mean(str(kind), kinds)
+        )
+    valid = [each for each in kinds.parameters(kind) if each not in ("args", "kwargs")]
+    valid = ["weight", "term", *valid]
+    if unknown := [key for key in own if key not in valid]:
+        raise ValueError(
+            f"loss term {shown(name)} has no option {', '.join(map(shown, unknown))}; "
+            f"valid are {', '.join(valid)}" + did_you_mean(str(unknown[0]), valid)
         )
     return kind, weight, own
 
 
 def create_loss(
-    terms: Mapping[str, Mapping[str, Any]], kinds: Mapping = TERMS, epochs: float = 1.0
+    terms: Mapping[str, Mapping[str, Any]], kinds: Registry = TERMS, epochs: float = 1.0
 ) -> WeightedSum:
     """Build a loss from {name: {"weight": number or schedule, **options}}.
 
@@ -72,15 +78,5 @@ def create_loss(
     built = {}
     for name, content in terms.items():
         kind, weight, options = read_term(name, content, kinds)
-        valid = [
-            p for p in inspect.signature(kinds[kind]).parameters if p not in ("args", "kwargs")
-        ]
-        valid = ["weight", "term", *valid]
-        unknown = [key for key in options if key not in valid]
-        if unknown:
-            raise ValueError(
-                f"loss term {name!r} has no option {', '.join(map(repr, unknown))}; "
-                f"valid are {', '.join(valid)}" + did_you_mean(unknown[0], valid)
-            )
         built[name] = (weight, kinds[kind](**options))
     return WeightedSum(built, epochs)

@@ -6,13 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deocclude.losses.inputs import LossInputs
+from deocclude.names import shown
 
 KINDS = ("bce", "hinge", "lsgan")
 
 
 def _check(kind: str) -> str:
     if kind not in KINDS:
-        raise ValueError(f"adversarial kind {kind!r} is not one of {', '.join(KINDS)}")
+        raise ValueError(f"adversarial kind {shown(kind)} is not one of {', '.join(KINDS)}")
     return kind
 
 
@@ -39,7 +40,7 @@ class Adversarial(nn.Module):
         valid = ", ".join(names) or "none: the run has no discriminator"
         if self.discriminator is None:
             raise ValueError(f"an adversarial term must name its discriminator; valid are {valid}")
-        raise ValueError(f"discriminator {self.discriminator!r} is not one of: {valid}")
+        raise ValueError(f"discriminator {shown(self.discriminator)} is not one of: {valid}")
 
     def forward(self, inputs: LossInputs) -> Tensor:
         logits = inputs.fake_logits[self.choose(inputs.fake_logits)].float()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deocclude.losses.inputs import LossInputs
+from deocclude.names import shown
 
 
 class _FeatureTerm(nn.Module):
@@ -14,7 +15,9 @@ class _FeatureTerm(nn.Module):
     def __init__(self, layers: Sequence[str], network: str = "vgg19") -> None:
         super().__init__()
         if not layers or isinstance(layers, str):
-            raise ValueError(f"layers: {layers!r} must be a list of layer names, e.g. [relu1_1]")
+            raise ValueError(
+                f"layers: {shown(layers)} must be a list of layer names, e.g. [relu1_1]"
+            )
         self.layers = list(layers)
         self.network = network
 
@@ -34,7 +37,7 @@ class Perceptual(_FeatureTerm):
     def __init__(self, layers: Sequence[str], network: str = "vgg19", distance: str = "l1") -> None:
         super().__init__(layers, network)
         if distance not in ("l1", "l2"):
-            raise ValueError(f"distance: {distance!r} is not one of l1, l2")
+            raise ValueError(f"distance: {shown(distance)} is not one of l1, l2")
         self.distance = distance
 
     def compare(self, prediction: Tensor, target: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+from deocclude.names import shown
 
 SHAPES = ("linear", "cosine", "step")
 UNITS = ("epochs", "share")
@@ -26,17 +28,26 @@ class Schedule:
     shape: str = "linear"
     unit: str = "epochs"
 
+    @property
+    def words(self) -> str:
+        """As a run's file says it, for an error."""
+        return shown(asdict(self))
+
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
-            raise ValueError(f"schedule shape {self.shape!r} is not one of {', '.join(SHAPES)}")
+            raise ValueError(
+                f"schedule shape {shown(self.shape)} is not one of {', '.join(SHAPES)}"
+            )
         if self.unit not in UNITS:
-            raise ValueError(f"schedule unit {self.unit!r} is not one of {', '.join(UNITS)}")
+            raise ValueError(f"schedule unit {shown(self.unit)} is not one of {', '.join(UNITS)}")
         if self.unit == "share" and self.begin + self.warmup > 1:
-            raise ValueError(f"schedule {self}: begin + warmup is beyond the end of the run, 1")
+            raise ValueError(
+                f"schedule {self.words}: begin + warmup is beyond the end of the run, 1"
+            )
         numbers = (self.start, self.end, self.begin, self.warmup)
         if not all(0 <= number < math.inf for number in numbers):
             raise ValueError(
-                f"schedule {self}: start, end, begin and warmup must be >= 0 and finite"
+                f"schedule {self.words}: start, end, begin and warmup must be >= 0 and finite"
             )
 
     def over(self, epochs: float) -> "Schedule":
@@ -54,7 +65,9 @@ class Schedule:
     def __call__(self, epoch: float) -> float:
         """The weight at this (fractional) epoch. ValueError for shares of a run: see `over`."""
         if self.unit == "share" and not self.constant:
-            raise ValueError(f"schedule {self}: is in shares of a run; call over(epochs) first")
+            raise ValueError(
+                f"schedule {self.words}: is in shares of a run; call over(epochs) first"
+            )
         progress = (epoch - self.begin) / self.warmup if self.warmup else float(epoch >= self.begin)
         progress = min(max(progress, 0.0), 1.0)
         if self.shape == "cosine":
@@ -67,7 +80,7 @@ class Schedule:
 def as_schedule(name: str, weight: Any) -> Schedule:
     """The schedule that the weight of a loss term `name` means. ValueError says what it must be."""
     wanted = "a number or a schedule with start, end and optionally begin, warmup, shape, unit"
-    wrong = f"loss term {name!r}: weight {weight!r} must be {wanted}"
+    wrong = f"loss term {shown(name)}: weight {shown(weight)} must be {wanted}"
     if isinstance(weight, bool):
         raise ValueError(wrong)
     try:
@@ -77,5 +90,5 @@ def as_schedule(name: str, weight: Any) -> Schedule:
             set(weight) - {f.name for f in fields(Schedule)} if isinstance(weight, Mapping) else ()
         )
         raise ValueError(
-            wrong + "".join(f"; {key!r} is none of them" for key in unknown)
+            wrong + "".join(f"; {shown(key)} is none of them" for key in unknown)
         ) from error

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deocclude.losses.inputs import LossInputs
+from deocclude.names import shown
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2  # (K1 L)^2 and (K2 L)^2 with a data range L of 1
@@ -26,7 +27,7 @@ class SSIMLoss(nn.Module):
     def __init__(self, region: str = "image") -> None:
         super().__init__()
         if region not in REGIONS:
-            raise ValueError(f"region: {region!r} is not one of {', '.join(REGIONS)}")
+            raise ValueError(f"region: {shown(region)} is not one of {', '.join(REGIONS)}")
         self.region = region
 
     def forward(self, inputs: LossInputs) -> Tensor:

@@ -11,6 +11,7 @@ from deocclude.losses.identity import IdentityInputs
 from deocclude.losses.inputs import LossInputs
 from deocclude.losses.schedule import Schedule
 from deocclude.losses.segmentation import SegmentationInputs
+from deocclude.names import shown
 
 
 class WeightedSum(nn.Module):
@@ -70,7 +71,7 @@ class WeightedSum(nn.Module):
             if kinds.setdefault(heard, term.kind) != term.kind:
                 raise ValueError(
                     f"losses.{name}: is of kind {term.kind}, another term of kind {kinds[heard]} "
-                    f"listens to {heard!r} too"
+                    f"listens to {shown(heard)} too"
                 )
         return kinds
 

@@ -5,11 +5,10 @@ A line says where the network's class is; it is imported when the network is fir
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from deocclude.names import Registry, did_you_mean
+from deocclude.names import Registry, did_you_mean, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +38,8 @@ DISCRIMINATORS = Registry(
         "global": "deocclude.models.discriminators:GlobalDiscriminator",
     }
 )
+# What layers raise for options of the wrong kind or size.
+WRONG_OPTIONS = (TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError, MemoryError)
 IDENTITY_NETWORKS = Registry({"efficientnet_b0": "deocclude.models.identity:IdentityNet"})
 
 
@@ -46,19 +47,20 @@ def check_name(table: Mapping, kind: str, name: str) -> None:
     """Raise ValueError when `name` is not in `table`; it lists those that are. Imports nothing."""
     if name not in table:
         raise ValueError(
-            f"{kind} {name!r} is not known; valid are {', '.join(sorted(table))}"
+            f"{kind} {shown(name)} is not known; valid are {', '.join(sorted(table))}"
             + did_you_mean(name, table)
         )
 
 
-def check_options(table: Mapping, kind: str, name: str, options: Mapping) -> None:
-    """Raise ValueError when `name` is not in `table` or does not take one of `options`."""
+def check_options(table: Registry, kind: str, name: str, options: Mapping) -> None:
+    """Raise ValueError when `name` is not in `table` or does not take one of `options`. Imports
+    nothing where the source tells which there are."""
     check_name(table, kind, name)
-    valid = list(inspect.signature(table[name]).parameters)
+    valid = table.parameters(name)
     unknown = [key for key in options if key not in valid]
     if unknown:
         raise ValueError(
-            f"{kind} {name!r} has no option {', '.join(map(repr, unknown))}; "
+            f"{kind} {shown(name)} has no option {', '.join(map(repr, unknown))}; "
             f"valid are {', '.join(valid) or 'none'}" + did_you_mean(unknown[0], valid)
         )
 
@@ -68,25 +70,25 @@ def takes_option(task: str, name: str, option: str) -> bool:
     table = {
         "inpainting": INPAINTERS, "segmentation": SEGMENTERS, "identity": IDENTITY_NETWORKS
     }[task]  # fmt: skip
-    return name in table and option in inspect.signature(table[name]).parameters
+    return name in table and option in table.parameters(name)
 
 
 def create_inpainter(name: str, **options: Any) -> nn.Module:
     """A network `model(occluded, mask, features=None) -> prediction`, or ValueError."""
     check_options(INPAINTERS, "inpainter", name, options)
-    return INPAINTERS[name](**options)
+    return _created(INPAINTERS, "inpainter", name, options)
 
 
 def create_segmenter(name: str, **options: Any) -> nn.Module:
     """A network `model(occluded) -> logits` (N, 1, H, W). ValueError lists valid names."""
     check_options(SEGMENTERS, "segmenter", name, options)
-    return SEGMENTERS[name](**options)
+    return _created(SEGMENTERS, "segmenter", name, options)
 
 
 def create_discriminator(name: str, **options: Any) -> nn.Module:
     """A network `model(image, mask=None) -> logits`. ValueError lists valid names."""
     check_options(DISCRIMINATORS, "discriminator", name, options)
-    return DISCRIMINATORS[name](**options)
+    return _created(DISCRIMINATORS, "discriminator", name, options)
 
 
 def create_identity_network(name: str, **options: Any) -> nn.Module:
@@ -95,4 +97,16 @@ def create_identity_network(name: str, **options: Any) -> nn.Module:
     It takes `classes`, a number of identities.
     """
     check_options(IDENTITY_NETWORKS, "identity network", name, options)
-    return IDENTITY_NETWORKS[name](**options)
+    return _created(IDENTITY_NETWORKS, "identity network", name, options)
+
+
+def _created(table: Registry, kind: str, name: str, options: dict[str, Any]) -> nn.Module:
+    """The network; ValueError, with the options, where these are of a kind or size that no layer
+    can have."""
+    try:
+        return table[name](**options)
+    except WRONG_OPTIONS as error:
+        short = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{kind} {shown(name)} cannot be made with {shown(options)}: {short}"
+        ) from error

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deocclude.names import shown
+
 
 class SeparableConv2d(nn.Sequential):
     """Depthwise then pointwise convolution (Chollet, CVPR 2017), both with bias.
@@ -48,9 +50,11 @@ class SelfAttention2d(nn.Module):
     ) -> None:
         super().__init__()
         if query_key_norm and normalise != "keys":
-            raise ValueError(f"query_key_norm: is for normalise 'keys' only, found {normalise!r}")
+            raise ValueError(
+                f"query_key_norm: is for normalise 'keys' only, found {shown(normalise)}"
+            )
         if normalise not in ("keys", "published"):
-            raise ValueError(f"normalise: {normalise!r} is not one of 'keys', 'published'")
+            raise ValueError(f"normalise: {shown(normalise)} is not one of 'keys', 'published'")
         if channels < 8:
             raise ValueError(f"channels: {channels} is too few, self-attention needs at least 8")
         self.normalise, self.query_key_norm = normalise, query_key_norm

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deocclude.names import shown
+
 
 class ContextualAttention(nn.Module):
     """Each hole position becomes a weighted mean of the known positions' features.
@@ -27,7 +29,7 @@ class ContextualAttention(nn.Module):
         if not temperature > 0:
             raise ValueError(f"temperature: {temperature} must be above 0")
         if patch not in (1, 3):
-            raise ValueError(f"patch: {patch!r} is not one of 1, 3")
+            raise ValueError(f"patch: {shown(patch)} is not one of 1, 3")
         self.temperature, self.patch = temperature, patch
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrum
 
 from deocclude.models.blocks import SeparableConv2d, initialise
+from deocclude.names import shown
 
 SLOPE = 0.2  # of every LeakyReLU
 POOLED = 4  # side of the feature map that DCGAN's last convolution sees
@@ -55,9 +56,9 @@ class _ConvDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         if norm not in ("instance", "none"):
-            raise ValueError(f"norm: {norm!r} is not one of instance, none")
+            raise ValueError(f"norm: {shown(norm)} is not one of instance, none")
         if initialisation not in ("he", "torch"):
-            raise ValueError(f"initialisation: {initialisation!r} is not one of he, torch")
+            raise ValueError(f"initialisation: {shown(initialisation)} is not one of he, torch")
         if not widths or min(widths) < 1:
             raise ValueError(f"widths: {tuple(widths)} must be one or more numbers of at least 1")
         self.uses_mask = with_mask

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from deocclude.data.contract import hide, hole_ratio
 from deocclude.models.unet import UNet
+from deocclude.names import shown
 
 COMBINATIONS = ("mean", "median", "weights", "bins", "gate")
 EDGES = (0.1, 0.2, 0.3, 0.4, 0.5)  # hole ratios between the rows of "bins", each edge the lower's
@@ -108,11 +109,13 @@ class Ensemble(nn.Module):
     ) -> None:
         super().__init__()
         if isinstance(members, str) or len(members) < 2:
-            raise ValueError(f"members: an ensemble needs two or more, found {members!r}")
+            raise ValueError(f"members: an ensemble needs two or more, found {shown(members)}")
         if combination not in COMBINATIONS:
-            raise ValueError(f"combination: {combination!r} is not one of {COMBINATIONS}")
+            raise ValueError(
+                f"combination: {shown(combination)} is not one of {', '.join(COMBINATIONS)}"
+            )
         if weights is not None and combination not in ("weights", "bins"):
-            raise ValueError(f"weights: are for 'weights' and 'bins', not for {combination!r}")
+            raise ValueError(f"weights: are for 'weights' and 'bins', not for {shown(combination)}")
         self.members, self.combination = tuple(members), combination
         self.origin = f"{len(self.members)} trained members, combined by {combination}"
         count = len(self.members)
@@ -131,7 +134,7 @@ class Ensemble(nn.Module):
     def set_weights(self, weights: Sequence | Tensor) -> None:
         """Replace the fixed weights; ValueError unless non-negative rows that sum to 1."""
         if self.combination not in ("weights", "bins"):
-            raise ValueError(f"weights: a combination by {self.combination!r} has none to set")
+            raise ValueError(f"weights: a combination by {shown(self.combination)} has none to set")
         try:
             given = torch.as_tensor(weights, dtype=torch.float64)
         except (TypeError, ValueError) as error:

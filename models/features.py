@@ -12,6 +12,7 @@ from deocclude.models.blocks import ImageNetNormalise
 from deocclude.models.lite_features import LAYERS as LITE_LAYERS
 from deocclude.models.lite_features import LiteFeatures
 from deocclude.models.pretrained import load_fitting, resolve_weights
+from deocclude.names import shown
 
 _NETWORKS = {
     "vgg16": (vgg16, VGG16_Weights.IMAGENET1K_V1),
@@ -49,7 +50,7 @@ def _valid_layers(network: str) -> tuple[str, ...]:
 def check_layers(network: str, layers: Iterable[str]) -> None:
     """Raise ValueError, listing what is valid, when the network or a layer is not known."""
     if network not in (*_NETWORKS, LITE):
-        raise ValueError(f"network: {network!r} is not one of {', '.join((*_NETWORKS, LITE))}")
+        raise ValueError(f"network: {shown(network)} is not one of {', '.join((*_NETWORKS, LITE))}")
     valid = _valid_layers(network)
     unknown = [layer for layer in layers if layer not in valid]
     if unknown:

@@ -22,6 +22,7 @@ from deocclude.models.blocks import (
     pad_to_multiple,
 )
 from deocclude.models.pretrained import load_backbone
+from deocclude.names import shown
 
 FEATURES = 512  # channels of each sub-encoder's output and of each dilation branch
 STRIDE = 32  # ResNet-50's deepest stride; inputs are padded to a multiple of it
@@ -44,7 +45,7 @@ class ResNetEncoder(nn.Module):
         self.up = nn.ConvTranspose2d(2048, FEATURES, kernel_size=4, stride=2, padding=1)
         choice = str(freeze).lower()
         if choice not in ("auto", "true", "false"):
-            raise ValueError(f"freeze: {freeze!r} is not one of auto, true, false")
+            raise ValueError(f"freeze: {shown(freeze)} is not one of auto, true, false")
         if choice == "true" or (choice == "auto" and not self.origin.startswith("random")):
             self._freeze()
 
@@ -120,7 +121,7 @@ class IFACENET(nn.Module):
     ) -> None:
         super().__init__()
         if initialisation not in ("he", "torch"):
-            raise ValueError(f"initialisation: {initialisation!r} is not one of he, torch")
+            raise ValueError(f"initialisation: {shown(initialisation)} is not one of he, torch")
         names = list(branches)
         if not names or len(set(names)) != len(names) or set(names) - {"resnet50", "light"}:
             raise ValueError(

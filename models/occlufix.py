@@ -13,6 +13,7 @@ from torchvision.models import VisionTransformer
 
 from deocclude.models.blocks import initialise, pad_to_multiple
 from deocclude.models.unet import NORMS, ConvBlock, UNet
+from deocclude.names import shown
 
 GRID = 16  # side of the learned grid of position embeddings; interpolated to the image's own grid
 
@@ -85,7 +86,7 @@ class ViTUNet(nn.Module):
         if width < 1:
             raise ValueError(f"width: {width} must be at least 1")
         if norm not in NORMS:
-            raise ValueError(f"norm: {norm!r} is not one of {', '.join(NORMS)}")
+            raise ValueError(f"norm: {shown(norm)} is not one of {', '.join(NORMS)}")
         scales = patch.bit_length() - 1
         if layers < scales:
             raise ValueError(f"layers: {layers} must be at least {scales} for patch {patch}")
@@ -164,7 +165,7 @@ class Occlufix(nn.Module):
         elif encoder == "vit":
             self.network = ViTUNet(width, norm, patch, layers, heads, hidden)
         else:
-            raise ValueError(f"encoder: {encoder!r} is not one of unet, vit")
+            raise ValueError(f"encoder: {shown(encoder)} is not one of unet, vit")
 
     def forward(
         self, occluded: Tensor, mask: Tensor | None = None, features: Tensor | None = None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from deocclude.models.blocks import ImageNetNormalise, pad_to_multiple
 from deocclude.models.encoder_weights import load_encoder
+from deocclude.names import shown
 
 MIN_SIDE = 16
 UNET_CHANNELS = (128, 64, 32, 24, 16)
@@ -112,7 +113,7 @@ def _architecture(name: str) -> type[nn.Module]:
     classes = smp.MODEL_ARCHITECTURES_MAPPING
     if name.lower() not in classes:
         valid = ", ".join(each.__name__ for each in classes.values())
-        raise ValueError(f"architecture: {name!r} is not one of {valid}")
+        raise ValueError(f"architecture: {shown(name)} is not one of {valid}")
     return classes[name.lower()]
 
 
@@ -128,6 +129,6 @@ def _check_encoder(name: str) -> None:
     close = difflib.get_close_matches(name, everything, n=5)
     hint = f"did you mean {', '.join(close)}? " if close else ""
     raise ValueError(
-        f"encoder: {name!r} is not known; {hint}valid are {', '.join(valid)}, "
+        f"encoder: {shown(name)} is not known; {hint}valid are {', '.join(valid)}, "
         "or tu- and any name of timm.list_models()"
     )

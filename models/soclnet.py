@@ -24,6 +24,7 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 from deocclude.models.blocks import ImageNetNormalise, SelfAttention2d, pad_to_multiple
 from deocclude.models.pretrained import load_backbone
+from deocclude.names import shown
 
 MIN_SIDE = 16
 
@@ -100,7 +101,7 @@ class SOCLNET(nn.Module):
     ) -> None:
         super().__init__()
         if backbone not in BACKBONES:
-            raise ValueError(f"backbone: {backbone!r} is not one of {', '.join(BACKBONES)}")
+            raise ValueError(f"backbone: {shown(backbone)} is not one of {', '.join(BACKBONES)}")
         if not atrous_rates or min(atrous_rates) < 1:
             raise ValueError(f"atrous_rates: {atrous_rates} must be one or more numbers from 1 on")
         build, weights, strides, (deep, middle) = BACKBONES[backbone]

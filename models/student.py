@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from deocclude.models.blocks import pad_to_multiple
 from deocclude.models.pull_push import pull_push
 from deocclude.models.unet import MIN_SIDE, UNet
+from deocclude.names import shown
 
 FOLDS = (1, 2, 4)
 STARTS = ("fill", "pull_push")
@@ -54,7 +55,7 @@ class Student(nn.Module):
         if fold not in FOLDS:
             raise ValueError(f"fold: {fold} is not one of {', '.join(map(str, FOLDS))}")
         if start not in STARTS:
-            raise ValueError(f"start: {start!r} is not one of {', '.join(STARTS)}")
+            raise ValueError(f"start: {shown(start)} is not one of {', '.join(STARTS)}")
         self.fold, self.start = fold, start
         self.network = UNet(
             width,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deocclude.models.blocks import SeparableConv2d, initialise, pad_to_multiple
+from deocclude.names import shown
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
@@ -70,7 +71,7 @@ class UNet(nn.Module):
             if number < 1:
                 raise ValueError(f"{name}: {number} must be at least 1")
         if norm not in NORMS:
-            raise ValueError(f"norm: {norm!r} is not one of {', '.join(NORMS)}")
+            raise ValueError(f"norm: {shown(norm)} is not one of {', '.join(NORMS)}")
         widths = [width * 2**scale for scale in range(depth)]
         self.multiple = 2 ** (depth - 1)
         self.pool = nn.MaxPool2d(2)

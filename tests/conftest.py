@@ -11,6 +11,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
+from deocclude.engines.runs import places
 from deocclude.engines.runs.config import RunConfig, load_config
 
 TINY = [
@@ -49,6 +50,12 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("DEOCCLUDE_DATA does not name a data folder")
     return Path(root)
+
+
+@pytest.fixture(autouse=True)
+def no_own_runs(monkeypatch, tmp_path_factory):
+    """What lies in runs/ of this checkout is no part of any test."""
+    monkeypatch.setattr(places, "OWN", tmp_path_factory.getbasetemp() / "no runs")
 
 
 @pytest.fixture

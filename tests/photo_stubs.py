@@ -10,7 +10,8 @@ from torch import nn
 
 from deocclude.data.builtin.faces import landmarks, render_face
 from deocclude.engines.photos.deoccluder import Deoccluder
-from deocclude.engines.photos.detection import KINDS, Face, whole_picture
+from deocclude.engines.photos.detection import KINDS
+from deocclude.engines.photos.face import Face, FaceChoice, whole_picture
 from deocclude.engines.runs.metadata import WEIGHTS_VERSION
 from deocclude.engines.runs.weights import save_release
 
@@ -43,6 +44,8 @@ class GreenFinder(nn.Module):
 class Detector:
     """Answers with what it was made with: faces, or a function of the picture; none is the whole
     picture, as with `--whole`, unless that is not among `kinds`."""
+
+    choice = FaceChoice()
 
     def __init__(self, faces=(), kinds=KINDS):
         self.faces, self.kinds, self.asked = faces, kinds, 0
@@ -104,11 +107,17 @@ def write_release(path, task: str, name: str, network: nn.Module, **data) -> Non
     `name` must be in the registry of models when the file is read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    config = {"task": task, "model": {"name": name}, "data": {"fill": 1.0} | data}
-    metadata = {"config": config, "contract": {}, "metrics": {}}
-    save_release(path, network, metadata | {"release": {"version": WEIGHTS_VERSION}})
+    write_weights(path, task, name, network, **data)
     (path.parent / "config.yaml").write_text(f"task: {task}\n")
     (path.parent / "finished.json").write_text("{}")
+
+
+def write_weights(path, task: str, name: str, network: nn.Module, **data) -> None:
+    """As `write_release`, the file alone."""
+    known = {"size": 64, "fill": 1.0} | data
+    config = {"name": name, "task": task, "model": {"name": name}, "data": known}
+    metadata = {"config": config, "contract": {}, "metrics": {}}
+    save_release(path, network, metadata | {"release": {"version": WEIGHTS_VERSION}})
 
 
 def write_video(path, frames, rate=10.0, codec="mpeg4") -> None:

@@ -26,6 +26,9 @@ import contextlib, io, json, runpy, sys
 
 root, slow = sys.argv[1], set(json.loads(sys.argv[2]))
 sys.path.insert(0, root)
+from pathlib import Path
+from deocclude.engines.runs import places
+places.OWN = Path("no runs of this checkout")
 for line in sys.stdin.read().splitlines():
     words = json.loads(line)
     said, code = io.StringIO(), 0
@@ -82,6 +85,14 @@ MISTAKES = [
     ("train_inpainting.py", "--set", "init_from=Recontruction", f"{WRONG} reconstruction?"),
     ("train_inpainting.py", "--resume", "7", "no run '7' to continue"),
     ("train_inpainting.py", "--device", "gpu", "none of auto, cpu, cuda, cuda:1, mps"),
+    ("train_inpainting.py", "--set", "model.widht=3", "has no option 'widht'"),
+    ("train_inpainting.py", "--set", "losses.l1={weight: 1, region: x}", "has no option 'region'"),
+    ("train_inpainting.py", "--set", "model=3", "model = 3: "),
+    ("train_inpainting.py", "distill", "--teacher", "no.safetensors", "no such weights file"),
+    ("train_inpainting.py", "--set", "init_from=photo.jpg", "photo.jpg: is empty"),
+    ("train_inpainting.py", "--masks", "", "argument --masks: is empty"),
+    ("train_inpainting.py", "--resume", "", "argument --resume: is empty"),
+    ("train_segmentation.py", "--output", "", "argument --output: is empty"),
     ("train_segmentation.py", "--set", "data.preset=mixt", "'mixt' is not one of mixed"),
     ("train_identity.py", "EficientNetB0", f"{WRONG} efficientnetb0?"),
     ("evaluate.py", "no finished inpainter below runs"),
@@ -90,6 +101,11 @@ MISTAKES = [
     ("evaluate.py", "--runs", "none", "--data", "nowhere", "no such folder"),
     ("evaluate.py", "--runs", "none", "--baselines", "tela", f"{WRONG} telea?"),
     ("evaluate.py", "--checkpoint", "shiped", f"{WRONG} shipped?"),
+    ("evaluate.py", "--checkpoint", "UNte", f"{WRONG} unet?"),
+    ("evaluate.py", "--checkpoint", "photo.jpg", "photo.jpg: is empty; needed is a safetensors"),
+    ("evaluate.py", "--runs", "none", "--data", "", "argument --data: is empty"),
+    ("evaluate.py", "--runs", "none", "--lpips-weights", "alex=no.pth", "no.pth: no such file"),
+    ("evaluate.py", "--suite", "", "argument --suite: is empty"),
     ("evaluate.py", "segmentation", "--checkpoint", "no.safetensors", "no such weights file"),
     ("evaluate.py", "end-to-end", "--runs", "UNte", f"{WRONG} unet?"),
     ("evaluate.py", "identity", "--runs", "EficientNetB0", f"{WRONG} efficientnetb0?"),
@@ -102,12 +118,18 @@ MISTAKES = [
     ("deocclude.py", "photo.jpg", "--faces", "all", "must be a whole number, found 'all'"),
     ("deocclude.py", "photo.jpg", "--checkpoint", "no.safetensors", "no such weights file"),
     ("deocclude.py", "photo.jpg", "--checkpoint", "Reconstrution", f"{WRONG} reconstruction?"),
+    ("deocclude.py", "photo.jpg", "--landmarker", "no.task", "no.task: no such file"),
+    ("deocclude.py", "photo.jpg", "-o", "", "argument -o/--output: is empty"),
+    ("deocclude.py", "", "argument IN: is empty"),
+    ("deocclude.py", "photo.jpg", "--mask", "", "argument --mask: is empty"),
+    ("deocclude.py", "photo.jpg", "--manifest", "", "argument --manifest: is empty"),
     ("deocclude.py", "photo.jpg", "--segmenter", "newest", "no finished segmenter below runs"),
     ("-m", "engines.suite", "sistems", f"{WRONG} systems?"),
     ("-m", "engines.suite", "systems", "--profile", "smal", f"{WRONG} small?"),
     ("-m", "engines.suite", "systems", "--set", "trainig.seed=1", f"{WRONG} training?"),
     ("-m", "engines.search", "Reconstrution", f"{WRONG} reconstruction?"),
     ("-m", "engines.search", "Reconstruction", "--set", "trainig.seed=1", f"{WRONG} training?"),
+    (*FIT, "no.safetensors", "photo.jpg", "no such weights file"),
     (*FIT, "UNte", "Reconstrution", f"{WRONG} unet?"),
     ("-m", "engines.ensemble", "show", "nothere.yaml", "nothere.yaml: no such ensemble file"),
     ("-m", "data.occluders", "--sheet", "s.png", "--faces", "nowhere", "nowhere: no such folder"),

@@ -1,5 +1,6 @@
 import copy
 import functools
+import runpy
 import types
 from pathlib import Path
 
@@ -91,6 +92,14 @@ def test_marks_take_the_whole_step_apart_and_change_nothing(used_trainer, part):
     assert all(seconds > 0 for seconds in split.values())
     train_step(trainer, [part])
     assert laps.parts == split
+
+
+@pytest.mark.parametrize(
+    "part", ["steps", "loader", "public_loop", "systems_cell", "systems_tables"]
+)
+def test_a_part_of_a_benchmark_says_which_program_it_is_of(part):
+    with pytest.raises(SystemExit, match=r"a part of `python benchmarks/\w+\.py`"):
+        runpy.run_path(str(Path(training.__file__).with_name(f"{part}.py")), run_name="__main__")
 
 
 def test_script_prints_a_row_for_every_variant(tmp_path, monkeypatch, capsys):

@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from photo_stubs import Constant, Detector, call
+import torch
+from photo_stubs import Constant, Detector, call, write_weights
 from PIL import Image
 
 from deocclude.engines.cli import photos
@@ -26,7 +27,7 @@ def run(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(photos, "load_deoccluder", load)
     monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector())
-    (tmp_path / "best.safetensors").touch()
+    write_weights(tmp_path / "best.safetensors", "inpainting", "ifacenet", torch.nn.Linear(1, 1))
 
     def run_main(*arguments, checkpoint=("--checkpoint", "best.safetensors")):
         return call(restore_command.main, capsys, *arguments, *checkpoint)
@@ -324,10 +325,10 @@ def test_newest_is_a_finished_run(run, folder):
     newest = ("--checkpoint", "newest")
     weights = folder / "runs" / "reconstruction" / "001" / "best.safetensors"
     weights.parent.mkdir(parents=True)
-    weights.touch()
+    (folder / "best.safetensors").rename(weights)
     assert run(*arguments, checkpoint=newest)[0] == 1  # not finished
     assert run.loaded == []
-    (weights.parent / "finished.json").touch()
+    (weights.parent / "finished.json").write_text("{}")
     code, text = run(*arguments, checkpoint=newest)
     assert (code, "runs/reconstruction/001/best.safetensors" in text) == (0, True)
     assert run.loaded[0].resolve() == weights

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from photo_stubs import Detector
+from photo_stubs import Detector, write_weights
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -52,7 +52,7 @@ def weights(tmp_path):
     folder = tmp_path / "runs" / "Alpha" / "001"
     folder.mkdir(parents=True)
     data = Data(faces="builtin", masks="builtin", size=SIZE, test_per_bin=2)
-    config = {"name": "Alpha", "data": data.model_dump(mode="json"), "model": {"name": "tiny"}}
+    config = {"name": "Alpha", "data": data.model_dump(mode="json"), "model": {"name": "ifacenet"}}
     metadata = {"config": json.dumps(config), "contract": "{}", "metrics": "{}"}
     save_file({"value": torch.zeros(1)}, folder / "best.safetensors", metadata)
     (folder / "finished.json").write_text("{}")
@@ -85,7 +85,7 @@ def test_evaluate_adds_a_row_that_shares_no_values(loaded, weights, tmp_path, ca
 def test_deocclude_restores_both_ways(loaded, tmp_path, monkeypatch, flip):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector())
-    (tmp_path / "best.safetensors").touch()
+    write_weights(tmp_path / "best.safetensors", "inpainting", "ifacenet", torch.nn.Linear(1, 1))
     photo = np.full((64, 64, 3), 127, np.uint8)
     mask = np.zeros((64, 64), np.uint8)
     mask[24:40, 4:60] = 255

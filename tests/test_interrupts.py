@@ -149,6 +149,20 @@ def test_a_signal_during_the_first_imports_is_one_line(tmp_path, words):
     assert done.stderr.splitlines() == ["stopped; the same command goes on from here"]
 
 
+def test_a_signal_in_a_destructor_is_not_lost():
+    code = (
+        "import signal, sys, time\nfrom deocclude import stopping\n"
+        "class Odd:\n    def __del__(self): signal.raise_signal(signal.SIGTERM)\n"
+        "def main():\n    Odd()\n    time.sleep(20)\n"
+        "stopping.watch()\nsys.exit(stopping.run(main))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60
+    )
+    said = ["stopped; the same command goes on from here"]
+    assert (done.returncode, done.stderr.splitlines()) == (143, said)
+
+
 @pytest.mark.slow
 def test_nothing_is_lost_by_kills_and_interrupts(tmp_path):
     """Two of each for every long command; `python benchmarks/interrupts.py` makes it 20."""

@@ -36,6 +36,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "data.contract": (),
     "data.seeding": (),
     "data.files": (),
+    "data.yaml_files": (),
     "data.image_files": (),
     "data.images": ("data.image_files", "data.contract", "data.files"),
     "data.mask_files": (*FILES, "data.contract"),

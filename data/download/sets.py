@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from deocclude.data.download.archives import ArchiveError, list_archives, unpack
 from deocclude.data.download.stl10 import BINARY, fetch_stl10
-from deocclude.data.files import check_writable
+from deocclude.data.files import check_writable, some_path
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError, open_image
 
@@ -150,7 +150,9 @@ def verify(folder: Path) -> list[str]:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data.download", description=__doc__)
     parser.add_argument("sets", nargs="+", choices=[*SETS, "all"], help="which to fetch")
-    parser.add_argument("--output", type=Path, default=Path("datasets"), help="(default: datasets)")
+    parser.add_argument(
+        "--output", type=some_path, default=Path("datasets"), help="(default: datasets)"
+    )
     parser.add_argument("--yes", action="store_true", help="accept size and terms without a prompt")
     return parser
 

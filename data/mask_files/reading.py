@@ -136,6 +136,8 @@ def _levels(image: Image.Image, invert: bool) -> tuple[np.ndarray, bool]:
     Transparent means unmarked, so that strokes on an empty layer read as they look in a drawing
     program: over black, or over white when they are dark and black marks the hole.
     """
+    if image.mode in ("La", "RGBa"):  # premultiplied
+        image = image.convert(image.mode.upper())
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         alpha = np.asarray(rgba)[..., 3]

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from deocclude import stopping
 
@@ -12,7 +11,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported
 from deocclude.data.faces.alignment import TEMPLATES, guess_template
 from deocclude.data.faces.files import Faces, builtin_faces, folder_faces
 from deocclude.data.faces.layout import SPLITS, face_images, given_splits
-from deocclude.data.files import check_writable
+from deocclude.data.files import check_writable, some_path
 from deocclude.data.images import open_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
 from deocclude.data.occluders.drawn.kinds import KINDS
@@ -33,11 +32,18 @@ BUILTIN = 64  # built-in faces of a sheet
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data.occluders", description=DESCRIPTION)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--sheet", type=Path, metavar="FILE", help="picture to draw a sheet into")
-    what.add_argument("--output", type=Path, metavar="DIR", help="folder of the paired set")
+    what.add_argument(
+        "--sheet", type=some_path, metavar="FILE", help="picture to draw a sheet into"
+    )
+    what.add_argument("--output", type=some_path, metavar="DIR", help="folder of the paired set")
     add = parser.add_argument
-    add("--faces", type=Path, metavar="DIR", help="aligned faces (default: built-in ones)")
-    add("--occluders", type=Path, metavar="DIR", help="RGBA cut-outs (default: drawn kinds only)")
+    add("--faces", type=some_path, metavar="DIR", help="aligned faces (default: built-in ones)")
+    add(
+        "--occluders",
+        type=some_path,
+        metavar="DIR",
+        help="RGBA cut-outs (default: drawn kinds only)",
+    )
     add("--split", choices=SPLITS, default="train", help="whose cut-outs to use (default: train)")
     add("--preset", choices=[*PRESETS], default="mixed", help="(default: mixed)")
     add("--size", type=int, default=256, help="side of the pictures in px (default: 256)")

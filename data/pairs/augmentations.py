@@ -8,6 +8,7 @@ import numpy as np
 
 from deocclude.data.pairs.augment import Augmentation
 from deocclude.data.pairs.photo_augment import PhotographAugmentation
+from deocclude.names import shown
 
 PHOTOGRAPHS = "photographs"
 Augment = Callable[
@@ -36,7 +37,7 @@ def _options(value: Mapping[str, Any]) -> dict[str, Any]:
     name = value.get("name")
     if name != PHOTOGRAPHS:
         raise ValueError(
-            f"name: {name!r} is not one with options; valid is {PHOTOGRAPHS}, "
+            f"name: {shown(name)} is not one with options; valid is {PHOTOGRAPHS}, "
             f"as in {{name: {PHOTOGRAPHS}, jpeg: 0}}"
         )
     return {key: option for key, option in value.items() if key != "name"}

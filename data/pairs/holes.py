@@ -9,6 +9,7 @@ import numpy as np
 from deocclude.data.faces.files import Faces, hash_array, hash_image
 from deocclude.data.masks.source import RATIO_BINS, MaskFolder, MaskGenerator
 from deocclude.data.pairs.frozen import FrozenList
+from deocclude.names import in_words
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def freeze(
             capped[f"({low:g}, {high:g}]"] = len(found)
         cells += found
     if not cells:
-        raise ValueError(f"no mask in split {split!r}: {masks.describe()}")
+        raise ValueError(f"no mask in split {split!r}: {in_words(masks.describe())}")
     hashes = {image: hash_image(faces, image) for image in {cell.image for cell in cells}}
     kept, pairs = _list_pairs(cells, faces, masks, split, hashes)
     words = description or f"{split} split, {per_bin} pairs in each of {len(RATIO_BINS)} bins"

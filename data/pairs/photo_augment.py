@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from deocclude.names import shown
+
 Range = tuple[float, float]
 SPREADS = ("rotation", "scale", "shift", "colour", "contrast", "brightness", "gamma", "saturation")
 RANGES: dict[str, Range] = {  # what each range may hold
@@ -202,21 +204,21 @@ class PhotographAugmentation:
 
 def _check_number(key: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{key}: {value!r} is not a number")
+        raise ValueError(f"{key}: {shown(value)} is not a number")
     if value < 0 or (key not in SPREADS and value > 1):
         valid = "at least 0" if key in SPREADS else "a share from 0 to 1"
-        raise ValueError(f"{key}: {value!r} must be {valid}")
+        raise ValueError(f"{key}: {shown(value)} must be {valid}")
 
 
 def _check_range(key: str, value: Any) -> None:
     low, high = RANGES[key]
     if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise ValueError(f"{key}: {value!r} must be two numbers, the least and the most")
+        raise ValueError(f"{key}: {shown(value)} must be two numbers, the least and the most")
     for number in value:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise ValueError(f"{key}: {value!r} must be two numbers, the least and the most")
+            raise ValueError(f"{key}: {shown(value)} must be two numbers, the least and the most")
     if not low <= value[0] <= value[1] <= high:
-        raise ValueError(f"{key}: {value!r} must rise and lie within {low} to {high}")
+        raise ValueError(f"{key}: {shown(value)} must rise and lie within {low} to {high}")
 
 
 def _normal(rng: Generator, deviation: float) -> float:

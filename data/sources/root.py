@@ -10,13 +10,14 @@ def data_root(given: str | Path | None) -> Path | None:
     """The data folder: --data, else the environment variable DEOCCLUDE_DATA, else datasets/ if
     filled.
 
-    FileNotFoundError when a named folder does not exist.
+    FileNotFoundError when a named folder does not exist, ValueError for one named by an empty text.
     """
-    named = given or os.environ.get(VARIABLE)
-    if named:
+    named, source = (os.environ.get(VARIABLE), VARIABLE) if given is None else (given, "--data")
+    if named is not None:
+        if not str(named).strip():
+            raise ValueError(f"{source} is empty: name a data folder, or leave it out (unset it)")
         root = Path(named)
         if not root.is_dir():
-            source = "--data" if given else VARIABLE
             raise FileNotFoundError(f"{source} {str(root)!r}: no such folder")
         return root
     default = Path("datasets")

@@ -7,12 +7,12 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
+from deocclude.data.files import some_path
 from deocclude.engines.analysis.timing_tables import MEASURED, TOO_LARGE
 from deocclude.engines.inference.cost import (
     call_seconds,
@@ -31,7 +31,7 @@ WARM_UP = 2  # calls that do not count
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--checkpoint", type=Path, required=True, help="a weights file or an ensemble's")
+    add("--checkpoint", type=some_path, required=True, help="a weights file or an ensemble's")
     add("--size", type=at_least(32), default=64, help="side of the pictures (64)")
     add("--batch", type=at_least(1), default=1, help="pictures at once (1)")
     add("--device", **DEVICE)

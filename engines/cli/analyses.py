@@ -7,12 +7,14 @@ one is that module, a function here for its options, and a line in ANALYSES.
 import argparse
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from deocclude.data.faces.alignment import TEMPLATES
+from deocclude.data.files import some_text
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.options import at_least
-from deocclude.engines.runs.finished import INPAINTING
+from deocclude.engines.runs.finished import INPAINTING, identity_file
 from deocclude.engines.runs.members import choose, choose_labelled
 
 BANDWIDTH = 0.04  # of hole ratio; bins are 0.1 wide
@@ -34,13 +36,19 @@ def cka(add: Callable) -> None:
 def umap(add: Callable) -> None:
     add(
         "--network",
+        type=some_text,
         default="auto",
         metavar="NETWORK",
         help="auto (newest EfficientNetB0 run), vgg16, vgg19, or an identity network or inpainter "
         "by its run or weights file",
     )
     add("--layer", help="of a VGG or an inpainter; else relu5_1, or the deepest stage")
-    add("--weights", default="auto", help="of a VGG: auto, imagenet, random or a file (auto)")
+    add(
+        "--weights",
+        type=some_text,
+        default="auto",
+        help="of a VGG: auto, imagenet, random or a file (auto)",
+    )
     add("--metric", default="cosine", choices=("cosine", "euclidean"), help="distance of features")
     add("--neighbours", type=at_least(2), default=15, help="UMAP's and trustworthiness' (15)")
     add("--seed", type=int, default=0, help="of UMAP (0)")
@@ -152,6 +160,13 @@ ANALYSES = {
 def check(arguments: argparse.Namespace) -> None:
     """FileNotFoundError or ValueError for networks and baselines that are not there."""
     choose_labelled(arguments) if arguments.analysis == "groups" else choose(arguments, INPAINTING)
+    if (named := getattr(arguments, "network", "auto")) not in ("auto", "vgg16", "vgg19"):
+        identity_file(named, arguments.runs_folder)
+    file = getattr(arguments, "weights", "auto")
+    if file not in ("auto", "imagenet", "random") and not Path(file).is_file():
+        raise FileNotFoundError(
+            f"--weights {file}: no such file; valid are auto, imagenet, random or a file"
+        )
     if hasattr(arguments, "baselines"):
         parse_baselines(arguments.baselines)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deocclude.data.files import check_writable
+from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.data.sources.root import data_root
 from deocclude.engines.cli import analyses
 from deocclude.engines.evaluation.suites import suite_of
@@ -77,6 +77,11 @@ def _add_inpainting(commands: Command) -> None:
         for option, where in (("--images", arguments.images), ("--masks", arguments.masks)):
             if where is not None and not where.exists():
                 raise FileNotFoundError(f"{option} {where}: no such file or folder")
+        named = [("--inception-weights", arguments.inception_weights)]
+        named += [("--lpips-weights", text.partition("=")[2]) for text in arguments.lpips_weights]
+        for option, file in named:
+            if file and not Path(file).is_file():
+                raise FileNotFoundError(f"{option} {file}: no such file")
         choose_inpainters(arguments, suite_of(arguments))
         _check_data(arguments)
         if arguments.identity not in ("auto", "off"):
@@ -103,8 +108,8 @@ def _add_inpainting(commands: Command) -> None:
     what.add_argument("--reference", help="the row that differences are taken to; else the first")
     on = parser.add_argument_group("on what")
     add_evaluation(on, "data")
-    on.add_argument("--images", type=Path, help="your own whole images, with --masks")
-    on.add_argument("--masks", type=Path, help="a folder of masks, or one mask for all images")
+    on.add_argument("--images", type=some_path, help="your own whole images, with --masks")
+    on.add_argument("--masks", type=some_path, help="a folder of masks, or one mask for all images")
     on.add_argument(
         "--pair-by-order", action="store_true", help="pair files by sorted order, not by name"
     )
@@ -133,12 +138,13 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--identity",
+        type=some_text,
         default="auto",
         help="the network of identity similarity: a run, a weights file, off; auto: the latest "
         "finished EfficientNetB0",
     )
     add("--fid", default="auto", choices=("auto", "off"), help="FID, where its weights can be had")
-    add("--inception-weights", type=Path, metavar="FILE", help="FID's Inception in a file")
+    add("--inception-weights", type=some_path, metavar="FILE", help="FID's Inception in a file")
     add("--legacy-metrics", action="store_true", help="also the metrics as they were published")
 
 
@@ -204,7 +210,10 @@ def _add_identity(commands: Command) -> None:
     limit, output = "at most this many pictures, of all kinds", "else runs/evaluation/<pictures>/"
     add_evaluation(parser, "limit", *HOW, limit=limit, output=output)
     parser.add_argument(
-        "--export", type=Path, metavar="NPZ", help="write every picture's embedding to this file"
+        "--export",
+        type=some_path,
+        metavar="NPZ",
+        help="write every picture's embedding to this file",
     )
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deocclude.data.files import check_writable
+from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.data.mask_files.given import ALPHA, NO_DILATION
 from deocclude.engines.jobs.inputs import EXTRAS
 from deocclude.engines.jobs.manifest import Manifest
@@ -56,8 +56,15 @@ def build_parser() -> argparse.ArgumentParser:
         prog="deocclude", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add = parser.add_argument
-    add("inputs", nargs="*", metavar="IN", help='photos, videos, folders, patterns such as "*.jpg"')
-    add("-o", "--output", metavar="OUT", help="file for one input, else a folder (default: beside)")
+    inputs = 'photos, videos, folders, patterns such as "*.jpg"'
+    add("inputs", nargs="*", type=some_text, metavar="IN", help=inputs)
+    add(
+        "-o",
+        "--output",
+        type=some_text,
+        metavar="OUT",
+        help="file for one input, else a folder (default: beside)",
+    )
     add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
     add(
         "--mask",
@@ -74,18 +81,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--checkpoint",
+        type=some_text,
         metavar="WEIGHTS",
         help="the inpainter: a weights file, an ensemble's YAML, a run's name (UNet, UNet/002) or\n"
         f"folder, or {NEWEST}, the run in runs/ that finished last (default: the one that ships)",
     )
-    add("--segmenter", metavar="WEIGHTS", help="the same of the segmenter")
+    add("--segmenter", type=some_text, metavar="WEIGHTS", help="the same of the segmenter")
     add(
         "--method",
         choices=(NETWORK, *METHODS),
         default=NETWORK,
         help="with --mask: redraw without a network (default: network)",
     )
-    add("--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task")
+    add("--landmarker", type=some_path, metavar="FILE", help="MediaPipe's face_landmarker.task")
     add(
         "--whole",
         action="store_true",
@@ -160,7 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--manifest",
-        type=Path,
+        type=some_path,
         metavar="FILE",
         help="CSV with a row for each input; one of an earlier command is continued (default:\n"
         "manifest.csv in the output folder, where there is one)",
@@ -177,7 +185,7 @@ def _extras(text: str) -> tuple[str, ...]:
 
 
 def _mask(text: str) -> Path | str:
-    return ALPHA if text == ALPHA else Path(text)
+    return ALPHA if text == ALPHA else some_path(text)
 
 
 def _pixels(text: str) -> float:
@@ -318,6 +326,8 @@ def choose(options: argparse.Namespace) -> dict[str, Path]:
     if options.method != NETWORK:
         print(f"method: {options.method}, no network is used")
         return {}
+    if options.landmarker is not None and not options.landmarker.is_file():
+        raise FileNotFoundError(f"--landmarker {options.landmarker}: no such file")
     named = {"inpainting": options.checkpoint, "segmentation": options.segmenter}
     if options.mask is not None and named.pop("segmentation") is not None:
         print("with --mask no segmenter is used: --segmenter is ignored")

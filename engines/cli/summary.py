@@ -33,7 +33,7 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     folder, trained = outcome.folder, read_trained(outcome.folder.best)
     task = trained.task
     report = _evaluate(trained, folder.path, output, device)
-    pictures = report.files[PICTURES[task]]
+    pictures = report.files.get(PICTURES[task], folder.figures)
     lines = [
         "",
         report.headline,

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from deocclude.data.files import check_writable
+from deocclude.data.files import check_writable, some_text
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import add_training
 from deocclude.engines.runs.config import (
@@ -33,25 +33,36 @@ def parse_arguments(task: str, default: str, text: str, argv: list[str] | None):
     """The options of a training script; argparse ends the process on a wrong one."""
     parser = argparse.ArgumentParser(description=text)
     add = parser.add_argument
-    add("run", nargs="?", help=f"a run's name (any case) or a YAML path; default {default}")
-    add("--model", metavar="RUN", help="the same, as an option")
+    add(
+        "run",
+        nargs="?",
+        type=some_text,
+        help=f"a run's name (any case) or a YAML path; default {default}",
+    )
+    add("--model", type=some_text, metavar="RUN", help="the same, as an option")
     add("--list", action="store_true", help="print every run and what it changes, and stop")
     add("--dry-run", action="store_true", help="print config, parameters and data, and stop")
     add_training(parser, "profile", "set", "data")
     if task == "inpainting":
-        add("--masks", metavar="DIR", help="a folder of masks, white = hole (see docs/data.md)")
-        add("--members", nargs="+", metavar="RUN", help="of an ensemble: runs or weights files")
-        add("--teacher", metavar="RUN", help="of a student: a run, weights file or ensemble YAML")
+        masks = "a folder of masks, white = hole (see docs/data.md)"
+        add("--masks", type=some_text, metavar="DIR", help=masks)
+        members = "of an ensemble: runs or weights files"
+        add("--members", nargs="+", type=some_text, metavar="RUN", help=members)
+        teacher = "of a student: a run, weights file or ensemble YAML"
+        add("--teacher", type=some_text, metavar="RUN", help=teacher)
     else:
-        add("--occluders", metavar="DIR", help="a folder of cut-outs, or drawn (see docs/data.md)")
+        cutouts = "a folder of cut-outs, or drawn (see docs/data.md)"
+        add("--occluders", type=some_text, metavar="DIR", help=cutouts)
     if task == "segmentation":
-        add("--pairs", metavar="DIR", help="train on a paired set made before, not on faces")
+        pairs = "train on a paired set made before, not on faces"
+        add("--pairs", type=some_text, metavar="DIR", help=pairs)
     if task != "identity":
         add("--invert-mask", action="store_true", help="black means hole in the mask files")
     add_training(parser, "output")
     add(
         "--resume",
         nargs="?",
+        type=some_text,
         const="latest",
         metavar="RUN",
         help="continue latest, a number, a path",
@@ -104,7 +115,7 @@ def run(task: str, arguments: argparse.Namespace) -> None:
     if reason:
         say(reason)
     if arguments.dry_run:
-        say(dry_run(config, root, arguments.output))
+        say(dry_run(config, root, arguments.output, arguments.resume))
         return
     outcome = train(
         config, root, arguments.output, arguments.resume, arguments.max_minutes, arguments.device
@@ -124,7 +135,9 @@ def check(task: str, arguments: argparse.Namespace, root: Path | None) -> None:
     given = overrides(arguments)
     if arguments.resume is not None:  # the run's own record says where its data lie
         config = check_config(arguments.run, [None], given, task)
-        folder = RunFolder.open(arguments.output, config.name, arguments.resume).path
+        run = RunFolder.open(arguments.output, config.name, arguments.resume)
+        run.config()  # as it was recorded; a damaged one is told now
+        folder = run.path
     else:
         profiles = possible_profiles(arguments.profile, root, arguments.device)
         config = check_config(arguments.run, profiles, given, task)

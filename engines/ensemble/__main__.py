@@ -13,7 +13,7 @@ from deocclude import stopping
 if __name__ == "__main__":  # Ctrl-C while the rest is imported
     stopping.watch()
 
-from deocclude.data.files import check_writable
+from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.engines.options import add_evaluation, at_least
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.runs.finished import member_files
@@ -30,22 +30,26 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     add = commands.add_parser("fit", help="combine members, weighed on validation pairs")
     option = add.add_argument
-    option("--members", nargs="+", required=True, metavar="RUN", help="runs or weights files")
+    option(
+        "--members", nargs="+", type=some_text, required=True, metavar="RUN", help="runs or files"
+    )
     option("--combination", choices=FIXED, default="weights", help="(weights)")
     option("--pairs", type=at_least(1), default=1200, help="validation pairs (1200)")
     option("--name", help="else the combination's")
-    option("--output", type=Path, help="else <runs folder>/ensembles/<name>.yaml")
+    option("--output", type=some_path, help="else <runs folder>/ensembles/<name>.yaml")
     option("--overwrite", action="store_true", help="replace that file if it exists")
     option("--keep", choices=KEEP, default="memory", help="disk: one member at a time in memory")
     faces = "data folder; else the one the first member was trained on"
     add_evaluation(add, "data", "runs-folder", "batch", "device", data=faces)
     add.set_defaults(batch=32)
     add = commands.add_parser("pack", help="one weights file with all members inside")
-    add.add_argument("ensemble", type=Path, help="an ensemble's YAML, or a gate's weights file")
-    add.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
+    add.add_argument(
+        "ensemble", type=some_path, help="an ensemble's YAML, or a gate's weights file"
+    )
+    add.add_argument("-o", "--output", type=some_path, required=True, metavar="FILE.safetensors")
     add.add_argument("--overwrite", action="store_true", help="replace that file if it exists")
     add = commands.add_parser("show", help="members, weights and sizes of an ensemble")
-    add.add_argument("ensemble", type=Path, help="an ensemble's YAML or weights file")
+    add.add_argument("ensemble", type=some_path, help="an ensemble's YAML or weights file")
     return parser.parse_args(argv)
 
 

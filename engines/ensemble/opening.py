@@ -27,6 +27,7 @@ from deocclude.engines.runs.recipes import (
 )
 from deocclude.engines.runs.weights import inpainter_of, load_release, save_release
 from deocclude.models.ensemble import Ensemble, Member, parameter_count
+from deocclude.names import shown
 
 __all__ = ["attach_members", "members_of", "open_inpainter", "pack", "weights_identity"]
 
@@ -73,7 +74,7 @@ def attach_found(
 ) -> None:
     """Give an ensemble members that `members_of` has looked into, without reading them twice."""
     if keep not in KEEP:
-        raise ValueError(f"keep: {keep!r} is not one of {', '.join(KEEP)}")
+        raise ValueError(f"keep: {shown(keep)} is not one of {', '.join(KEEP)}")
     if keep == "disk":
         ensemble.attach([DiskMember(member) for member in members])
     else:

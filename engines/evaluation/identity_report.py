@@ -57,13 +57,12 @@ def identity_report(
     files["pairs.json"] = folder / "pairs.json"
     pairs.save(files["pairs.json"])
     models = [result.name for result in results if result.info["kind"] == "model"]
-    figure = kind_figure(summary, models)
-    files["kinds.png"] = figures.save(figure, folder / "figures" / "kinds.png")
-    figures.show(figure)
+    drawn = figures.write(lambda: kind_figure(summary, models), folder / "figures" / "kinds.png")
+    files |= drawn
     files["report.html"] = save_html(
         folder / "report.html", title, lines, tables, facts=pair_facts(results),
         kinds={result.name: result.info["kind"] for result in results},
-        figures={"Accuracy by kind of occluder": files["kinds.png"]},
+        figures={"Accuracy by kind of occluder": files["kinds.png"]} if drawn else {},
     )  # fmt: skip
     files["values of each image"] = values_folder / "rows"
     return Report(*(to_markdown(part, title, lines) for part in (tables, tables[:2])), files)
@@ -168,6 +167,8 @@ def caption(results: Sequence[RowResult]) -> list[str]:
 def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
     """Accuracy by kind as bars, a colour a row, from the first row's best kind to its worst."""
     part = summary[summary["part"].str.startswith("kind/") | summary["part"].eq(CLEAN)]
+    if not rows or not part["row"].eq(rows[0]).any():
+        raise figures.NothingToDraw("no accuracy of any kind of occluder")
     first = part[part["row"].eq(rows[0])].sort_values("mean", ascending=False)
     labels = first["part"].tolist()
     figure = Figure(figsize=(10, 3.2), dpi=figures.DPI)

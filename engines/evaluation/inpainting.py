@@ -142,7 +142,7 @@ def _table_options(options: Options, suite: Suite, table: Suite) -> Options:
 
 def _fitted(options: Options, suite: Suite, table: Suite) -> list[Path]:
     """The files of a table's ensembles, which `python -m engines.suite` wrote for the suite."""
-    folder = suite.own_folder(options.runs_folder)
+    folder = suite.made_in(options.runs_folder)
     return [file for each in table.ensembles for file in each.files(folder, options.fold_seeds)]
 
 
@@ -277,9 +277,11 @@ def report(
     files["pairs.json"] = folder / "pairs.json"
     pairs.save(files["pairs.json"])
     kinds = {result.name: result.info["kind"] for result in results}
-    curves = figures.ratio_figure(summary, kinds, reference=reference)
-    files["metrics.png"] = figures.save(curves, folder / "figures" / "metrics.png")
-    figures.show(curves)
+    curves = figures.write(
+        lambda: figures.ratio_figure(summary, kinds, reference=reference),
+        folder / "figures" / "metrics.png",
+    )
+    files |= curves
     examples = restore_examples(rows, results, pairs, reference)
     if examples:
         grid = example_figure(examples, reference)
@@ -287,7 +289,8 @@ def report(
         figures.show(grid)
     files["report.html"] = save_html(
         folder / "report.html", title, lines, built, facts=pair_facts(results, reference),
-        kinds=kinds, reference=reference, figures={CURVES: files["metrics.png"]}, examples=examples,
+        kinds=kinds, reference=reference, figures={CURVES: files["metrics.png"]} if curves else {},
+        examples=examples,
     )  # fmt: skip
     files["values of each image"] = values_folder / "rows"
     texts = [to_markdown(chosen, title, lines) for chosen in (built, built[:2])]

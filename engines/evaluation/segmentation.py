@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from deocclude.data.pairs.occluded import FrozenOccluded
@@ -170,11 +171,10 @@ def _draw(results: Sequence[RowResult], summary, pairs, reference: str, folder: 
     ordered = sorted(models, key=lambda name: name != reference)  # stable: the reference first
     drawn = {}
     if models and set(summary["group"]) - {UNOCCLUDED}:
-        drawn["kinds.png"] = kind_figure(summary, ordered)
+        drawn["kinds.png"] = partial(kind_figure, summary, ordered)
     if models:
-        drawn["masks.png"] = mask_figure(results, pairs, reference)
+        drawn["masks.png"] = partial(mask_figure, results, pairs, reference)
     files = {}
-    for name, figure in drawn.items():
-        files[name] = figures.save(figure, folder / name)
-        figures.show(figure)
+    for name, make in drawn.items():
+        files |= figures.write(make, folder / name)
     return files

@@ -11,7 +11,7 @@ from deocclude.engines.evaluation.examples import RANKS
 from deocclude.engines.evaluation.segmentation_tables import ALL, GROUPS, OCCLUDED, groups_of
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.measures.segmentation import UNOCCLUDED, read_masks, unpack
-from deocclude.engines.report.figures import COLOURS, DPI, INK, tidy
+from deocclude.engines.report.figures import COLOURS, DPI, INK, NothingToDraw, tidy
 from deocclude.engines.report.grids import picture_grid
 
 # Okabe and Ito's green, vermilion and blue, told apart with any colour vision.
@@ -30,7 +30,7 @@ def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
     part = part[part["row"].isin(rows)]
     groups = [group for group in OCCLUDED if part["group"].eq(group).any()]
     if not groups:
-        raise ValueError("nothing to draw: no IoU of any kind of occluder")
+        raise NothingToDraw("no IoU of any kind of occluder")
     figure = Figure(figsize=(10, 2.9 * len(groups) + 0.3), dpi=DPI)
     axes = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
     width = 0.8 / len(rows)

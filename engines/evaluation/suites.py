@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
-from deocclude.engines.runs.config import ABLATIONS
+from deocclude.engines.runs.config import ABLATIONS, read_yaml
 from deocclude.engines.runs.finished import finished_words, unfinished
+from deocclude.engines.runs.places import looked_in, places
 from deocclude.engines.runs.recipes import FIXED, read_recipe
-from deocclude.names import did_you_mean
+from deocclude.names import did_you_mean, shown
 
 TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
 ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
@@ -79,6 +78,11 @@ class Suite:
         """Where `python -m engines.suite` leaves what it makes."""
         return runs_folder / "suites" / self.folder
 
+    def made_in(self, runs_folder: Path) -> Path:
+        """The `own_folder` in the first place that has it, for who only reads there."""
+        folders = [self.own_folder(place) for place in places(runs_folder)]
+        return next((folder for folder in folders if folder.is_dir()), folders[0])
+
     def parts(self) -> tuple["Suite", ...]:
         """One suite a table."""
         return self.tables or (self,)
@@ -102,14 +106,15 @@ def finished_suite(named: Path, runs_folder: Path) -> Suite:
     """As `load_suite`; FileNotFoundError names every run of it that is not finished."""
     suite = load_suite(named)
     missing = unfinished(suite.runs, runs_folder)
-    folder = suite.own_folder(runs_folder)
+    folder = suite.made_in(runs_folder)
     missing += [each.name for each in suite.ensembles if not each.files(folder)]
     if missing:
         rows = len(suite.runs) + len(suite.ensembles)
         raise FileNotFoundError(
             f"suite {suite.name}: {len(missing)} of its {rows} rows are not finished "
-            f"below {runs_folder}: {', '.join(missing)}; `python -m engines.suite {named}` trains "
-            f"what is missing; finished: {finished_words(runs_folder)}"
+            f"below {looked_in(runs_folder)}: {', '.join(missing)}; "
+            f"`python -m engines.suite {named}` trains what is missing; "
+            f"finished: {finished_words(runs_folder)}"
         )
     return suite
 
@@ -123,12 +128,11 @@ def load_suite(named: Path) -> Suite:
     """A suite from its YAML, or by its name in ablations/suites/. ValueError names the key that is
     unknown, missing or ill-typed."""
     path = find_suite(named)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is not valid YAML: {error}") from error
+    content = read_yaml(path)
     _check_keys(content, SUITE_KEYS, f"{path}: a suite")
     content.setdefault("name", path.stem)
+    if not isinstance(content["name"], (str, int)):
+        raise ValueError(f"{path}: name must be a text, found {shown(content['name'])}")
     suite = _suite(content, path)
     return replace(suite, exports=_exports(content.get("export"), suite, path))
 
@@ -141,7 +145,8 @@ def _exports(given: Any, suite: Suite, path: Path) -> tuple[tuple[str, str], ...
     known = isinstance(given, dict) and given.keys() <= EXPORTED.keys()
     if not known or any(str(run).lower() not in runs for run in given.values()):
         raise ValueError(
-            f"{path}: export must map {', '.join(EXPORTED)} to runs of the suite, found {given!r}"
+            f"{path}: export must map {', '.join(EXPORTED)} to runs of the suite, "
+            f"found {shown(given)}"
         )
     return tuple((what, str(run)) for what, run in given.items())
 
@@ -154,7 +159,7 @@ def _suite(content: dict[str, Any], path: Path) -> Suite:
         raise ValueError(f"{path}: with tables, {' and '.join(both)} belong into each of them")
     listed = content["tables"]
     if not isinstance(listed, list) or not listed:
-        raise ValueError(f"{path}: tables must be a list of tables, found {listed!r}")
+        raise ValueError(f"{path}: tables must be a list of tables, found {shown(listed)}")
     given = content.get("baselines", list(BASELINES))
     tables = []
     for number, table in enumerate(listed, 1):
@@ -162,7 +167,7 @@ def _suite(content: dict[str, Any], path: Path) -> Suite:
         _check_keys(table, TABLE_KEYS, where)
         if not NAME.fullmatch(str(table.get("name", ""))):
             raise ValueError(
-                f"{where}: name must be letters, digits and . _ -, found {table.get('name')!r}"
+                f"{where}: name must be letters, digits and . _ -, found {shown(table.get('name'))}"
             )
         tables.append(_table(table, given, where))
     names = [table.name for table in tables]
@@ -189,7 +194,7 @@ def _check_keys(content: Any, valid: tuple[str, ...], where: str) -> None:
         raise ValueError(f"{where} is a mapping with the keys {', '.join(valid)}")
     for key in content:
         if key not in valid:
-            raise ValueError(f"{where}: unknown key {key!r}; valid: {', '.join(valid)}")
+            raise ValueError(f"{where}: unknown key {shown(key)}; valid: {', '.join(valid)}")
 
 
 def _table(content: dict[str, Any], baselines: Any, where: str) -> Suite:
@@ -197,9 +202,13 @@ def _table(content: dict[str, Any], baselines: Any, where: str) -> Suite:
     runs = content.get("runs", [] if ensembles else None)
     named = isinstance(runs, list) and all(isinstance(run, str) for run in runs)
     if not named or not (runs or ensembles):
-        raise ValueError(f"{where}: runs must be a list of names or run folders, found {runs!r}")
+        raise ValueError(
+            f"{where}: runs must be a list of names or run folders, found {shown(runs)}"
+        )
     chosen = _baselines(content.get("baselines", baselines), where)
     reference = content.get("reference")
+    if not isinstance(reference, str | None):
+        raise ValueError(f"{where}: reference must be a row's name, found {shown(reference)}")
     _check_apart(runs, ensembles, where)
     return Suite(str(content["name"]), _once(runs), chosen, reference, ensembles=ensembles)
 
@@ -213,7 +222,7 @@ def _ensembles(listed: Any, where: str) -> tuple[FixedEnsemble, ...]:
     if listed is None:
         return ()
     if not isinstance(listed, list):
-        raise ValueError(f"{where}: ensembles must be a list, found {listed!r}")
+        raise ValueError(f"{where}: ensembles must be a list, found {shown(listed)}")
     found = [_ensemble(entry, f"{where}: ensemble {i}") for i, entry in enumerate(listed, 1)]
     names = [each.name.lower() for each in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -226,19 +235,23 @@ def _ensemble(entry: Any, where: str) -> FixedEnsemble:
     name, combination = entry.get("name"), entry.get("combination", "weights")
     members, pairs = entry.get("members"), entry.get("pairs", FixedEnsemble.pairs)
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(f"{where}: name must be letters, digits and . _ -, found {name!r}")
+        raise ValueError(f"{where}: name must be letters, digits and . _ -, found {shown(name)}")
     if combination not in FIXED:
         hint = "; a gate is a run" if combination == "gate" else ""
         raise ValueError(
-            f"{where}: combination {combination!r} is not one of {', '.join(FIXED)}{hint}"
+            f"{where}: combination {shown(combination)} is not one of {', '.join(FIXED)}{hint}"
         )
     listed = isinstance(members, list) and all(isinstance(each, str) for each in members)
     if not listed or len(members) < 2:
-        raise ValueError(f"{where}: members must be a list of two or more runs, found {members!r}")
+        raise ValueError(
+            f"{where}: members must be a list of two or more runs, found {shown(members)}"
+        )
     if len(_once(members)) < len(members):
-        raise ValueError(f"{where}: members must be different runs, found {members!r}")
+        raise ValueError(f"{where}: members must be different runs, found {shown(members)}")
     if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs < 1:
-        raise ValueError(f"{where}: pairs must be a whole number of at least 1, found {pairs!r}")
+        raise ValueError(
+            f"{where}: pairs must be a whole number of at least 1, found {shown(pairs)}"
+        )
     return FixedEnsemble(name, combination, tuple(members), pairs)
 
 
@@ -251,6 +264,10 @@ def _once(runs: Iterable[str]) -> tuple[str, ...]:
 
 
 def _baselines(given: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(given, (str, list)):
-        raise ValueError(f"{where}: baselines must be names, `all` or `none`, found {given!r}")
-    return parse_baselines(given)
+    listed = isinstance(given, list) and all(isinstance(each, str) for each in given)
+    if not listed and not isinstance(given, str):
+        raise ValueError(f"{where}: baselines must be names, `all` or `none`, found {shown(given)}")
+    try:
+        return parse_baselines(given)
+    except ValueError as error:
+        raise ValueError(f"{where}: baselines: {error}") from error

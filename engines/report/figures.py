@@ -4,9 +4,10 @@ Only matplotlib's object interface is used, so no backend is chosen and no windo
 """
 
 import io
+import logging
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,26 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREYS = ("#B0B0B0", "#8C8C8C", "#686868", "#9A8F80", "#4A4A4A")
 DASHES = ((0, (1, 1.5)), (0, (3, 1.5)), (0, (5, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (7, 2)))
+logger = logging.getLogger(__name__)
+
 LEGIBLE = 12  # rows at most in one panel
+
+
+class NothingToDraw(ValueError):
+    """A figure without a value to show; the message says which values are missing."""
+
+
+def write(make: Callable[[], Figure], path: Path) -> dict[str, Path]:
+    """Make a figure, save and show it: its file by that file's name. Empty, with a line that says
+    why, where there is NothingToDraw: tables do not need it."""
+    try:
+        figure = make()
+    except NothingToDraw as error:
+        logger.warning("%s is left out: %s", path.name, error)
+        return {}
+    save(figure, path)
+    show(figure)
+    return {path.name: path}
 
 
 def save(figure: Figure, path: Path, dpi: int | None = None) -> Path:
@@ -105,7 +125,10 @@ def ratio_figure(
     finite = part[np.isfinite(part["mean"])]
     panels = [name for name in metrics if finite["metric"].eq(name).any()]
     if not panels:
-        raise ValueError(f"nothing to draw: no finite value of {', '.join(metrics)} in {view}")
+        raise NothingToDraw(
+            f"no pair has a hole of 1 to 60 % of the picture and a finite value of "
+            f"{', '.join(metrics)} ({view}); the tables have the others"
+        )
     columns = min(len(panels), 3)
     lines = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(3.3 * columns + 0.3, 2.7 * lines + 0.55), dpi=DPI)

@@ -156,7 +156,10 @@ def released_row(history: pd.DataFrame, run: Path) -> pd.Series | None:
     mark = run / "finished.json"
     if not mark.is_file():
         return None
-    step = json.loads(mark.read_text(encoding="utf-8")).get("best", {}).get("step")
+    try:
+        step = json.loads(mark.read_text(encoding="utf-8"))["best"]["step"]
+    except (ValueError, LookupError, TypeError):  # damaged, or of before
+        return None
     found = history[history["step"].eq(step)]
     return None if found.empty else found.iloc[-1]
 

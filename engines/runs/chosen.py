@@ -3,8 +3,15 @@
 import os
 from pathlib import Path
 
-from deocclude.engines.runs.finished import finished_words, newest_checkpoint, weights_file
-from deocclude.engines.runs.metadata import SHIPPED
+from deocclude.engines.runs.finished import (
+    finished_words,
+    newest_checkpoint,
+    read_metadata,
+    task_of,
+    weights_file,
+)
+from deocclude.engines.runs.metadata import SHIPPED, CheckpointError
+from deocclude.engines.runs.places import looked_in
 from deocclude.engines.runs.recipes import is_recipe
 from deocclude.engines.runs.released import is_shipped, shipped_file
 
@@ -21,7 +28,8 @@ def choose_weights(named: str | os.PathLike[str] | None, task: str, runs: Path) 
 
     `named`: None or `shipped` for the weights that ship; `newest` for the run of this `task` below
     `runs` that finished last; a run's name (any case, or `name/002`) or folder; a file. Raises
-    ShippedWeightsError, or FileNotFoundError that says what is not there and what there is.
+    ShippedWeightsError, FileNotFoundError that says what is not there and what there is, or
+    ValueError for a file that holds no such network.
     """
     text = SHIPPED if named is None else os.fspath(named)
     file: Path | None
@@ -31,12 +39,17 @@ def choose_weights(named: str | os.PathLike[str] | None, task: str, runs: Path) 
         file = newest_checkpoint(runs, task)
         if file is None:
             raise FileNotFoundError(
-                f"newest: no finished {WHAT[task]} below {runs}; finished: {finished_words(runs)}; "
-                f"{TRAIN}"
+                f"newest: no finished {WHAT[task]} below {looked_in(runs)}; "
+                f"finished: {finished_words(runs)}; {TRAIN}"
             )
     else:
         ensemble = task == "inpainting" and is_recipe(text)
         file = Path(text) if ensemble else weights_file(text, runs)
+    config, _ = read_metadata(file)  # before PyTorch is imported to open it
+    if task_of(config) != task:
+        raise CheckpointError(
+            f"{file}: holds a network for {task_of(config)}, one for {task} is needed here"
+        )
     how = "the run that finished last" if text == NEWEST else "as named"
     if is_shipped(file):
         how = "ships with the project"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from deocclude.data.settings import Data, FaceData, IdentityData, SegmentationData
+from deocclude.data.yaml_files import YamlError, parse_yaml, read_mapping
 from deocclude.engines.runs.settings import (
     NAMES_ONLY,
     AnyRun,
@@ -20,7 +20,7 @@ from deocclude.engines.runs.settings import (
     RunConfig,
     SegmentationConfig,
 )
-from deocclude.names import did_you_mean
+from deocclude.names import did_you_mean, shown
 
 __all__ = [
     "ABLATIONS",
@@ -98,20 +98,17 @@ def find_run(name: str | Path, task: str = "inpainting") -> Path:
     for other in TASKS:
         if str(name).lower() in available_runs(other):
             hint = f"; {name} is trained by {SCRIPTS[other]}"
-    raise ConfigError(f"{str(name)!r} is no run; valid are {', '.join(runs)}, or a YAML path{hint}")
+    raise ConfigError(
+        f"{shown(str(name))} is no run; valid are {', '.join(runs)}, or a YAML path{hint}"
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping. ConfigError names the file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: must hold a mapping of keys, found {type(content).__name__}")
-    return content
+        return read_mapping(path)
+    except YamlError as error:
+        raise ConfigError(str(error)) from error
 
 
 def merge(base: dict, over: dict, source: str, origins: dict[str, str], prefix: str = "") -> dict:
@@ -143,15 +140,21 @@ def _load_chain(
     """A YAML laid over its `extends` chain."""
     path = path.resolve()
     if path in seen:
-        raise ConfigError(f"{path.name}: extends itself through {[p.name for p in seen]}")
+        raise ConfigError(
+            f"{path.name}: extends itself through {', '.join(each.name for each in seen)}"
+        )
     content = _one_discriminator(read_yaml(path))
     parent = content.pop("extends", None)
     base: dict = {}
     if parent is not None:
-        sibling = path.parent / f"{str(parent).lower()}.yaml"
-        base = _load_chain(
-            sibling if sibling.is_file() else find_run(parent, task), origins, task, (*seen, path)
-        )
+        if not isinstance(parent, str):
+            raise ConfigError(f"{path.name}: extends must be a run's name, found {shown(parent)}")
+        sibling = path.parent / f"{parent.lower()}.yaml"
+        try:
+            above = sibling if sibling.is_file() else find_run(parent, task)
+        except ConfigError as error:
+            raise ConfigError(f"{path.name}: extends: {error}") from error
+        base = _load_chain(above, origins, task, (*seen, path))
     return merge(base, content, path.name, origins)
 
 
@@ -170,17 +173,19 @@ def nested(assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if not sign or not key:
-            raise ConfigError(f"--set {assignment!r}: must look like training.epochs=3")
+            raise ConfigError(f"--set {shown(assignment)}: must look like training.epochs=3")
         node = result
         *parents, last = key.strip().split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise ConfigError(f"--set {assignment!r}: {parent!r} was set to a value before")
+                raise ConfigError(
+                    f"--set {shown(assignment)}: {shown(parent)} was set to a value before"
+                )
         try:
-            node[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {assignment!r}: {value!r} is not valid YAML") from error
+            node[last] = parse_yaml(value, f"--set {key}")
+        except YamlError as error:
+            raise ConfigError(str(error)) from error
     return result
 
 
@@ -223,7 +228,7 @@ def _resolved(
     path = find_run(run, task)
     content = _load_chain(path, origins, task)
     found = content.setdefault("task", "inpainting")
-    if found in TASKS and found != task:
+    if isinstance(found, str) and found in TASKS and found != task:
         raise ConfigError(f"{path.name}: its task is {found}; {SCRIPTS[found]} trains it")
     if "name" not in read_yaml(path):  # a parent's name is not its own
         content["name"] = path.stem
@@ -233,7 +238,7 @@ def _resolved(
         valid = sorted(p.stem for p in folder.glob("*.yaml"))
         if profile not in valid:
             raise ConfigError(
-                f"profile {profile!r} is not known; valid are auto, {', '.join(valid)}"
+                f"profile {shown(profile)} is not known; valid are auto, {', '.join(valid)}"
                 + did_you_mean(profile, ["auto", *valid])
             )
         overlay = _one_discriminator(read_yaml(folder / f"{profile}.yaml"))
@@ -246,12 +251,13 @@ def _resolved(
 def _own_profile(own: Any, profile: str, valid: list[str], path: Path) -> dict:
     """What a run's `profiles:` changes under this profile."""
     if not isinstance(own, dict) or not all(isinstance(part, dict) for part in own.values()):
-        raise ConfigError(f"{path.name}: profiles must map a profile's name to keys, found {own!r}")
+        raise ConfigError(
+            f"{path.name}: profiles must map a profile's name to keys, found {shown(own)}"
+        )
     unknown = [name for name in own if name not in valid]
     if unknown:
-        raise ConfigError(
-            f"{path.name}: profiles: {', '.join(unknown)} not known; valid are {', '.join(valid)}"
-        )
+        found = ", ".join(each if isinstance(each, str) else shown(each) for each in unknown)
+        raise ConfigError(f"{path.name}: profiles: {found} not known; valid are {', '.join(valid)}")
     return _one_discriminator(own.get(profile, {}))
 
 
@@ -268,9 +274,9 @@ def _validated(
     context: dict[str, bool] | None = None,
 ) -> AnyRun:
     task = content.get("task", "inpainting")
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(
-            f"{file}: task {task!r} is not one of {', '.join(TASKS)}"
+            f"{file}: task {shown(task)} is not one of {', '.join(TASKS)}"
             + did_you_mean(str(task), TASKS)
         )
     try:
@@ -280,7 +286,18 @@ def _validated(
         raise ConfigError("\n".join(lines)) from error
 
 
-def _explain(error: dict[str, Any], file: str, origins: dict[str, str], kind: type[AnyRun]) -> str:
+def validate_part(kind: type[BaseModel], content: dict[str, Any], source: str) -> Any:
+    """A section of a configuration by itself. ConfigError names `source`, the key and the value."""
+    try:
+        return kind(**content)
+    except ValidationError as error:
+        lines = [_explain(dict(each), source, {}, kind) for each in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _explain(
+    error: dict[str, Any], file: str, origins: dict[str, str], kind: type[BaseModel]
+) -> str:
     parts = [str(p) for p in error["loc"]]
     key = ".".join(parts)
     while parts and ".".join(parts) not in origins:
@@ -289,13 +306,17 @@ def _explain(error: dict[str, Any], file: str, origins: dict[str, str], kind: ty
     if error["type"] == "extra_forbidden":
         keys = _valid_keys(kind, error["loc"][:-1])
         hint = did_you_mean(str(error["loc"][-1]), keys)
-        return f"{source}: unknown key {key!r}; valid are {', '.join(keys)}{hint}"
+        return f"{source}: unknown key {shown(key)}; valid are {', '.join(keys)}{hint}"
+    if error["type"] == "invalid_key" or error["loc"][-1:] == ("[key]",):
+        above = [str(part) for part in error["loc"] if part != "[key]"][:-1]
+        where = f"{'.'.join(above)}: " if above else ""
+        return f"{source}: {where}{shown(error['input'])} stands where a key's name belongs"
     if error["type"] == "missing":
-        return f"{source}: {key!r} is missing"
+        return f"{source}: {shown(key)} is missing"
     message = error["msg"].removeprefix("Value error, ")
     if not key:
         return f"{_sources_of(message, origins) or source}: {message}"
-    value = "" if error["type"] == "value_error" else f" = {error['input']!r}"
+    value = "" if error["type"] == "value_error" else f" = {shown(error['input'])}"
     return f"{source}: {key}{value}: {message}"
 
 

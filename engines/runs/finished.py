@@ -1,16 +1,10 @@
 """What is compared: finished runs, weights files, and the frozen pairs they share."""
 
-import json
 import logging
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import yaml
-from safetensors import SafetensorError, safe_open
 
 from deocclude.engines.runs.config import (
     SCRIPTS,
@@ -22,9 +16,26 @@ from deocclude.engines.runs.config import (
     available_runs,
     is_run_file,
     name_in_file,
+    read_yaml,
+    validate_part,
 )
-from deocclude.engines.runs.folder import recorded_data
-from deocclude.engines.runs.metadata import SHIPPED, WEIGHTS, no_such_file
+from deocclude.engines.runs.folder import (
+    END,
+    RunFolderError,
+    has_ended,
+    no_result,
+    read_end,
+    recorded_data,
+    stopped_early,
+)
+from deocclude.engines.runs.metadata import (
+    SHIPPED,
+    WEIGHTS,
+    check_config,
+    no_such_file,
+    release_metadata,
+)
+from deocclude.engines.runs.places import looked_in, places, say_place, warn_once
 from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config
 from deocclude.engines.runs.released import is_shipped
 from deocclude.names import did_you_mean
@@ -43,8 +54,6 @@ MEASURES = {
     SEGMENTATION: "`python evaluate.py segmentation` measures segmenters",
     IDENTITY: "`python evaluate.py identity` measures identity networks",
 }
-
-LEAST_STEPS = 100  # of a run that its budget stopped inside its first epoch
 
 RANDOM, AUTO = "random", "auto"
 DEFAULT = "EfficientNetB0"  # the run that `auto` means
@@ -72,71 +81,91 @@ class Trained:
 
 
 def finished_runs(root: Path, every: bool = False, task: str | None = None) -> list[Path]:
-    """Folders of finished runs below `root`: the latest of each name, or every one; not those that
-    were `hardly_begun`.
+    """Folders of finished runs below `root`: the latest of each name, or every one; not those whose
+    weights are `no_result`. Where there is none, those in the next of its `places`, said in a line.
 
     With a `task`, those that trained for it, and those whose weights file cannot be read, so that
     whoever reads it next says so.
     """
-    found: dict[str, list[Path]] = {}
-    for mark in sorted(root.glob("*/*/finished.json")):
-        if not _has_weights(mark) or hardly_begun(mark.parent):
-            continue
-        if _trained_for(mark.parent, task):
-            found.setdefault(mark.parent.parent.name, []).append(mark.parent)
-    return [folder for runs in found.values() for folder in (runs if every else runs[-1:])]
+    for place in places(root):
+        found: dict[str, list[Path]] = {}
+        for run in _ended(place):
+            if not no_result(run) and _trained_for(run, task):
+                found.setdefault(run.parent.name, []).append(run)
+        runs = [run for each in found.values() for run in (each if every else each[-1:])]
+        if runs:
+            break
+    if runs and place != root:
+        warn_once(f"no finished run in {root}/ here: those in {place} are looked at")
+    return runs
+
+
+def _ended(place: Path, name: str = "*") -> list[Path]:
+    """Folders of the runs that have ended, in order; with weights, finished or hardly begun."""
+    marks = place.glob(f"{name}/*/{END}")
+    return sorted(
+        (mark.parent for mark in marks if has_ended(mark.parent)),
+        key=lambda run: (run.parent.name, len(run.name), run.name),  # 1000 is after 999
+    )
 
 
 def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Path]:
     """Run folders for names (`Reconstruction`, any case), numbers (`Reconstruction/002`), paths, or
     the YAML files of runs.
 
-    A name stands for its latest finished run; a later one that was hardly begun is passed over,
-    with a warning. A path stands for what lies there. FileNotFoundError names all that are not
-    there, what makes them, and the finished runs there are.
+    A name stands for its latest finished run, in the first of the `places` of `root` that has one;
+    a later one whose weights are `no_result` is passed over, with a warning. A path stands for what
+    lies there. FileNotFoundError names all that are not there, what makes them, and the finished
+    runs there are.
     """
-    finished = finished_runs(root, every=True)
+    finished = [_finished(place) for place in places(root)]
     found = {text: _find_runs(text, finished, every) for text in wanted}
     begun = {text: _passed_over(text, found[text], root) for text in wanted}
     for line in [line for text in wanted if found[text] for line in begun[text]]:
-        _warn_once(line)
+        warn_once(line)
+    for run in [run for runs in found.values() for run in runs]:
+        say_place(run, root)
+        if stopped := stopped_early(run):
+            warn_once(f"{run} {stopped}; its best weights so far are taken")
     if missing := [text for text, runs in found.items() if not runs]:
         one = len(missing) == 1
         raise FileNotFoundError(
             f"{', '.join(missing)}: no finished run{'' if one else 's'} of "
-            f"{'that name' if one else 'these names'} below {root}, and no run folder; "
+            f"{'that name' if one else 'these names'} below {looked_in(root)}, and no run folder; "
             f"finished: {finished_words(root)}; "
-            + "; ".join(_what_makes(text, finished) for text in missing)
+            + "; ".join(_what_makes(text, finished[0]) for text in missing)
             + "".join(f"; {line}" for text in missing for line in begun[text])
         )
     return list(dict.fromkeys(run for runs in found.values() for run in runs))
 
 
-@lru_cache
-def _warn_once(line: str) -> None:
-    """A command looks for its runs before it imports PyTorch, and again when it opens them."""
-    logger.warning("%s", line)
-
-
 def unfinished(wanted: Iterable[str], root: Path) -> list[str]:
     """Those of `wanted` for which `resolve_runs` finds nothing."""
-    finished = finished_runs(root, every=True)
+    finished = [_finished(place) for place in places(root)]
     return [text for text in wanted if not _find_runs(text, finished, False)]
+
+
+def _finished(place: Path) -> list[Path]:
+    """Every finished run in this very place."""
+    return [run for run in _ended(place) if not no_result(run)]
 
 
 def finished_words(root: Path) -> str:
     """Every finished run below `root`, for an error."""
-    runs = finished_runs(root, every=True)
+    runs = [run for place in places(root) for run in _finished(place)]
     return ", ".join(f"{run.parent.name}/{run.name}" for run in runs) or "none"
 
 
-def _find_runs(text: str, finished: list[Path], every: bool) -> list[Path]:
+def _find_runs(text: str, finished: list[list[Path]], every: bool) -> list[Path]:
+    """The runs of a name in the first place that has some, `finished` being those of each, or those
+    that a path stands for."""
     if is_run_file(text):
         text = name_in_file(Path(text))
-    named = [run for run in finished if run.parent.name.lower() == text.lower()]
-    exact = [run for run in finished if f"{run.parent.name}/{run.name}".lower() == text.lower()]
-    if exact or named:
-        return exact or (named if every else named[-1:])
+    for there in finished:
+        named = [run for run in there if run.parent.name.lower() == text.lower()]
+        exact = [run for run in there if f"{run.parent.name}/{run.name}".lower() == text.lower()]
+        if exact or named:
+            return exact or (named if every else named[-1:])
     path = Path(text)
     if (path / WEIGHTS).is_file():
         return [path]
@@ -151,11 +180,10 @@ def _passed_over(text: str, found: list[Path], root: Path) -> list[str]:
     name, _, number = text.lower().partition("/")
     latest = found[-1].name if found else ""
     lines = []
-    for mark in sorted(root.glob("*/*/finished.json")):
-        run = mark.parent
+    for run in _ended(found[-1].parent.parent if found else root):
         if run.parent.name.lower() != name or number not in ("", run.name) or run.name <= latest:
             continue
-        if _has_weights(mark) and (why := hardly_begun(run)):
+        if why := no_result(run):
             lines.append(f"{run} is passed over: {why}; name its folder to use it all the same")
     return lines
 
@@ -205,11 +233,8 @@ def under_occluders(members: list[Trained], hint: str) -> list[str]:
 
 
 def _runs_below(folder: Path) -> list[Path]:
-    return sorted(mark.parent for mark in folder.glob("*/finished.json") if _has_weights(mark))
-
-
-def _has_weights(mark: Path) -> bool:
-    return (mark.parent / WEIGHTS).is_file()
+    """The finished runs of a folder that holds a name's."""
+    return [run for run in _ended(folder.parent, folder.name) if not no_result(run)]
 
 
 def read_trained(checkpoint: Path) -> Trained:
@@ -217,31 +242,30 @@ def read_trained(checkpoint: Path) -> Trained:
     if not checkpoint.is_file():
         raise FileNotFoundError(no_such_file(checkpoint))
     config, training = read_metadata(checkpoint)
-    if task_of(config) not in DATA:
-        raise ValueError(
-            f"{checkpoint}: task {task_of(config)!r} is unknown; valid: {', '.join(DATA)}"
-        )
-    finished = checkpoint.parent / "finished.json"
-    if finished.is_file() and not is_recipe(checkpoint):
-        training = json.loads(finished.read_text(encoding="utf-8"))
-    data = recorded_data(home_of(checkpoint), DATA[task_of(config)](**config["data"]))
+    if (checkpoint.parent / END).is_file() and not is_recipe(checkpoint):
+        try:
+            training = read_end(checkpoint.parent)
+        except RunFolderError as error:
+            warn_once(f"{error}; how long it trained is told by its weights file alone")
+    data = recorded_data(home_of(checkpoint), data_of(config, checkpoint))
     name = SHIPPED if is_shipped(checkpoint) else config["name"]
     return Trained(name, checkpoint, config, training, data)
 
 
 def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Configuration and training facts in a weights file, or of an ensemble's YAML. ValueError
-    when it has none."""
+    when it has none that a network can be made of."""
     if is_recipe(checkpoint):
         return recipe_config(checkpoint), None
-    try:
-        with safe_open(checkpoint, framework="np") as file:
-            metadata = file.metadata() or {}
-        return json.loads(metadata["config"]), json.loads(metadata.get("training", "null"))
-    except (OSError, SafetensorError, json.JSONDecodeError, KeyError) as error:
-        raise ValueError(
-            f"{checkpoint}: is truncated or holds no run's weights and configuration ({error!r})"
-        ) from error
+    metadata = release_metadata(checkpoint)
+    training = metadata.get("training")
+    return check_config(metadata, checkpoint), training if isinstance(training, dict) else None
+
+
+def data_of(config: dict[str, Any], source: Path) -> Any:
+    """The data fields of a weights file's configuration. ConfigError, naming `source`, for those
+    that are none."""
+    return validate_part(DATA[task_of(config)], config["data"], f"{source}: config.data")
 
 
 def name_apart(members: list[Trained]) -> list[Trained]:
@@ -274,45 +298,29 @@ def newest_checkpoint(runs: str | Path, task: str = "inpainting") -> Path | None
 
     `task` is inpainting, segmentation or identity, as the run's config.yaml says (inpainting if it
     says nothing). A run whose config.yaml is damaged is passed over, with a warning, and so is one
-    that was `hardly_begun`.
+    whose weights are `no_result`. Where there is none, that of the next of the `places` of `runs`.
     """
-    ends = [
-        (end.stat().st_mtime, end.with_name("best.safetensors"))
-        for end in Path(runs).glob("*/*/finished.json")
-    ]
-    fits = [end for end in ends if end[1].is_file() and _task(end[1].parent) == task]
-    for _, weights in sorted(fits, reverse=True):
-        if not (why := hardly_begun(weights.parent)):
-            return weights
-        warnings.warn(f"{weights.parent}: passed over, {why}", stacklevel=2)
+    for place in places(Path(runs)):
+        ended = sorted(_ended(place), key=lambda run: (run / END).stat().st_mtime, reverse=True)
+        for run in ended:
+            if _task(run) != task:
+                continue
+            if not (why := no_result(run)):
+                say_place(run, Path(runs))
+                if stopped := stopped_early(run):
+                    warn_once(f"{run} {stopped}; its best weights so far are taken")
+                return run / WEIGHTS
+            warn_once(f"{run}: passed over, {why}")
     return None
-
-
-def hardly_begun(run: Path) -> str:
-    """Why the weights of a run that has ended are no result; empty for a finished run.
-
-    It counts once a whole epoch was validated, or when its budget of minutes ended it after
-    LEAST_STEPS steps. A finished.json that does not tell, or cannot be read, counts.
-    """
-    try:
-        facts = json.loads((run / "finished.json").read_text(encoding="utf-8"))
-        steps, best, reason = facts["steps"], facts["best"]["step"], facts["reason"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
-    if best > 0 or (reason == "max_minutes" and steps >= LEAST_STEPS):
-        return ""
-    planned = facts.get("planned_steps", "?")
-    return f"it was stopped ({reason}) after {steps} of {planned} steps, inside its first epoch"
 
 
 def _task(run: Path) -> str | None:
     """What the run trained; None, with a warning, if its config.yaml is damaged."""
     config = run / "config.yaml"
     try:
-        values = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else None
-        return dict(values or {}).get("task", "inpainting")
-    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
-        warnings.warn(f"{config}: damaged, the run is passed over ({error})", stacklevel=3)
+        return read_yaml(config).get("task", INPAINTING) if config.exists() else INPAINTING
+    except (OSError, ValueError) as error:
+        warn_once(f"{error}; the run is passed over")
         return None
 
 
@@ -336,9 +344,10 @@ def weights_file(named: str, runs: Path) -> Path:
     is none, ValueError for an ensemble's YAML."""
     if is_recipe(named):
         raise ValueError(f"{named}: is an ensemble's YAML; a run or a weights file is needed here")
-    if named.endswith(".safetensors"):
-        if not Path(named).is_file():
-            raise FileNotFoundError(no_such_file(named))
+    if named.endswith(".safetensors") and not Path(named).exists():
+        raise FileNotFoundError(no_such_file(named))
+    if Path(named).is_file():
+        read_metadata(Path(named))  # what is no run's weights is told here
         return Path(named)
     return resolve_runs([named], runs)[0] / WEIGHTS
 

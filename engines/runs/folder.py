@@ -17,7 +17,9 @@ import psutil
 import yaml
 
 from deocclude.data.files import replacing, unwritable, write_text
-from deocclude.engines.runs.config import AnyRun, FaceData, validate
+from deocclude.engines.runs.config import AnyRun, FaceData, read_yaml, validate
+from deocclude.engines.runs.metadata import WEIGHTS
+from deocclude.engines.runs.places import places, say_place
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOCK = "in_use.json"
+END = "finished.json"
+LEAST_STEPS = 100  # of a run that its budget stopped inside its first epoch
 
 
 class RunFolderError(ValueError):
@@ -66,24 +70,26 @@ class RunFolder:
 
     @classmethod
     def open(cls, root: Path, name: str, which: str) -> "RunFolder":
-        """An existing run: a path, a number, or "latest" of this name. RunFolderError lists what
-        there is.
+        """An existing run: a path, a number, or "latest" of this name, in one of the `places` of
+        `root`. RunFolderError lists what there is.
         """
-        if which not in ("latest", "") and can_continue(Path(which)):
+        if which != "latest" and can_continue(Path(which)):
             return cls(Path(which))
-        parent = root / name
-        there = sorted(p.name for p in parent.glob("[0-9]*") if can_continue(p))
-        wanted = there[-1] if which in ("latest", "") and there else which.zfill(3)
-        if wanted not in there:
-            raise RunFolderError(
-                f"no run {which or 'latest'!r} to continue in {parent}; "
-                f"there are {', '.join(there) or 'none'}"
+        listed = []
+        for parent in [place / name for place in places(root)]:
+            there = sorted(p.name for p in parent.glob("[0-9]*") if can_continue(p))
+            wanted = there[-1] if which == "latest" and there else which.zfill(3)
+            if wanted in there:
+                say_place(parent / wanted, root)
+                return cls(parent / wanted)
+            listed.append(
+                f"no run {which!r} to continue in {parent}; there are {', '.join(there) or 'none'}"
             )
-        return cls(parent / wanted)
+        raise RunFolderError("; ".join(listed))
 
     def config(self) -> AnyRun:
         path = self.path / "config.yaml"
-        return validate(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        return validate(read_yaml(path), str(path))
 
     def lock(self) -> None:
         """Claim the folder. RunFolderError when a living process of this machine has it."""
@@ -133,13 +139,12 @@ class RunFolder:
     def write_environment(self, facts: dict[str, Any]) -> None:
         """environment.json; a continued run keeps the earlier records in a list."""
         path = self.path / "environment.json"
-        earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        earlier = _starts(path) if path.exists() else []
         write_text(path, json.dumps([*earlier, facts | {"commit": _commit()}], indent=1))
 
     def origins(self) -> dict[str, str]:
         """Where the initial weights of each network came from, as the run's first start noted."""
-        path = self.path / "environment.json"
-        return json.loads(path.read_text(encoding="utf-8"))[0]["weights"]
+        return _starts(self.path / "environment.json")[0]["weights"]
 
     def log(self, record: dict[str, Any]) -> None:
         """One line of log.jsonl; numbers go to TensorBoard as well."""
@@ -195,12 +200,74 @@ class RunFolder:
             write_text(self.log_file, "".join(f"{line}\n" for line in kept))
         self._rows = [row for row in self.read_metrics() if int(row["step"]) <= step]
         self._write_metrics(self._rows)
-        (self.path / "finished.json").unlink(missing_ok=True)
+        (self.path / END).unlink(missing_ok=True)
         self._purge_step = step + 1
 
     def finish(self, facts: dict[str, Any]) -> None:
         """finished.json: the run may be evaluated."""
-        write_text(self.path / "finished.json", json.dumps(facts, indent=1))
+        write_text(self.path / END, json.dumps(facts, indent=1))
+
+
+def read_end(run: Path) -> dict[str, Any]:
+    """What finished.json says of how a run ended. RunFolderError names one that is damaged."""
+    mark = run / END
+    try:
+        facts = json.loads(mark.read_text(encoding="utf-8"))
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise RunFolderError(f"{mark}: is damaged, it does not say how the run ended")
+    return facts
+
+
+def no_result(run: Path) -> str:
+    """Why the weights of a run that has ended are no result; empty for a finished run.
+
+    It counts once a whole epoch was validated, or when its budget of minutes ended it after
+    LEAST_STEPS steps, or where a finished.json of before does not tell. A damaged one is no proof.
+    """
+    try:
+        facts = read_end(run)
+        steps, best, reason = facts["steps"], facts["best"]["step"], facts["reason"]
+        begun = best > 0 or (reason == "max_minutes" and steps >= LEAST_STEPS)
+    except RunFolderError:
+        return f"its {END} is damaged"
+    except (OSError, LookupError, TypeError):
+        return ""
+    if begun:
+        return ""
+    if reason in ("epochs", "early_stop"):
+        return f"no epoch of it had a finite validation score, in {steps} steps"
+    planned = facts.get("planned_steps", "?")
+    return f"it was stopped ({reason}) after {steps} of {planned} steps, inside its first epoch"
+
+
+def stopped_early(run: Path) -> str:
+    """What to say of a run that somebody stopped, though its weights count; empty for others."""
+    try:
+        facts = read_end(run)
+    except (OSError, RunFolderError):
+        return ""
+    if facts.get("reason") != "interrupted":
+        return ""
+    steps, planned = facts.get("steps", "?"), facts.get("planned_steps", "?")
+    return f"was stopped (interrupted) after {steps} of {planned} steps"
+
+
+def has_ended(run: Path) -> bool:
+    """Whether a folder has a mark that its run has ended, and weights."""
+    return (run / END).is_file() and (run / WEIGHTS).is_file()
+
+
+def _starts(record: Path) -> list[dict[str, Any]]:
+    """Each start of a run as environment.json has it. RunFolderError names a damaged one."""
+    try:
+        starts = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError:
+        starts = None
+    if not isinstance(starts, list) or not starts or not isinstance(starts[0], dict):
+        raise RunFolderError(f"{record}: is damaged, a list of the run's starts belongs there")
+    return starts
 
 
 def can_continue(path: Path) -> bool:
@@ -280,7 +347,17 @@ def recorded_data(run: Path, data: FaceData) -> Any:
     record = run / "environment.json"
     if not record.is_file():
         return data
-    facts = json.loads(record.read_text(encoding="utf-8"))[0]["data"]
+    try:
+        return data.model_copy(update=_used(_starts(record)[0]["data"], data))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise RunFolderError(
+            f"{record}: damaged, it does not say which data the run used; without that file those "
+            "in its config.yaml count"
+        ) from error
+
+
+def _used(facts: dict[str, Any], data: FaceData) -> dict[str, Any]:
+    """The fields of `data` that name what a run really used, from the record of its start."""
     used = {"faces": facts["faces"]} if "faces" in facts else {}
     if "masks" in facts:
         masks = facts["masks"]
@@ -291,4 +368,4 @@ def recorded_data(run: Path, data: FaceData) -> Any:
             used[name] = facts[name]
     if "also" in facts and data.also is not None:
         used["also"] = data.also.model_copy(update={"faces": facts["also"]})
-    return data.model_copy(update=used)
+    return used

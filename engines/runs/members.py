@@ -5,6 +5,7 @@ all_runs, checkpoint and runs_folder, some of them left out. A `suite` has runs,
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Protocol
 
 from deocclude.engines.runs.finished import (
@@ -17,9 +18,13 @@ from deocclude.engines.runs.finished import (
     name_apart,
     read_trained,
     resolve_runs,
+    weights_file,
 )
-from deocclude.engines.runs.metadata import WEIGHTS
-from deocclude.engines.runs.released import shipped_for
+from deocclude.engines.runs.metadata import SHIPPED, WEIGHTS, no_such_file
+from deocclude.engines.runs.places import looked_in
+from deocclude.engines.runs.recipes import is_recipe
+from deocclude.engines.runs.released import shipped_file
+from deocclude.names import did_you_mean
 
 WHAT = {INPAINTING: "inpainter", SEGMENTATION: "segmenter", IDENTITY: "identity network"}
 MAKES = {
@@ -27,7 +32,7 @@ MAKES = {
     SEGMENTATION: "train_segmentation.py SOCLNET",
     IDENTITY: "train_identity.py EfficientNetB0",
 }
-BY_FILE = "--checkpoint names a weights file"
+BY_FILE = "--checkpoint names a weights file or another run"
 
 
 class ListOfRuns(Protocol):
@@ -43,8 +48,23 @@ def named(options: Any, wanted: Iterable[str], every: bool, *tasks: str) -> list
     folders = resolve_runs(list(wanted), options.runs_folder, every)
     files = [folder / WEIGHTS for folder in folders]
     for given in getattr(options, "checkpoint", ()):
-        files += shipped_for(given, *tasks)
+        files += named_files(str(given), options.runs_folder, *tasks)
     return [read_trained(file) for file in files]
+
+
+def named_files(given: str, runs: Path, *tasks: str) -> list[Path]:
+    """The file itself, an ensemble's YAML too, or that of a run's name or folder; for `shipped`
+    those of these tasks. Errors as of `weights_file`."""
+    if given == SHIPPED:
+        return [shipped_file(task) for task in tasks]
+    if is_recipe(given):
+        return [Path(given)]
+    try:
+        return [weights_file(given, runs)]
+    except FileNotFoundError:
+        if did_you_mean(given, [SHIPPED]):
+            raise FileNotFoundError(no_such_file(given)) from None
+        raise
 
 
 def latest(options: Any, task: str, every: bool, hint: str = BY_FILE) -> list[Trained]:
@@ -52,8 +72,8 @@ def latest(options: Any, task: str, every: bool, hint: str = BY_FILE) -> list[Tr
     folders = finished_runs(options.runs_folder, every, task)
     if not folders:
         raise FileNotFoundError(
-            f"no finished {WHAT[task]} below {options.runs_folder}: `python {MAKES[task]}` makes "
-            f"one; {hint}"
+            f"no finished {WHAT[task]} below {looked_in(options.runs_folder)}: "
+            f"`python {MAKES[task]}` makes one; {hint}"
         )
     return [read_trained(folder / WEIGHTS) for folder in folders]
 

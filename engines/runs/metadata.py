@@ -1,20 +1,34 @@
 """What a weights file says of itself, read without PyTorch."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from deocclude.names import did_you_mean
+from deocclude import models
+from deocclude.names import did_you_mean, shown
 
 # Of weights that ship: raised when this code cannot use older files, or older code newer ones.
 WEIGHTS_VERSION = 1
 LFS = b"version https://git-lfs"  # how a file begins that only points to the real one
 
 WEIGHTS = "best.safetensors"  # a run's, in its folder
+NETWORKS = {
+    "inpainting": (models.INPAINTERS, "inpainter"),
+    "segmentation": (models.SEGMENTERS, "segmenter"),
+    "identity": (models.IDENTITY_NETWORKS, "identity network"),
+}
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "name": ((str,), "a text"),
+    "model.name": ((str,), "a network's name"),
+    "data.size": ((int,), "a side in pixels"),
+    "data.fill": ((int, float), "the grey level of holes, from 0 to 1,"),
+}
+NEEDED = f"needed is a safetensors file that this project wrote, as a run's {WEIGHTS}"
+PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 SHIPPED = "shipped"  # what names those that ship, where a run or a file could be named
 
 
@@ -38,13 +52,7 @@ def opened(path: str | Path, framework: str = "pt") -> Iterator[safe_open]:
         with safe_open(path, framework=framework) as file:
             yield file
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        if is_lfs_pointer(path):
-            raise CheckpointError(
-                f"{path}: is a git-lfs pointer, not the weights themselves; `git lfs pull`"
-            ) from error
-        raise CheckpointError(
-            f"{path}: is truncated or is no safetensors file of this project ({error})"
-        ) from error
+        raise CheckpointError(f"{path}: {_what_it_is(Path(path), error)}") from error
 
 
 def no_such_file(path: str | Path) -> str:
@@ -52,6 +60,28 @@ def no_such_file(path: str | Path) -> str:
     path = Path(path)
     beside = [each.name for each in path.parent.glob("*.safetensors")]
     return f"{path}: no such weights file{did_you_mean(path.name, [*beside, SHIPPED])}"
+
+
+def _what_it_is(path: Path, error: Exception) -> str:
+    """Why a file cannot be read as weights, by what it begins with."""
+    if path.is_dir():
+        return "is a folder; a weights file is needed"
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if not start:
+        return f"is empty; {NEEDED}"
+    if start.startswith(LFS):
+        return "is a git-lfs pointer, not the weights themselves; `git lfs pull`"
+    if start.startswith(PICKLES):
+        return (
+            "is a PyTorch checkpoint (.pth, .ckpt, .pt), which can run code when it is opened and "
+            f"says nothing of its network; {NEEDED}"
+        )
+    if b"pytorch" in start or b"onnx" in start.lower() or path.suffix.lower() == ".onnx":
+        return f"is an ONNX file; {NEEDED}"
+    if path.suffix.lower() != ".safetensors":
+        return f"is no weights file; {NEEDED}"
+    return f"is truncated or is no safetensors file ({error}); {NEEDED}"
 
 
 def is_lfs_pointer(path: str | Path) -> bool:
@@ -74,10 +104,47 @@ def check_version(metadata: dict[str, Any], source: str) -> None:
 
 
 def metadata_of(file: safe_open) -> dict[str, Any]:
-    """The entries of an open file's metadata, each of which is JSON."""
-    return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+    """The entries of an open file's metadata that are JSON, as all are that this project writes."""
+    found = {}
+    for key, value in (file.metadata() or {}).items():
+        try:
+            found[key] = json.loads(value)
+        except (ValueError, RecursionError):
+            continue  # of another program, such as {"format": "pt"}
+    return found
 
 
-def release_task(metadata: dict[str, Any]) -> str:
+def check_config(metadata: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
+    """The configuration in a weights file's metadata. CheckpointError, naming `source`, the entry
+    and what would be valid, where nobody could make a network of it."""
+    config = metadata.get("config")
+    if not isinstance(config, dict):
+        what = "have no config" if config is None else "have a config that is no mapping"
+        raise CheckpointError(f"{source}: its metadata {what}, so it is no run's weights; {NEEDED}")
+    task = config.get("task", "inpainting")
+    if task not in NETWORKS:
+        raise CheckpointError(
+            f"{source}: config.task in its metadata is {shown(task)}; valid: {', '.join(NETWORKS)}"
+        )
+    wanted = ["name", "model.name", "data.size", *(["data.fill"] if task == "inpainting" else [])]
+    for key in wanted:
+        kinds, words = KINDS[key]
+        value: Any = config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            found = "is missing" if value is None else f"is {shown(value)}"
+            raise CheckpointError(
+                f"{source}: config.{key} in its metadata {found}, {words} is needed there; a run's "
+                f"{WEIGHTS} has it"
+            )
+    try:
+        models.check_name(*NETWORKS[task], config["model"]["name"])
+    except ValueError as error:
+        raise CheckpointError(f"{source}: config.model in its metadata: {error}") from error
+    return config
+
+
+def release_task(metadata: Mapping[str, Any]) -> str:
     """What a weights file's network was trained for: inpainting, segmentation or identity."""
     return metadata.get("config", {}).get("task", "inpainting")

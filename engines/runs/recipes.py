@@ -25,7 +25,8 @@ import yaml
 
 from deocclude.data.files import sha256, write_text
 from deocclude.engines.runs.config import read_yaml
-from deocclude.engines.runs.metadata import WEIGHTS, release_metadata, release_task
+from deocclude.engines.runs.metadata import WEIGHTS, check_config, release_metadata, release_task
+from deocclude.names import shown
 
 SUFFIXES = (".yaml", ".yml")
 KEEP = ("memory", "disk")
@@ -79,20 +80,20 @@ def read_recipe(path: Path) -> Recipe:
         raise FileNotFoundError(f"{path}: no such ensemble file")
     content = read_yaml(path)
     if unknown := [key for key in content if key not in KEYS]:
-        raise ValueError(f"{path}: {unknown[0]!r} is no key of an ensemble: {', '.join(KEYS)}")
+        raise ValueError(f"{path}: {shown(unknown[0])} is no key of an ensemble: {', '.join(KEYS)}")
     entries = content.get("members")
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path}: members must be a list of weights files, found {entries!r}")
+        raise ValueError(f"{path}: members must be a list of weights files, found {shown(entries)}")
     combination, keep = content.get("combination", "mean"), content.get("keep", "memory")
     if combination not in FIXED:
         hint = "; a gate lives in its own run's weights file" if combination == "gate" else ""
         raise ValueError(
-            f"{path}: combination {combination!r} is not one of {', '.join(FIXED)}{hint}"
+            f"{path}: combination {shown(combination)} is not one of {', '.join(FIXED)}{hint}"
         )
     if keep not in KEEP:
-        raise ValueError(f"{path}: keep {keep!r} is not one of {', '.join(KEEP)}")
+        raise ValueError(f"{path}: keep {shown(keep)} is not one of {', '.join(KEEP)}")
     if combination in ("weights", "bins") and content.get("weights") is None:
-        raise ValueError(f"{path}: combination {combination!r} needs its weights")
+        raise ValueError(f"{path}: combination {shown(combination)} needs its weights")
     pointers = tuple(_pointer(entry, path) for entry in entries)
     name = str(content.get("name") or path.stem)
     return Recipe(name, pointers, combination, content.get("weights"), keep)
@@ -108,7 +109,7 @@ def _pointer(entry: Any, source: Path) -> Pointer:
     )
     if not valid:
         raise ValueError(
-            f"{source}: a member must be {{weights: FILE, sha256: 'DIGEST'}}, found {entry!r}"
+            f"{source}: a member must be {{weights: FILE, sha256: 'DIGEST'}}, found {shown(entry)}"
         )
     return Pointer((source.parent / entry["weights"]).resolve(), entry.get("sha256"))
 
@@ -287,12 +288,12 @@ def _config_of(path: Path, words: str) -> dict[str, Any]:
     if is_recipe(path):
         raise ValueError(f"{words}: {path} is an ensemble; name its members instead")
     metadata = release_metadata(path)
-    if "config" not in metadata:
-        raise ValueError(f"{words}: {path} has no config in its metadata, it is no run's weights")
-    if release_task(metadata) != "inpainting":
+    config = metadata.get("config")
+    if isinstance(config, dict) and release_task(metadata) != "inpainting":
         raise ValueError(
             f"{words}: {path} was trained for {release_task(metadata)}; an inpainter is needed"
         )
+    check_config(metadata, f"{words}: {path}")
     if metadata["config"]["model"]["name"] == MODEL:
         raise ValueError(f"{words}: {path} is an ensemble; name its members instead")
     return metadata["config"]

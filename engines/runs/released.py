@@ -5,7 +5,6 @@ from pathlib import Path
 
 from deocclude.data.files import sha256
 from deocclude.engines.runs.metadata import (
-    SHIPPED,
     CheckpointError,
     check_version,
     is_lfs_pointer,
@@ -58,11 +57,6 @@ def shipped_file(task: str) -> Path:
 def is_shipped(path: Path) -> bool:
     """Whether a weights file is one of those that ship."""
     return path.resolve() in [(FOLDER / name).resolve() for name in FILES.values()]
-
-
-def shipped_for(named: Path, *tasks: str) -> list[Path]:
-    """A weights file as it was named; for `shipped` those of these tasks."""
-    return [shipped_file(task) for task in tasks] if str(named) == SHIPPED else [named]
 
 
 def read_sums(folder: Path) -> dict[str, str]:

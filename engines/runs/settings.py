@@ -1,18 +1,20 @@
 """The fields of a run's configuration: what can be set, its type, its range and its default.
 
-Whether a network or a loss term takes the options given to it, it says itself, and importing it
-takes seconds. With the context NAMES_ONLY all the rest is checked, its name included, at once.
+Whether the options of a loss term fit together it says itself, and importing it takes seconds. With
+the context NAMES_ONLY all the rest is checked at once, names of networks and options included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
 
 from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     model_validator,
 )
@@ -27,6 +29,8 @@ from deocclude.data.settings import (
     Section,
     SegmentationData,
 )
+from deocclude.data.yaml_files import type_in_words
+from deocclude.names import Registry, shown
 
 NAMES_ONLY = {"names_only": True}
 
@@ -36,6 +40,28 @@ Word = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]  # part of fil
 
 def _names_only(info: ValidationInfo) -> bool:
     return (info.context or {}).get("names_only", False)
+
+
+def check_kinds(entry: Callable, options: Mapping[str, Any]) -> None:
+    """ValueError, naming option and value, where one is not of the kind that `entry`, a class or
+    function, says its parameter is."""
+    made_by: Any = entry
+    hints = get_type_hints(made_by.__init__ if isinstance(entry, type) else entry)
+    for key, value in options.items():
+        if key not in hints:
+            continue
+        try:
+            found = TypeAdapter(hints[key], config=ANYTHING).validate_python(value)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{key} = {shown(value)}: {said}") from error
+        if isinstance(value, (str, bool)) and type(found) is not type(value):  # no "3" for 3
+            raise ValueError(
+                f"{key} = {shown(value)}: must be a number, not {type_in_words(value)}"
+            )
+
+
+ANYTHING = ConfigDict(arbitrary_types_allowed=True)
 
 
 class Named(Section):
@@ -48,11 +74,12 @@ class Named(Section):
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
-    def _check(self, table: Mapping, kind: str, info: ValidationInfo) -> None:
-        """ValueError when `table` has no such entry, or the entry has no such option."""
-        models.check_name(table, kind, self.name)
+    def _check(self, table: Registry, kind: str, info: ValidationInfo) -> None:
+        """ValueError when `table` has no such entry, the entry has no such option, or an option is
+        of another kind."""
+        models.check_options(table, kind, self.name, self.options)
         if not _names_only(info):
-            models.check_options(table, kind, self.name, self.options)
+            check_kinds(table[self.name], self.options)
 
 
 class Model(Named):
@@ -123,14 +150,14 @@ class Optimizer(Section):
     name: Literal["adam", "adamw"] = "adam"
     lr: PositiveFloat = 1e-3
     betas: tuple[Share, Share] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class LearningRate(Section):
     """Factor on both learning rates: a linear warm-up, then constant, or cosine down to `floor`."""
 
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
     floor: Annotated[float, Field(ge=0, le=1)] = 0.01
 
 
@@ -149,7 +176,7 @@ class Loop(Section):
     early_stop_epochs: Positive | None = None
     checkpoint_minutes: PositiveFloat = 5.0
     log_steps: Positive = 20
-    seed: Annotated[int, Field(ge=0)] = 42
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     channels_last: bool = False
 
 
@@ -179,7 +206,7 @@ class AnyRun(Section):
     or the internet has.
     """
 
-    TERMS: ClassVar[Mapping] = losses.TERMS
+    TERMS: ClassVar[Registry] = losses.TERMS
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     description: str
@@ -196,7 +223,7 @@ class AnyRun(Section):
     def _terms(self, info: ValidationInfo) -> AnyRun:
         for name, term in self.losses.items():
             if "weight" not in term:
-                raise ValueError(f"losses.{name}: needs a weight, found {term}")
+                raise ValueError(f"losses.{name}: needs a weight, found {shown(term)}")
             try:
                 losses.read_term(name, term, self.TERMS)
                 if not _names_only(info):
@@ -230,8 +257,10 @@ class AnyRun(Section):
         ]
 
 
-def _check_term(name: str, term: dict[str, Any], kinds: Mapping) -> None:
+def _check_term(name: str, term: dict[str, Any], kinds: Registry) -> None:
     """ValueError when a loss term has no such option, or its network no such layer."""
+    kind, _, options = losses.read_term(name, term, kinds)
+    check_kinds(kinds[kind], options)
     for network, layers in losses.create_loss({name: term}, kinds).layers().items():
         from deocclude.models.features import check_layers
 
@@ -298,8 +327,8 @@ class RunConfig(AnyRun):
         for name in self.discriminators:
             if name not in heard:
                 raise ValueError(
-                    f"discriminators: no adversarial loss term listens to {name!r}, it would do "
-                    f"nothing; `discriminators: {{{name}: null}}` leaves it out"
+                    f"discriminators: no adversarial loss term listens to {shown(name)}, it would "
+                    f"do nothing; `discriminators: {{{name}: null}}` leaves it out"
                 )
         return self
 
@@ -333,7 +362,7 @@ class RunConfig(AnyRun):
 class SegmentationConfig(AnyRun):
     """A run that trains a segmenter, resolved. init_from: as RunConfig's."""
 
-    TERMS: ClassVar[Mapping] = losses.SEGMENTATION_TERMS
+    TERMS: ClassVar[Registry] = losses.SEGMENTATION_TERMS
 
     task: Literal["segmentation"]
     model: Segmenter
@@ -363,7 +392,7 @@ class IdentityTraining(Loop):
 class IdentityConfig(AnyRun):
     """A run that trains an identity network, resolved."""
 
-    TERMS: ClassVar[Mapping] = losses.IDENTITY_TERMS
+    TERMS: ClassVar[Registry] = losses.IDENTITY_TERMS
 
     task: Literal["identity"]
     model: IdentityNetwork

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from deocclude.data.files import temporary_name
 from deocclude.engines.runs.metadata import (
     CheckpointError,
+    check_config,
     check_version,
     metadata_of,
     opened,
@@ -184,8 +185,7 @@ def _load_network(
     path: str | Path, device: str | torch.device, task: str, create: Callable[..., nn.Module]
 ) -> tuple[nn.Module, dict[str, Any]]:
     state, metadata = load_release(path)
-    if "config" not in metadata:
-        raise CheckpointError(f"{path}: has no config in its metadata, it is not a release file")
+    check_config(metadata, path)
     check_version(metadata, str(path))
     if release_task(metadata) != task:
         raise CheckpointError(
@@ -213,7 +213,13 @@ def _with_weights(
     model = dict(config["model"])
     if takes_option(task, model["name"], "pretrained"):
         model["pretrained"] = False  # the file has every weight
-    network = create(**model)
+    try:
+        network = create(**model)
+    except (
+        ValueError,
+        TypeError,
+    ) as error:  # options that this network does not have, or of a kind
+        raise CheckpointError(f"{source}: config.model in its metadata: {error}") from error
     load_strictly(network, state, source)
     return network.requires_grad_(False).eval()
 

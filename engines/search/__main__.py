@@ -15,7 +15,7 @@ from deocclude import stopping
 if __name__ == "__main__":  # Ctrl-C while the rest is imported
     stopping.watch()
 
-from deocclude.data.files import check_writable
+from deocclude.data.files import check_writable, some_text
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import add_training, at_least
 from deocclude.engines.runs.config import check_config, possible_profiles
@@ -31,7 +31,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_argument_group("what is searched")
-    what.add_argument("run", help="a run's name (any case) or a YAML path")
+    what.add_argument("run", type=some_text, help="a run's name (any case) or a YAML path")
     what.add_argument(
         "--objective", default="composed/psnr", help="a validation metric (composed/psnr)"
     )
@@ -52,9 +52,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--trials", type=at_least(0), default=20, metavar="N", help="of the whole study (20)")
     again = "stop after M minutes; started again, go on"
     add_training(how, "max-minutes", max_minutes=again)
-    add("--name", help="of the study and its folder (default: the run's)")
+    add("--name", type=some_text, help="of the study and its folder (default: the run's)")
     add_training(how, "output")
-    add("--storage", metavar="URL", help="default: sqlite:///runs/search/<name>/study.db")
+    add(
+        "--storage",
+        type=some_text,
+        metavar="URL",
+        help="default: sqlite:///runs/search/<name>/study.db",
+    )
     add("--seed", type=at_least(0), default=42, help="of the sampler (42)")
     add(
         "--startup-trials",

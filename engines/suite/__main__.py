@@ -14,7 +14,7 @@ from deocclude import stopping
 if __name__ == "__main__":  # Ctrl-C while the rest is imported
     stopping.watch()
 
-from deocclude.data.files import check_writable
+from deocclude.data.files import check_writable, some_path
 from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.suites import Suite, load_suite
 from deocclude.engines.options import add_training
@@ -31,12 +31,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("suite", type=Path, help="a YAML that lists runs, or the name of one in ablations/suites/")
+    add(
+        "suite",
+        type=some_path,
+        help="a YAML that lists runs, or the name of one in ablations/suites/",
+    )
     add_training(parser, "max-minutes", max_minutes="train each run for at most M minutes")
     add_training(parser, "data")
     add(
         "--identities",
-        type=Path,
+        type=some_path,
         metavar="DIR",
         help="data folder of identity runs, a sub-folder a person (default: that of all runs)",
     )

@@ -20,10 +20,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from deocclude.data.files import replacing, sha256, write_text
+from deocclude.data.files import replacing, sha256, some_path, some_text, write_text
 from deocclude.data.images import load_square, to_tensor
 from deocclude.engines.evaluation.suites import EXPORTED, Suite, load_suite
 from deocclude.engines.runs.finished import weights_file
+from deocclude.engines.runs.folder import END, RunFolder, read_end
 from deocclude.engines.runs.metadata import WEIGHTS_VERSION, release_metadata, release_task
 from deocclude.engines.runs.recipes import pointers_of, source_name
 from deocclude.engines.runs.released import FILES, FOLDER, SUMS
@@ -77,7 +78,7 @@ def describe(
     Keys of "release": version, run, licence, dtype, parameters, data, budget, device, seed, commit,
     versions; what the folder does not tell is left out.
     """
-    facts = _read(source.with_name("finished.json"))
+    facts = _end_of(source)
     start = (_read(source.with_name("environment.json")) or [{}])[-1]
     told = {key: start[key] for key in ("device", "seed", "commit", "versions") if key in start}
     release = {
@@ -87,7 +88,7 @@ def describe(
         "dtype": dtype,
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "data": start.get("data", {}),
-        "budget": _budget(facts or {}) | {"before": _before(source)},
+        "budget": _budget(facts) | {"before": _before(source)},
         **told,
     }
     return _without_places(dict(metadata) | {"release": release})
@@ -176,15 +177,17 @@ def _budget(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _before(source: Path) -> list[dict[str, Any]]:
     """The budgets of the runs that it was started from, the last one first."""
-    from deocclude.engines.runs.folder import RunFolder
-
     if not source.with_name("config.yaml").is_file():
         return []
     start = getattr(RunFolder(source.parent).config(), "init_from", None)
     if start is None:
         return []
-    facts = _read(Path(start).with_name("finished.json"))
-    return [{"run": source_name(start)} | _budget(facts or {}), *_before(Path(start))]
+    facts = _end_of(Path(start))
+    return [{"run": source_name(start)} | _budget(facts), *_before(Path(start))]
+
+
+def _end_of(weights: Path) -> dict[str, Any]:
+    return read_end(weights.parent) if weights.with_name(END).is_file() else {}
 
 
 def _read(path: Path) -> Any:
@@ -210,11 +213,16 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--suite", type=Path, default=Path("release"), help="whose export: counts (release)")
+    add("--suite", type=some_path, default=Path("release"), help="whose export: counts (release)")
     for what in EXPORTED:
-        add(f"--{what}", metavar="RUN", help="this run or weights file; the other stays as it is")
-    add("--runs-folder", type=Path, default=Path("runs"), help="where runs lie")
-    add("--output", type=Path, default=FOLDER, help="default: the project's weights/")
+        add(
+            f"--{what}",
+            type=some_text,
+            metavar="RUN",
+            help="this run or weights file; the other stays as it is",
+        )
+    add("--runs-folder", type=some_path, default=Path("runs"), help="where runs lie")
+    add("--output", type=some_path, default=FOLDER, help="default: the project's weights/")
     add("--dtype", choices=DTYPES, default="float16", help="of kernels and matrices (float16)")
     options = parser.parse_args(argv)
     try:

@@ -1,7 +1,6 @@
 """What a run's folder says of it: its end, its minutes, and what it was trained with that is not
 as a suite asks now."""
 
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from deocclude.engines.runs.finished import (
     newest_identity,
     weights_file,
 )
-from deocclude.engines.runs.folder import RunFolder, recorded_data
+from deocclude.engines.runs.folder import RunFolder, no_result, read_end, recorded_data
 from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.recipes import source_name
 from deocclude.engines.runs.weights import STATE
 from deocclude.engines.suite.request import Request
 from deocclude.engines.training.members import settle_members
 from deocclude.engines.training.teacher import settle_teacher
+from deocclude.names import shown
 
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)  # a file cut short or edited
 DAMAGED = (*BROKEN, RuntimeError, EOFError, pickle.UnpicklingError)
@@ -41,23 +41,26 @@ def read_config(folder: Path) -> AnyRun:
 
 
 def finished_facts(folder: Path) -> dict[str, Any] | None:
-    """finished.json of a run that has weights; None where there is none, or it was interrupted.
+    """finished.json of a run that has weights; None where there is none, or it was interrupted, or
+    its budget ended it before its weights were a result.
 
     ValueError names a damaged one.
     """
     if not (folder / "finished.json").is_file() or not (folder / WEIGHTS).is_file():
         return None
     facts = _read_facts(folder)
-    return None if facts.get("reason") == "interrupted" else facts
+    return None if facts.get("reason") == "interrupted" or no_result(folder) else facts
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:
-    mark = folder / "finished.json"
     try:
-        facts = json.loads(mark.read_text(encoding="utf-8"))
+        facts = read_end(folder)
         return facts | {"minutes": float(facts["minutes"])}
     except BROKEN as error:
-        raise ValueError(f"{mark}: damaged ({error!r}); {_remedy(folder)}") from error
+        mark = folder / "finished.json"
+        raise ValueError(
+            f"{mark}: damaged, without the minutes trained; {_remedy(folder)}"
+        ) from error
 
 
 def _remedy(folder: Path) -> str:
@@ -158,8 +161,7 @@ def _other_faces(recorded: AnyRun, asked: AnyRun, folder: Path, request: Request
     try:
         used = recorded_data(folder, recorded.data).faces
     except BROKEN as error:
-        record = folder / "environment.json"
-        raise ValueError(f"{record}: damaged ({error!r}); {_remedy(folder)}") from error
+        raise ValueError(f"{folder / 'environment.json'}: damaged; {_remedy(folder)}") from error
     try:
         given = _find_faces(asked, request)
     except (OSError, ValueError):
@@ -193,7 +195,8 @@ def _other_features(recorded: AnyRun, asked: AnyRun, request: Request) -> list[s
     is one that learned other people than would be given now."""
     before, now = (getattr(config, "features", None) for config in (recorded, asked))
     if before is None or now is None:
-        return [] if before is now else [f"features {before and before.name} (now {now})"]
+        names = [shown(each and each.name) for each in (before, now)]
+        return [] if before is now else [f"features {names[0]} (now {names[1]})"]
     random = before.weights == RANDOM
     if now.weights == AUTO and random:
         there = newest_identity(request.output) is not None

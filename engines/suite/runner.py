@@ -9,7 +9,7 @@ from pathlib import Path
 from deocclude.data.files import write_text
 from deocclude.engines.evaluation.suites import Suite
 from deocclude.engines.runs.finished import AUTO, IDENTITY
-from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.runs.folder import RunFolder, no_result
 from deocclude.engines.suite.ensembles import fit_command, look_up_ensemble
 from deocclude.engines.suite.export import export_suite
 from deocclude.engines.suite.jobs import Record, Stopper, command, run_command, why
@@ -99,6 +99,8 @@ def train_job(
     result = JobEnd(job, now=True)
     if job.state != FINISHED or job.folder in before:
         ended = job.reason or "it stopped before it was done"
+        if job.state == UNFINISHED and (begun := no_result(job.folder)):
+            ended += f": {begun}; --max-minutes gives it more"
         by_itself = status and not (stopper.asked and status > 0)
         result.problem = why(status, text) if by_itself else ended
     elif status:

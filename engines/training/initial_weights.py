@@ -1,6 +1,5 @@
 """Starting a run from another run's weights, tensor by tensor of equal name."""
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from deocclude.engines.runs.finished import weights_file
+from deocclude.engines.runs.folder import END, RunFolderError, read_end
 from deocclude.engines.runs.metadata import release_task
 from deocclude.engines.runs.weights import load_release
 
@@ -90,13 +90,16 @@ def start_from(
 
 def _trained(file: Path) -> str:
     """How long the run of a weights file trained; a warning when it did not reach its end."""
-    record = file.with_name("finished.json")
-    if not record.is_file():
+    if not (file.parent / END).is_file():
         return "from outside of a finished run"
-    facts = json.loads(record.read_text(encoding="utf-8"))
-    if facts["reason"] not in ("epochs", "early_stop"):
+    try:
+        facts = read_end(file.parent)
+    except RunFolderError as error:
+        logger.warning("init_from %s: %s", file.parent, error)
+        return "for how long is not told"
+    reason, steps = facts.get("reason", "unknown"), facts.get("steps", "?")
+    if reason not in ("epochs", "early_stop"):
         logger.warning(
-            "init_from %s: that run was stopped (%s) after %d steps",
-            file.parent, facts["reason"], facts["steps"],
-        )  # fmt: skip
-    return f"{facts['images']} images, ended by {facts['reason']}"
+            "init_from %s: that run was stopped (%s) after %s steps", file.parent, reason, steps
+        )
+    return f"{facts.get('images', '?')} images, ended by {reason}"

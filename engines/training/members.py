@@ -19,6 +19,7 @@ from deocclude.engines.runs.recipes import (
 )
 from deocclude.engines.runs.settings import NamedWeights, WeightsFile
 from deocclude.models.ensemble import Ensemble
+from deocclude.names import shown
 
 RECORDED = "this run"  # whose members an error is about
 
@@ -38,12 +39,12 @@ def settle_members(config: RunConfig, runs: Path) -> RunConfig:
     combination = config.model_options().get("combination", "mean")
     if combination != "gate":
         raise ValueError(
-            f"model.combination: {combination!r} has nothing to train, only gate has; "
+            f"model.combination: {shown(combination)} has nothing to train, only gate has; "
             "`python -m engines.ensemble fit` makes the others"
         )
     named = config.model_options().get("members") or ()
     if not isinstance(named, list | tuple) or not all(isinstance(one, str) for one in named):
-        raise ValueError(f"model.members: must be a list of runs or files, found {named!r}")
+        raise ValueError(f"model.members: must be a list of runs or files, found {shown(named)}")
     if [member.name for member in config.members] == list(named):
         files = _pointers(config)
     else:

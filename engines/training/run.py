@@ -15,7 +15,7 @@ from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.sources.task import AnySources, open_any_sources
 from deocclude.engines.report import figures
 from deocclude.engines.report.history import record_losses
-from deocclude.engines.runs.config import AnyRun, RunConfig
+from deocclude.engines.runs.config import AnyRun, FaceData, RunConfig
 from deocclude.engines.runs.devices import available_cores, device_name
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import RunFolder, dump_config, recorded_data
@@ -30,6 +30,7 @@ from deocclude.engines.training.segmentation import build_segmentation_trainer
 from deocclude.engines.training.teacher import settle_teacher
 from deocclude.engines.training.trainer import BaseTrainer
 from deocclude.models.blocks import count_parameters
+from deocclude.names import in_words
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +93,17 @@ def draw_epoch(folder: RunFolder):
     return draw
 
 
-def dry_run(config: AnyRun, root: Path | None, runs: Path = Path("runs")) -> str:
+def dry_run(
+    config: AnyRun, root: Path | None, runs: Path = Path("runs"), resume: str | None = None
+) -> str:
     """The resolved config, parameter counts and the data that would be used, as text; errors as of
-    a start. `runs`: where runs that it starts from lie."""
-    config = settled(config, runs)
-    sources = open_any_sources(config, root)
+    a start. `runs`: where runs that it starts from lie. `resume` as for `train`: the config is that
+    of the run that would go on."""
+    folder, config, data, split_file = _to_start(config, root, runs, resume)
+    if folder is None:
+        config = settled(config, runs)
+        data = config.data
+    sources = open_any_sources(config.model_copy(update={"data": data}), root, split_file)
     config = _with_template(config, sources)
     options = config.model_options()
     if models.takes_option(config.task, config.model.name, "pretrained"):
@@ -104,11 +111,12 @@ def dry_run(config: AnyRun, root: Path | None, runs: Path = Path("runs")) -> str
     create, what = NETWORKS[config.task]
     network = create(config.model.name, **options)
     lines = [dump_config(config)]
+    lines += [] if folder is None else [f"continues {folder.path}"]
     lines.append(f"{what}: {count_parameters(network) / 1e6:.2f} M parameters")
     for name, each in getattr(config, "discriminators", {}).items():
         critic = models.create_discriminator(each.name, **each.options)
         lines.append(f"{role(name)}: {count_parameters(critic) / 1e6:.3f} M parameters")
-    lines += [f"data: {key}: {value}" for key, value in sources.describe().items()]
+    lines += [f"data: {key}: {in_words(value)}" for key, value in sources.describe().items()]
     return "\n".join(lines)
 
 
@@ -156,20 +164,27 @@ def train(
 
     Raises ValueError, FileNotFoundError (data, config, folder) or NonFiniteLossError.
     """
-    folder = RunFolder.open(output, config.name, resume) if resume is not None else None
-    split_file = None
-    if folder is not None:
-        config, split_file = folder.config(), folder.path / "split.json"
+    folder, config, data, split_file = _to_start(config, root, output, resume)
     runtime = start_runtime(config.training.mixed_precision, device, config.training.seed)
     try:
-        data = config.data
-        if folder is not None and root is None:
-            data = recorded_data(folder.path, data)
         sources = open_any_sources(config.model_copy(update={"data": data}), root, split_file)
         config = _with_template(config, sources)
         return _train(config, runtime, sources, folder, output, max_minutes, prune)
     finally:
         runtime.close()
+
+
+def _to_start(
+    config: AnyRun, root: Path | None, output: Path, resume: str | None
+) -> tuple[RunFolder | None, AnyRun, FaceData, Path | None]:
+    """The folder of the run that `resume` names, its own configuration, its data and its split;
+    without one the configuration as it was given."""
+    if resume is None:
+        return None, config, config.data, None
+    folder = RunFolder.open(output, config.name, resume)
+    config = folder.config()
+    data = recorded_data(folder.path, config.data) if root is None else config.data
+    return folder, config, data, folder.path / "split.json"
 
 
 def _train(

@@ -60,7 +60,8 @@ def test_a_released_file_gives_the_same_logits_and_asks_for_no_weights(tmp_path,
     model = create_segmenter("smp", **options)
     with torch.no_grad():
         model(torch.rand(2, 3, 32, 32))  # running statistics that are not the initial ones
-    config = {"task": "segmentation", "model": {"name": "smp", **options, "pretrained": "auto"}}
+    config = {"name": "small", "task": "segmentation", "data": {"size": 32}}
+    config |= {"model": {"name": "smp", **options, "pretrained": "auto"}}
     config = json.loads(json.dumps(config))
     save_release(tmp_path / "best.safetensors", model, {"config": config})
     monkeypatch.setattr(encoder_weights, "_answers", lambda address: pytest.fail("asked"))

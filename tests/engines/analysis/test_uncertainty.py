@@ -121,6 +121,9 @@ def test_predictions_that_are_not_finite_and_pairs_without_holes_are_refused():
         measured(Wrong(), empty)
 
 
+MODEL = {"name": "ifacenet"}
+
+
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """Finished runs below a folder; what a network is depends on its run's name."""
@@ -131,7 +134,7 @@ def runs(tmp_path, monkeypatch):
             folder = tmp_path / "runs" / name / "001"
             folder.mkdir(parents=True)
             data = Data(faces="builtin", masks="builtin", size=SIZE, test_per_bin=3)
-            config = {"name": name, "data": data.model_dump(mode="json"), "model": {"name": "x"}}
+            config = {"name": name, "data": data.model_dump(mode="json"), "model": MODEL}
             metadata = {"config": json.dumps(config), "contract": "{}", "metrics": "{}"}
             save_file({"value": torch.zeros(1)}, folder / "best.safetensors", metadata)
             (folder / "finished.json").write_text("{}")

@@ -32,7 +32,7 @@ def runs(tmp_path, monkeypatch):
         folder = tmp_path / "runs" / name / number
         folder.mkdir(parents=True)
         data = Data(faces="builtin", masks="builtin", size=SIZE, test_per_bin=2)
-        config = {"name": name, "data": data.model_dump(mode="json"), "model": {"name": "tiny"}}
+        config = {"name": name, "data": data.model_dump(mode="json"), "model": {"name": "ifacenet"}}
         metadata = {"config": json.dumps(config), "contract": "{}", "metrics": "{}"}
         save_file({"value": torch.tensor([value])}, folder / "best.safetensors", metadata)
         return folder

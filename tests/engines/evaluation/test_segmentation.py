@@ -27,6 +27,8 @@ from deocclude.engines.training.run import Outcome
 
 SIZE = 32
 
+NETWORKS = {"inpainting": "ifacenet", "segmentation": "soclnet"}
+
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
@@ -35,7 +37,7 @@ def runs(tmp_path, monkeypatch):
     def make(name, task, data, size=SIZE):
         folder = tmp_path / "runs" / name / "001"
         folder.mkdir(parents=True)
-        config = {"name": name, "task": task, "model": {"name": "tiny"}}
+        config = {"name": name, "task": task, "model": {"name": NETWORKS[task]}}
         config["data"] = data(faces="builtin", size=size).model_dump(mode="json")
         if data is Data:
             config["data"] |= {"masks": "builtin", "test_per_bin": 1}

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from photo_stubs import Constant, Detector, GreenFinder
 from PIL import Image
 from torch import nn
 
@@ -14,6 +15,7 @@ from deocclude.engines.photos.deoccluder import (
     Deoccluder,
     load_deoccluder,
 )
+from deocclude.engines.photos.face import FaceChoice, place_in
 from deocclude.engines.photos.windows import choose_window, shrink
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import newest_checkpoint
@@ -244,7 +246,7 @@ def test_the_newest_finished_run_is_found(tmp_path):
     ):
         (tmp_path / name).mkdir(parents=True)
         for file in files:
-            (tmp_path / name / file).touch()
+            (tmp_path / name / file).write_text("{}")
             os.utime(tmp_path / name / file, (1000 - age, 1000 - age))
     assert newest_checkpoint(tmp_path) == tmp_path / "b/001/best.safetensors"
 
@@ -266,3 +268,20 @@ def test_the_weights_file_says_what_the_inpainter_is_shown(monkeypatch, told, hi
     deoccluder = load_deoccluder("best.safetensors", "cpu")
     picture, mask = torch.rand(1, 3, 8, 8) / 2 + 0.5, torch.ones(1, 1, 8, 8)
     assert deoccluder.show(picture, mask).any() != hides
+
+
+def test_only_the_chosen_faces_are_redrawn_and_the_rest_is_counted():
+    """With a mask all of it is redrawn, aligned to the chosen face or not."""
+    photo = np.full((120, 300, 3), 90, np.uint8)
+    photo[50:90, 20:60] = photo[60:80, 220:240] = (0, 255, 0)
+    faces = [place_in((10.0, 20.0, 80.0, 90.0)), place_in((210.0, 40.0, 40.0, 50.0))]
+    deoccluder = Deoccluder(Constant(), 64, GreenFinder(), detector=Detector(faces))
+    assert len(deoccluder.restore(photo).faces) == 2
+    deoccluder.detector.choice = FaceChoice(most=1)
+    result = deoccluder.restore(photo)
+    assert [face.face for face in result.faces] == faces[:1]
+    assert "1 of 2 faces left out: 1 beyond the largest" in result.notices
+    assert not result.mask[:, 200:].any()
+    mask = np.zeros((120, 300), np.uint8)
+    mask[60:80, 220:240] = 1
+    assert (deoccluder.restore(photo, mask).mask == mask).all()

@@ -147,8 +147,8 @@ def test_the_newest_run_of_each_task_is_found(tmp_path):
     for age, (name, task) in enumerate({"U/001": "segmentation", "R/001": None}.items()):
         run = tmp_path / name
         run.mkdir(parents=True)
-        for file in ("best.safetensors", "finished.json"):
-            (run / file).touch()
+        (run / "best.safetensors").touch()
+        (run / "finished.json").write_text("{}")
         os.utime(run / "finished.json", (1000 - age, 1000 - age))
         (run / "config.yaml").write_text(f"task: {task}\n" if task else "name: R\n")
     assert newest_checkpoint(tmp_path, "segmentation") == tmp_path / "U/001/best.safetensors"
@@ -157,19 +157,21 @@ def test_the_newest_run_of_each_task_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"task: [", b"task", b"- task", b"\xff\xfe\x00", None])
-def test_a_run_with_a_damaged_config_is_passed_over(tmp_path, damage):
+def test_a_run_with_a_damaged_config_is_passed_over(tmp_path, damage, caplog):
     for name in ("R/001", "R/002"):
         run = tmp_path / name
         run.mkdir(parents=True)
-        for file in ("best.safetensors", "finished.json"):
-            (run / file).touch()
+        (run / "best.safetensors").touch()
+        (run / "finished.json").write_text("{}")
     (tmp_path / "R/001/config.yaml").write_text("task: inpainting\n")
     if damage is None:
         (tmp_path / "R/002/config.yaml").mkdir()
     else:
         (tmp_path / "R/002/config.yaml").write_bytes(damage)
-    with pytest.warns(UserWarning, match=r"002.config\.yaml: damaged"):
+    with caplog.at_level("WARNING"):
         assert newest_checkpoint(tmp_path) == tmp_path / "R/001/best.safetensors"
+    assert f"{tmp_path / 'R/002/config.yaml'}: " in caplog.text
+    assert "the run is passed over" in caplog.text
 
 
 def test_at_one_size_the_face_is_composed_as_in_a_batch():

@@ -82,8 +82,21 @@ def test_ratio_figure_draws_a_line_a_row_with_its_interval():
 
 
 def test_ratio_figure_without_values_says_so():
-    with pytest.raises(ValueError, match="nothing to draw"):
+    with pytest.raises(ValueError, match="no pair has a hole of 1 to 60 %"):
         figures.ratio_figure(summary().assign(mean=np.nan), {"A": "model", "Telea": "baseline"})
+
+
+def test_a_figure_without_values_is_left_out_and_said(tmp_path, caplog):
+    def make(values):
+        return lambda: figures.ratio_figure(values, {"A": "model", "Telea": "baseline"})
+
+    empty = make(summary().assign(mean=np.nan))
+    assert figures.write(empty, tmp_path / "metrics.png") == {}
+    assert "metrics.png is left out: no pair has a hole" in caplog.text
+    assert not list(tmp_path.iterdir())
+    one = figures.write(make(summary()), tmp_path / "metrics.png")
+    assert one == {"metrics.png": tmp_path / "metrics.png"}
+    assert one["metrics.png"].is_file()
 
 
 def test_loss_curves_show_losses_and_composed_scores(tmp_path):

@@ -15,7 +15,13 @@ from deocclude.engines.runs.weights import (
 )
 from deocclude.models import create_inpainter
 
-CONFIG = {"config": {"model": {"name": "ifacenet", "branches": ["light"]}}}
+CONFIG = {
+    "config": {
+        "name": "light",
+        "model": {"name": "ifacenet", "branches": ["light"]},
+        "data": {"size": 32, "fill": 1.0},
+    }
+}
 
 
 def tensors(value: float) -> dict:

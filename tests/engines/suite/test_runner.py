@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from suite_stubs import QUICK, write_run
+from suite_stubs import QUICK, plan, write_run
 
 from deocclude.data.files import sha256
 from deocclude.engines.runs.config import available_runs, load_config
@@ -18,6 +18,7 @@ from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.runs.recipes import MemberFile, write_recipe
 from deocclude.engines.suite import __main__ as suite
 from deocclude.engines.suite import jobs, runner, tables
+from deocclude.engines.suite.request import FINISHED, UNFINISHED
 from deocclude.engines.training.features import settle_features
 
 
@@ -200,6 +201,17 @@ def test_one_damaged_run_leaves_the_others(night, tmp_path):
     assert "state.pt: damaged" in rows["ablationv1"]
     assert "finished.json: damaged" in rows["ablationv2"]
     assert f"move {cut.relative_to(tmp_path)} away and it is trained anew" in text
+
+
+def test_a_run_that_its_budget_ended_inside_its_first_epoch_is_not_finished(tmp_path):
+    begun = write_run(tmp_path / "runs", "ablationv1", reason="max_minutes", minutes=0.1)
+    facts = {"reason": "max_minutes", "minutes": 0.1, "steps": 3, "best": {"step": 0}}
+    (begun / "finished.json").write_text(json.dumps(facts))
+    job = plan(tmp_path / "runs", "ablationv1", max_minutes=0.1)["ablationv1"]
+    assert (job.state, job.folder) == (UNFINISHED, begun)  # not a row of a table
+    (begun / "finished.json").write_text(json.dumps(facts | {"steps": 100}))
+    job = plan(tmp_path / "runs", "ablationv1", max_minutes=0.1)["ablationv1"]
+    assert (job.state, job.folder) == (FINISHED, begun)
 
 
 def test_what_needs_itself_is_not_trained(night, tmp_path):

@@ -25,7 +25,7 @@ from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.weights import load_checkpoint, load_inpainter
 from deocclude.engines.training import fit as fit_module
 from deocclude.engines.training import inpainting
-from deocclude.engines.training.run import train
+from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.trainer import BaseTrainer, NonFiniteLossError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -98,6 +98,10 @@ def test_a_stopped_and_continued_run_equals_an_uninterrupted_one(
     stopped = train(tiny_config("ablationv1"), None, tmp_path, device="cpu")
     assert (stopped.reason, stopped.steps) == ("max_minutes", stop_at)
     monkeypatch.setattr(fit_module.Fit, "_stop_reason", original)
+    shown = dry_run(tiny_config("ablationv1", "data.size=64"), None, tmp_path, "latest")
+    assert f"continues {stopped.folder.path}" in shown
+    assert "\n  size: 32\n" in shown  # as recorded, not as asked
+    assert "data: images: train 24, val" in shown
     continued = train(tiny_config("ablationv1"), None, tmp_path, resume="latest", device="cpu")
     assert continued.folder.path == stopped.folder.path
     assert_same_weights(continued.folder, whole.folder)

@@ -144,7 +144,7 @@ def identity_file(tmp_path) -> Path:
     model = {"name": "efficientnet_b0", "classes": 3}
     folder = tmp_path / "EfficientNetB0" / "001"
     folder.mkdir(parents=True)
-    metadata = {"config": {"task": "identity", "model": model}}
+    metadata = {"config": {"name": "e", "task": "identity", "model": model, "data": {"size": 64}}}
     save_release(folder / "best.safetensors", network, metadata)
     return folder / "best.safetensors"
 
