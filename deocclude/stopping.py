@@ -78,7 +78,15 @@ def _ask_again(lost: Any) -> None:
         sys.__unraisablehook__(lost)
         return
     _asked = False
-    threading.Timer(0.01, signal.raise_signal, (lost.exc_value.code - 128,)).start()
+    threading.Timer(0.01, _signal_main, (lost.exc_value.code - 128,)).start()
+
+
+def _signal_main(number: int) -> None:
+    """Signal the main thread, so that it wakes where it waits."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:  # Windows
+        signal.raise_signal(number)
 
 
 def _imports(frame: FrameType | None) -> bool:

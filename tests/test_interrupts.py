@@ -12,6 +12,7 @@ import pytest
 from test_answer_at_once import HELP
 
 ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = os.environ.get("DEOCCLUDE_ROUNDS")
 INPAINTER, SEGMENTER = (
     ("--checkpoint", str(ROOT / "weights" / f"{name}.safetensors"))
     for name in ("inpainter", "segmenter")
@@ -80,6 +81,17 @@ for line in sys.stdin.read().splitlines():
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
+def run_heeding(command, **options):
+    """subprocess.run of a process that heeds Ctrl-C, though a job in the background, as these tests
+    may be, ignores it."""
+
+    def heed():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    heeding = heed if os.name != "nt" else None
+    return subprocess.run(command, capture_output=True, text=True, preexec_fn=heeding, **options)
+
+
 def environment(*folders: Path) -> dict[str, str]:
     """Of a command: this checkout, no data, no colour."""
     kept = {key: value for key, value in os.environ.items() if key != "DEOCCLUDE_DATA"}
@@ -93,13 +105,11 @@ def test_every_command_that_is_stopped_at_work_says_one_line(tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
     signals = itertools.cycle(("SIGINT", "SIGTERM"))
     lines = [(name, *line) for name, line in zip(signals, WORK, strict=False)]
-    done = subprocess.run(
+    done = run_heeding(
         [sys.executable, "-c", INTERRUPT_EACH, str(ROOT)],
         input="\n".join(map(json.dumps, lines)),
         cwd=tmp_path,
         env=environment(),
-        capture_output=True,
-        text=True,
         timeout=240,
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -137,12 +147,10 @@ def test_a_signal_during_the_first_imports_is_one_line(tmp_path, words):
     for name in ("yaml", "psutil", "tqdm"):
         (tmp_path / f"{name}.py").write_text(text)
     script = [str(ROOT / words[0])] if words[0] != "-m" else ["-m", words[1]]
-    done = subprocess.run(
+    done = run_heeding(
         [sys.executable, *script, *words[1 + (words[0] == "-m") :]],
         cwd=tmp_path,
         env=environment(tmp_path),
-        capture_output=True,
-        text=True,
         timeout=60,
     )
     assert done.returncode == 130, done.stderr
@@ -156,16 +164,15 @@ def test_a_signal_in_a_destructor_is_not_lost():
         "def main():\n    Odd()\n    time.sleep(20)\n"
         "stopping.watch()\nsys.exit(stopping.run(main))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60
-    )
+    done = run_heeding([sys.executable, "-c", code], env=environment(), timeout=60)
     said = ["stopped; the same command goes on from here"]
     assert (done.returncode, done.stderr.splitlines()) == (143, said)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(ROUNDS is None, reason="takes minutes: DEOCCLUDE_ROUNDS=2 asks for it")
 def test_nothing_is_lost_by_kills_and_interrupts(tmp_path):
-    """Two of each for every long command; `python benchmarks/interrupts.py` makes it 20."""
+    """Signals for every long command; `python benchmarks/interrupts.py` makes it 20 of each."""
     from benchmarks import interrupts
 
-    assert interrupts.main(["--rounds", "2", "--output", str(tmp_path)]) == 0
+    assert interrupts.main(["--rounds", str(ROUNDS), "--output", str(tmp_path)]) == 0
