@@ -1,5 +1,8 @@
 """MediaPipe's Face Landmarker, asked until it finds the faces: small, cut off, turned, unsure; and
-asked again about those that it is least sure of, which may be a cup or a pattern."""
+asked again about those that it is least sure of, which may be a cup or a pattern.
+
+Above 450 lines: where to look, with what was measured for it, belongs together.
+"""
 
 import math
 import os
