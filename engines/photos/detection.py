@@ -19,11 +19,10 @@ from deocclude.engines.photos.face import (
     shared_area,
     whole_picture,
 )
+from deocclude.engines.photos.landmarker import LandmarkerError, landmarker_file
 from deocclude.engines.photos.mediapipe_faces import (
     SURE,
-    LandmarkerError,
     MediaPipeFaces,
-    landmarker_file,
     smallest_seen,
 )
 from deocclude.engines.photos.restoration import NO_FACE

@@ -1,27 +1,20 @@
 """MediaPipe's Face Landmarker, asked until it finds the faces: small, cut off, turned, unsure; and
-asked again about those that it is least sure of, which may be a cup or a pattern.
-
-Above 450 lines: where to look, with what was measured for it, belongs together.
-"""
+asked again about those that it is least sure of, which may be a cup or a pattern."""
 
 import math
 import os
-import socket
 import weakref
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from deocclude.data.faces.alignment import invert
-from deocclude.data.files import sha256
 from deocclude.engines.photos.face import Face, FaceBox, add_new, box_overlap, shared_area
-from deocclude.engines.runs import released
+from deocclude.engines.photos.landmarker import landmarker_file
 
 # Of the 478 landmarks: the two irises, the nose tip, the corners of the mouth, the chin.
 INDICES = {
@@ -77,18 +70,11 @@ MOST_ANSWERS = 1000  # more than the detector has anchors: no view's answer is c
 
 View = tuple[np.ndarray, np.ndarray]  # a picture, and the map from the photo to it, (2, 3)
 
-URL = (
-    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
-    "face_landmarker.task"
-)
-SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-TIMEOUT = 20.0  # seconds without an answer after which the server counts as out of reach
-
 
 class MediaPipeFaces:
     """One Face Landmarker, kept for many photos.
 
-    `model` as in `engines.photos.mediapipe_faces.landmarker_file`, whose errors it raises;
+    `model` as in `engines.photos.landmarker.landmarker_file`, whose errors it raises;
     ImportError without mediapipe, before anything is downloaded.
     """
 
@@ -197,7 +183,7 @@ class MediaPipeFaces:
             if DETECTOR not in self._tasks:
                 self._tasks[DETECTOR] = self._open_detector()
             seen = []
-            for found in self._tasks[DETECTOR].detect(self._picture(picture)).detections:
+            for found in self._answer(DETECTOR, picture).detections:
                 box = found.bounding_box
                 left, top = box.origin_x, box.origin_y
                 places = np.array([[left, top], [left + box.width, top + box.height]])
@@ -211,7 +197,7 @@ class MediaPipeFaces:
         picture, matrix = view
         if confidence not in self._tasks:
             self._tasks[confidence] = self._open(confidence)
-        answer = self._tasks[confidence].detect(self._picture(picture))
+        answer = self._answer(confidence, picture)
         size, back = (picture.shape[1], picture.shape[0]), invert(matrix)
         faces = []
         for marks in answer.face_landmarks:
@@ -224,6 +210,10 @@ class MediaPipeFaces:
             if np.isfinite(places).all() and min(box[2:]) > 1:
                 faces.append(Face(box, points, "mediapipe", confidence))
         return faces
+
+    def _answer(self, task: float | str, picture: np.ndarray) -> Any:
+        with quiet_stderr():  # it now and then writes of its memory
+            return self._tasks[task].detect(self._picture(picture))
 
     def _picture(self, picture: np.ndarray) -> Any:
         return self._mediapipe.Image(
@@ -397,63 +387,3 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-class LandmarkerError(ValueError):
-    """The model file cannot be had or is not the one expected; the message says what to do."""
-
-
-def cache_file() -> Path:
-    """Where the downloaded model is kept, beside torchvision's weights."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / "face_landmarker.task"
-
-
-def landmarker_file(path: str | os.PathLike[str] | None = None) -> Path:
-    """The model file: `path`, or the one that ships, or the cached one, or a fresh download; its
-    SHA-256 is checked.
-
-    Raises FileNotFoundError for a given file that does not exist, LandmarkerError for a given or
-    shipped one with another SHA-256 and for a download that fails. A file in the cache is always
-    whole.
-    """
-    if path is not None:
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"landmarker {str(path)!r}: no such file; {_by_hand()}")
-        found = sha256(path)
-        if found != SHA256:
-            raise LandmarkerError(
-                f"{path}: is not the Face Landmarker model this project was measured with "
-                f"(SHA-256 {found}, expected {SHA256}); {_by_hand()}"
-            )
-        return path
-    shipped = released.FOLDER / released.LANDMARKER
-    if shipped.is_file():
-        if (found := sha256(shipped)) != SHA256:
-            raise LandmarkerError(
-                f"{shipped}: SHA-256 {found}, expected {SHA256}; {released.restore_with(shipped)}"
-            )
-        return shipped
-    cached = cache_file()
-    if not cached.is_file() or sha256(cached) != SHA256:
-        _download(cached)
-    return cached
-
-
-def _download(target: Path) -> None:
-    """Fetch under a temporary name, check, rename: whole or not at all."""
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(URL, str(target), hash_prefix=SHA256, progress=False)
-    except (OSError, RuntimeError) as error:
-        raise LandmarkerError(
-            f"the Face Landmarker model cannot be downloaded ({error}); {_by_hand()}"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(patience)
-
-
-def _by_hand() -> str:
-    return f"download {URL} and name it with --landmarker, or put it at {cache_file()}"

@@ -6,8 +6,8 @@ import urllib.error
 import pytest
 import torch
 
-from deocclude.engines.photos import mediapipe_faces
-from deocclude.engines.photos.mediapipe_faces import LandmarkerError, cache_file, landmarker_file
+from deocclude.engines.photos import landmarker
+from deocclude.engines.photos.landmarker import LandmarkerError, cache_file, landmarker_file
 from deocclude.engines.runs import released
 
 CONTENT = b"a model"
@@ -20,8 +20,8 @@ def home(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     source = tmp_path / "source.task"
     source.write_bytes(CONTENT)
-    monkeypatch.setattr(mediapipe_faces, "SHA256", mediapipe_faces.sha256(source))
-    monkeypatch.setattr(mediapipe_faces, "URL", source.as_uri())
+    monkeypatch.setattr(landmarker, "SHA256", landmarker.sha256(source))
+    monkeypatch.setattr(landmarker, "URL", source.as_uri())
     return tmp_path
 
 
@@ -30,7 +30,7 @@ def test_a_given_file_is_used_and_checked(home):
     assert not cache_file().exists()
     wrong = home / "wrong.task"
     wrong.write_bytes(b"something else")
-    with pytest.raises(LandmarkerError, match=rf"wrong\.task.*{mediapipe_faces.SHA256}"):
+    with pytest.raises(LandmarkerError, match=rf"wrong\.task.*{landmarker.SHA256}"):
         landmarker_file(wrong)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.task"):
         landmarker_file(home / "nowhere.task")
@@ -40,7 +40,7 @@ def test_the_one_that_ships_is_used_before_the_cache_and_the_network(home, monke
     shipped = home / "weights" / released.LANDMARKER
     shipped.parent.mkdir()
     shutil.copy(home / "source.task", shipped)
-    monkeypatch.setattr(mediapipe_faces, "URL", "file:///not/there")
+    monkeypatch.setattr(landmarker, "URL", "file:///not/there")
     assert landmarker_file() == shipped
     assert not cache_file().exists()
     shipped.write_bytes(CONTENT[:3])
@@ -51,14 +51,14 @@ def test_the_one_that_ships_is_used_before_the_cache_and_the_network(home, monke
 def test_the_checkout_holds_the_published_file(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert landmarker_file() == released.FOLDER / released.LANDMARKER
-    assert released.read_sums(released.FOLDER)[released.LANDMARKER] == mediapipe_faces.SHA256
+    assert released.read_sums(released.FOLDER)[released.LANDMARKER] == landmarker.SHA256
 
 
 def test_it_is_downloaded_once(home, monkeypatch):
     found = landmarker_file()
     assert found == cache_file()
     assert found.read_bytes() == CONTENT
-    monkeypatch.setattr(mediapipe_faces, "URL", "file:///not/there")
+    monkeypatch.setattr(landmarker, "URL", "file:///not/there")
     assert landmarker_file() == found
 
 
@@ -83,7 +83,7 @@ def test_without_a_network_it_says_what_to_do(home, monkeypatch):
     with pytest.raises(LandmarkerError, match=r"no route.*--landmarker") as caught:
         landmarker_file()
     assert str(cache_file()) in str(caught.value)
-    assert mediapipe_faces.URL in str(caught.value)
+    assert landmarker.URL in str(caught.value)
 
 
 def test_the_published_file_has_the_expected_hash(real_data, tmp_path):
