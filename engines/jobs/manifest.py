@@ -207,7 +207,7 @@ def run_jobs(
 def failure(source: str | Path, error: Exception | str) -> ManifestRow:
     """The row of an input that could not be restored; the message names the input, and the kind of
     an error that is not one of this project's own."""
-    text = str(error)
+    text = " ".join(str(error).split())
     if isinstance(error, Exception) and not (text and isinstance(error, OSError | ValueError)):
         text = f"{type(error).__name__}{text and ': '}{text}"
     text = text if str(source) in text else f"{source}: {text}"

@@ -148,8 +148,7 @@ class MediaPipeFaces:
         confidence = SURE if fine else AGAIN_ASKED
         enough, too_many = (FINE_FOUND, FINE_MISSED) if fine else (AGAIN_COUNT, 2 * len(AGAIN))
         for view in _crops_around(face):
-            method = cv2.INTER_AREA if abs(np.linalg.det(view[:, :2])) < 1 else cv2.INTER_LINEAR
-            picture = cv2.warpAffine(image, view, (AGAIN_SIZE, AGAIN_SIZE), flags=method)
+            picture = _warped(image, view, AGAIN_SIZE)
             seen = self._ask((picture, view), confidence)
             if any(box_overlap(other.box, face.box) > AGAIN_SAME for other in seen):
                 found += 1
@@ -312,8 +311,23 @@ def _cut(image: np.ndarray, box: FaceBox, multiple: float) -> View:
     scale = min(1.0, LONGEST / side) if side > AGAIN_SIZE else AGAIN_SIZE / side
     corner = np.array([left + width / 2, top + height / 2]) - side / 2
     matrix = np.column_stack([scale * np.eye(2), -scale * corner])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.warpAffine(image, matrix, (max(1, round(side * scale)),) * 2, flags=method), matrix
+    return _warped(image, matrix, max(1, round(side * scale))), matrix
+
+
+def _warped(image: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
+    """A square view of `side` pixels by its map (2, 3), black beyond the photo. Of the photo only
+    what the view shows is handed on: OpenCV refuses sides of 32 768 pixels."""
+    corners = np.array([[0, 0], [side, 0], [side, side], [0, side]])
+    left, top, width, height = _box_around(corners, matrix)
+    rows = slice(max(0, math.floor(top) - 2), max(0, math.ceil(top + height) + 2))
+    columns = slice(max(0, math.floor(left) - 2), max(0, math.ceil(left + width) + 2))
+    part = image[rows, columns]
+    if part.size == 0:
+        return np.zeros((side, side, *image.shape[2:]), image.dtype)
+    moved = matrix.copy()
+    moved[:, 2] += moved[:, :2] @ (columns.start, rows.start)
+    method = cv2.INTER_AREA if abs(np.linalg.det(matrix[:, :2])) < 1 else cv2.INTER_LINEAR
+    return cv2.warpAffine(part, moved, (side, side), flags=method)
 
 
 def _area(faces: list[Face]) -> float:

@@ -441,3 +441,21 @@ def test_the_largest_faces_are_picked_and_the_rest_is_counted():
     kept, notices = FaceChoice(most=1, least=25).pick(faces)
     assert kept == faces[:1]
     assert notices == ["3 of 4 faces left out: 1 smaller than 25 pixels, 2 beyond the largest"]
+
+
+@pytest.mark.parametrize("left", [-30, 100, 32_950])
+def test_a_view_of_a_very_wide_photo_is_what_a_part_of_it_shows(left):
+    """OpenCV warps no picture of 32 768 pixels or more."""
+    photo = np.random.default_rng(0).integers(0, 256, (50, 33_000, 3), np.uint8)
+    turn = np.array([[0.8, -0.6, 20.0], [0.6, 0.8, 5.0]])
+    matrix = turn.copy()
+    matrix[:, 2] -= turn[:, :2] @ (left, 0)
+    seen = mediapipe_faces._warped(photo, matrix, 64)
+    padded = np.zeros((50, 300, 3), np.uint8)  # 100 pixels more on each side
+    start, end = max(0, left - 100), min(33_000, left + 200)
+    padded[:, start - left + 100 : end - left + 100] = photo[:, start:end]
+    expected = matrix.copy()
+    expected[:, 2] += matrix[:, :2] @ (left - 100, 0)
+    np.testing.assert_array_equal(
+        seen, cv2.warpAffine(padded, expected, (64, 64), flags=cv2.INTER_LINEAR)
+    )
