@@ -17,7 +17,8 @@ The networks are those in the project's weights/. In Python:
     restore("photo.jpg").save("restored.png")
 
 Exit code: 0, also where nothing covers a face; 1 when an input failed, when something covers a face
-that could not be restored, or when no input shows a face; 2 for a wrong option.
+that could not be restored, when a result exists already, or when no input shows a face; 2 for a
+wrong option; 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 import argparse
