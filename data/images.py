@@ -31,8 +31,8 @@ _LIMIT = threading.Lock()  # Pillow's own limit is one for the whole process
 
 # What Pillow raises at damaged files.
 DAMAGE = (
-    ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError,
-    struct.error,
+    ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
+    ValueError, struct.error,
 )  # fmt: skip
 
 

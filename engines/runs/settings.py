@@ -7,6 +7,7 @@ the context NAMES_ONLY all the rest is checked at once, names of networks and op
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
 
 from pydantic import (
@@ -44,7 +45,11 @@ def _names_only(info: ValidationInfo) -> bool:
 
 def check_kinds(entry: Callable, options: Mapping[str, Any]) -> None:
     """ValueError, naming option and value, where one is not of the kind that `entry`, a class or
-    function, says its parameter is."""
+    function, says its parameter is, or where one is missing that it cannot do without."""
+    wanted = [name for name, each in signature(entry).parameters.items() if each.default is EMPTY]
+    varying = ("args", "kwargs")
+    if missing := [name for name in wanted if name not in options and name not in varying]:
+        raise ValueError(f"needs the option {', '.join(missing)}")
     made_by: Any = entry
     hints = get_type_hints(made_by.__init__ if isinstance(entry, type) else entry)
     for key, value in options.items():
@@ -53,7 +58,9 @@ def check_kinds(entry: Callable, options: Mapping[str, Any]) -> None:
         try:
             found = TypeAdapter(hints[key], config=ANYTHING).validate_python(value)
         except ValidationError as error:
-            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            first = error.errors()[0]
+            said = first["msg"].removeprefix("Value error, ")
+            said = "must be a list" if first["type"] == "sequence_str" else said
             raise ValueError(f"{key} = {shown(value)}: {said}") from error
         if isinstance(value, (str, bool)) and type(found) is not type(value):  # no "3" for 3
             raise ValueError(
@@ -61,6 +68,7 @@ def check_kinds(entry: Callable, options: Mapping[str, Any]) -> None:
             )
 
 
+EMPTY = Parameter.empty
 ANYTHING = ConfigDict(arbitrary_types_allowed=True)
 
 

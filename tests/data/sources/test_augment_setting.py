@@ -48,7 +48,7 @@ def test_an_option_is_laid_over_a_mapping(tmp_path):
     ("setting", "says"),
     [
         ("augment=photos", r"data\.augment: 'photos' is not one of true, false, photographs"),
-        ("augment={jpeg: 0}", r"data\.augment: name: None .*photographs"),
+        ("augment={jpeg: 0}", r"data\.augment: name: null .*photographs"),
         ("augment={name: photographs, jpeg: 2}", r"data\.augment: jpeg: 2 must be a share"),
         ("augment={name: photographs, jpg: 0}", r"data\.augment: jpg: unknown key.*jpeg"),
     ],

@@ -203,7 +203,9 @@ def test_options_choose_measures(tmp_path, alexnet, offline):
 
 def test_a_network_for_something_else_embeds_no_faces(tmp_path):
     path = tmp_path / "best.safetensors"
-    config = '{"task": "segmentation", "name": "UNet"}'
+    config = (
+        '{"task": "segmentation", "name": "UNet", "model": {"name": "unet"}, "data": {"size": 32}}'
+    )
     save_file({"x": torch.zeros(1)}, path, {"config": config})
     with pytest.raises(ValueError, match="was trained for segmentation, an identity network"):
         identity_similarity(str(path), tmp_path)

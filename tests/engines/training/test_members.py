@@ -157,15 +157,14 @@ def test_an_ensemble_of_either_form_teaches(runs, gated, tmp_path, form):
         (["data.template=celeba"], r"data\.template: celeba, but .* set data\.template="),
         (["data.hidden_by=occluders", "data.occluders=drawn"], r"set data\.hidden_by=masks"),
         (["model.combination=mean"], r"'mean' has nothing to train"),
-        (["model.members=occlufix"], r"must be a list of runs or files"),
+        (["model.members=occlufix"], r"members = 'occlufix': must be a list"),
         (["model.members=[facial_deocclusion]"], r"needs two or more, found 1"),
         (["model.members=[facial_deocclusion, facial_deocclusion]"], "same weights"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_before_anything_is_made(runs, assignments, words):
-    config = gate_config(*assignments)
     with pytest.raises(ValueError, match=words):
-        settle_members(config, runs)
+        settle_members(gate_config(*assignments), runs)
     assert not [folder for folder in runs.glob("ensemble_gate/*") if folder.name != "001"]
 
 

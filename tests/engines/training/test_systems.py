@@ -71,7 +71,7 @@ def test_an_adversarial_term_listens_to_its_own_discriminator(occlufix):
         (["discriminators.a/b={name: patch}"], ["a/b"]),
         (["losses.a/b={weight: 1, term: l1}"], ["a/b"]),
         (["losses.l1.weight=.nan"], ["nan", "finite"]),
-        (["losses.l1.weight=true"], ["True", "a number or a schedule"]),
+        (["losses.l1.weight=true"], ["true", "a number or a schedule"]),
         (["losses.style.weight={start: 0, end: 1, units: share}"], ["units", "unit"]),
         (["loss_on=hole"], ["composed"]),
     ],
