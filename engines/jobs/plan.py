@@ -168,7 +168,7 @@ def plan_jobs(
         raise FileNotFoundError("; ".join(reasons))
     sources = list({s.path.resolve(): s for s in reversed(sources)}.values())[::-1]  # each once
     masks = _pair_masks(sources, mask, plan)
-    _add_jobs([s for s in _apart(sources, suffixes) if s.path in masks], masks, save, plan)
+    _add_jobs([s for s in _apart(sources) if s.path in masks], masks, save, plan)
     return plan
 
 
@@ -252,7 +252,7 @@ def _folder_sources(
     ]
 
 
-def _apart(sources: list[Source], suffixes: Suffixes) -> list[Source]:
+def _apart(sources: list[Source]) -> list[Source]:
     """a.jpg and a.png must not end in one file: their results keep the whole name."""
     counts = Counter(os.path.normcase(source.target) for source in sources)
     kept = []
