@@ -157,8 +157,8 @@ def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> Manifest
     Outside of what was redrawn the output file holds the same pixels as the photo; only a lossy
     output format breaks that, which is said. Alpha, 16-bit grey, single-channel grey and metadata
     survive where the output format has them; a transparent part that was redrawn is opaque. A photo
-    in which nothing was restored is not written.
-    Raises FileExistsError, ImageReadError or ValueError; nothing is written then.
+    in which nothing was restored is not written. Raises FileExistsError, ImageReadError or
+    ValueError; nothing is written then.
     """
     check_targets(job, choices.overwrite)
     start = time.monotonic()
