@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from face_stubs import write_images
 
 from deocclude.data.faces import cache as cache_module
 from deocclude.data.faces.alignment import template_points
@@ -11,15 +11,6 @@ from deocclude.data.faces.files import (
     join_faces,
     mixing_order,
 )
-
-
-def write_images(folder, count, size=(40, 50), start=0):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(start, start + count):
-        rng = np.random.default_rng(i)
-        small = rng.integers(0, 256, (5, 4, 3), dtype=np.uint8)
-        Image.fromarray(small).resize(size).save(folder / f"{i:04d}.png")
-    return folder
 
 
 @pytest.mark.parametrize("cache", ["ram", "disk", "none"])

@@ -2,8 +2,8 @@
 
 import json
 
-import numpy as np
 import pytest
+from face_stubs import write_images
 from PIL import Image
 
 from deocclude.data.faces import splits
@@ -17,15 +17,6 @@ from deocclude.data.faces.layout import (
 )
 from deocclude.data.faces.splits import load_split, save_split, split_faces
 from deocclude.data.image_files import list_images
-
-
-def write_images(folder, count, size=(40, 50), start=0):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(start, start + count):
-        rng = np.random.default_rng(i)
-        small = rng.integers(0, 256, (5, 4, 3), dtype=np.uint8)
-        Image.fromarray(small).resize(size).save(folder / f"{i:04d}.png")
-    return folder
 
 
 def test_given_folders_are_the_split(tmp_path):

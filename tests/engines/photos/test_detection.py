@@ -274,15 +274,18 @@ def test_no_face_is_the_whole_picture_and_said():
     assert FaceDetector(kinds=("haar",)).detect(grey) == ([], ["no face found"])
 
 
+class Blind:
+    """A MediaPipe that finds no face."""
+
+    def __init__(self, *args):
+        pass
+
+    def detect(self, image, least=0):
+        return []
+
+
 def test_where_mediapipe_finds_none_the_cascade_is_not_asked(monkeypatch):
     """It takes coins, stains and the moon for faces."""
-
-    class Blind:
-        def __init__(self, *args):
-            pass
-
-        def detect(self, image, least=0):
-            return []
 
     monkeypatch.setattr(detection, "MediaPipeFaces", Blind)
     assert FaceDetector(kinds=("haar",)).detect(render_face(1, 256))[0]
@@ -392,13 +395,6 @@ def test_how_small_a_face_may_be(shape, smallest):
 
 
 def test_that_smaller_faces_are_not_looked_for_is_said_of_a_huge_picture(monkeypatch):
-    class Blind:
-        def __init__(self, *args):
-            pass
-
-        def detect(self, image, least=0):
-            return []
-
     monkeypatch.setattr(detection, "MediaPipeFaces", Blind)
     huge = np.broadcast_to(np.uint8(90), (9000, 12000, 3))
     assert "faces below 112 pixels are not looked for" in FaceDetector().detect(huge)[1][0]
