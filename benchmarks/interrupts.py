@@ -28,6 +28,8 @@ import pandas as pd
 from PIL import Image
 from safetensors.torch import load_file
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from deocclude import stopping
 from deocclude.engines.cli.restore import build_parser
 
