@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import psutil
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from deocclude.data.files import temporary_name
 from deocclude.data.image_files import is_heif, is_raw
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BYTES_PER_PIXEL = 24  # of memory that a photo takes while it is restored, at most
 HEIF_HINT = "HEIC and HEIF are read by `pip install pillow-heif`"
+STORED = "stored orientation"  # in Image.info of `open_image`: what EXIF said before it was turned
 _LIMIT = threading.Lock()  # Pillow's own limit is one for the whole process
 
 # What Pillow raises at damaged files.
@@ -132,6 +133,7 @@ def _check_pixels(image: Image.Image, path: str | Path, most: int | None) -> Non
 def _upright(image: Image.Image, path: str | Path) -> Image.Image:
     try:
         upright = ImageOps.exif_transpose(image)
+        upright.info[STORED] = image.getexif().get(ExifTags.Base.Orientation, 1)
         upright.getexif().tobytes()  # what was only skipped so far would fail later
     except DAMAGE as error:
         warnings.warn(f"{path}: damaged EXIF is ignored ({error})", stacklevel=3)

@@ -330,7 +330,7 @@ def _restore(
         name = str(photo) if isinstance(photo, (str, PathLike)) else "photo"
         given = erased_part(opened.alpha, name, hard=bool(dilate))
     elif mask is not None:
-        given = _read_given(mask, photo, opened.rgb.shape[:2], soft)
+        given = _read_given(mask, opened, soft)
     hole = given.hole if given else None
     result = networks.restore(opened.rgb, hole, dilate=dilate, blend=blend or Choices().blend)
     if given is not None:
@@ -372,11 +372,13 @@ def _open(photo: Picture) -> Photo:
         pixels = pixels[..., 0] if upright.mode in ("LA", "La", "L", "1") else pixels
     elif upright.mode in ("1", "L", "I", "F") or upright.mode.startswith("I;16"):
         pixels = rgb[..., 0]
-    return Photo(rgb, rgb if pixels is None else pixels, alpha, Metadata(), [])
+    orientation = exif_orientation(photo)
+    return Photo(rgb, rgb if pixels is None else pixels, alpha, Metadata(), [], orientation)
 
 
-def _read_given(mask: Picture, photo: Picture, shape: tuple[int, int], soft: bool) -> GivenMask:
-    """A mask for a photo of this (height, width) as shown."""
+def _read_given(mask: Picture, photo: Photo, soft: bool) -> GivenMask:
+    """A mask for an opened photo."""
+    shape = photo.rgb.shape[:2]
     if isinstance(mask, (str, PathLike)):
         read = open_mask(Path(mask))
     elif isinstance(mask, Image.Image):
@@ -392,10 +394,7 @@ def _read_given(mask: Picture, photo: Picture, shape: tuple[int, int], soft: boo
         if array.dtype == bool or (not soft and array.max(initial=0) == 1):
             array = array * np.uint8(255)  # {0, 1} as well as {0, 255}
         read = mask_of(Image.fromarray(array), "mask")
-    orientation = 1
-    if not isinstance(photo, np.ndarray):
-        orientation = exif_orientation(photo if isinstance(photo, Image.Image) else Path(photo))
-    return fit_given(read, shape, orientation, soft=soft)
+    return fit_given(read, shape, photo.orientation, soft=soft)
 
 
 def _picture(photo: Photo, result: Restoration) -> Image.Image:

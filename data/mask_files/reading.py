@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deocclude.data.images import DAMAGE, ImageReadError, open_header, open_image, to_rgb
+from deocclude.data.images import DAMAGE, STORED, ImageReadError, open_header, open_image, to_rgb
 from deocclude.data.mask_files.plausible import is_photograph
 
 THRESHOLD = 127  # of black-and-white masks: a level above it is hole
@@ -75,7 +75,7 @@ def open_mask(path: str | Path, invert: bool = False, max_pixels: int | None = N
     """
     image = open_image(path, max_pixels)
     mask = mask_of(image, str(path), invert)
-    return replace(mask, oriented=exif_orientation(path) != 1)
+    return replace(mask, oriented=exif_orientation(image) != 1)
 
 
 def check_mask(path: Path) -> None:
@@ -95,10 +95,11 @@ def check_mask(path: Path) -> None:
 
 
 def exif_orientation(picture: str | Path | Image.Image) -> int:
-    """1 to 8, as a file's EXIF says that it is shown; 1 where it says nothing."""
+    """1 to 8, as a file's EXIF says that it is shown; 1 where it says nothing. A picture of
+    `open_image`, which is upright, still knows; a file of PNG is decoded for it."""
     try:
         if isinstance(picture, Image.Image):
-            value = picture.getexif().get(ORIENTATION, 1)
+            value = picture.info.get(STORED) or picture.getexif().get(ORIENTATION, 1)
         else:
             with open_header(picture) as header:
                 value = header.getexif().get(ORIENTATION, 1)

@@ -89,7 +89,7 @@ class PairedSet:
         if pair.mask is None:
             return target, occluded, difference_mask(target, occluded)
         read = open_mask(pair.mask, self.invert)
-        read = upright(read, shape, exif_orientation(pair.occluded))
+        read = upright(read, shape, exif_orientation(shown))
         for text in set(read.notices) - self._told:
             self._told.add(text)
             logger.warning("%s (and others, perhaps): %s", pair.mask, text)

@@ -58,7 +58,8 @@ def pair_folders(
     unusable: dict[Path, str] = {}
     for image, mask_file in zip(files, partners, strict=True):
         try:
-            frame = Frame(open_image(image).size[::-1], exif_orientation(image))
+            shown = open_image(image)
+            frame = Frame(shown.size[::-1], exif_orientation(shown))
         except ImageReadError as error:
             unreadable[image] = error
             continue

@@ -55,6 +55,7 @@ class Photo:
     alpha: np.ndarray | None
     metadata: Metadata
     notices: list[str]
+    orientation: int = 1  # EXIF's, of the stored pixels
 
 
 def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
@@ -82,7 +83,8 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
         pixels = np.asarray(image.convert("L")) if image.mode in ("L", "1") else rgb
         if image.mode not in ("L", "1", "P", "RGB"):
             notices.append(f"colour mode {image.mode} is converted to 8-bit RGB")
-    return Photo(rgb, pixels, alpha, metadata_of(image, kind, turned), notices)
+    metadata = metadata_of(image, kind, turned)
+    return Photo(rgb, pixels, alpha, metadata, notices, exif_orientation(image))
 
 
 def _header(path: Path, upright: Image.Image) -> tuple[list[str], str | None, bool]:
@@ -144,7 +146,7 @@ def read_mask(job: Job, photo: Photo, choices: Choices) -> GivenMask | None:
     return read_given(
         job.mask,
         photo.rgb.shape[:2],
-        exif_orientation(job.source),
+        photo.orientation,
         choices.invert_mask,
         choices.soft_mask,
         choices.max_pixels,
