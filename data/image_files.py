@@ -105,6 +105,11 @@ def list_images(folder: str | Path) -> list[Path]:
     return [path for path in visible_files(folder) if is_image(path)]
 
 
+def holds_image(folder: Path) -> bool:
+    """Whether any image lies below `folder`; the first one settles it."""
+    return any(map(is_image, _walk(folder)))
+
+
 def count_words(paths: Iterable[Path]) -> str:
     """What files there are, by their endings: "3 .txt, 1 .pdf, 1 without an ending"."""
     counts = Counter(path.suffix.lower() or "without an ending" for path in paths)

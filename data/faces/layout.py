@@ -9,7 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from deocclude.data.image_files import count_words, is_image, is_litter, list_images, visible_files
+from deocclude.data.image_files import (
+    count_words,
+    holds_image,
+    is_image,
+    is_litter,
+    list_images,
+    visible_files,
+)
 from deocclude.data.images import DAMAGE, open_header
 
 SPLITS = ("train", "val", "test")
@@ -216,7 +223,5 @@ def beside(root: Path | None, chosen: Path | None) -> list[str]:
     if root is None or chosen is None or chosen == root or chosen.parent != root:
         return []
     return [
-        p.name
-        for p in sub_folders(root)
-        if p != chosen and not is_other(p.name) and any(map(is_image, visible_files(p)))
+        p.name for p in sub_folders(root) if p != chosen and not is_other(p.name) and holds_image(p)
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deocclude.data.images import DAMAGE, STORED, ImageReadError, open_header, open_image, to_rgb
+from deocclude.data.images import DAMAGE, STORED, ImageReadError, open_image, to_rgb
 from deocclude.data.mask_files.plausible import is_photograph
 
 THRESHOLD = 127  # of black-and-white masks: a level above it is hole
@@ -94,15 +94,11 @@ def check_mask(path: Path) -> None:
         )
 
 
-def exif_orientation(picture: str | Path | Image.Image) -> int:
-    """1 to 8, as a file's EXIF says that it is shown; 1 where it says nothing. A picture of
-    `open_image`, which is upright, still knows; a file of PNG is decoded for it."""
+def exif_orientation(picture: Image.Image) -> int:
+    """1 to 8, as EXIF says that a picture's file is shown; 1 where it says nothing. A picture of
+    `open_image`, which is upright, still knows."""
     try:
-        if isinstance(picture, Image.Image):
-            value = picture.info.get(STORED) or picture.getexif().get(ORIENTATION, 1)
-        else:
-            with open_header(picture) as header:
-                value = header.getexif().get(ORIENTATION, 1)
+        value = picture.info.get(STORED) or picture.getexif().get(ORIENTATION, 1)
     except DAMAGE:
         return 1
     return value if value in range(1, 9) else 1
