@@ -52,12 +52,12 @@ from deocclude.engines.photos.formats import (
 from deocclude.engines.photos.restoration import FaceResult, Restoration
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.devices import resolve_device
+from deocclude.engines.runs.places import RUNS
 from deocclude.engines.runs.weights import load_segmenter
 
 File = str | PathLike[str]
 Picture = File | Image.Image | np.ndarray
 Boxes = FaceBox | Sequence[FaceBox]
-RUNS = Path("runs")
 NETWORK = "network"
 SHOWN = 1024  # pixels of the longer side that a notebook shows
 ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")

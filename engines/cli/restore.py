@@ -46,10 +46,9 @@ from deocclude.engines.photos.blend import BLENDS
 from deocclude.engines.photos.face import FaceBox, FaceChoice
 from deocclude.engines.photos.formats import WITH_QUALITY
 from deocclude.engines.runs.chosen import NEWEST, choose_weights
+from deocclude.engines.runs.places import RUNS
 from deocclude.names import did_you_mean
 from deocclude.stopping import say_stopped
-
-RUNS = Path("runs")
 
 
 def build_parser() -> argparse.ArgumentParser:
