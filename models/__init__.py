@@ -22,6 +22,7 @@ INPAINTERS = Registry(
         "facial_deocclusion": "deocclude.models.facial_deocclusion:FacialDeocclusion",
         "ensemble": "deocclude.models.ensemble:Ensemble",
         "student": "deocclude.models.student:Student",
+        "coarse_to_fine": "deocclude.models.coarse_to_fine:CoarseToFine",
     }
 )
 SEGMENTERS = Registry(

@@ -4,6 +4,8 @@ Ours. Distillation is Hinton et al. (2015) for pictures: the student learns the 
 beside the target. Folding pixels into channels and back is Shi et al. (CVPR 2016, section 3).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,6 +38,7 @@ class Student(nn.Module):
         separable: depthwise-separable convolutions.
         start: fill (the network draws the hole from nothing) or pull_push (it is given a smooth
             filling and adds what is missing, in the sigmoid's logits, at first nothing).
+        widths, residual: of the U-Net (see `UNet`).
     """
 
     uses_mask = True
@@ -50,6 +53,8 @@ class Student(nn.Module):
         norm: str = "batch",
         separable: bool = False,
         start: str = "fill",
+        widths: Sequence[int] = (),
+        residual: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if fold not in FOLDS:
@@ -64,6 +69,8 @@ class Student(nn.Module):
             out_channels=3 * fold**2,
             norm=norm,
             separable=separable,
+            widths=widths,
+            residual=residual,
         )
         if start == "pull_push":
             nn.init.zeros_(self.network.head.weight)

@@ -1,12 +1,17 @@
 """U-Net: an encoder and a decoder joined at every scale (Ronneberger et al., MICCAI 2015)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from deocclude.models.blocks import SeparableConv2d, initialise, pad_to_multiple
+from deocclude.models.blocks import (
+    SeparableConv2d,
+    initialise,
+    pad_to_multiple,
+    residual_layers,
+)
 from deocclude.names import shown
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -31,6 +36,21 @@ class ConvBlock(nn.Sequential):
         super().__init__(*layers)
 
 
+class ResidualBlock(nn.Module):
+    """A residual block that adds nothing at first. (N, channels, H, W) -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = residual_layers(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.layers(x))
+
+    def start_at_nothing(self) -> None:
+        """Its last normalisation answers 0."""
+        nn.init.zeros_(self.layers[-1].weight)
+
+
 class UNet(nn.Module):
     """U-Net; with its defaults the segmenter of the attention-based GAN (64-128-256-512, one logit)
 
@@ -47,6 +67,9 @@ class UNet(nn.Module):
         depth: number of scales, 2 to 6.
         norm: batch, instance or none.
         separable: depthwise-separable convolutions in the blocks.
+        widths: channels of every scale, in place of `width` and `depth`.
+        residual: residual blocks at each scale's end of the way down, as many numbers as scales;
+            none where it is empty. They have BatchNorm.
     """
 
     origin = "random initialisation (no pretrained part)"
@@ -59,10 +82,20 @@ class UNet(nn.Module):
         out_channels: int = 1,
         norm: str = "batch",
         separable: bool = False,
+        widths: Sequence[int] = (),
+        residual: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        depth = len(widths) or depth
         if not 2 <= depth <= 6:
-            raise ValueError(f"depth: {depth} must lie between 2 and 6")
+            what = f"widths: {len(widths)} numbers" if widths else f"depth: {depth}"
+            raise ValueError(f"{what} must lie between 2 and 6")
+        if residual and (len(residual) != depth or min(residual) < 0):
+            raise ValueError(
+                f"residual: {list(residual)} must be {depth} numbers of 0 or more, one a scale"
+            )
+        widths = list(widths) or [width * 2**scale for scale in range(depth)]
+        width = min(widths)
         for name, number in (
             ("width", width),
             ("in_channels", in_channels),
@@ -72,7 +105,6 @@ class UNet(nn.Module):
                 raise ValueError(f"{name}: {number} must be at least 1")
         if norm not in NORMS:
             raise ValueError(f"norm: {shown(norm)} is not one of {', '.join(NORMS)}")
-        widths = [width * 2**scale for scale in range(depth)]
         self.multiple = 2 ** (depth - 1)
         self.pool = nn.MaxPool2d(2)
         self.down = nn.ModuleList(
@@ -86,8 +118,15 @@ class UNet(nn.Module):
         self.fuse = nn.ModuleList(
             ConvBlock(2 * fine, fine, norm, separable) for fine in reversed(widths[:-1])
         )
-        self.head = nn.Conv2d(width, out_channels, kernel_size=1)
+        self.head = nn.Conv2d(widths[0], out_channels, kernel_size=1)
+        self.deep = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+            for channels, count in zip(widths, residual)
+        )
         initialise(self)
+        for block in self.deep.modules():
+            if isinstance(block, ResidualBlock):
+                block.start_at_nothing()
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
@@ -97,8 +136,9 @@ class UNet(nn.Module):
             )
         x = pad_to_multiple(x, self.multiple)
         skips: list[Tensor] = []
-        for block in self.down:
+        for scale, block in enumerate(self.down):
             x = block(self.pool(x) if skips else x)
+            x = self.deep[scale](x) if self.deep else x
             skips.append(x)
         for up, fuse, skip in zip(self.up, self.fuse, reversed(skips[:-1]), strict=True):
             x = fuse(torch.cat([skip, up(x)], dim=1))

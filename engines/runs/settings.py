@@ -155,7 +155,7 @@ def _yaml_no(value: Any) -> Any:
 
 
 class Optimizer(Section):
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "muon"] = "adam"
     lr: PositiveFloat = 1e-3
     betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from deocclude.engines.runs.config import AnyRun, LearningRate, Optimizer
 from deocclude.engines.runs.runtime import Runtime
+from deocclude.engines.training.muon import Muon, matrices_of
 from deocclude.losses.weighted_sum import WeightedSum
 
 logger = logging.getLogger(__name__)
@@ -203,14 +204,18 @@ def create_ema(network: nn.Module, decay: float) -> AveragedModel:
 
 
 def create_optimizer(options: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    """Adam or AdamW over the parameters that train, fused where the device allows it."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
+    """Adam, AdamW or Muon over the parameters that train, fused where the device allows it."""
     trainable = [p for p in network.parameters() if p.requires_grad]
     fused = {p.device.type for p in trainable} <= {"cpu", "cuda"}
-    return kind(
-        trainable,
-        lr=options.lr,
-        betas=options.betas,
-        weight_decay=options.weight_decay,
-        fused=fused,
-    )
+    settings: dict[str, Any] = {
+        "lr": options.lr,
+        "betas": options.betas,
+        "weight_decay": options.weight_decay,
+        "fused": fused,
+    }
+    if options.name == "muon":
+        matrices = matrices_of(network)
+        known = set(matrices)
+        return Muon(matrices, [p for p in trainable if p not in known], **settings)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
+    return kind(trainable, **settings)
