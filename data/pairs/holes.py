@@ -32,10 +32,12 @@ class FrozenPairs(FrozenList):
     """Images with the masks that hide parts of them.
 
     load(i) gives image uint8 (H, W, 3) and mask uint8 (H, W) of {0, 1}; see FrozenList.
+    `template`: how the faces lie, a key of data.faces.alignment.TEMPLATES; ffhq where nobody knows.
     """
 
     ENTRY = Pair
     CELL = ("bin", "border")
+    template = "ffhq"
 
     def one_an_image(self) -> "FrozenPairs":
         """One pair of each image, the cells in turn: for what needs independent samples."""

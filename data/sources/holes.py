@@ -63,7 +63,9 @@ class Sources(FaceSources):
         )
         faces = self.faces(split)
         faces = cache_faces(faces.subset(range(min(per_bin, len(faces)))), "none", 1, Path())
-        return freeze(faces, self.masks, split, per_bin, self.words(split, per_bin))
+        pairs = freeze(faces, self.masks, split, per_bin, self.words(split, per_bin))
+        pairs.template = self.data.template
+        return pairs
 
     def _covered(self, split: str, occluders: Occluders) -> FrozenOccluded:
         """data.validation_pairs faces under occluders, evenly of each kind, none of them bare."""

@@ -18,7 +18,14 @@ from deocclude.engines.evaluation.suites import suite_of
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.options import add_evaluation, at_least
 from deocclude.engines.runs.console import say_progress
-from deocclude.engines.runs.finished import IDENTITY, SEGMENTATION, identity_file
+from deocclude.engines.runs.finished import (
+    AUTO,
+    IDENTITY,
+    OFF,
+    SEGMENTATION,
+    identity_file,
+    without_dlib,
+)
 from deocclude.engines.runs.members import (
     choose,
     choose_both,
@@ -84,8 +91,9 @@ def _add_inpainting(commands: Command) -> None:
                 raise FileNotFoundError(f"{option} {file}: no such file")
         choose_inpainters(arguments, suite_of(arguments))
         _check_data(arguments)
-        if arguments.identity not in ("auto", "off"):
-            identity_file(arguments.identity, arguments.runs_folder)
+        identity, _ = without_dlib(arguments.identity)
+        if identity not in (AUTO, OFF):
+            identity_file(identity, arguments.runs_folder)
 
     def compare(arguments: argparse.Namespace) -> list["Report"]:
         from deocclude.engines.evaluation.inpainting import Options, compare
@@ -140,8 +148,8 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
         "--identity",
         type=some_text,
         default="auto",
-        help="the network of identity similarity: a run, a weights file, off; auto: the latest "
-        "finished EfficientNetB0",
+        help="the network of identity similarity: a run, a weights file, off, dlib (its face "
+        "network), or both (auto,dlib); auto: the latest finished EfficientNetB0",
     )
     add("--fid", default="auto", choices=("auto", "off"), help="FID, where its weights can be had")
     add("--inception-weights", type=some_path, metavar="FILE", help="FID's Inception in a file")

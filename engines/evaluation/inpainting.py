@@ -17,6 +17,7 @@ from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference
 from deocclude.engines.evaluation.suites import Suite, suite_of
 from deocclude.engines.evaluation.summaries import pair_facts, summarise
 from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
+from deocclude.engines.measures import dlib_similarity
 from deocclude.engines.measures.choice import choose_measures
 from deocclude.engines.measures.columns import FID, Measure
 from deocclude.engines.measures.inpainting import Row, baseline_row, evaluate_rows
@@ -240,6 +241,11 @@ def _say_durations(
             "FID takes about %.0f min a row on a CPU core unless its value is kept from before; "
             "--fid off leaves it out",
             len(pairs) * 0.065 / 60,
+        )
+    if any(measure.name == dlib_similarity.NAME and measure.settle for measure in measures):
+        logger.info(
+            "dlib's face network takes about %.1f min a row, once more for the true pictures",
+            len(pairs) * 0.15 / 60,
         )
 
 
