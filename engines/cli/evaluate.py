@@ -119,11 +119,19 @@ def _add_inpainting(commands: Command) -> None:
     on.add_argument("--images", type=some_path, help="your own whole images, with --masks")
     on.add_argument("--masks", type=some_path, help="a folder of masks, or one mask for all images")
     on.add_argument(
+        "--holes",
+        choices=("masks", "occluders"),
+        default="masks",
+        help="of any shape, by area (masks, the default), or shaped as held-out occluders, by kind",
+    )
+    on.add_argument(
         "--pair-by-order", action="store_true", help="pair files by sorted order, not by name"
     )
     on.add_argument("--invert-mask", action="store_true", help="black means hole in the mask files")
     on.add_argument("--size", type=at_least(32), help="side in pixels; else that of each run")
-    on.add_argument("--per-bin", type=at_least(1), help="test pairs in each ratio bin")
+    on.add_argument(
+        "--per-bin", type=at_least(1), help="test pairs in each ratio bin, or of each kind"
+    )
     add_evaluation(on, "limit", limit="at most this many pairs, of all bins")
     how = parser.add_argument_group("how")
     add_evaluation(how, *HOW)
@@ -283,6 +291,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         arguments.parser.error("--suite lists the runs: give --suite or --runs, not both")
     if hasattr(arguments, "images") and (arguments.images is None) != (arguments.masks is None):
         arguments.parser.error("--images and --masks belong together: give both")
+    if getattr(arguments, "holes", None) == "occluders" and arguments.images is not None:
+        arguments.parser.error("--holes occluders makes holes itself: leave out --images, --masks")
     return arguments
 
 

@@ -1,6 +1,6 @@
 """Tables as cells, and what all of them share; `engines.report.writers` writes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,8 +37,25 @@ class Table:
 
 
 def bin_names(frame: pd.DataFrame) -> np.ndarray:
-    """Each image's bin as "0" to "5", or "outside" of (0.01, 0.6]."""
-    return np.array([OUTSIDE if number < 0 else str(number) for number in frame["bin"]])
+    """Each image's bin: "0" to "5", "outside" of (0.01, 0.6], or the kind of occluder whose shape
+    its hole has."""
+    return np.array([OUTSIDE if name == "-1" else name for name in frame["bin"].astype(str)])
+
+
+def are_kinds(bins: Iterable[str]) -> bool:
+    """Whether these bins are kinds of occluders."""
+    return not set(bins) <= set(BIN_LABELS)
+
+
+def sorted_bins(bins: Iterable[str]) -> list[str]:
+    """Each bin once, in a table's order."""
+    places = {name: place for place, name in enumerate(BIN_LABELS)}
+    return sorted(set(bins), key=lambda name: (places.get(name, -1), name))
+
+
+def bin_label(name: str) -> str:
+    """A bin as a table's column is called."""
+    return BIN_LABELS.get(name, name.replace("_", " "))
 
 
 def named_rows(names: Sequence[str], columns: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
