@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deocclude.models.blocks import pad_to_multiple
 from deocclude.models.pull_push import pull_push
 from deocclude.models.student import DARKEST, FOLDS, Student
-from deocclude.models.unet import UNet
+from deocclude.models.unet import MIN_SIDE, UNet
 from deocclude.names import shown
 
 COARSE_SIDE = 64  # pixels: the size at which the coarse network sees a picture
@@ -30,7 +30,7 @@ class CoarseToFine(nn.Module):
     to that filling, in the sigmoid's logits, at first nothing.
 
     Shape: occluded (N, 3, H, W), mask (N, 1, H, W) -> prediction (N, 3, H, W) in [0, 1], H and W at
-    least 64.
+    least 32, with fold 4 at least 64. Below 128 px both networks see every pixel.
 
     Args:
         coarse_widths, coarse_residual: of the coarse network's U-Net (see `models.unet.UNet`).
@@ -74,10 +74,11 @@ class CoarseToFine(nn.Module):
         self, occluded: Tensor, mask: Tensor | None = None, features: Tensor | None = None
     ) -> Tensor:
         height, width = occluded.shape[-2:]
-        if min(height, width) < COARSE_SIDE:
+        least = max(32, MIN_SIDE * self.fold)
+        if min(height, width) < least:
             raise ValueError(
-                f"input is {height} x {width}; CoarseToFine needs {COARSE_SIDE} x {COARSE_SIDE} "
-                "or more"
+                f"input is {height} x {width}; CoarseToFine of fold {self.fold} needs "
+                f"{least} x {least} or more"
             )
         if mask is None:
             raise ValueError("mask: None, but CoarseToFine needs the (N, 1, H, W) mask")
@@ -90,8 +91,7 @@ class CoarseToFine(nn.Module):
         return torch.sigmoid(x.float() + torch.logit(filled.float(), eps=DARKEST))
 
     def fill(self, occluded: Tensor, mask: Tensor) -> Tensor:
-        """The occluded image with its hole as the coarse network sees it: (N, 3, H, W) in [0, 1].
-        """
+        """The occluded image, its hole filled as the coarse network sees it: (N, 3, H, W)."""
         height, width = occluded.shape[-2:]
         times = max(1, min(height, width) // COARSE_SIDE)
         known = pad_to_multiple(1 - mask, times)
