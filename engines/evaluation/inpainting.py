@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 
 SHAPED = (
     "Holes have the shape of held-out cut-outs (drawn occluders without a folder of these), clear "
-    f"eyeglasses left out, dilated by {DILATION:.0%} of the side as in photos; around them the face "
-    "is known. Curves against hole area are left out."
+    f"eyeglasses left out, dilated by {DILATION:.0%} of the side as in photos; around them the "
+    "face is known. Curves against hole area are left out."
 )
 CURVES = "Each metric against hole area, with 95 % bootstrap intervals of the mean"
 
