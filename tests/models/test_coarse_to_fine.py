@@ -36,7 +36,7 @@ def test_any_size_from_64_px_on(size):
     assert answer.shape == occluded.shape
     assert answer.min() >= 0
     assert answer.max() <= 1
-    with pytest.raises(ValueError, match="60 x 64; CoarseToFine of fold 4 needs 64 x 64"):
+    with pytest.raises(ValueError, match="60 x 64; Student of fold 4 needs 64 x 64"):
         network(occluded[..., :60, :64], mask[..., :60, :64])
 
 
@@ -53,7 +53,7 @@ def test_before_training_known_pixels_stay_and_the_hole_is_filled_smoothly():
 
 def test_what_a_hole_hides_reaches_no_answer():
     network = CoarseToFine(**SMALL).eval()
-    torch.nn.init.normal_(network.fine.head.weight)
+    torch.nn.init.normal_(network.fine.network.head.weight)
     occluded, mask = picture()
     other = occluded + mask * torch.rand_like(occluded) * 0.5 - mask * 0.7
     assert not torch.allclose(other, occluded)
@@ -67,18 +67,30 @@ def test_a_student_becomes_its_coarse_half():
     fitted = network.fitted(student.state_dict())
     own = network.state_dict()
     assert {name for name in own if name.startswith("coarse.")} == set(fitted)
-    assert network.fitted(own) is own
+    assert network.fitted(own) is own  # nothing to fit
     network.load_state_dict(own | fitted)
     assert torch.equal(
         network.coarse.network.head.weight.detach(), student.network.head.weight.detach()
     )
 
 
+def test_twice_the_fold_starts_from_what_half_of_it_knows():
+    torch.manual_seed(0)
+    small, large = (CoarseToFine(**SMALL, fold=fold).eval() for fold in (1, 2))
+    torch.nn.init.normal_(small.fine.network.head.weight)
+    large.load_state_dict(large.fitted(small.state_dict()))
+    occluded, mask = picture()
+    filled = small.fill(occluded, mask)
+    twice = [part.repeat_interleave(2, 2).repeat_interleave(2, 3) for part in (filled, mask)]
+    answer = small.fine(filled, mask).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.allclose(large.fine(*twice), answer, atol=1e-5)
+
+
 @pytest.mark.parametrize("trains", [True, False])
 def test_the_coarse_half_may_be_left_as_it_is(trains):
     network = CoarseToFine(**SMALL, train_coarse=trains).train()
     torch.nn.init.normal_(network.coarse.network.head.weight)
-    torch.nn.init.normal_(network.fine.head.weight)
+    torch.nn.init.normal_(network.fine.network.head.weight)
     occluded, mask = picture()
     before = {name: value.clone() for name, value in network.coarse.state_dict().items()}
     network(occluded, mask).mean().backward()

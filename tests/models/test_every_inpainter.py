@@ -44,7 +44,7 @@ def create(variant: str) -> nn.Module:
     model = models.create_inpainter(name, **options)
     if isinstance(model, CoarseToFine):  # both heads start at 0 and pass no gradient on
         nn.init.normal_(model.coarse.network.head.weight, std=0.1)
-        nn.init.normal_(model.fine.head.weight, std=0.1)
+        nn.init.normal_(model.fine.network.head.weight, std=0.1)
     return with_members(model) if isinstance(model, Ensemble) else model
 
 
