@@ -8,7 +8,14 @@ from typing import Any
 from deocclude.engines.runs.config import ConfigError, ignored, validate
 from deocclude.engines.runs.finished import Trained, read_metadata
 from deocclude.engines.runs.metadata import WEIGHTS, release_metadata
-from deocclude.engines.runs.recipes import MODEL, is_recipe, read_recipe, source_name
+from deocclude.engines.runs.recipes import (
+    MODEL,
+    each_start,
+    is_recipe,
+    read_recipe,
+    source_name,
+    starts,
+)
 
 APART = ", sha256 "  # between the name and the digest of a released features file
 
@@ -49,7 +56,10 @@ def sources_of(member: Trained) -> list[str]:
         found = [source_name(str(p.path)) for p in read_recipe(member.checkpoint).members]
     else:
         weights = [config.get("teacher"), *(config.get("members") or ())]
-        found = [config.get("init_from"), *(each["weights"] for each in weights if each)]
+        found = [
+            *starts(config.get("init_from")),
+            *(each["weights"] for each in weights if each),
+        ]
     return [source for source in found if source and "/" in source]
 
 
@@ -82,7 +92,9 @@ def _settings(config: Mapping[str, Any], checkpoint: Path | None) -> dict[str, A
         weights = source_name(features["weights"].partition(APART)[0])
         settings["conditioned_on"] = features | {"weights": weights}
     if settings.get("init_from") is not None:
-        settings["init_from"] = _behind(settings["init_from"], checkpoint)
+        settings["init_from"] = each_start(
+            settings["init_from"], lambda start: _behind(start, checkpoint)
+        )
     teacher = settings.get("teacher")
     if teacher is not None and not is_recipe(teacher["weights"]):
         settings["teacher"] = _behind(teacher["weights"], checkpoint)

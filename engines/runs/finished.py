@@ -36,7 +36,7 @@ from deocclude.engines.runs.metadata import (
     release_metadata,
 )
 from deocclude.engines.runs.places import looked_in, places, say_place, warn_once
-from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config
+from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config, starts
 from deocclude.engines.runs.released import is_shipped
 from deocclude.names import did_you_mean
 
@@ -365,7 +365,7 @@ def check_named(config: AnyRun, runs: Path) -> None:
     from, learns from, takes features from or combines."""
     start, teacher = getattr(config, "init_from", None), getattr(config, "teacher", None)
     features, members = getattr(config, "features", None), getattr(config, "members", None)
-    named = [] if start is None else [start]
+    named = starts(start)
     if features is not None and features.weights not in (AUTO, RANDOM):
         named.append(features.weights)
     for one in named:

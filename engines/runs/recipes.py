@@ -16,7 +16,7 @@ training a gate writes), or holds their tensors as parts "members/0", "members/1
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -309,6 +309,20 @@ def _labelled_apart(members: list[MemberFile]) -> tuple[MemberFile, ...]:
             for i, m in enumerate(members, start=1)
         ]
     return tuple(members)
+
+
+def starts(init_from: str | Mapping[str, str] | None) -> list[str]:
+    """The runs or files that `init_from` names."""
+    if init_from is None:
+        return []
+    return [init_from] if isinstance(init_from, str) else list(init_from.values())
+
+
+def each_start(init_from: Any, change: Callable[[str], Any]) -> Any:
+    """`init_from` with every run or file of it changed; None stays None."""
+    if isinstance(init_from, Mapping):
+        return {part: change(start) for part, start in init_from.items()}
+    return None if init_from is None else change(init_from)
 
 
 def source_name(source: str) -> str:

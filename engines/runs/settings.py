@@ -136,6 +136,10 @@ class WeightsFile(Section):
         return {"weights": content} if isinstance(content, str) else content
 
 
+RunName = Annotated[str, Field(min_length=1)]
+Start = RunName | Annotated[dict[Word, RunName], Field(min_length=1)]
+
+
 class NamedWeights(WeightsFile):
     """A member of the ensemble that trains, `name` as in `model.members`."""
 
@@ -280,7 +284,8 @@ class RunConfig(AnyRun):
 
     loss_on: what loss terms and discriminators see: the whole prediction, or the picture composed
     of the prediction in the hole and the target around it. init_from: a run's name, its folder or
-    a weights file whose generator is the start, tensor by tensor of equal name. teacher: whose
+    a weights file whose generator is the start, tensor by tensor of equal name; for a network of
+    several parts also one for each, e.g. {coarse: RUN, fine: RUN}. teacher: whose
     answers a loss term compares with. members: the files behind `model.members` of an ensemble,
     written down at the start.
     """
@@ -291,7 +296,7 @@ class RunConfig(AnyRun):
     discriminators: dict[Word, Discriminator] = Field(default_factory=dict)
     features: Features | None = None
     loss_on: Literal["prediction", "composed"] = "prediction"
-    init_from: Annotated[str, Field(min_length=1)] | None = None
+    init_from: Start | None = None
     teacher: WeightsFile | None = None
     members: tuple[NamedWeights, ...] = ()
     data: Data = Data()
@@ -374,7 +379,7 @@ class SegmentationConfig(AnyRun):
 
     task: Literal["segmentation"]
     model: Segmenter
-    init_from: Annotated[str, Field(min_length=1)] | None = None
+    init_from: RunName | None = None
     data: SegmentationData = SegmentationData()
     training: SegmentationTraining = SegmentationTraining()
 

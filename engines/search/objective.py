@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from deocclude.data.sources.holes import open_sources
 from deocclude.engines.runs.config import RunConfig, changes, find_run, load_config, validate
-from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import RunFolder, RunFolderError
 from deocclude.engines.training.features import released_as
 from deocclude.engines.training.run import Outcome, settled, train
@@ -162,11 +161,7 @@ def load_search_config(
             f"training.max_minutes={config.training.max_minutes:g}: the budget of a trial is its "
             "epochs, so that trials can be compared; --max-minutes limits the whole search"
         )
-    config = settled(config, runs)
-    if config.init_from is None:
-        return config
-    start = weights_file(config.init_from, runs).resolve()
-    return config.model_copy(update={"init_from": str(start)})
+    return settled(config, runs)
 
 
 def choose_terms(config: RunConfig, wanted: Sequence[str] | None) -> tuple[str, ...]:

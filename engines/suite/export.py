@@ -26,7 +26,7 @@ from deocclude.engines.evaluation.suites import EXPORTED, Suite, load_suite
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import END, RunFolder, read_end
 from deocclude.engines.runs.metadata import WEIGHTS_VERSION, release_metadata, release_task
-from deocclude.engines.runs.recipes import pointers_of, source_name
+from deocclude.engines.runs.recipes import pointers_of, source_name, starts
 from deocclude.engines.runs.released import FILES, FOLDER, SUMS
 from deocclude.engines.runs.weights import load_inpainter, load_segmenter
 from deocclude.engines.suite.request import SuiteJob
@@ -180,10 +180,14 @@ def _before(source: Path) -> list[dict[str, Any]]:
     if not source.with_name("config.yaml").is_file():
         return []
     start = getattr(RunFolder(source.parent).config(), "init_from", None)
-    if start is None:
-        return []
-    facts = _end_of(Path(start))
-    return [{"run": source_name(start)} | _budget(facts), *_before(Path(start))]
+    return [
+        each
+        for file in starts(start)
+        for each in (
+            {"run": source_name(file)} | _budget(_end_of(Path(file))),
+            *_before(Path(file)),
+        )
+    ]
 
 
 def _end_of(weights: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from deocclude.engines.runs.config import (
 )
 from deocclude.engines.runs.finished import AUTO, DEFAULT, INPAINTING, RANDOM, resolve_runs
 from deocclude.engines.runs.folder import RunFolder
-from deocclude.engines.runs.recipes import MODEL, is_recipe
+from deocclude.engines.runs.recipes import MODEL, is_recipe, starts
 from deocclude.engines.suite.ensembles import look_up_ensemble
 from deocclude.engines.suite.records import (
     differences,
@@ -254,7 +254,7 @@ def _sources(config: Any) -> Iterator[tuple[str, list[str]]]:
     """The settings that name runs which the run is made from, and the names."""
     teacher, members = getattr(config, "teacher", None), config.model.options.get("members")
     if getattr(config, "init_from", None) is not None:
-        yield START, [config.init_from]
+        yield START, starts(config.init_from)
     if teacher is not None and not is_recipe(teacher.weights):  # an ensemble is no run
         yield TEACHER, [teacher.weights]
     if isinstance(members, list):

@@ -21,7 +21,7 @@ from deocclude.engines.runs.finished import (
 )
 from deocclude.engines.runs.folder import RunFolder, no_result, read_end, recorded_data
 from deocclude.engines.runs.metadata import WEIGHTS
-from deocclude.engines.runs.recipes import source_name
+from deocclude.engines.runs.recipes import each_start, source_name, starts
 from deocclude.engines.runs.weights import STATE
 from deocclude.engines.suite.request import Request
 from deocclude.engines.training.members import settle_members
@@ -127,16 +127,18 @@ def _with_weights(asked: AnyRun, recorded: AnyRun, request: Request, waits: bool
 def _check_sources(recorded: RunConfig) -> None:
     """FileNotFoundError for a weights file that a run was made from and that is gone."""
     teacher = () if recorded.teacher is None else (recorded.teacher,)
-    files = [recorded.init_from, *(each.weights for each in (*teacher, *recorded.members))]
+    files = [*starts(recorded.init_from), *(each.weights for each in (*teacher, *recorded.members))]
     for file in files:
         if file is not None and not Path(file).is_file():
             raise FileNotFoundError(f"{file}: no such file")
 
 
-def _start(asked: str | None, recorded: str | None, runs: Path) -> str | None:
+def _start(asked: Any, recorded: Any, runs: Path) -> Any:
     """`init_from` as a start tells it, or as recorded by a run of before, which told the name that
     it was given, if it is one of that name."""
-    if asked is None or recorded is None:
+    if isinstance(asked, dict) and isinstance(recorded, dict):
+        return {part: _start(one, recorded.get(part), runs) for part, one in asked.items()}
+    if not isinstance(asked, str) or not isinstance(recorded, str):
         return asked
     file = weights_file(asked, runs).resolve()
     of_before = not Path(recorded).is_absolute()
@@ -148,7 +150,7 @@ def _by_digest(config: AnyRun) -> dict[str, Any]:
     """A configuration as plain values, weights files by what they are, not by where they lie."""
     content = config.model_dump(mode="json")
     if content.get("init_from") is not None:
-        content["init_from"] = source_name(content["init_from"])
+        content["init_from"] = each_start(content["init_from"], source_name)
     if content.get("teacher") is not None:
         content["teacher"] = content["teacher"]["sha256"] or content["teacher"]["weights"]
     if content.get("members"):

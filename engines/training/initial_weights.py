@@ -1,6 +1,7 @@
 """Starting a run from another run's weights, tensor by tensor of equal name."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import END, RunFolderError, read_end
 from deocclude.engines.runs.metadata import release_task
 from deocclude.engines.runs.weights import load_release
+from deocclude.names import did_you_mean, shown
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +49,32 @@ class LoadedByName:
 
 @torch.no_grad()
 def start_from(
-    network: nn.Module, named: str, runs: Path, task: str = "inpainting"
-) -> LoadedByName:
+    network: nn.Module,
+    named: str | Mapping[str, str],
+    runs: Path,
+    task: str = "inpainting",
+) -> list[LoadedByName]:
     """Copy every tensor whose name agrees from a run's released (EMA) weights, fitted where the
     network knows how.
 
-    `named`: a run's name below `runs`, its folder, or a weights file. FileNotFoundError when it is
-    not there; ValueError when it was trained for another task, when a tensor of equal name has
-    another shape, or when none agrees.
+    `named`: a run's name below `runs`, its folder, or a weights file, or one for each part of the
+    network. FileNotFoundError when it is not there; ValueError when it was trained for another
+    task, when a tensor of equal name has another shape, when none agrees, or when the network has
+    no such part.
     """
+    if isinstance(named, str):
+        return [_start_part(network, named, runs, task)]
+    parts = dict(network.named_children())
+    unknown = [part for part in named if part not in parts]
+    if unknown:
+        raise ValueError(
+            f"init_from: {type(network).__name__} has no part {shown(unknown[0])}; its parts are "
+            f"{', '.join(parts)}{did_you_mean(unknown[0], parts)}"
+        )
+    return [_start_part(parts[part], start, runs, task) for part, start in named.items()]
+
+
+def _start_part(network: nn.Module, named: str, runs: Path, task: str) -> LoadedByName:
     file = weights_file(named, runs)
     state, metadata = load_release(file)
     if release_task(metadata) != task:

@@ -152,7 +152,8 @@ def build_trainer(
     teacher = open_teacher(config, runtime.device)
     sources |= origins if teacher is None else origins | {"teacher": teacher.origin}
     if config.init_from is not None and runs is not None:
-        sources["init_from"] = start_from(generator, config.init_from, runs).words()
+        started = start_from(generator, config.init_from, runs)
+        sources["init_from"] = "; ".join(each.words() for each in started)
     critics = {
         name: models.create_discriminator(each.name, **each.options)
         for name, each in config.discriminators.items()

@@ -14,6 +14,7 @@ from deocclude.engines.runs.recipes import (
     MemberFile,
     Pointer,
     check_splits,
+    each_start,
     members_of,
     source_name,
 )
@@ -99,7 +100,7 @@ def released_weights(config: RunConfig) -> dict[str, Any]:
     """What a weights file says of teacher, members and start: no path of this machine."""
     teacher, start = config.teacher, config.init_from
     return {
-        "init_from": start and source_name(start),
+        "init_from": each_start(start, source_name),
         "teacher": None if teacher is None else _without_path(teacher),
         "members": [_without_path(member) for member in config.members],
     }

@@ -19,6 +19,7 @@ from deocclude.engines.runs.config import AnyRun, FaceData, RunConfig
 from deocclude.engines.runs.devices import available_cores, device_name
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import RunFolder, dump_config, recorded_data
+from deocclude.engines.runs.recipes import each_start
 from deocclude.engines.runs.runtime import Runtime, start_runtime, versions
 from deocclude.engines.training.features import settle_features
 from deocclude.engines.training.fit import INTERRUPTED, Fit
@@ -244,7 +245,9 @@ def settled(config: AnyRun, runs: Path) -> AnyRun:
     """The same with the weights it starts from, learns from or combines found below `runs`.
     FileNotFoundError or ValueError for what is not there, before anything is read or trained."""
     start = getattr(config, "init_from", None)
-    found: dict[str, Any] = {"init_from": start and str(weights_file(start, runs).resolve())}
+    found: dict[str, Any] = {
+        "init_from": each_start(start, lambda named: str(weights_file(named, runs).resolve()))
+    }
     if not isinstance(config, RunConfig):
         return config if start is None else config.model_copy(update=found)
     found |= {

@@ -149,7 +149,7 @@ def build_segmentation_trainer(
     with runtime.main_first():  # one process downloads pretrained weights
         segmenter = models.create_segmenter(config.model.name, **config.model_options())
     if config.init_from is not None and runs is not None:
-        started = start_from(segmenter, config.init_from, runs, "segmentation")
+        (started,) = start_from(segmenter, config.init_from, runs, "segmentation")
         sources["init_from"] = started.words()
     if training.channels_last:
         segmenter.to(memory_format=torch.channels_last)
