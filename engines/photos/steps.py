@@ -25,6 +25,7 @@ from deocclude.engines.inference.hole_mask import (
 from deocclude.engines.inference.networks import Networks
 from deocclude.engines.photos.blend import GAP, feather_weight, match_surroundings, paste
 from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.grain import grain
 from deocclude.engines.photos.restoration import BARE, FaceResult, Restoration
 from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.photos.wide_window import FOLLOWED, Found, follow, widened
@@ -32,6 +33,7 @@ from deocclude.engines.photos.windows import AUTO, AlignedWindow, alignment_matr
 
 NOTHING_LEFT = 0.95  # share of a face's square above which nothing is left to restore it from
 BORDER = 0.1  # of the mask's extent: what COLOURED sees around it
+AMID = 0.1  # of a square's side: known pixels that far inside are those of the face
 SOFT, COLOURED = ("matched", "feather"), ("matched", "poisson")  # of engines.photos.blend.BLENDS
 
 
@@ -43,6 +45,7 @@ class Settings(NamedTuple):
     uncertainty: bool = False
     alignment: str = AUTO
     batch: int = 8
+    grain: bool = False
 
 
 @dataclass
@@ -360,6 +363,12 @@ def _put_back(
             work.notices.append("no known pixels around the mask: pasted without blending")
         else:
             redrawn = matched
+    if settings.grain:
+        box = work.window.box
+        amid = work.window.depth(box) > AMID * work.window.side
+        known = (1 - hidden[work.part]) * amid
+        added = grain(image[work.part], known, redrawn, mask, 1 / work.window.scale)
+        redrawn = redrawn if added is None else redrawn + added
     paste(result.restored[outer], redrawn, mask, work.weight[inner])
     result.mask[outer] |= mask
     if result.uncertainty is not None:
