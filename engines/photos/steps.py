@@ -364,8 +364,7 @@ def _put_back(
         else:
             redrawn = matched
     if settings.grain:
-        box = work.window.box
-        amid = work.window.depth(box) > AMID * work.window.side
+        amid = work.window.depth(work.window.box) > AMID * work.window.side
         known = (1 - hidden[work.part]) * amid
         added = grain(image[work.part], known, redrawn, mask, 1 / work.window.scale)
         redrawn = redrawn if added is None else redrawn + added

@@ -105,3 +105,14 @@ def test_a_colourless_photo_gets_colourless_grain():
     known[:HOLE] = 1
     added = grain(photo, known, redrawn, np.ones((160, SIDE), np.uint8), 2.0)
     assert np.ptp(added, axis=-1).max() < 1e-4
+
+
+def test_with_grain_the_uncertainty_is_as_without():
+    photo = skin(4)
+    photo[200:260, 100:200] = GREEN
+    faces = [face_at(240, (180, 200))]
+    plain, grained = (
+        make(Flat(0.5)).restore(photo, faces=faces, uncertainty=True, grain=on)
+        for on in (False, True)
+    )
+    np.testing.assert_array_equal(plain.uncertainty, grained.uncertainty)
