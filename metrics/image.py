@@ -15,7 +15,7 @@ from deocclude.data.contract import check_image, compose
 
 WINDOW, SIGMA = 11, 1.5
 HIGHER_IS_BETTER = {"l1": False, "mse": False, "psnr": True, "ssim": True, "lpips": False}
-HIGHER_IS_BETTER |= {"lpips_vgg": False, "identity": True, "fid": False}
+HIGHER_IS_BETTER |= {"lpips_vgg": False, "identity": True, "identity_dlib": True, "fid": False}
 VIEWS = ("composed", "composed_hole", "raw", "raw_hole")
 
 

@@ -16,7 +16,7 @@ from deocclude.models.unet import MIN_SIDE, UNet
 from deocclude.names import shown
 
 FOLDS = (1, 2, 4)
-STARTS = ("fill", "pull_push")
+STARTS = ("fill", "pull_push", "given")
 DARKEST = 0.01  # the smooth filling is kept this far from black and white, where logits end
 
 
@@ -36,8 +36,9 @@ class Student(nn.Module):
             fold costs the same: see `fitted`.
         norm: batch, instance or none.
         separable: depthwise-separable convolutions.
-        start: fill (the network draws the hole from nothing) or pull_push (it is given a smooth
-            filling and adds what is missing, in the sigmoid's logits, at first nothing).
+        start: fill (the network draws the hole from nothing), pull_push (it is given a smooth
+            filling and adds what is missing, in the sigmoid's logits, at first nothing) or given
+            (likewise, with whatever the occluded image has in its hole).
         widths, residual: of the U-Net (see `UNet`).
     """
 
@@ -72,19 +73,14 @@ class Student(nn.Module):
             widths=widths,
             residual=residual,
         )
-        if start == "pull_push":
+        if start != "fill":
             nn.init.zeros_(self.network.head.weight)
 
     def forward(
         self, occluded: Tensor, mask: Tensor | None = None, features: Tensor | None = None
     ) -> Tensor:
+        self.check_size(occluded)
         height, width = occluded.shape[-2:]
-        least = max(32, MIN_SIDE * self.fold)
-        if min(height, width) < least:
-            raise ValueError(
-                f"input is {height} x {width}; Student of fold {self.fold} needs {least} x {least} "
-                "or more"
-            )
         if mask is None:
             raise ValueError("mask: None, but Student needs the (N, 1, H, W) mask")
         mask = mask.to(occluded.dtype)
@@ -94,9 +90,19 @@ class Student(nn.Module):
         x = F.pixel_unshuffle(pad_to_multiple(x, self.fold), self.fold)
         x = self.network(x.contiguous(memory_format=torch.channels_last))
         x = F.pixel_shuffle(x, self.fold)[..., :height, :width]
-        if self.start == "pull_push":
+        if self.start != "fill":
             x = x.float() + torch.logit(occluded.float(), eps=DARKEST)
         return torch.sigmoid(x)
+
+    def check_size(self, occluded: Tensor) -> None:
+        """ValueError when a picture (N, 3, H, W) is too small for this fold."""
+        height, width = occluded.shape[-2:]
+        least = max(32, MIN_SIDE * self.fold)
+        if min(height, width) < least:
+            raise ValueError(
+                f"input is {height} x {width}; {type(self).__name__} of fold {self.fold} needs "
+                f"{least} x {least} or more"
+            )
 
     def fitted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of a student of a smaller fold, so that this one, of its width and depth,

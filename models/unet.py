@@ -121,7 +121,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], out_channels, kernel_size=1)
         self.deep = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
-            for channels, count in zip(widths, residual)
+            for channels, count in zip(widths, residual, strict=bool(residual))
         )
         initialise(self)
         for block in self.deep.modules():

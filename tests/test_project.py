@@ -28,8 +28,9 @@ MODULES = {  # distribution -> what is imported, where the two differ
 }
 # Done without, or asked for in one sentence, where they are missing: IPython draws only where it is
 # already running, MediaPipe has no wheels for some platforms, the rest is the extras `analysis`,
-# `download` and `heic` and what they bring.
+# `download`, `heic` and `identity` and what they bring.
 OPTIONAL = {
+    "dlib": {"engines/measures/dlib_similarity.py"},
     "gdown": {"data/download/sets.py"},
     "IPython": {"engines/report/figures.py"},
     "mediapipe": {"engines/photos/mediapipe_faces.py"},
@@ -162,6 +163,8 @@ def test_extras_are_what_tests_need_and_what_errors_tell_to_install():
     }
     named = [*extras["analysis"], *extras["download"], *extras["heic"]]
     assert sorted(told) == sorted(named)
+    both = f"`pip install {' '.join(extras['identity'])}`"
+    assert both in (ROOT / "engines/measures/dlib_similarity.py").read_text(encoding="utf-8")
     for requirement, file in told.items():
         words = f'"{requirement}"' if ">" in requirement else requirement
         assert f"`pip install {words}`" in (ROOT / file).read_text(encoding="utf-8")

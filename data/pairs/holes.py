@@ -2,13 +2,15 @@
 
 import logging
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from deocclude.data.faces.files import Faces, hash_array, hash_image
-from deocclude.data.masks.source import RATIO_BINS, MaskFolder, MaskGenerator
+from deocclude.data.masks.source import RATIO_BINS, MaskFolder, MaskGenerator, touches_border
 from deocclude.data.pairs.frozen import FrozenList
+from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.names import in_words
 
 logger = logging.getLogger(__name__)
@@ -17,13 +19,14 @@ PROTOCOL = 1  # raised when the meaning of a pair changes, so that old hashes no
 
 
 class Pair(NamedTuple):
-    """One image and one mask. `bin` indexes RATIO_BINS, -1 when the ratio lies outside of them."""
+    """One image and one mask. `bin` indexes RATIO_BINS, -1 when the ratio lies outside of them; in
+    ShapedPairs it is the kind of occluder."""
 
     image: str
     image_sha256: str
     mask: str
     mask_sha256: str
-    bin: int
+    bin: int | str
     border: bool
     hole_ratio: float
 
@@ -32,10 +35,12 @@ class FrozenPairs(FrozenList):
     """Images with the masks that hide parts of them.
 
     load(i) gives image uint8 (H, W, 3) and mask uint8 (H, W) of {0, 1}; see FrozenList.
+    `template`: how the faces lie, a key of data.faces.alignment.TEMPLATES; ffhq where nobody knows.
     """
 
     ENTRY = Pair
-    CELL = ("bin", "border")
+    CELL: ClassVar[tuple[str, ...]] = ("bin", "border")
+    template = "ffhq"
 
     def one_an_image(self) -> "FrozenPairs":
         """One pair of each image, the cells in turn: for what needs independent samples."""
@@ -56,6 +61,36 @@ class FrozenPairs(FrozenList):
     def content(self) -> list:
         listed = [[p.image_sha256, p.mask_sha256, p.bin, p.border] for p in self.pairs]
         return [PROTOCOL, self.size, listed]
+
+
+class ShapedPairs(FrozenPairs):
+    """Faces with holes in the shape of occluders; a table has a column for each kind of these."""
+
+    CELL = ("bin",)
+
+
+def shape_holes(
+    covered: FrozenOccluded, grow: Callable[[np.ndarray], np.ndarray], template: str = "ffhq"
+) -> ShapedPairs:
+    """The faces of `covered`, hidden where its occluders are and known everywhere else.
+
+    `grow` makes the hole of an occluder's mask, both uint8 (H, W) of {0, 1}. `template` as in
+    FrozenPairs.
+    """
+
+    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+        face, _, mask = covered.load(index)
+        return face, grow(mask)
+
+    pairs = []
+    for index, pair in enumerate(covered.pairs):
+        _, hole = read(index)
+        name, ratio = f"{pair.kind}/{pair.number}", round(float(hole.mean()), 6)
+        facts = name, hash_array(hole), pair.kind, touches_border(hole), ratio
+        pairs.append(Pair(pair.image, pair.image_sha256, *facts))
+    shaped = ShapedPairs(pairs, read, covered.size, covered.description)
+    shaped.template = template
+    return shaped
 
 
 class _Cell(NamedTuple):

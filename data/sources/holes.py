@@ -1,15 +1,20 @@
 """From a configuration to faces and the holes in them, or the occluders that make those."""
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
+import numpy as np
+
 from deocclude.data.faces.cache import cache_faces
+from deocclude.data.faces.files import Faces
 from deocclude.data.faces.layout import SPLITS, named_folder
 from deocclude.data.masks.source import RATIO_BINS, MaskFolder, MaskGenerator
 from deocclude.data.occluders.mixture import Occluders
-from deocclude.data.pairs.holes import FrozenPairs, freeze
+from deocclude.data.occluders.photographs import EYEGLASSES
+from deocclude.data.pairs.holes import FrozenPairs, ShapedPairs, freeze, shape_holes
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
 from deocclude.data.pairs.training import CoveredFaces, MixedHoles, TrainingPairs
 from deocclude.data.settings import Data
@@ -21,6 +26,8 @@ from deocclude.data.sources.occluders import (
 )
 
 logger = logging.getLogger(__name__)
+
+STAND_INS = ("facemask_drawn", "sunglasses_drawn", "hand_drawn")  # where there are no cut-outs
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Sources(FaceSources):
         """
         if split == "val" and self.data.hidden_by == "occluders":
             assert self.occluders is not None  # as open_sources found them
-            return self._covered(split, self.occluders)
+            return self._validation(self.occluders)
         per_bin = (
             max(1, self.data.validation_pairs // len(RATIO_BINS))
             if split == "val"
@@ -63,21 +70,46 @@ class Sources(FaceSources):
         )
         faces = self.faces(split)
         faces = cache_faces(faces.subset(range(min(per_bin, len(faces)))), "none", 1, Path())
-        return freeze(faces, self.masks, split, per_bin, self.words(split, per_bin))
+        pairs = freeze(faces, self.masks, split, per_bin, self.words(split, per_bin))
+        pairs.template = self.data.template
+        return pairs
 
-    def _covered(self, split: str, occluders: Occluders) -> FrozenOccluded:
-        """data.validation_pairs faces under occluders, evenly of each kind, none of them bare."""
-        kinds = [k for k in occluders.kinds(split) if not occluders.leaves_bare(k)]
-        per_kind = -(-self.data.validation_pairs // len(kinds))
+    def shaped(self, split: str, grow: Callable[[np.ndarray], np.ndarray]) -> ShapedPairs:
+        """Holes in the shape of held-out cut-outs, see `shape_holes`, data.test_per_bin of each
+        kind but clear eyeglasses; drawn kinds stand in where there are no cut-outs.
+
+        Every kind meets the same faces, from all over the split.
+        """
+        assert self.occluders is not None  # as data.hidden_by is not masks
+        cutouts, per_kind = self.occluders.cutouts, self.data.test_per_bin
+        found = cutouts.require(split) if cutouts else []
+        kinds = [kind for kind in found if kind not in EYEGLASSES] or STAND_INS
         faces = self.faces(split)
-        wanted = min(per_kind * len(kinds), len(faces))
-        faces = cache_faces(faces.subset(range(wanted)), "none", 1, Path())
+        wanted = min(per_kind, len(faces))
+        faces = faces.subset([place * len(faces) // wanted for place in range(wanted)])
+        return shape_holes(
+            self._covered(faces, split, self.occluders, kinds, per_kind), grow, self.data.template
+        )
+
+    def _validation(self, occluders: Occluders) -> FrozenOccluded:
+        """data.validation_pairs faces under occluders, evenly of each kind, none of them bare."""
+        kinds = [k for k in occluders.kinds("val") if not occluders.leaves_bare(k)]
+        per_kind = -(-self.data.validation_pairs // len(kinds))
+        faces = self.faces("val")
+        faces = faces.subset(range(min(per_kind * len(kinds), len(faces))))
+        pairs = self._covered(faces, "val", occluders, kinds, per_kind)
+        return pairs.limited(self.data.validation_pairs)
+
+    def _covered(
+        self, faces: Faces, split: str, occluders: Occluders, kinds: Sequence[str], per_kind: int
+    ) -> FrozenOccluded:
+        """`per_kind` pairs of each of the kinds; corrupt faces are reported and left out."""
         words = (
             f"{self.face_words(split)}, {occluder_words(occluders, split)}, "
             f"{self.data.size} px, {per_kind} pairs a kind"
         )
-        pairs = freeze_occluded(faces, occluders, split, per_kind, words, kinds)
-        return pairs.limited(self.data.validation_pairs)
+        faces = cache_faces(faces, "none", 1, Path())
+        return freeze_occluded(faces, occluders, split, per_kind, words, kinds)
 
     def words(self, split: str, per_bin: int) -> str:
         """One line on what the pairs with holes are, for tables."""

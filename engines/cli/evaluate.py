@@ -18,7 +18,14 @@ from deocclude.engines.evaluation.suites import suite_of
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.options import add_evaluation, at_least
 from deocclude.engines.runs.console import say_progress
-from deocclude.engines.runs.finished import IDENTITY, SEGMENTATION, identity_file
+from deocclude.engines.runs.finished import (
+    AUTO,
+    IDENTITY,
+    OFF,
+    SEGMENTATION,
+    identity_file,
+    without_dlib,
+)
 from deocclude.engines.runs.members import (
     choose,
     choose_both,
@@ -84,8 +91,9 @@ def _add_inpainting(commands: Command) -> None:
                 raise FileNotFoundError(f"{option} {file}: no such file")
         choose_inpainters(arguments, suite_of(arguments))
         _check_data(arguments)
-        if arguments.identity not in ("auto", "off"):
-            identity_file(arguments.identity, arguments.runs_folder)
+        identity, _ = without_dlib(arguments.identity)
+        if identity not in (AUTO, OFF):
+            identity_file(identity, arguments.runs_folder)
 
     def compare(arguments: argparse.Namespace) -> list["Report"]:
         from deocclude.engines.evaluation.inpainting import Options, compare
@@ -111,11 +119,19 @@ def _add_inpainting(commands: Command) -> None:
     on.add_argument("--images", type=some_path, help="your own whole images, with --masks")
     on.add_argument("--masks", type=some_path, help="a folder of masks, or one mask for all images")
     on.add_argument(
+        "--holes",
+        choices=("masks", "occluders"),
+        default="masks",
+        help="of any shape, by area (masks, the default), or shaped as held-out occluders, by kind",
+    )
+    on.add_argument(
         "--pair-by-order", action="store_true", help="pair files by sorted order, not by name"
     )
     on.add_argument("--invert-mask", action="store_true", help="black means hole in the mask files")
     on.add_argument("--size", type=at_least(32), help="side in pixels; else that of each run")
-    on.add_argument("--per-bin", type=at_least(1), help="test pairs in each ratio bin")
+    on.add_argument(
+        "--per-bin", type=at_least(1), help="test pairs in each ratio bin, or of each kind"
+    )
     add_evaluation(on, "limit", limit="at most this many pairs, of all bins")
     how = parser.add_argument_group("how")
     add_evaluation(how, *HOW)
@@ -140,8 +156,8 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
         "--identity",
         type=some_text,
         default="auto",
-        help="the network of identity similarity: a run, a weights file, off; auto: the latest "
-        "finished EfficientNetB0",
+        help="the network of identity similarity: a run, a weights file, off, dlib (its face "
+        "network), or both (auto,dlib); auto: the latest finished EfficientNetB0",
     )
     add("--fid", default="auto", choices=("auto", "off"), help="FID, where its weights can be had")
     add("--inception-weights", type=some_path, metavar="FILE", help="FID's Inception in a file")
@@ -275,6 +291,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         arguments.parser.error("--suite lists the runs: give --suite or --runs, not both")
     if hasattr(arguments, "images") and (arguments.images is None) != (arguments.masks is None):
         arguments.parser.error("--images and --masks belong together: give both")
+    if getattr(arguments, "holes", None) == "occluders" and arguments.images is not None:
+        arguments.parser.error("--holes occluders makes holes itself: leave out --images, --masks")
     return arguments
 
 

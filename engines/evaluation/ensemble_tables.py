@@ -9,14 +9,15 @@ import pandas as pd
 from deocclude.engines.evaluation.summaries import mean_of_bins
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report.tables import (
-    BIN_LABELS,
     DECIMALS,
     HEADINGS,
     MEAN,
     MISSING,
     Cell,
     Table,
+    bin_label,
     bin_names,
+    sorted_bins,
 )
 from deocclude.metrics.image import HIGHER_IS_BETTER
 from deocclude.metrics.seeds import seeded_difference
@@ -91,7 +92,7 @@ def _table(
     column = f"composed/{metric}"
     base = frames[ensembles[0].row.name]
     strata, images = bin_names(base), base["image"].to_numpy()
-    bins = [*sorted(set(strata), key=list(BIN_LABELS).index), MEAN]
+    bins = [*sorted_bins(strata), MEAN]
     rows, told = [], {}
     for each in ensembles:
         best = {name: _best(each.members, frames, metric, name, strata) for name in bins}
@@ -111,7 +112,7 @@ def _table(
     drawn = [SEEDS] if seeded else []
     title = f"{what}, composed, whole image{how}"
     return Table(
-        title, ["", *(BIN_LABELS[name] for name in bins)], rows, [*best_notes, *notes, *drawn]
+        title, ["", *(bin_label(name) for name in bins)], rows, [*best_notes, *notes, *drawn]
     )
 
 
@@ -196,7 +197,7 @@ def _words(best: dict[str, str | None]) -> str:
     columns: dict[str, list[str]] = {}
     for name, member in best.items():
         if member is not None:
-            columns.setdefault(member, []).append(BIN_LABELS[name])
+            columns.setdefault(member, []).append(bin_label(name))
     return "; ".join(_listed(member, labels, len(best)) for member, labels in columns.items())
 
 

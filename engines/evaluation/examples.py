@@ -28,7 +28,7 @@ def choose_examples(frame: pd.DataFrame, column: str = CRITERION) -> list[tuple[
     frame = frame[frame[column].notna()]
     bins = tables.bin_names(frame)
     chosen = []
-    for name in sorted(set(bins), key=list(tables.BIN_LABELS).index):
+    for name in tables.sorted_bins(bins):
         order = frame[bins == name].sort_values(column, kind="stable")["index"].tolist()
         places = dict(zip(RANKS, (0, (len(order) - 1) // 2, len(order) - 1), strict=True))
         taken: set[int] = set()
@@ -140,6 +140,6 @@ def example_figure(examples: Sequence[Example], reference: str, most: int = GRID
         [None, None, *(_decibels(e.scores[name][CRITERION]) for name in names), None]
         for e in examples
     ]
-    labels = [f"{tables.BIN_LABELS[e.bin]}\n{e.rank}" for e in examples]
+    labels = [f"{tables.bin_label(e.bin)}\n{e.rank}" for e in examples]
     bins = [e.bin for e in examples]
     return picture_grid(grid, titles, labels, captions, group=bins.count(bins[0]))

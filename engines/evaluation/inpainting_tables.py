@@ -11,7 +11,6 @@ from deocclude.engines.measures.columns import FID, LEARNED, PUBLISHED
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report.tables import (
     ALL,
-    BIN_LABELS,
     DECIMALS,
     HEADINGS,
     MEAN,
@@ -19,6 +18,7 @@ from deocclude.engines.report.tables import (
     MISSING,
     Cell,
     Table,
+    bin_label,
     mark_best,
     named_rows,
     number,
@@ -72,7 +72,7 @@ def metric_table(
     part = summary[summary["metric"].eq(metric)]
     names = list(dict.fromkeys(summary["row"]))
     bins = list(dict.fromkeys(part["bin"])) or [MEAN]
-    columns, cells = [BIN_LABELS[name] for name in bins], []
+    columns, cells = [bin_label(name) for name in bins], []
     higher = HIGHER_IS_BETTER[metric]
     for name in bins:
         cells.append(_marked(_lookup(part, view, name, names), metric))

@@ -7,7 +7,16 @@ import pandas as pd
 
 from deocclude.engines.measures.columns import FID
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.report.tables import ALL, BIN_LABELS, MEAN, MISSING, Cell, Table, bin_names
+from deocclude.engines.report.tables import (
+    ALL,
+    MEAN,
+    MISSING,
+    Cell,
+    Table,
+    are_kinds,
+    bin_names,
+    sorted_bins,
+)
 from deocclude.metrics.seeds import seeded_difference
 from deocclude.metrics.statistics import bootstrap_strata, paired_difference
 
@@ -56,7 +65,7 @@ def _image_lines(results: Sequence[RowResult], base: pd.DataFrame) -> Iterator[d
     flat = np.concatenate([values, paired_difference(values, _values(base, columns))])
     flat = flat.transpose(1, 0, 2).reshape(len(bins), -1)
     intervals = bootstrap_strata(flat, bins, base["image"].to_numpy())
-    for name in [*sorted(set(bins), key=list(BIN_LABELS).index), MEAN]:
+    for name in [*sorted_bins(bins), MEAN]:
         chosen = np.ones(len(bins), bool) if name == MEAN else bins == name
         interval = intervals[None if name == MEAN else name]
         parts = [np.reshape(part, (2, len(frames), len(columns))) for part in interval]
@@ -195,13 +204,15 @@ def _training(info: dict) -> str:
 def caption(results: Sequence[RowResult], reference: str) -> list[str]:
     """What a reader needs to know about the numbers, one line each."""
     key, info = results[0].info["key"], results[0].info
-    images = results[0].frame()["image"].nunique()
+    frame = results[0].frame()
+    images, kinds = frame["image"].nunique(), are_kinds(bin_names(frame))
+    bins = "bins: kinds of occluder, whose shape the holes have" if kinds else "hole area"
     several = any(result.seeds for result in results)
     return [
         f"N = {info['count']} pairs of {images} images at {key['size']} px ({info['pairs']}); "
         f"SHA-256 of the pairs: {key['pairs']}.",
-        "Composed: the prediction inside the hole, the known pixels outside. Columns are hole "
-        "area; the mean of bins counts every bin the same.",
+        "Composed: the prediction inside the hole, the known pixels outside. Columns are "
+        f"{bins}; the mean of bins counts every bin the same.",
         f"Δ: difference of the mean of bins to {reference} on the same pairs, with its 95 % "
         "bootstrap interval over images, each with all its masks (Efron and Tibshirani 1993). "
         "Bold: best of the column.",

@@ -8,9 +8,11 @@ import torch
 
 from deocclude.data.files import sha256
 from deocclude.engines.measures.columns import Measure, fid, learned, published
+from deocclude.engines.measures.dlib_similarity import dlib_similarity
 from deocclude.engines.measures.identity_similarity import identity_similarity
 from deocclude.engines.measures.inception import build_inception
 from deocclude.engines.measures.lpips import BACKBONES, LABELS, build_lpips, parse_networks
+from deocclude.engines.runs.finished import without_dlib
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +41,11 @@ def choose_measures(
     if unasked := [net for net in files if net not in networks]:
         raise ValueError(f"--lpips-weights {unasked[0]}=...: --lpips {lpips} does not ask for it")
     found = [_lpips(net, device, files.get(net)) for net in networks]
-    if (similarity := identity_similarity(identity, runs, device)) is not None:
+    named, dlib = without_dlib(identity)
+    if (similarity := identity_similarity(named, runs, device)) is not None:
         found.append(similarity)
+    if dlib:
+        found.append(dlib_similarity())
     if fid_wanted != "off":
         found.append(_fid(device, inception_weights))
     elif inception_weights is not None:

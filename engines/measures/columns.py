@@ -19,7 +19,7 @@ from deocclude.metrics.image import ImageMetrics
 
 PUBLISHED_BATCH = 8  # images a batch in the public code, which its PSNR depends on
 WHOLE = ("composed", "raw")  # views of the whole image
-LEARNED = ("lpips", "lpips_vgg", "identity")  # by image
+LEARNED = ("lpips", "lpips_vgg", "identity", "identity_dlib")  # by image
 PIXELS, PUBLISHED, FID = "pixels", "as_published", "fid"
 
 
@@ -41,7 +41,8 @@ class Recorder(Protocol):
 class Measure:
     """A measure: `key` decides its values, with the pairs and the row; `note` says what they are.
 
-    With a `reason` it cannot be measured, and its column stays empty.
+    With a `reason` it cannot be measured, and its column stays empty. `settle` makes the measure of
+    some pairs, where key and note depend on them.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Measure:
     note: str | None = None
     reason: str | None = None
     start: Callable[[FrozenPairs, torch.device], Recorder] | None = None
+    settle: Callable[[FrozenPairs], "Measure"] | None = None
 
 
 class _ByImage:
@@ -77,11 +79,12 @@ def learned(
     key: Mapping[str, Any] | None = None,
     note: str | None = None,
     reason: str | None = None,
+    views: Sequence[str] = WHOLE,
 ) -> Measure:
     """A metric of `LEARNED`: `network(prediction, target)` on images in [0, 1] to (N,)."""
     if network is None:
         return Measure(name, reason=reason)
-    start = lambda *_: _ByImage(ImageMetrics((), {name: network}, WHOLE))  # noqa: E731
+    start = lambda *_: _ByImage(ImageMetrics((), {name: network}, views))  # noqa: E731
     return Measure(name, dict(key or {}), note, None, start)
 
 

@@ -10,11 +10,16 @@ from deocclude.data.files import sha256
 from deocclude.engines.inference.networks import evaluating
 from deocclude.engines.measures.columns import Measure, learned
 from deocclude.engines.runs.features import MAKE_ONE
-from deocclude.engines.runs.finished import DEFAULT, IDENTITY, identity_file, read_metadata, task_of
+from deocclude.engines.runs.finished import (
+    DEFAULT,
+    IDENTITY,
+    OFF,
+    identity_file,
+    read_metadata,
+    task_of,
+)
 from deocclude.engines.runs.weights import load_identity_network
 from deocclude.metrics.identity import CosineSimilarity
-
-OFF = "off"
 
 
 class Embedding:

@@ -178,7 +178,7 @@ def evaluate_rows(
     check_rows(rows, pairs)
     if batch < 1:
         raise ValueError(f"batch must be at least 1, found {batch}")
-    measures = [pixels(), *measures]
+    measures = [pixels(), *(each.settle(pairs) if each.settle else each for each in measures)]
     device = torch.device(device)
     return [_evaluate_row(row, pairs, folder, batch, device, measures) for row in rows]
 

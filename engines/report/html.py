@@ -18,7 +18,7 @@ from deocclude.engines.report.html_pictures import (
     encode_pictures,
 )
 from deocclude.engines.report.html_tables import prose, row_names, split_title, table_html
-from deocclude.engines.report.tables import BIN_LABELS, DECIMALS, HEADINGS, METRICS, Table
+from deocclude.engines.report.tables import DECIMALS, HEADINGS, METRICS, Table, bin_label
 from deocclude.metrics.image import HIGHER_IS_BETTER
 
 PAGE = Path(__file__).with_name("page")
@@ -111,7 +111,7 @@ def _examples(examples: Sequence[Example], kinds: Mapping[str, str], reference: 
         "metrics": _metrics(examples),
         "examples": [
             {
-                "bin": BIN_LABELS[e.bin],
+                "bin": bin_label(e.bin),
                 "rank": e.rank,
                 "image": Path(e.image).name,
                 "hole": f"{100 * e.hole_ratio:.1f} %",

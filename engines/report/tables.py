@@ -1,17 +1,17 @@
 """Tables as cells, and what all of them share; `engines.report.writers` writes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-METRICS = ("psnr", "ssim", "l1", "lpips", "lpips_vgg", "identity")
+METRICS = ("psnr", "ssim", "l1", "lpips", "lpips_vgg", "identity", "identity_dlib")
 HEADINGS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "L1 (mean absolute error)", "mse": "MSE"}
 HEADINGS |= {"lpips": "LPIPS (AlexNet)", "lpips_vgg": "LPIPS (VGG-16)", "fid": "FID"}
-HEADINGS |= {"identity": "Identity similarity"}
+HEADINGS |= {"identity": "Identity similarity", "identity_dlib": "Identity similarity (dlib)"}
 DECIMALS = {"psnr": 2, "ssim": 4, "l1": 4, "mse": 5, "lpips": 4, "lpips_vgg": 4, "identity": 4}
-DECIMALS |= {"fid": 2}
+DECIMALS |= {"identity_dlib": 4, "fid": 2}
 MEAN, OUTSIDE, ALL = "mean", "outside", "all"
 BIN_LABELS = {str(i): f"{max(1, 10 * i)}–{10 * i + 10} %" for i in range(6)}
 BIN_LABELS |= {OUTSIDE: "other", MEAN: "mean of bins", ALL: "whole set"}
@@ -37,8 +37,25 @@ class Table:
 
 
 def bin_names(frame: pd.DataFrame) -> np.ndarray:
-    """Each image's bin as "0" to "5", or "outside" of (0.01, 0.6]."""
-    return np.array([OUTSIDE if number < 0 else str(number) for number in frame["bin"]])
+    """Each image's bin: "0" to "5", "outside" of (0.01, 0.6], or the kind of occluder whose shape
+    its hole has."""
+    return np.array([OUTSIDE if name == "-1" else name for name in frame["bin"].astype(str)])
+
+
+def are_kinds(bins: Iterable[str]) -> bool:
+    """Whether these bins are kinds of occluders."""
+    return not set(bins) <= set(BIN_LABELS)
+
+
+def sorted_bins(bins: Iterable[str]) -> list[str]:
+    """Each bin once, in a table's order."""
+    places = {name: place for place, name in enumerate(BIN_LABELS)}
+    return sorted(set(bins), key=lambda name: (places.get(name, -1), name))
+
+
+def bin_label(name: str) -> str:
+    """A bin as a table's column is called."""
+    return BIN_LABELS.get(name, name.replace("_", " "))
 
 
 def named_rows(names: Sequence[str], columns: Sequence[Sequence[Cell]]) -> list[list[Cell]]:

@@ -55,7 +55,8 @@ MEASURES = {
     IDENTITY: "`python evaluate.py identity` measures identity networks",
 }
 
-RANDOM, AUTO = "random", "auto"
+RANDOM, AUTO, OFF = "random", "auto", "off"
+DLIB = "dlib"  # its face network, no run
 DEFAULT = "EfficientNetB0"  # the run that `auto` means
 
 
@@ -328,6 +329,13 @@ def newest_identity(runs: Path) -> Path | None:
     """The latest finished run of `DEFAULT` below `runs`, which `auto` takes; None without one."""
     found = [run for run in finished_runs(runs, task="identity") if run.parent.name == DEFAULT]
     return found[-1] if found else None
+
+
+def without_dlib(named: str) -> tuple[str, bool]:
+    """What `--identity` names beside dlib's network, and whether it names that: `RUN,dlib` is both,
+    `dlib` leaves the other one off."""
+    other, _, last = named.rpartition(",")
+    return (other or OFF, True) if last == DLIB else (named, False)
 
 
 def identity_file(named: str, runs: Path) -> Path | None:

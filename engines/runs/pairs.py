@@ -2,9 +2,12 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from deocclude.data.faces.layout import find_faces
 from deocclude.data.pairs.folders import pair_folders
@@ -19,6 +22,8 @@ from deocclude.engines.runs.finished import INPAINTING, Trained
 logger = logging.getLogger(__name__)
 
 PRESET = "mixed"  # every kind of occluder, whatever a run was trained with
+OCCLUDERS = {"hidden_by": "occluders", "preset": PRESET}
+Grow = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -51,11 +56,13 @@ def group_by_pairs(
     per_bin: int | None = None,
     limit: int | None = None,
     invert_mask: bool = False,
+    grow: Grow | None = None,
 ) -> list[Group]:
     """Build the frozen test pairs of each run's data and put runs with equal pairs together.
 
     `data_folder` is used instead of the folders that the runs recorded; the other options change
-    what is frozen. A run's recorded split is kept as long as its own faces are used.
+    what is frozen, `grow` as in `frozen_holes`. A run's recorded split is kept as long as its own
+    faces are used.
     FileNotFoundError when a recorded folder is gone and none is given.
     """
     groups: dict[str, Group] = {}
@@ -69,16 +76,30 @@ def group_by_pairs(
         update = {name: value for name, value in given.items() if value is not None}
         # Whatever it trained on: test pairs have holes, and a second folder is for training only.
         update |= {"hidden_by": "masks", "also": None}
+        if grow is not None:
+            update |= OCCLUDERS | ({} if data_folder is None else {"occluders": "auto"})
         data, root, split = settle_data(member, data_folder, update)
         fields = (
             "faces", "split", "masks", "invert_mask", "size", "test_per_bin", "builtin_images",
         )  # fmt: skip
-        key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
+        more = () if grow is None else ("occluders", "template")
+        told = [getattr(data, field) for field in (*fields, *more)]
+        key = json.dumps([*told, split and split.read_text()])
         if key not in frozen:
-            frozen[key] = open_sources(data, root, split).frozen("test").limited(limit)
+            frozen[key] = frozen_holes(data, root, split, grow).limited(limit)
         pairs = frozen[key]
         groups.setdefault(pairs.hash, Group(pairs, [])).members.append(member)
     return list(groups.values())
+
+
+def frozen_holes(
+    data: Data, root: Path | None, split: Path | None = None, grow: Grow | None = None
+) -> FrozenPairs:
+    """The test pairs of a configuration: `data.masks`, or, with `grow`, which makes the hole of an
+    occluder's mask, holes in the shape of occluders that nothing is trained on."""
+    if grow is None:
+        return open_sources(data, root, split).frozen("test")
+    return open_sources(data.model_copy(update=OCCLUDERS), root, split).shaped("test", grow)
 
 
 def settle_data(
@@ -90,8 +111,8 @@ def settle_data(
         update = update | below(Path(data_folder), member)
     data = Data(**member.data.model_dump() | update)
     # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-    open_ended = data_folder is not None or not is_settled(data.faces)
-    root = data_root(data_folder) if open_ended else None
+    told = is_settled(data.faces) and (data.hidden_by == "masks" or data.occluders != "auto")
+    root = data_root(data_folder) if data_folder is not None or not told else None
     return data, root, own_split(member, data, root)
 
 

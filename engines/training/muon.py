@@ -27,16 +27,12 @@ class Muon(torch.optim.AdamW):
         weight_decay: float = 0.0,
         fused: bool = False,
     ) -> None:
-        groups = [{"params": list(matrices)}, {"params": list(others)}]
-        super().__init__(
-            [group for group in groups if group["params"]],
-            lr=lr,
-            betas=betas,
-            weight_decay=weight_decay,
-            fused=fused,
-        )
-        for group, orthogonal in zip(self.param_groups, (bool(groups[0]["params"]), False)):
-            group["orthogonal"] = orthogonal
+        groups = [
+            {"params": list(matrices), "orthogonal": True},
+            {"params": list(others), "orthogonal": False},
+        ]
+        groups = [group for group in groups if group["params"]]
+        super().__init__(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -47,7 +43,7 @@ class Muon(torch.optim.AdamW):
                 loss = closure()
         gradients = {}
         for group in self.param_groups:
-            if not group.get("orthogonal"):
+            if not group["orthogonal"]:
                 continue
             for weight in group["params"]:
                 if weight.grad is None:

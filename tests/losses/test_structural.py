@@ -7,7 +7,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from deocclude.losses import create_loss
 from deocclude.losses.inputs import LossInputs
-from deocclude.losses.structural import SSIMLoss
+from deocclude.losses.structural import SSIMLoss, ssim_map
 from deocclude.metrics.image import ssim
 
 
@@ -143,12 +143,48 @@ def test_gradients_are_those_of_the_definition():
         assert x.grad[0, 1, 3, 4].item() == pytest.approx((ahead - behind) / 2e-2, rel=0.05)
 
 
-def test_half_precision_outside_does_not_change_the_value():
+@pytest.mark.parametrize("layouts", ["contiguous", "channels last", "mixed"])
+def test_value_and_gradients_of_both_images_are_those_of_autograd(layouts):
+    """Six images of three channels: more planes than are taken at once."""
+    target = picture(6)
+    pair = [noisy(target, 0.1), target]
+    theirs = [image.double().requires_grad_() for image in pair]
+    _, full = structural_similarity_index_measure(
+        *theirs, data_range=1.0, sigma=1.5, kernel_size=11, return_full_image=True, reduction="none"
+    )
+    expected = 1 - full[..., 5:-5, 5:-5].mean()
+    expected.backward()
+    for i in {"contiguous": (), "channels last": (0, 1), "mixed": (0,)}[layouts]:
+        pair[i] = pair[i].contiguous(memory_format=torch.channels_last)
+    alone = pair[0].clone().requires_grad_()
+    loss(alone, pair[1]).backward()
+    ours = [image.clone().requires_grad_() for image in pair]
+    value = loss(*ours)
+    value.backward()
+    assert value.item() == pytest.approx(expected.item(), abs=1e-5)
+    torch.testing.assert_close(alone.grad, ours[0].grad, rtol=0, atol=0)
+    for mine, other in zip(ours, theirs, strict=True):
+        error = (mine.grad - other.grad).abs().max() / other.grad.abs().max()
+        assert error < 1e-5
+
+
+def test_the_written_derivative_is_that_of_the_map():
+    target = picture(1, 11, 12)[:, :1]
+    images = [image.double().requires_grad_() for image in (noisy(target, 0.1), target)]
+    assert torch.autograd.gradcheck(ssim_map, images)
+
+
+@pytest.mark.parametrize("region", ["image", "hole"])
+def test_half_precision_outside_does_not_change_value_or_gradient(region):
     target = picture()
-    prediction = noisy(target, 0.02)
+    plain, inside = (noisy(target, 0.02).requires_grad_() for _ in range(2))
+    expected = loss(plain, target, hole(target), region)
+    expected.backward()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = loss(prediction, target)
-    assert inside.item() == pytest.approx(loss(prediction, target).item(), abs=1e-7)
+        value = loss(inside, target, hole(target), region)
+        value.backward()
+    assert value.item() == pytest.approx(expected.item(), abs=1e-7)
+    torch.testing.assert_close(inside.grad, plain.grad, rtol=0, atol=1e-7)
 
 
 def test_what_cannot_be_is_named():

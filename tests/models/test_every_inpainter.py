@@ -10,6 +10,7 @@ from deocclude import models
 from deocclude.data.contract import compose, hide
 from deocclude.engines.inference.networks import Networks
 from deocclude.engines.runs.config import available_runs, load_config
+from deocclude.models.coarse_to_fine import CoarseToFine
 from deocclude.models.ensemble import Ensemble, Member
 
 VIT = {"encoder": "vit", "layers": 4, "heads": 2, "hidden": 32, "width": 8}
@@ -26,6 +27,10 @@ VARIANTS = {  # small where there is an option for it; at least one of each name
     ),
     "facial_deocclusion": ("facial_deocclusion", {"width": 8}),
     "student": ("student", {"width": 8}),
+    "coarse_to_fine": (
+        "coarse_to_fine",
+        {"coarse_widths": [8, 8], "coarse_residual": [], "widths": [8, 8], "fold": 2},
+    ),
     "student separable": ("student", {"width": 8, "fold": 1, "separable": True}),
     "facial_deocclusion attention": ("facial_deocclusion", {"width": 8, "attention": True}),
     "ensemble gate": ("ensemble", {"members": ["a", "b"], "combination": "gate", "width": 8}),
@@ -37,6 +42,9 @@ def create(variant: str) -> nn.Module:
     torch.manual_seed(0)
     name, options = VARIANTS[variant]
     model = models.create_inpainter(name, **options)
+    if isinstance(model, CoarseToFine):  # both heads start at 0 and pass no gradient on
+        nn.init.normal_(model.coarse.network.head.weight, std=0.1)
+        nn.init.normal_(model.fine.network.head.weight, std=0.1)
     return with_members(model) if isinstance(model, Ensemble) else model
 
 
