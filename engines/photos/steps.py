@@ -164,7 +164,8 @@ def settle_found(
         if not work.mask.any():
             work.notices.append(f"{BARE}: it stays as it is")
         elif work.todo and outer:
-            rest = each._replace(mask=each.mask * (window.depth(each.box) <= 1))  # and a last row
+            outside = window.depth(each.box) <= 1  # with the square's last row
+            rest = each._replace(mask=each.mask * outside)
             wider.append(_settle(rest, outer, radius, settings))
             wider[-1].beyond = True
             work.notices += [FOLLOWED, *each.notices]
