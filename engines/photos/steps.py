@@ -306,7 +306,7 @@ def _predict(
 
     `views`: the same squares as they are, for an inpainter that is shown what covers a face.
     `beyond`: where they show nothing of the photo; for an inpainter that hides holes that is hole
-    too. (The photo's border pixels drawn out, as known, made tight crops too dark.)
+    too. (The photo's border drawn out, as known, misled it: docs/results/photographs.md.)
     """
     known = to_tensor(np.stack([crop for crop, _ in crops]))
     holes = to_tensor(np.stack([hole for _, hole in crops]))
