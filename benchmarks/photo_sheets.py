@@ -107,7 +107,8 @@ def restore_all(
         except (OSError, ValueError) as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
-        yield show(path.name, photo, deoccluder.restore(photo, blend=blend), size, wide)
+        result = deoccluder.restore(photo, blend=blend, grain=True)  # as users get it
+        yield show(path.name, photo, result, size, wide)
 
 
 def write_sheets(shown: list[Shown], folder: Path, across: int, down: int) -> list[Path]:

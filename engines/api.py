@@ -121,6 +121,7 @@ class Restorer:
         *,
         dilate: float | None = None,
         blend: str | None = None,
+        grain: bool = True,
         flip: bool = False,
         whole: bool = False,
         soft_mask: bool = False,
@@ -136,7 +137,7 @@ class Restorer:
             networks.detector = detector = copy.copy(detector)
             detector.kinds = KINDS if whole else detector.kinds
             detector.choice = choice
-        return _restore(networks, photo, mask, dilate, blend, soft_mask)
+        return _restore(networks, photo, mask, dilate, blend, soft_mask, grain)
 
     def find_mask(self, photo: Picture, *, dilate: float | None = None) -> Image.Image:
         """As the function `find_mask`, by these networks: what `restore` would redraw."""
@@ -173,6 +174,7 @@ def restore(
     method: str = NETWORK,
     device: str = "auto",
     blend: str | None = None,
+    grain: bool = True,
     dilate: float | None = None,
     flip: bool = False,
     whole: bool = False,
@@ -198,6 +200,8 @@ def restore(
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
     blend : how the edge is joined: "matched" (as on the command line), "feather", "poisson",
         "none".
+    grain : give what is redrawn the grain of the skin around, where the photo is finer than what
+        the network draws; False: as smooth as the network draws it.
     dilate : by how many pixels of the photo the mask is grown; by default 3 % of the face's square
         for a mask that was found, 0 for your own.
     flip : restore each face mirrored too and take the mean: a little better, twice the time.
@@ -227,6 +231,7 @@ def restore(
         mask,
         dilate=dilate,
         blend=blend,
+        grain=grain,
         flip=flip,
         whole=whole,
         soft_mask=soft_mask,
@@ -320,6 +325,7 @@ def _restore(
     dilate: float | None,
     blend: str | None,
     soft: bool,
+    grain: bool = False,
 ) -> Restored:
     if soft and dilate:
         raise ValueError(NO_DILATION)
@@ -332,7 +338,8 @@ def _restore(
     elif mask is not None:
         given = _read_given(mask, opened, soft)
     hole = given.hole if given else None
-    result = networks.restore(opened.rgb, hole, dilate=dilate, blend=blend or Choices().blend)
+    blend = blend or Choices().blend
+    result = networks.restore(opened.rgb, hole, dilate=dilate, blend=blend, grain=grain)
     if given is not None:
         given.weigh(result.restored, opened.pixels if erased else opened.rgb)
     if erased:

@@ -153,6 +153,19 @@ def test_dilation_and_blending(run, folder):
     assert (results["poisson"] != results["none"]).any()
 
 
+def test_what_is_redrawn_has_the_photos_grain_or_none(run, folder):
+    photo = save(folder / "photo.png").astype(int)
+    noise = np.random.default_rng(0).normal(0, 4, photo.shape).round()
+    photo = np.where(is_green(photo)[..., None], photo, photo + noise).clip(0, 255)
+    Image.fromarray(photo.astype(np.uint8)).save("photo.png")
+    assert run("photo.png", "-o", "grained.png", "--save", "mask")[0] == 0
+    assert run("photo.png", "-o", "plain.png", "--no-grain")[0] == 0
+    hole = pixels("grained-mask.png") > 0
+    grained, plain = (pixels(name).astype(int) for name in ("grained.png", "plain.png"))
+    np.testing.assert_array_equal(grained[~hole], plain[~hole])
+    assert (grained - plain)[hole].std() == pytest.approx(4, rel=0.4)
+
+
 @pytest.mark.parametrize(
     ("inpainter", "segmenter", "said"),
     [

@@ -114,6 +114,13 @@ def build_parser() -> argparse.ArgumentParser:
         "colours of what is around; live: feather, the soft edge alone)",
     )
     add(
+        "--no-grain",
+        dest="grain",
+        action="store_false",
+        help="leave the redrawn part of a photo as smooth as the network draws it (default: where\n"
+        "the photo is finer, it gets the grain of the skin around)",
+    )
+    add(
         "--faces",
         type=_most_faces,
         metavar="N",
@@ -256,6 +263,7 @@ def main(argv: list[str] | None = None) -> None:
         max_pixels=options.max_pixels,
         erased=options.erased,
         soft_mask=options.soft_mask,
+        grain=options.grain,
     )
     try:
         if options.webcam is not None:

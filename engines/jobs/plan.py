@@ -35,7 +35,7 @@ NO_MASK = "a mask is needed: without a network nothing finds what covers a face"
 
 @dataclass(frozen=True)
 class Choices:
-    """How inputs are read, restored and written; `dilate` and `blend` are those of
+    """How inputs are read, restored and written; `dilate`, `blend` and `grain` are those of
     `engines.photos.deoccluder.Deoccluder.restore`. `erased`: a photo's transparent part is its
     mask; `soft_mask`: levels of a mask weigh what is redrawn (data.mask_files.given)."""
 
@@ -46,6 +46,7 @@ class Choices:
     quality: int | None = None  # 1 to 100, of lossy formats
     erased: bool = False
     soft_mask: bool = False
+    grain: bool = True  # of photos: the frames of a video would flicker
     max_pixels: int | None = None  # of a photo; None: what the free memory allows
 
 

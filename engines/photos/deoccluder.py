@@ -78,6 +78,7 @@ class Deoccluder(Networks):
         dilate: float | None = None,
         blend: str = "feather",
         uncertainty: bool = False,
+        grain: bool = False,
         previous: FaceTracker | None = None,
     ) -> Restoration:
         """Find the faces of a photo, find what covers them, and redraw it.
@@ -92,6 +93,8 @@ class Deoccluder(Networks):
         detection; `previous` smooths landmarks and masks from frame to frame. `blend`: "feather"
         ramps over the outer half of the dilation, inside the mask; "poisson" takes the colours
         around the mask; "matched" does both, with the colours a little away from it; "none".
+        `grain`: where the photo is finer than the networks' size, what is redrawn gets the grain of
+        the skin around (engines.photos.grain); in frames that follow each other it would flicker.
 
         Raises ValueError for a wrong shape, type or option, a given mask without a hole or
         without known pixels, a missing segmenter, and networks whose answer is not finite.
@@ -105,7 +108,9 @@ class Deoccluder(Networks):
             raise ValueError(f"dilate: must be 0 or more pixels, found {dilate}")
         if dilate is None and mask is None:
             dilate = self.dilate
-        settings = Settings(dilate, check_blend(blend), uncertainty, self.alignment, self.batch)
+        settings = Settings(
+            dilate, check_blend(blend), uncertainty, self.alignment, self.batch, grain
+        )
         result = Restoration(image.copy(), np.zeros(image.shape[:2], np.uint8))
         if uncertainty:
             result.uncertainty = np.zeros(image.shape[:2], np.float32)

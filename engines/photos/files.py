@@ -173,6 +173,7 @@ def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> Manifest
         mask.hole if mask else None,
         dilate=choices.dilate,
         blend=choices.blend,
+        grain=choices.grain,
         uncertainty="uncertainty" in job.extras,
     )
     with restoration.timing("paste"):

@@ -25,6 +25,7 @@ from deocclude.engines.inference.hole_mask import (
 from deocclude.engines.inference.networks import Networks
 from deocclude.engines.photos.blend import GAP, feather_weight, match_surroundings, paste
 from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.grain import grain
 from deocclude.engines.photos.restoration import BARE, FaceResult, Restoration
 from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.photos.wide_window import FOLLOWED, Found, follow, widened
@@ -32,6 +33,7 @@ from deocclude.engines.photos.windows import AUTO, AlignedWindow, alignment_matr
 
 NOTHING_LEFT = 0.95  # share of a face's square above which nothing is left to restore it from
 BORDER = 0.1  # of the mask's extent: what COLOURED sees around it
+AMID = 0.1  # of a square's side: known pixels that far inside are those of the face
 SOFT, COLOURED = ("matched", "feather"), ("matched", "poisson")  # of engines.photos.blend.BLENDS
 
 
@@ -43,6 +45,7 @@ class Settings(NamedTuple):
     uncertainty: bool = False
     alignment: str = AUTO
     batch: int = 8
+    grain: bool = False
 
 
 @dataclass
@@ -146,7 +149,7 @@ def settle_found(
     settings: Settings,
     result: Restoration,
 ) -> list[FaceWork]:
-    """Dilated masks and blending weights in the inpainter's windows, the largest face last; before
+    """Dilated masks and blending weights in the inpainter's windows, the largest face last; after
     all of them the wider windows of those whose mask runs out of the square."""
     works, wider = [], []
     for each in found:
@@ -155,19 +158,25 @@ def settle_found(
         if window is None:
             continue
         radius = DILATION * window.side if settings.dilate is None else settings.dilate
-        work = _settle(each, window, radius, settings)
+        outer = widened(window, each.mask, each.box)
+        work = _settle(each, window, radius, settings, goes_on=outer is not None)
         works.append(work)
         if not work.mask.any():
             work.notices.append(f"{BARE}: it stays as it is")
-        elif work.todo and (outer := widened(window, each.mask, each.box)):
-            wider.append(_settle(each, outer, radius, settings))
+        elif work.todo and outer:
+            outside = window.depth(each.box) <= 1  # with the square's last row
+            rest = each._replace(mask=each.mask * outside)
+            wider.append(_settle(rest, outer, radius, settings))
             wider[-1].beyond = True
             work.notices += [FOLLOWED, *each.notices]
-    return wider + sorted(works, key=lambda work: work.window.side)
+    return sorted(works, key=lambda work: work.window.side) + wider
 
 
-def _settle(found: Found, window: AlignedWindow, radius: float, settings: Settings) -> FaceWork:
-    """The part of a found mask inside a window, dilated by `radius` photo pixels."""
+def _settle(
+    found: Found, window: AlignedWindow, radius: float, settings: Settings, goes_on: bool = False
+) -> FaceWork:
+    """The part of a found mask inside a window, dilated by `radius` photo pixels. `goes_on`: a
+    wider window takes over at the window's edge, so that the weight does not fall towards it."""
     depth = window.depth(window.box)
     inside = depth > 0
     core = move(found.mask, found.box, window.box) * inside
@@ -175,7 +184,8 @@ def _settle(found: Found, window: AlignedWindow, radius: float, settings: Settin
     wide = ((distance <= radius) & inside).astype(np.uint8)
     weight = wide.astype(np.float32)
     if settings.blend in SOFT:
-        weight *= feather_weight(distance, depth, radius)
+        edge = np.full_like(depth, np.inf) if goes_on else depth
+        weight *= feather_weight(distance, edge, radius)
     return FaceWork(found.face, window, wide, weight, _share(wide, inside))
 
 
@@ -227,14 +237,35 @@ def redraw(
 ) -> None:
     """Inpaint every face that has a mask and put it into `result`, one after the other.
 
-    `hidden`: uint8 (H, W), what no inpainter that hides holes may see, and what is never taken for
-    known; by default all faces' masks together.
+    What lies beyond the faces' squares comes last, when the redrawn faces are known: one picture
+    goes on from the other. `hidden`: uint8 (H, W), what no inpainter that hides holes may see, and
+    what is never taken for known; by default all faces' masks together.
     """
-    if hidden is None:
-        hidden = np.zeros(image.shape[:2], np.uint8)
-        for work in works:
-            if work.todo:
-                hidden[work.part] |= work.mask
+    own = [work for work in works if not work.beyond]
+    beyond = [work for work in works if work.beyond]
+    hidden = _together(works, image) if hidden is None else hidden
+    _redraw(networks, image, own, settings, result, hidden)
+    if beyond:
+        _redraw(networks, result.restored, beyond, settings, result, _together(beyond, image))
+
+
+def _together(works: list[FaceWork], image: np.ndarray) -> np.ndarray:
+    """The masks of all works that are to do: uint8 {0, 1} (H, W)."""
+    hidden = np.zeros(image.shape[:2], np.uint8)
+    for work in works:
+        if work.todo:
+            hidden[work.part] |= work.mask
+    return hidden
+
+
+def _redraw(
+    networks: Networks,
+    image: np.ndarray,
+    works: list[FaceWork],
+    settings: Settings,
+    result: Restoration,
+    hidden: np.ndarray,
+) -> None:
     for start in range(0, len(works), settings.batch):
         chunk = works[start : start + settings.batch]
         with result.timing("align"):
@@ -246,7 +277,8 @@ def redraw(
                 for work, view in zip(chunk, views, strict=True)
             ]
         with result.timing("inpaint"):
-            predictions, doubts = _predict(networks, crops, views, settings.uncertainty)
+            nothing = [work.window.beyond() * work.todo for work in chunk]
+            predictions, doubts = _predict(networks, crops, views, nothing, settings.uncertainty)
         with result.timing("paste"):
             for work, view, crop, prediction, doubt in zip(
                 chunk, views, crops, predictions, doubts, strict=True
@@ -268,15 +300,19 @@ def redraw(
 
 
 def _predict(
-    networks: Networks, crops: list, views: list, doubting: bool
+    networks: Networks, crops: list, views: list, beyond: list, doubting: bool
 ) -> tuple[torch.Tensor, np.ndarray]:
     """Predictions (N, 3, S, S) of the crops with a hole, and with `doubting` how unsure they are.
 
     `views`: the same squares as they are, for an inpainter that is shown what covers a face.
+    `beyond`: where they show nothing of the photo; for an inpainter that hides holes that is hole
+    too. (The photo's border drawn out, as known, misled it: docs/results/photographs.md.)
     """
     known = to_tensor(np.stack([crop for crop, _ in crops]))
     holes = to_tensor(np.stack([hole for _, hole in crops]))
     todo = holes.flatten(1).any(1)
+    if networks.hides:
+        holes = torch.maximum(holes, to_tensor(np.stack(beyond)))
     predictions, doubts = known.clone(), torch.zeros_like(holes[:, 0])
     if todo.any():
         picture = known if networks.hides else to_tensor(np.stack(views))
@@ -328,6 +364,11 @@ def _put_back(
             work.notices.append("no known pixels around the mask: pasted without blending")
         else:
             redrawn = matched
+    if settings.grain:
+        amid = work.window.depth(work.window.box) > AMID * work.window.side
+        known = (1 - hidden[work.part]) * amid
+        added = grain(image[work.part], known, redrawn, mask, 1 / work.window.scale)
+        redrawn = redrawn if added is None else redrawn + added
     paste(result.restored[outer], redrawn, mask, work.weight[inner])
     result.mask[outer] |= mask
     if result.uncertainty is not None:

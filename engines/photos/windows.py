@@ -143,6 +143,14 @@ class AlignedWindow:
         image, hole = _warp_known(image, hole, matrix, times * self.size)
         return shrink(image, hole, (self.size, self.size)) if times > 1 else (image, hole)
 
+    def beyond(self) -> np.ndarray:
+        """Which of the square's pixels show nothing of the photo: uint8 {0, 1} (S, S)."""
+        centres = np.arange(self.size) + 0.5
+        back = invert(self.matrix)
+        x, y = (a * centres[None] + b * centres[:, None] + c for a, b, c in back)
+        height, width = self.shape
+        return ((x < 0) | (y < 0) | (x > width) | (y > height)).astype(np.uint8)
+
     def spread(self, values: np.ndarray, box: Box) -> np.ndarray:
         """Values of the aligned square at the photo's pixels in `box`, interpolated smoothly.
 

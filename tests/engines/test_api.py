@@ -177,13 +177,18 @@ def test_loaded_networks_do_what_the_functions_do_and_stay_as_they_were_loaded(w
     for name in released.FILES.values():
         (released.FOLDER / name).unlink()  # not looked at again
     found = restorer.find_mask(photo)
-    restored = [restorer.restore(photo, **given) for given in ({}, {"mask": mask}, {"flip": True})]
+    restored = [
+        restorer.restore(photo, **given)
+        for given in ({}, {"mask": mask}, {"flip": True}, {"grain": False})
+    ]
     own = restorer.find_mask(photo, dilate=0)
     assert len(weights) == 1
     write_weights()
     np.testing.assert_array_equal(found, find_mask(photo, device="cpu"))
     np.testing.assert_array_equal(own, find_mask(photo, device="cpu", dilate=0))
-    for given, one in zip(({}, {"mask": mask}, {"flip": True}), restored, strict=True):
+    for given, one in zip(
+        ({}, {"mask": mask}, {"flip": True}, {"grain": False}), restored, strict=True
+    ):
         np.testing.assert_array_equal(one.image, restore(photo, device="cpu", **given).image)
     np.testing.assert_array_equal(restorer.restore(photo).image, restored[0].image)
 

@@ -174,6 +174,46 @@ def test_what_runs_out_of_the_faces_square_is_followed(blend):
     assert "runs on beyond the wider view" in result.faces[0].notices[1]
 
 
+class Steps(Flat):
+    """Answers one level after the other; remembers all that it was shown."""
+
+    def __init__(self, *levels):
+        super().__init__()
+        self.levels, self.pictures, self.holes = levels, [], []
+
+    def forward(self, occluded, mask):
+        self.pictures.append(occluded)
+        self.holes.append(mask)
+        return torch.full_like(occluded, self.levels[len(self.holes) - 1])
+
+
+def test_the_wider_view_goes_on_from_the_redrawn_face_without_a_seam():
+    inpainter = Steps(0.3, 0.7)
+    photo = photo_with((150, 240, 260, 390))
+    result = make(inpainter).restore(photo, faces=[face_at(160, (250, 200))], dilate=16)
+    face, wider = inpainter.holes
+    assert face[0, 0, 32, 40] == 1
+    column = round(32 + (265 - 282) * SIZE / 256)  # some pixels inside the face's square
+    assert wider[0, 0, 32, column] == 0
+    assert inpainter.pictures[1][0, 0, 32, column] == pytest.approx(0.3, abs=0.01)
+    row = result.restored[200, 290:345, 0].astype(int)
+    assert abs(row[0] - 0.3 * 255) < 1
+    assert abs(row[-1] - 0.7 * 255) < 1
+    assert -1 <= np.diff(row).min() <= np.diff(row).max() < 25  # a ramp, no step of 102
+
+
+def test_what_lies_beyond_the_photo_is_hole_to_an_inpainter_that_hides_holes():
+    photo = photo_with((20, 20, 60, 80), shape=(160, 150))
+    for hides in (True, False):
+        inpainter = Steps(0.5)
+        result = make(inpainter, hides=hides).restore(photo, faces=[face_at(200, (50, 40))])
+        (hole,) = inpainter.holes
+        assert (hole[0, 0, :16] == hides).all()  # the photo begins at row 60 of 200
+        assert (hole[0, 0, 30:, :14] == hides).all()
+        assert hole[0, 0, 60, 60] == 0
+        assert not result.faces[0].aligned_mask[:16].any()
+
+
 def test_a_mask_that_stays_in_the_square_or_ends_with_the_photo_asks_for_no_wider_view():
     segmenter = GreenFinder()
     shown = []
