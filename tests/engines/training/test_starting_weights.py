@@ -72,6 +72,35 @@ def test_init_from_reports_what_does_not_fit(base_run):
     assert not (base_run / "facial_deocclusion_finetuned").exists()
 
 
+WIDTHS = {"coarse_widths": [4, 8], "coarse_residual": [], "widths": [4, 8], "fold": 2}
+
+
+def test_each_part_of_a_network_may_start_from_a_run_of_its_own(tmp_path):
+    pull_push = "model={name: student, start: pull_push, widths: [4, 8]}"
+    for name in ("one", "two"):
+        config = tiny("student_alone", pull_push, f"name={name}", "training.epochs=1")
+        train(config, None, tmp_path, device="cpu")
+    both = f"model={WIDTHS | {'name': 'coarse_to_fine'}}"
+    config = tiny("student_alone", both, "init_from={coarse: one, fine: two}", "training.epochs=1")
+    done = train(config, None, tmp_path, device="cpu")
+    start = settled(config, tmp_path).init_from
+    assert [Path(file).parts[-3] for file in start.values()] == ["one", "two"]
+    trainer = build_trainer(config, start_runtime("no", "cpu", 1), 16, tmp_path)
+    for part, name in config.init_from.items():
+        wanted, _ = load_inpainter(tmp_path / name / "001" / "best.safetensors")
+        mine = getattr(trainer.generator, part).state_dict()
+        for key, value in wanted.state_dict().items():
+            torch.testing.assert_close(mine[key], value, rtol=0, atol=0)
+    released = load_inpainter(done.folder.best)[1]["config"]["init_from"]
+    assert released == {"coarse": "one/001", "fine": "two/001"}
+    wrong = tiny("student_alone", both, "init_from={corse: one}")
+    with pytest.raises(ValueError, match="no part 'corse'; its parts are coarse, fine"):
+        build_trainer(wrong, start_runtime("no", "cpu", 1), 16, tmp_path)
+    gone = tiny("student_alone", both, "init_from={coarse: one, fine: nobody}")
+    with pytest.raises(FileNotFoundError, match="nobody"):
+        dry_run(gone, None, tmp_path)
+
+
 def test_a_run_does_not_start_from_an_ensemble_in_yaml(base_run):
     with pytest.raises(ValueError, match=r"best\.yaml: is an ensemble's YAML; a run or a weights"):
         settled(tiny("facial_deocclusion", *NARROW, "init_from=best.yaml"), base_run)
