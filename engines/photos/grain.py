@@ -18,32 +18,40 @@ QUIET, SPREAD = 0.1, 3.0  # the most that this share of the known pixels varies 
 # varies more than SPREAD times that holds edges, lashes, hair too
 FEWEST = 400  # pixels to measure grain on; with fewer none is drawn
 LEAST = 0.25  # levels, standard deviation: less is not seen
+COARSEST = 4.0  # pixels: what varies more slowly is shape, not grain
+LARGEST = (
+    1024  # pixels: grain is measured and drawn on squares of that side, larger holes repeat it
+)
 
 
 def grain(
     photo: np.ndarray, known: np.ndarray, redrawn: np.ndarray, mask: np.ndarray, coarseness: float
 ) -> np.ndarray | None:
-    """What to add to the redrawn picture. None where it is no coarser than the photo, where the
-    photo has no grain, and where too little known skin is there to measure it.
+    """What to add to the redrawn picture (see `lay`). None where it is no coarser than the photo,
+    where the photo has no grain, and where too little known skin is there to measure it.
 
     A photo gets the same grain each time. Shape: photo uint8 (H, W, 3) and known uint8 (H, W)
     {0, 1}, around the face; redrawn float32 (h, w, 3) in [0, 1] and mask uint8 (h, w) {0, 1}, the
-    part with the hole; coarseness: photo pixels per pixel of the network -> float32 (h, w, 3).
+    part with the hole; coarseness: photo pixels per pixel of the network -> float32 (h, w, 3), h
+    and w at most LARGEST.
     """
     share = float(np.clip((coarseness - BEGINS) / (FULL - BEGINS), 0, 1))
+    coarseness = min(coarseness, COARSEST)
+    drawn_on = (*(min(side, LARGEST) for side in mask.shape), 3)
+    amid = _middle(mask, LARGEST)
+    redrawn, mask = redrawn[amid], mask[amid]
     hole = np.flatnonzero(mask)
     if share == 0 or not hole.size:
         return None
-    left, top, width, height = cv2.boundingRect(known)
-    around = np.s_[top : top + height, left : left + width]
+    around = _middle(known, 2 * LARGEST)
     photo, known = photo[around], known[around]
     here = redrawn * np.float32(255)
     skin = np.flatnonzero(_skin(photo, known, np.array(cv2.mean(here, mask)[:3]), coarseness))
     if skin.size < FEWEST:
         return None
     random = np.random.default_rng(zlib.crc32(photo.tobytes()))
-    white = random.standard_normal(redrawn.shape, np.float32)
-    added = np.zeros_like(redrawn)
+    white = random.standard_normal(drawn_on, np.float32)
+    added = np.zeros(drawn_on, np.float32)
     bands = (_bands(picture, coarseness) for picture in (photo, here, white))
     for wanted, drawn, noise in zip(*bands, strict=True):
         gain = float(noise.var())
@@ -53,6 +61,25 @@ def grain(
         root = vectors * np.sqrt(values.clip(0) / gain) @ vectors.T
         added += noise @ root.astype(np.float32)
     return added * np.float32(share / 255) if added.std() >= LEAST else None
+
+
+def lay(added: np.ndarray, redrawn: np.ndarray) -> None:
+    """Add grain (h, w, 3) to a redrawn picture (H, W, 3) in place, as often as it fits."""
+    height, width = added.shape[:2]
+    for top in range(0, redrawn.shape[0], height):
+        for left in range(0, redrawn.shape[1], width):
+            part = redrawn[top : top + height, left : left + width]
+            part += added[: part.shape[0], : part.shape[1]]
+
+
+def _middle(marked: np.ndarray, most: int) -> tuple[slice, slice]:
+    """The rows and columns that are marked, of each the `most` in the middle."""
+    left, top, width, height = cv2.boundingRect(marked)
+    parts = []
+    for start, length in ((top, height), (left, width)):
+        skipped = max(0, length - most) // 2
+        parts.append(slice(start + skipped, start + skipped + min(length, most)))
+    return parts[0], parts[1]
 
 
 def _bands(picture: np.ndarray, coarsest: float) -> Iterator[np.ndarray]:

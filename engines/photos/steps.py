@@ -25,7 +25,7 @@ from deocclude.engines.inference.hole_mask import (
 from deocclude.engines.inference.networks import Networks
 from deocclude.engines.photos.blend import GAP, feather_weight, match_surroundings, paste
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.grain import grain
+from deocclude.engines.photos.grain import grain, lay
 from deocclude.engines.photos.restoration import BARE, FaceResult, Restoration
 from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.photos.wide_window import FOLLOWED, Found, follow, widened
@@ -368,7 +368,8 @@ def _put_back(
         amid = work.window.depth(work.window.box) > AMID * work.window.side
         known = (1 - hidden[work.part]) * amid
         added = grain(image[work.part], known, redrawn, mask, 1 / work.window.scale)
-        redrawn = redrawn if added is None else redrawn + added
+        if added is not None:
+            lay(added, redrawn)
     paste(result.restored[outer], redrawn, mask, work.weight[inner])
     result.mask[outer] |= mask
     if result.uncertainty is not None:

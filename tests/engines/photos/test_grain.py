@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from restore_stubs import GREEN, Flat, face_at, make, mask_of, photo_with
 
-from deocclude.engines.photos.grain import grain
+from deocclude.engines.photos.grain import LARGEST, grain, lay
 
 SIDE, HOLE = 360, 200  # a face of two photo pixels per pixel of the network; its hole begins there
 
@@ -116,3 +116,20 @@ def test_with_grain_the_uncertainty_is_as_without():
         for on in (False, True)
     )
     np.testing.assert_array_equal(plain.uncertainty, grained.uncertainty)
+
+
+def test_a_hole_of_any_size_is_covered():
+    added = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    redrawn = np.ones((5, 3, 3), np.float32)
+    lay(added, redrawn)
+    np.testing.assert_array_equal(redrawn[2:4, :2], added + 1)
+    np.testing.assert_array_equal(redrawn[4, 2], added[0, 0] + 1)
+
+
+def test_grain_for_a_large_hole_is_drawn_once_and_repeated():
+    known = np.zeros((SIDE, SIDE), np.uint8)
+    known[:HOLE] = 1
+    large = np.tile(skin()[HOLE:].astype(np.float32) / 255, (1, 4, 1))
+    added = grain(skin(4), known, large, np.ones(large.shape[:2], np.uint8), 2.0)
+    assert large.shape[1] > LARGEST
+    assert added.shape == (SIDE - HOLE, LARGEST, 3)
