@@ -97,7 +97,7 @@ def test_a_photo_is_restored_as_then(run, tmp_path):
     run(
         "deocclude.py", "photo.png", "--checkpoint", "trained/pair.yaml",
         "--segmenter", "trained/segmenter.safetensors", "--whole", "-o", "new.png",
-        "--device", "cpu",
+        "--no-grain", "--device", "cpu",
     )  # fmt: skip
     files = ("photo.png", "photo_restored.png", "new.png")
     photo, wanted, found = (np.asarray(Image.open(tmp_path / name)).astype(int) for name in files)
