@@ -108,6 +108,21 @@ def residual_layers(before: int, after: int) -> nn.Sequential:
     )
 
 
+class ResidualBlock(nn.Module):
+    """x + two 3 x 3 convolutions with BatchNorm, a ReLU between. (N, C, H, W) -> the same.
+
+    A block starts close to doing nothing (Goyal et al. 2017, section 5.1, who take 0 for `start`).
+    """
+
+    def __init__(self, channels: int, start: float = 0.1) -> None:
+        super().__init__()
+        self.layers = residual_layers(channels, channels)
+        nn.init.constant_(self.layers[-1].weight, start)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
 class MultiDilationBlock(nn.Module):
     """Separable convolutions of several dilations side by side, concatenated.
 

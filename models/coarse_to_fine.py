@@ -1,4 +1,4 @@
-"""The inpainter that ships: a small U-Net says what the face looks like, a second one draws it.
+"""An inpainter in two halves: a small U-Net says what a face looks like, a second one draws it.
 
 Ours. Most of what a hole hides is decided at 64 px, where a picture costs a sixteenth of one at
 256 px; so most of the training goes there, and the network for the picture's own size starts from

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from deocclude.models.blocks import (
+    ResidualBlock,
     SeparableConv2d,
     initialise,
     pad_to_multiple,
-    residual_layers,
 )
 from deocclude.names import shown
 
@@ -34,21 +34,6 @@ class ConvBlock(nn.Sequential):
                 layers.append(nn.Conv2d(channels, after, 3, padding=1, bias=norm == "none"))
             layers += [NORMS[norm](after), nn.ReLU(inplace=True)]
         super().__init__(*layers)
-
-
-class ResidualBlock(nn.Module):
-    """A residual block that adds nothing at first. (N, channels, H, W) -> the same."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = residual_layers(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x + self.layers(x))
-
-    def start_at_nothing(self) -> None:
-        """Its last normalisation answers 0."""
-        nn.init.zeros_(self.layers[-1].weight)
 
 
 class UNet(nn.Module):
@@ -120,13 +105,10 @@ class UNet(nn.Module):
         )
         self.head = nn.Conv2d(widths[0], out_channels, kernel_size=1)
         self.deep = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
-            for channels, count in zip(widths, residual, strict=bool(residual))
+            nn.ModuleList(ResidualBlock(channels, start=0) for _ in range(count))
+            for channels, count in zip(widths, residual or [0] * depth, strict=True)
         )
         initialise(self)
-        for block in self.deep.modules():
-            if isinstance(block, ResidualBlock):
-                block.start_at_nothing()
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
@@ -136,9 +118,10 @@ class UNet(nn.Module):
             )
         x = pad_to_multiple(x, self.multiple)
         skips: list[Tensor] = []
-        for scale, block in enumerate(self.down):
+        for block, deep in zip(self.down, self.deep, strict=True):
             x = block(self.pool(x) if skips else x)
-            x = self.deep[scale](x) if self.deep else x
+            for residual in deep:
+                x = torch.relu(residual(x))
             skips.append(x)
         for up, fuse, skip in zip(self.up, self.fuse, reversed(skips[:-1]), strict=True):
             x = fuse(torch.cat([skip, up(x)], dim=1))

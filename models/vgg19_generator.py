@@ -12,25 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deocclude.models.blocks import initialise, pad_to_multiple, residual_layers
+from deocclude.models.blocks import ResidualBlock, initialise, pad_to_multiple
 
 STRIDE = 8
 CALM = 0.1  # gain of the layer before tanh, so that no pixel starts saturated
-
-
-class ResidualBlock(nn.Module):
-    """x + two 3 x 3 convolutions with BatchNorm, a ReLU between. (N, C, H, W) -> the same.
-
-    A block starts close to doing nothing (as Goyal et al. 2017, section 5.1, but 0.1 instead of 0).
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = residual_layers(channels, channels)
-        nn.init.constant_(self.layers[-1].weight, 0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
 
 
 class VGG19Generator(nn.Module):

@@ -67,8 +67,7 @@ class Muon(torch.optim.AdamW):
 def orthogonal(matrix: Tensor) -> Tensor:
     """About the nearest matrix (M, N) whose rows, or columns if these are fewer, are orthonormal.
 
-    Newton-Schulz in bfloat16, as the method has it: it is told apart from the exact one by nothing
-    but time.
+    Newton-Schulz in bfloat16, as the method has it: singular values end near 1, not at it.
     """
     a, b, c = COEFFICIENTS
     x = matrix.bfloat16()
