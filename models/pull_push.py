@@ -14,7 +14,6 @@ def pull_push(image: Tensor, mask: Tensor) -> Tensor:
     Shape: image (N, C, H, W), mask (N, 1, H, W) of {0, 1}, 1 = hole -> (N, C, H, W); known pixels
     stay as they are. An image without a known pixel becomes 0.
     """
-    image = image.contiguous(memory_format=torch.channels_last)  # enlarges 8 times faster on CPUs
     known = 1 - mask
     sums, shares = [image * known], [known]
     while max(sums[-1].shape[-2:]) > 1:
