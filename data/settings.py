@@ -123,7 +123,8 @@ class Data(FaceData):
     faces with `occluders` drawn by `preset` and `eyeglasses` (as in SegmentationData), in
     training and validation; mixed gives holes in training, half of them from `masks`, half in the
     shape of such occluders as a segmenter would find them. Test pairs have holes either way, so
-    that all runs share them.
+    that all runs share them. augment: changes of the faces while training, as in
+    SegmentationData; what is asked for is the changed face.
     """
 
     masks: Named = "auto"
@@ -133,6 +134,7 @@ class Data(FaceData):
     occluders: Named = "auto"
     preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
     eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
+    augment: Augment = False
     validation_pairs: Positive = 240
     test_per_bin: Positive = 500
 

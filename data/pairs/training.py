@@ -48,27 +48,28 @@ class TrainingPairs(Dataset):
     """The endless list of training pairs; item p is a pure function of (seed, p).
 
     Every round of `images` positions visits each face once, in a new order. The mask draws its
-    bin, its class (touching the border or not), then the mask itself.
+    bin, its class (touching the border or not), then the mask itself. `augment` moves and relights
+    the face; the mask stays as drawn.
     """
 
     def __init__(
-        self, faces: Faces, masks: MaskGenerator | MaskFolder, seed: int, flip: bool = False
+        self,
+        faces: Faces,
+        masks: MaskGenerator | MaskFolder,
+        seed: int,
+        flip: bool = False,
+        augment: Augment | None = None,
     ) -> None:
-        self.faces, self.masks, self.seed, self.flip = faces, masks, seed, flip
+        self.faces, self.masks, self.seed = faces, masks, seed
+        self.flip, self.augment = flip, augment
         self.images = len(faces)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
         round_, place = divmod(position, len(self.faces))
         index = int(_order(self.seed, round_, len(self.faces))[place])
-        image = self.faces[index]
-        if self.flip and keyed_rng(self.seed, "flip", position).random() < 0.5:
-            image = image[:, ::-1]
         mask = self.masks.draw("train", self.seed, position)
-        return (
-            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
-            torch.from_numpy(mask[None]),
-            self.faces.names[index],
-        )
+        image, _ = _vary(self.faces[index], mask, self.seed, position, self.flip, self.augment)
+        return image, torch.from_numpy(mask[None]), self.faces.names[index]
 
 
 class OccludedPairs(Dataset):
@@ -104,12 +105,20 @@ class CoveredFaces(Dataset):
     """The endless list of an inpainter's training faces under occluders; item p is a pure function
     of (seed, p): target, mask, name and the covered face.
 
-    Every round of `images` positions visits each face once, in a new order. The same occluders as
-    in `OccludedPairs` without augmentation.
+    Every round of `images` positions visits each face once, in a new order, under the same occluder
+    as in `OccludedPairs`. `augment` moves and relights both pictures alike.
     """
 
-    def __init__(self, faces: Faces, occluders: Occluders, seed: int, flip: bool = False) -> None:
-        self.faces, self.occluders, self.seed, self.flip = faces, occluders, seed, flip
+    def __init__(
+        self,
+        faces: Faces,
+        occluders: Occluders,
+        seed: int,
+        flip: bool = False,
+        augment: Augment | None = None,
+    ) -> None:
+        self.faces, self.occluders, self.seed = faces, occluders, seed
+        self.flip, self.augment = flip, augment
         self.images = len(faces)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
@@ -119,8 +128,9 @@ class CoveredFaces(Dataset):
         made = self.occluders.draw(
             face, "train", self.seed, position, points=self.faces.points_of(index)
         )
-        occluded, mask = _vary(made.image, made.mask, self.seed, position, self.flip, None)
-        target, _ = _vary(face, made.mask, self.seed, position, self.flip, None)
+        change = (self.seed, position, self.flip, self.augment)
+        occluded, mask = _vary(made.image, made.mask, *change)
+        target, _ = _vary(face, made.mask, *change)
         return target, mask, f"{self.faces.names[index]} ({made.kind})", occluded
 
 
@@ -129,7 +139,8 @@ class MixedHoles(Dataset):
     function of (seed, p): target, mask, name and the face as it is around the hole.
 
     Half of the holes come from `masks`, as in `TrainingPairs`; the other half have the shape of an
-    occluder as a segmenter would find it, with what is left of the occluder around them.
+    occluder as a segmenter would find it, with what is left of the occluder around them. `augment`
+    moves and relights all of them alike.
     """
 
     def __init__(
@@ -139,9 +150,10 @@ class MixedHoles(Dataset):
         occluders: Occluders,
         seed: int,
         flip: bool = False,
+        augment: Augment | None = None,
     ) -> None:
         self.faces, self.masks, self.occluders = faces, masks, occluders
-        self.seed, self.flip = seed, flip
+        self.seed, self.flip, self.augment = seed, flip, augment
         self.images = len(faces)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
@@ -156,8 +168,9 @@ class MixedHoles(Dataset):
             shown, hole = made.image, found_hole(made.mask, rng)
         if hole is None or not SMALLEST_HOLE < hole.mean() < LARGEST_HOLE:
             shown, hole = face, self.masks.draw("train", self.seed, position)
-        target, mask = _vary(face, hole, self.seed, position, self.flip, None)
-        seen, _ = _vary(shown, hole, self.seed, position, self.flip, None)
+        change = (self.seed, position, self.flip, self.augment)
+        target, mask = _vary(face, hole, *change)
+        seen, _ = _vary(shown, hole, *change)
         return target, mask, self.faces.names[index], seen
 
 

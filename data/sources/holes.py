@@ -14,6 +14,7 @@ from deocclude.data.faces.layout import SPLITS, named_folder
 from deocclude.data.masks.source import RATIO_BINS, MaskFolder, MaskGenerator
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.photographs import EYEGLASSES
+from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.holes import FrozenPairs, ShapedPairs, freeze, shape_holes
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
 from deocclude.data.pairs.training import CoveredFaces, MixedHoles, TrainingPairs
@@ -44,12 +45,13 @@ class Sources(FaceSources):
     ) -> TrainingPairs | CoveredFaces | MixedHoles:
         """The endless training list."""
         faces = self.training_faces(cache_folder, processes)
+        change = (seed, self.data.flip, create_augmentation(self.data.augment))
         if self.data.hidden_by == "mixed":
             assert self.occluders is not None  # as open_sources found them
-            return MixedHoles(faces, self.masks, self.occluders, seed, self.data.flip)
+            return MixedHoles(faces, self.masks, self.occluders, *change)
         if self.occluders is not None:
-            return CoveredFaces(faces, self.occluders, seed, self.data.flip)
-        return TrainingPairs(faces, self.masks, seed, self.data.flip)
+            return CoveredFaces(faces, self.occluders, *change)
+        return TrainingPairs(faces, self.masks, *change)
 
     @overload
     def frozen(self, split: Literal["test"]) -> FrozenPairs: ...
