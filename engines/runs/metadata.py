@@ -13,6 +13,7 @@ from deocclude.names import did_you_mean, shown
 
 # Of weights that ship: raised when this code cannot use older files, or older code newer ones.
 WEIGHTS_VERSION = 1
+INT8_VERSION = 2  # as 1, but tensors may be int8, each with its scales beside it
 LFS = b"version https://git-lfs"  # how a file begins that only points to the real one
 
 WEIGHTS = "best.safetensors"  # a run's, in its folder
@@ -94,12 +95,12 @@ def check_version(metadata: dict[str, Any], source: str) -> None:
     """CheckpointError, naming `source`, when weights that ship are of a version that this code
     cannot use. Those of a run state none."""
     version = metadata.get("release", {}).get("version", WEIGHTS_VERSION)
-    if version != WEIGHTS_VERSION:
-        newer = version > WEIGHTS_VERSION
+    if version not in (WEIGHTS_VERSION, INT8_VERSION):
+        newer = version > INT8_VERSION
         what = "update the project: `git pull`" if newer else "`git checkout weights` restores them"
         raise CheckpointError(
             f"{source}: is of weights version {version}, {'newer' if newer else 'older'} than this "
-            f"project's {WEIGHTS_VERSION}; {what}"
+            f"project's {INT8_VERSION}; {what}"
         )
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from deocclude.models import (
 )
 
 NETWORKS, STATE = "networks.safetensors", "state.pt"
+SCALE = ".scale"  # ends the name of what the rows of the int8 tensor of that name are to be times
 
 
 def save_checkpoint(folder: Path, networks: dict[str, dict[str, Tensor]], state: dict) -> None:
@@ -143,16 +144,49 @@ def save_release(
 
 def load_release(path: str | Path, part: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State dict and metadata of a weights file, of its main network or of a named `part`; the
-    others' tensors are not read. Tensors stored in half precision come back in float32.
+    others' tensors are not read. Tensors stored in half precision or int8 come back in float32.
     CheckpointError when it is missing or damaged."""
     with opened(path) as file:
         named = [(*key.rpartition("/")[::2], key) for key in file.keys()]  # noqa: SIM118
-        state = {own: _whole(file.get_tensor(key)) for owner, own, key in named if owner == part}
-        return state, metadata_of(file)
+        stored = {own: file.get_tensor(key) for owner, own, key in named if owner == part}
+        return to_float(stored, f"{path}, {part}" if part else str(path)), metadata_of(file)
 
 
-def _whole(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype == torch.float16 else tensor
+def to_int8(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """A finite tensor's rows (first dimension) as int8 from -127 to 127, and their scales.
+
+    Shape: as given, and (rows,), float32. Row times scale is the tensor again, off by at most half
+    a scale: 1/254 of the row's largest number. Smaller scales that clip it were no better for the
+    networks that ship. The rows of a convolution or linear layer are its output channels; those of
+    a transposed convolution its input channels.
+    """
+    rows = tensor.float().flatten(1)
+    scale = rows.abs().amax(1) / 127
+    whole = (rows / scale.masked_fill(scale == 0, 1)[:, None]).round().clamp(-127, 127)
+    return whole.to(torch.int8).view(tensor.shape), scale
+
+
+def to_float(stored: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """A file's tensors as a network takes them, half precision and int8 in float32.
+
+    CheckpointError, naming `source` and the tensor, when the scales of one in int8 are not there or
+    not one finite number for each of its rows.
+    """
+    state = dict(stored)
+    for key, tensor in stored.items():
+        if tensor.dtype == torch.float16:
+            state[key] = tensor.float()
+        if tensor.dtype != torch.int8:
+            continue
+        scale = state.pop(key + SCALE, None)
+        found = "is missing" if scale is None else f"has shape {tuple(scale.shape)}"
+        if scale is None or scale.shape != tensor.shape[:1] or not scale.isfinite().all():
+            raise CheckpointError(
+                f"{source}: {key} is stored in int8, its {key}{SCALE} {found}; needed are "
+                f"{len(tensor)} finite numbers, one for each of its rows"
+            )
+        state[key] = tensor * scale.float().view(-1, *(1,) * (tensor.ndim - 1))
+    return state
 
 
 def load_inpainter(

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -25,16 +24,28 @@ from deocclude.data.images import load_square, to_tensor
 from deocclude.engines.evaluation.suites import EXPORTED, Suite, load_suite
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import END, RunFolder, read_end
-from deocclude.engines.runs.metadata import WEIGHTS_VERSION, release_metadata, release_task
+from deocclude.engines.runs.metadata import (
+    INT8_VERSION,
+    WEIGHTS_VERSION,
+    opened,
+    release_metadata,
+    release_task,
+)
 from deocclude.engines.runs.recipes import pointers_of, source_name, starts
 from deocclude.engines.runs.released import FILES, FOLDER, SUMS
-from deocclude.engines.runs.weights import load_inpainter, load_segmenter
+from deocclude.engines.runs.weights import (
+    SCALE,
+    load_inpainter,
+    load_segmenter,
+    to_float,
+    to_int8,
+)
 from deocclude.engines.suite.request import SuiteJob
 
 LIMIT = 24_000_000  # bytes of the whole folder, so that a clone stays small
-DTYPES = {"float16": torch.float16, "float32": torch.float32}
-# Mean difference of answers, in [0, 1], that half precision may make: an eighth of a grey level.
-TOLERANCE = 0.0005
+# What each may change answers in [0, 1] by on average: an eighth of a grey level, int8 a whole one.
+DTYPES = {"float16": 0.0005, "float32": 0.0005, "int8": 0.004}
+INT8_FROM = 1024  # numbers in a weight; smaller ones are stored in half precision
 EXAMPLES = sorted((FOLDER.parent / "examples").glob("*.jpg"))
 LICENCE = "non-commercial research only"
 
@@ -45,9 +56,10 @@ def export_weights(
     """Write the weights of runs into `folder` as they ship, and SHA256SUMS of what lies there.
 
     `runs`: task, inpainting or segmentation -> the run's weights file. Matrices and kernels are
-    stored as `dtype`, the rest in float32. Returns the files by task. Nothing is replaced when
-    ValueError says why not: another task's weights, an ensemble that points to its members, answers
-    that half precision changes, more than LIMIT bytes in all.
+    stored as `dtype`, one of DTYPES, the rest in float32; `int8` as `to_int8` makes it, with its
+    scales in `<name>.scale`, and weights below INT8_FROM numbers in float16. Returns the files by
+    task. Nothing is replaced when ValueError says why not: another task's weights, an ensemble that
+    points to its members, answers that `dtype` changes, more than LIMIT bytes in all.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
@@ -58,14 +70,17 @@ def export_weights(
             raise ValueError(f"{source}: was trained for {found}, not for {task}")
         if pointers_of(source):
             raise ValueError(f"{source}: an ensemble; `python -m engines.ensemble pack` it first")
-        tensors = _stored(source, DTYPES[dtype])
+        with opened(source) as file:
+            named = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = to_float(named, str(source))
         texts = describe(source, metadata, dtype, tensors)
-        made[task] = tensors, {key: json.dumps(value) for key, value in texts.items()}
+        texts = {key: json.dumps(value) for key, value in texts.items()}
+        made[task] = _stored(tensors, dtype), texts
     _check_size(made, folder)
     for task, (tensors, texts) in made.items():
         with replacing(folder / FILES[task]) as temporary:
             save_file(tensors, temporary, metadata=texts)
-            _compare(task, runs[task], temporary)
+            _compare(task, runs[task], temporary, dtype)
     write_sums(folder)
     return {task: folder / FILES[task] for task in made}
 
@@ -82,7 +97,7 @@ def describe(
     start = (_read(source.with_name("environment.json")) or [{}])[-1]
     told = {key: start[key] for key in ("device", "seed", "commit", "versions") if key in start}
     release = {
-        "version": WEIGHTS_VERSION,
+        "version": INT8_VERSION if dtype == "int8" else WEIGHTS_VERSION,
         "run": source_name(str(source)),
         "licence": LICENCE,
         "dtype": dtype,
@@ -121,15 +136,18 @@ def export_suite(
     return {f"weights {task}": path for task, path in files.items()}, []
 
 
-def _stored(source: Path, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Every tensor of a weights file; vectors and what half precision cannot hold in float32."""
-    with safe_open(source, framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+def _stored(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
+    """The tensors as a file keeps them; vectors and what `dtype` cannot hold stay in float32."""
+    stored = dict(tensors)
     for key, tensor in tensors.items():
-        if tensor.dtype == torch.float32 and tensor.ndim > 1:
-            small = tensor.to(dtype)
-            tensors[key] = small if small.isfinite().all() else tensor
-    return tensors
+        if tensor.dtype != torch.float32 or tensor.ndim < 2 or dtype == "float32":
+            continue
+        large = key.endswith("weight") and tensor.numel() >= INT8_FROM
+        if dtype == "int8" and large and tensor.isfinite().all():
+            stored[key], stored[key + SCALE] = to_int8(tensor)
+        elif (small := tensor.half()).isfinite().all():
+            stored[key] = small
+    return stored
 
 
 def _check_size(made: Mapping[str, tuple[dict[str, Tensor], Any]], folder: Path) -> None:
@@ -146,7 +164,7 @@ def _check_size(made: Mapping[str, tuple[dict[str, Tensor], Any]], folder: Path)
 
 
 @torch.inference_mode()
-def _compare(task: str, source: Path, written: Path) -> None:
+def _compare(task: str, source: Path, written: Path, dtype: str) -> None:
     """ValueError when what was written answers otherwise than its run on the example faces."""
     answers = []
     for path in (source, written):
@@ -162,10 +180,11 @@ def _compare(task: str, source: Path, written: Path) -> None:
         else:  # no hole: to a segmenter that is another picture
             answers.append(network(picture).sigmoid())
     difference = float((answers[0] - answers[1]).abs().mean())
-    if not difference <= TOLERANCE:
+    if not difference <= DTYPES[dtype]:
+        wider = "float16" if dtype == "int8" else "float32"
         raise ValueError(
-            f"{source}: in half precision its answers differ by {difference:.4f} on average, more "
-            f"than {TOLERANCE}; --dtype float32 keeps them"
+            f"{source}: as {dtype} its answers differ by {difference:.4f} on average, more than "
+            f"{DTYPES[dtype]}; --dtype {wider} keeps them"
         )
 
 
@@ -227,7 +246,8 @@ def main(argv: list[str] | None = None) -> int:
         )
     add("--runs-folder", type=some_path, default=Path("runs"), help="where runs lie")
     add("--output", type=some_path, default=FOLDER, help="default: the project's weights/")
-    add("--dtype", choices=DTYPES, default="float16", help="of kernels and matrices (float16)")
+    help_dtype = "of kernels and matrices (float16); int8 takes half the room"
+    add("--dtype", choices=DTYPES, default="float16", help=help_dtype)
     options = parser.parse_args(argv)
     try:
         named = {what: run for what in EXPORTED if (run := getattr(options, what)) is not None}

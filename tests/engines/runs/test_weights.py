@@ -2,16 +2,20 @@ import errno
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.weights import (
     load_checkpoint,
     load_inpainter,
+    load_release,
     load_strictly,
     save_checkpoint,
     save_release,
     saved_step,
+    to_float,
+    to_int8,
 )
 from deocclude.models import create_inpainter
 
@@ -141,3 +145,47 @@ def test_the_step_of_a_checkpoint_is_read_without_its_weights(tmp_path):
     assert saved_step(tmp_path) == 3
     (tmp_path / "last" / "state.pt").write_bytes(b"PK cut off")
     assert saved_step(tmp_path) == 0
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (5, 40), (3, 1, 5, 5)])
+def test_int8_is_off_by_half_a_step_of_its_row_at_most(shape):
+    tensor = torch.stack([torch.randn(shape[1:]) * 10.0**row for row in range(shape[0])])
+    tensor[1] = 0
+    rows, scale = to_int8(tensor)
+    assert (rows.dtype, rows.shape, scale.shape) == (torch.int8, shape, shape[:1])
+    again = to_float({"w": rows, "w.scale": scale}, "a file")
+    assert list(again) == ["w"]
+    off = (again["w"] - tensor).flatten(1).abs().amax(1)
+    assert (off <= tensor.flatten(1).abs().amax(1) / 254 * 1.0001).all()
+    assert rows[1].count_nonzero() == 0
+    assert (rows.flatten(1).abs().amax(1) == 127).sum() == shape[0] - 1
+
+
+def test_wider_tensors_come_back_as_they_were_stored(tmp_path):
+    stored = {
+        "a.weight": torch.randn(4, 3), "a.bias": torch.tensor([1e-30, 3e38]), "n": torch.tensor(7),
+        "gain.scale": torch.randn(4), "half": torch.randn(2, 3).half(),
+    }  # fmt: skip
+    save_file(stored, tmp_path / "old.safetensors", {"config": "{}"})
+    state, metadata = load_release(tmp_path / "old.safetensors")
+    assert metadata == {"config": {}}
+    assert state["half"].dtype == torch.float32
+    for key, tensor in stored.items():
+        assert torch.equal(state[key], tensor.float() if key == "half" else tensor)
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        (None, r"one.safetensors, left: b.weight is stored in int8, its b.weight.scale is missing"),
+        (torch.ones(3), r"b.weight.scale has shape \(3,\); needed are 4 finite numbers, one for"),
+        (torch.full((4,), torch.nan), r"b.weight.scale has shape \(4,\); needed are 4 finite"),
+    ],
+)
+def test_int8_without_its_scales_names_the_tensor(tmp_path, scale, said):
+    stored = {"left/b.weight": torch.ones(4, 2, dtype=torch.int8), "a.weight": torch.ones(2, 2)}
+    more = {} if scale is None else {"left/b.weight.scale": scale}
+    save_file(stored | more, tmp_path / "one.safetensors")
+    assert list(load_release(tmp_path / "one.safetensors")[0]) == ["a.weight"]
+    with pytest.raises(CheckpointError, match=said):
+        load_release(tmp_path / "one.safetensors", "left")

@@ -16,7 +16,12 @@ from deocclude.engines.runs.config import available_runs, load_config
 from deocclude.engines.runs.folder import dump_config
 from deocclude.engines.runs.metadata import release_metadata
 from deocclude.engines.runs.released import FILES, shipped_file
-from deocclude.engines.runs.weights import load_inpainter, save_release
+from deocclude.engines.runs.weights import (
+    load_inpainter,
+    load_release,
+    load_segmenter,
+    save_release,
+)
 from deocclude.engines.suite import export
 from deocclude.engines.suite.export import export_suite, export_weights, main
 from deocclude.engines.suite.request import FINISHED, SuiteJob
@@ -92,6 +97,32 @@ def test_the_file_says_what_it_is_and_no_path_of_this_machine(runs):
         assert str(runs) not in str(file.metadata())
 
 
+def test_int8_halves_a_file_and_hardly_changes_answers(runs, capsys, monkeypatch):
+    sources = files_of(runs)
+    words = ["--runs-folder", str(runs), "--output", str(runs / "weights"), "--dtype", "int8"]
+    monkeypatch.setitem(export.DTYPES, "int8", 1e-6)
+    assert main(words) == 1
+    assert "on average, more than 1e-06; --dtype float16 keeps them" in capsys.readouterr().err
+    # Random networks are rougher than trained ones.
+    monkeypatch.setitem(export.DTYPES, "int8", 0.01)
+    assert main(words) == 0
+    picture, mask = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    for task, load in (("inpainting", load_inpainter), ("segmentation", load_segmenter)):
+        file, source = runs / "weights" / FILES[task], sources[task]
+        assert file.stat().st_size < 0.35 * source.stat().st_size
+        state, metadata = load_release(file)
+        assert {tensor.dtype for tensor in state.values()} <= {torch.float32, torch.int64}
+        told = metadata["release"]
+        count = sum(tensor.numel() for tensor in load_release(source)[0].values())
+        assert (told["dtype"], told["version"], told["parameters"]) == ("int8", 2, count)
+        given = (picture, mask) if task == "inpainting" else (picture,)
+        answers = [load(path)[0](*given).sigmoid() for path in (source, file)]
+        assert float((answers[0] - answers[1]).abs().mean()) < 0.01
+    kept = load_release(runs / "weights" / FILES["inpainting"])[0]
+    again = export_weights({"inpainting": runs / "weights" / FILES["inpainting"]}, runs, "int8")
+    torch.testing.assert_close(load_release(again["inpainting"])[0], kept)
+
+
 def test_nothing_is_replaced_when_something_is_wrong(runs, monkeypatch):
     sources, folder = files_of(runs), runs / "weights"
     export_weights(sources, folder)
@@ -99,8 +130,8 @@ def test_nothing_is_replaced_when_something_is_wrong(runs, monkeypatch):
     swapped = {"inpainting": sources["segmentation"]}
     with pytest.raises(ValueError, match="was trained for segmentation, not for inpainting"):
         export_weights(swapped, folder)
-    with pytest.raises(ValueError, match="'int8' is not one of float16, float32"):
-        export_weights(sources, folder, "int8")
+    with pytest.raises(ValueError, match="'int4' is not one of float16, float32, int8"):
+        export_weights(sources, folder, "int4")
     monkeypatch.setattr(export, "LIMIT", 1000)
     with pytest.raises(ValueError, match=r"would hold .* MB, at most 0 ship \(inpainter"):
         export_weights(sources, folder)
@@ -119,7 +150,7 @@ def test_a_network_that_half_precision_changes_is_refused(runs):
             module.running_var.mul_(1e-12)
             module.weight.mul_(module.eps**0.5 * 1e6)
     save_release(source, network, metadata)
-    with pytest.raises(ValueError, match=r"half precision .* --dtype float32 keeps them"):
+    with pytest.raises(ValueError, match=r"as float16 .* --dtype float32 keeps them"):
         export_weights({"inpainting": source}, runs / "weights")
     assert export_weights({"inpainting": source}, runs / "weights", "float32")
 
