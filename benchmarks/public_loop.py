@@ -61,7 +61,7 @@ class PublicLoop:
             self.training.discriminator, self.discriminator
         )
         self.terms, self.weights = trainer.loss.terms, trainer.loss.weights(0.0)
-        self.kind = trainer.loss.adversarial_kinds([role])[role]
+        self.kind = trainer.loss.games([role])[role].kind
         self.role = role
         self.steps, self.total_steps = 0, trainer.total_steps
         self.extractors = {

@@ -25,6 +25,7 @@ TERMS = Registry(
         "ssim": "deocclude.losses.structural:SSIMLoss",
         "edge": "deocclude.losses.edges:Edge",
         "adversarial": "deocclude.losses.adversarial:Adversarial",
+        "feature_matching": "deocclude.losses.matching:FeatureMatching",
         "imitation": "deocclude.losses.imitation:Imitation",
     }
 )

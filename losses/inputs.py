@@ -15,6 +15,8 @@ class LossInputs:
         features: {network: {layer: (N, C, h, w)}} of the prediction.
         target_features: the same of the target, without gradient.
         teacher: another network's prediction for the same input, without gradient; (N, 3, H, W).
+        seen: by name of the discriminators that a term compares by, a pair for each of their
+            layers: what it answers to the prediction and, without gradient, to the target.
     """
 
     prediction: Tensor
@@ -24,3 +26,4 @@ class LossInputs:
     features: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     target_features: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     teacher: Tensor | None = None
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)

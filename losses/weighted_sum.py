@@ -6,9 +6,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from deocclude.losses.adversarial import Adversarial
+from deocclude.losses.adversarial import Adversarial, Game
 from deocclude.losses.identity import IdentityInputs
 from deocclude.losses.inputs import LossInputs
+from deocclude.losses.matching import FeatureMatching
 from deocclude.losses.schedule import Schedule
 from deocclude.losses.segmentation import SegmentationInputs
 from deocclude.names import shown
@@ -55,25 +56,41 @@ class WeightedSum(nn.Module):
         """The terms that need a teacher's answer."""
         return [name for name, t in self.terms.items() if getattr(t, "needs_teacher", False)]
 
-    def adversarial_kinds(self, discriminators: Iterable[str]) -> dict[str, str]:
-        """The kind of the adversarial term that listens to each of these discriminators.
+    def games(self, discriminators: Iterable[str]) -> dict[str, Game]:
+        """By discriminator, what it and the adversarial terms that listen to it agree on.
 
         ValueError when a term names none of them, or when two of different kinds name the same.
         """
-        kinds: dict[str, str] = {}
+        games: dict[str, Game] = {}
         for name, term in self.terms.items():
             if not isinstance(term, Adversarial):
                 continue
-            try:
-                heard = term.choose(discriminators)
-            except ValueError as error:
-                raise ValueError(f"losses.{name}: {error}") from error
-            if kinds.setdefault(heard, term.kind) != term.kind:
+            heard = self._chosen(name, term, discriminators)
+            if games.setdefault(heard, term.game) != term.game:
                 raise ValueError(
-                    f"losses.{name}: is of kind {term.kind}, another term of kind {kinds[heard]} "
+                    f"losses.{name}: is of kind {term.game}, another term of kind {games[heard]} "
                     f"listens to {shown(heard)} too"
                 )
-        return kinds
+        return games
+
+    def matched(self, discriminators: Iterable[str]) -> list[str]:
+        """The discriminators whose layers a term compares. ValueError for a term that names none
+        of them."""
+        found = [
+            self._chosen(name, term, discriminators)
+            for name, term in self.terms.items()
+            if isinstance(term, FeatureMatching)
+        ]
+        return list(dict.fromkeys(found))
+
+    @staticmethod
+    def _chosen(
+        name: str, term: Adversarial | FeatureMatching, discriminators: Iterable[str]
+    ) -> str:
+        try:
+            return term.choose(discriminators)
+        except ValueError as error:
+            raise ValueError(f"losses.{name}: {error}") from error
 
     def forward(
         self, inputs: LossInputs | SegmentationInputs | IdentityInputs, epoch: float = 0.0

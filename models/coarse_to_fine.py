@@ -34,6 +34,7 @@ class CoarseToFine(nn.Module):
         widths, residual: of the fine network's.
         fold: side of the squares of pixels that the fine network sees as one, 1, 2 or 4.
         train_coarse: whether the coarse network trains too; else it stays as it was loaded.
+        mirrored: whether the coarse answer is the mean of those to the picture and its mirror image.
     """
 
     uses_mask = True
@@ -48,8 +49,10 @@ class CoarseToFine(nn.Module):
         residual: Sequence[int] = (),
         fold: int = 4,
         train_coarse: bool = True,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
+        self.mirrored = mirrored
         self.coarse = Student(start="pull_push", widths=coarse_widths, residual=coarse_residual)
         self.coarse.requires_grad_(train_coarse)
         self.fine = Student(start="given", widths=widths, residual=residual, fold=fold)
@@ -79,10 +82,17 @@ class CoarseToFine(nn.Module):
         hidden = (share < ENOUGH).to(occluded.dtype)
         seen = sums / share.clamp(min=1e-6) * (1 - hidden)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._coarse_trains()):
-            drawn = self.coarse(seen, hidden)
+            drawn = self._draw(seen, hidden)
         drawn = F.interpolate(drawn, scale_factor=times, mode="bilinear", align_corners=False)
         drawn = drawn[..., :height, :width].to(occluded.dtype)
         return (drawn + pull_push(occluded - drawn, mask)).clamp(0, 1)
+
+    def _draw(self, seen: Tensor, hidden: Tensor) -> Tensor:
+        if not self.mirrored:
+            return self.coarse(seen, hidden)
+        both = [torch.cat([each, each.flip(3)]) for each in (seen, hidden)]
+        straight, mirror = self.coarse(*both).chunk(2)
+        return (straight + mirror.flip(3)) / 2
 
     def _coarse_trains(self) -> bool:
         return next(self.coarse.parameters()).requires_grad

@@ -17,13 +17,40 @@ SLOPE = 0.2  # of every LeakyReLU
 POOLED = 4  # side of the feature map that DCGAN's last convolution sees
 
 
-class SeparablePatchDiscriminator(nn.Module):
+class _Discriminator(nn.Module):
+    """Layers, each followed by a LeakyReLU, and a last one that gives the logits."""
+
+    uses_mask = False
+
+    def layers_before(self) -> nn.Sequential:
+        """All layers but the last."""
+        raise NotImplementedError
+
+    def answer(self, encoded: Tensor) -> Tensor:
+        """The last layer: what the ones before it make of pictures -> logits."""
+        raise NotImplementedError
+
+    def seen(self, image: Tensor, mask: Tensor | None = None) -> list[Tensor]:
+        """What each layer but the last makes of images (N, 3, H, W): a (N, C, h, w) each."""
+        found, answer = [], self._input(image, mask)
+        for layer in self.layers_before():
+            answer = layer(answer)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(answer)
+        return found
+
+    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.answer(self.layers_before()(self._input(image, mask)))
+
+    def _input(self, image: Tensor, mask: Tensor | None) -> Tensor:
+        return image
+
+
+class SeparablePatchDiscriminator(_Discriminator):
     """Patch discriminator of depthwise-separable convolutions (the De-Occlusion Face Model's).
 
     Shape: (N, in_channels, H, W) -> logits (N, 1, H / 16, W / 16). 0.183 M parameters.
     """
-
-    uses_mask = False
 
     def __init__(self, in_channels: int = 3, widths: tuple[int, ...] = (64, 128, 256, 512)) -> None:
         super().__init__()
@@ -33,11 +60,14 @@ class SeparablePatchDiscriminator(nn.Module):
         layers += [SeparableConv2d(widths[-1], 1)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.layers(image)
+    def layers_before(self) -> nn.Sequential:
+        return self.layers[:-1]
+
+    def answer(self, encoded: Tensor) -> Tensor:
+        return self.layers[-1](encoded)
 
 
-class _ConvDiscriminator(nn.Module):
+class _ConvDiscriminator(_Discriminator):
     """4 x 4 convolutions and LeakyReLU 0.2, normalised except for the first and the last.
 
     Raises ValueError for a norm or initialisation that is not known, for no widths, and when the
@@ -80,7 +110,13 @@ class _ConvDiscriminator(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     normalise_spectrum(layer)
 
-    def _encode(self, image: Tensor, mask: Tensor | None) -> Tensor:
+    def layers_before(self) -> nn.Sequential:
+        return self.features
+
+    def answer(self, encoded: Tensor) -> Tensor:
+        return self.judge(encoded)
+
+    def _input(self, image: Tensor, mask: Tensor | None) -> Tensor:
         if min(image.shape[-2:]) < 32:
             height, width = image.shape[-2:]
             raise ValueError(
@@ -90,7 +126,7 @@ class _ConvDiscriminator(nn.Module):
             if mask is None:
                 raise ValueError("mask: None, but with_mask is set; give the (N, 1, H, W) mask")
             image = torch.cat([image, mask.to(image.dtype)], dim=1)
-        return self.features(image)
+        return image
 
 
 class PatchDiscriminator(_ConvDiscriminator):
@@ -119,9 +155,6 @@ class PatchDiscriminator(_ConvDiscriminator):
         strides = (*[2] * (len(widths) - 1), 1)
         super().__init__(widths, strides, 1, with_mask, norm, spectral_norm, initialisation)
 
-    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.judge(self._encode(image, mask))
-
 
 class GlobalDiscriminator(_ConvDiscriminator):
     """DCGAN's discriminator (Radford et al., ICLR 2016): one logit for the whole image.
@@ -148,5 +181,5 @@ class GlobalDiscriminator(_ConvDiscriminator):
         super().__init__(widths, strides, 0, with_mask, norm, spectral_norm, initialisation)
         self.pool = nn.AdaptiveAvgPool2d(POOLED)
 
-    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.judge(self.pool(self._encode(image, mask))).flatten(1)
+    def answer(self, encoded: Tensor) -> Tensor:
+        return self.judge(self.pool(encoded)).flatten(1)

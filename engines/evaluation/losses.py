@@ -132,7 +132,8 @@ def comparable(term: str, members: Sequence[Trained]) -> bool:
 
 
 def _is_adversarial(term: str, member: Trained) -> bool:
-    return member.config["losses"].get(term, {}).get("term", term) == "adversarial"
+    kind = member.config["losses"].get(term, {}).get("term", term)
+    return kind in ("adversarial", "feature_matching")  # what the run's own discriminator decides
 
 
 def _definition(term: str, member: Trained) -> str:

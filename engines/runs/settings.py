@@ -336,7 +336,8 @@ class RunConfig(AnyRun):
                 f"training.feature_terms: false leaves no loss term, "
                 f"{', '.join(self.losses)} compare features; true keeps them"
             )
-        heard = loss.adversarial_kinds(self.discriminators)
+        heard = loss.games(self.discriminators)
+        loss.matched(self.discriminators)  # names them rightly
         for name in self.discriminators:
             if name not in heard:
                 raise ValueError(

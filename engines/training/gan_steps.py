@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from deocclude.data.contract import compose
 from deocclude.engines.training.trainer import BaseTrainer
-from deocclude.losses.adversarial import discriminator_loss
+from deocclude.losses.adversarial import Game, discriminator_loss, gradient_penalty
 from deocclude.losses.inputs import LossInputs
+
+PENALTY_EVERY = 8  # steps, with as many times its weight (Karras et al., CVPR 2020, section 3.1)
 
 
 class Part(NamedTuple):
@@ -97,13 +99,26 @@ def loss_inputs(
 ) -> LossInputs:
     """The terms' inputs; every extractor runs once a picture, on the target without gradients."""
     smaller = nn.AvgPool2d(trainer.config.training.features_reduce)
+    seen = {}
     with torch.no_grad():
         wanted = {name: net(smaller(part.target)) for name, net in trainer.extractors.items()}
+        for name in trainer.loss.matched(critics):
+            seen[name] = trainer.runtime.unwrap(critics[name]).seen(part.target, part.mask)
+    logits = {}
+    for name, critic in critics.items():
+        if name in seen:
+            critic = trainer.runtime.unwrap(critic)
+            found = critic.seen(prediction, part.mask)
+            logits[name] = critic.answer(found[-1])
+            seen[name] = list(zip(found, seen[name], strict=True))
+        else:
+            logits[name] = critic(prediction, part.mask)
     return LossInputs(
         prediction=prediction,
         target=part.target,
         mask=part.mask,
-        fake_logits={name: critic(prediction, part.mask) for name, critic in critics.items()},
+        fake_logits=logits,
+        seen=seen,
         features={name: net(smaller(prediction)) for name, net in trainer.extractors.items()},
         target_features=wanted,
         teacher=part.teacher,
@@ -118,15 +133,15 @@ def discriminator_step(
 
     With `as_published` they are not cleared, so that the generator's adversarial gradient stays in.
     """
-    kinds = trainer.loss.adversarial_kinds(trainer.discriminators)
+    games = trainer.loss.games(trainer.discriminators)
     return {
-        role(name): _update_discriminator(trainer, name, kinds[name], parts, predictions)
+        role(name): _update_discriminator(trainer, name, games[name], parts, predictions)
         for name in trainer.discriminators
     }
 
 
 def _update_discriminator(
-    trainer: GanTrainer, name: str, kind: str, parts: Sequence[Part], predictions: Sequence[Tensor]
+    trainer: GanTrainer, name: str, game: Game, parts: Sequence[Part], predictions: Sequence[Tensor]
 ) -> Tensor:
     runtime, critic = trainer.runtime, trainer.discriminators[name]
     optimizer = trainer.discriminator_optimizers[name]
@@ -138,10 +153,15 @@ def _update_discriminator(
             # one pass over real and fake; the discriminators have no batch statistics
             pictures = torch.cat([part.target, prediction.to(part.target.dtype)])
             real, fake = critic(pictures, part.mask.repeat(2, 1, 1, 1)).chunk(2)
-            total = discriminator_loss(kind, real, fake)
+            hole = part.mask if game.region == "hole" else None
+            loss = total = discriminator_loss(game.kind, real, fake, hole)
+            if game.r1 and trainer.step % PENALTY_EVERY == 0:
+                plain = runtime.unwrap(critic)
+                penalty = gradient_penalty(plain, part.target, part.mask, game.region)
+                total = loss + PENALTY_EVERY * game.r1 * penalty
             trainer.check_finite(total, part.names, {role(name): total})
             runtime.backward(total / len(parts))
-        mean = mean + total.detach() / len(parts)
+        mean = mean + loss.detach() / len(parts)
     runtime.clip(critic, optimizer, trainer.config.training.clip_gradients)
     optimizer.step()
     return mean

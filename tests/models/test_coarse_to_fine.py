@@ -112,3 +112,14 @@ def test_options_that_cannot_be_are_refused(options, words):
 def test_it_needs_the_mask():
     with pytest.raises(ValueError, match="mask"):
         CoarseToFine(**SMALL)(torch.rand(1, 3, 64, 64))
+
+
+def test_mirrored_the_picture_and_its_mirror_image_are_filled_alike():
+    plain, mirrored = (CoarseToFine(**SMALL, mirrored=m).eval() for m in (False, True))
+    torch.nn.init.normal_(plain.coarse.network.head.weight)
+    mirrored.load_state_dict(plain.state_dict())
+    occluded, mask = picture()
+    turned = occluded.flip(3), mask.flip(3)
+    expected = mirrored.fill(*turned).flip(3)
+    assert torch.allclose(mirrored.fill(occluded, mask), expected, atol=1e-6)
+    assert not torch.allclose(plain.fill(occluded, mask), plain.fill(*turned).flip(3), atol=1e-4)

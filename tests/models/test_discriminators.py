@@ -143,3 +143,11 @@ def test_wrong_options_name_the_value(name, options, words):
 def test_too_small_images_say_so(name):
     with pytest.raises(ValueError, match="16 x 64"):
         create_discriminator(name)(torch.rand(1, 3, 16, 64))
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_what_the_layers_see_leads_to_the_logits(name):
+    model, image = create_discriminator(name), torch.rand(2, 3, 64, 64)
+    seen = model.seen(image)
+    assert [layer.shape[1] for layer in seen] == [64, 128, 256, 512]
+    torch.testing.assert_close(model.answer(seen[-1]), model(image))

@@ -213,3 +213,24 @@ def test_real_faces_can_be_trained_on(real_data: Path, tiny_config):
     faces = sources.training_faces(Path("unused"))
     assert len(faces) == 8
     assert faces[0].shape == (64, 64, 3)
+
+
+def test_a_penalty_every_eighth_step_moves_the_critic(make_trainer):
+    rest = "discriminators={discriminator: {name: patch, widths: [4, 8], with_mask: true}}"
+    matching, region = "losses.feature_matching={weight: 1.0}", "losses.adversarial.region=hole"
+    plain, punished = (
+        make_trainer(rest, matching, region, f"losses.adversarial.r1={r1}") for r1 in (0, 10)
+    )
+    first = {k: v.clone() for k, v in plain.trained()["discriminator"].state_dict().items()}
+    punished.generator.load_state_dict(plain.generator.state_dict())
+    part = make_part()
+    for step, equal in ((0, False), (1, True), (8, False)):
+        found = []
+        for trainer in (plain, punished):
+            trainer.step, critic = step, trainer.discriminators["discriminator"]
+            critic.load_state_dict(first)
+            predictions, terms = generator_step(trainer, [part])
+            assert terms["feature_matching"] > 0
+            discriminator_step(trainer, [part], predictions)
+            found.append(gradients(critic)["features.0.weight"])
+        assert torch.allclose(*found, rtol=1e-3, atol=1e-7) == equal, step
