@@ -34,7 +34,7 @@ class CoarseToFine(nn.Module):
         widths, residual: of the fine network's.
         fold: side of the squares of pixels that the fine network sees as one, 1, 2 or 4.
         train_coarse: whether the coarse network trains too; else it stays as it was loaded.
-        mirrored: whether the coarse answer is the mean of those to the picture and its mirror image.
+        mirrored: whether the coarse answer is the mean of two, to the picture and its mirror image.
     """
 
     uses_mask = True
