@@ -34,7 +34,7 @@ SHAPE = (150, 170)
 def restore(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder with stubs; (exit code, what was printed)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restore_command, "choose_weights", lambda named, task, runs: (task, task))
+    monkeypatch.setattr(restore_command, "choose_weights", lambda _, task, runs: (Path(task), task))
 
     def run(*arguments, faces=(FACE,), **options):
         monkeypatch.setattr(photos, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options))
