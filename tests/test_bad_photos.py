@@ -5,6 +5,7 @@ import csv
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
