@@ -193,7 +193,8 @@ def restore(
         proportions is resized to it. "alpha" takes the photo's transparent part, which is opaque in
         the result. Then no segmenter is used.
     checkpoint, segmenter : other weights than those that ship: a file, a run's name or folder, or
-        "newest"; see deocclude.engines.runs.chosen.
+        "newest"; of the inpainters that ship "sharp" is the default, "faithful" the other one; see
+        deocclude.engines.runs.chosen.
     landmarker : another file of MediaPipe's face_landmarker.task.
     method : "network", or one that needs a mask and no weights: "telea", "navier_stokes",
         "biharmonic".

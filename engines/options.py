@@ -69,7 +69,7 @@ EVALUATION: dict[str, dict[str, Any]] = {
         "action": "extend",
         "default": [],
         "metavar": "WEIGHTS",
-        "help": "weights files, runs' names or folders, or shipped: those that ship",
+        "help": "weights files, runs' names or folders, or what ships: shipped (sharp) or faithful",
     },
     "data": {
         "type": some_path,

@@ -101,6 +101,7 @@ MISTAKES = [
     ("evaluate.py", "--runs", "none", "--data", "nowhere", "no such folder"),
     ("evaluate.py", "--runs", "none", "--baselines", "tela", f"{WRONG} telea?"),
     ("evaluate.py", "--checkpoint", "shiped", f"{WRONG} shipped?"),
+    ("evaluate.py", "--checkpoint", "faithfull", f"{WRONG} faithful?"),
     ("evaluate.py", "--checkpoint", "UNte", f"{WRONG} unet?"),
     ("evaluate.py", "--checkpoint", "photo.jpg", "photo.jpg: is empty; needed is a safetensors"),
     ("evaluate.py", "--runs", "none", "--data", "", "argument --data: is empty"),

@@ -5,6 +5,7 @@ import csv
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ SHAPE = (150, 170)
 def restore(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder with stubs; (exit code, what was printed)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restore_command, "choose_weights", lambda named, task, runs: (task, task))
+    monkeypatch.setattr(restore_command, "choose_weights", lambda _, task, runs: (Path(task), task))
 
     def run(*arguments, faces=(FACE,), **options):
         monkeypatch.setattr(photos, "load_deoccluder", lambda *a, **k: stub_deoccluder(**options))

@@ -80,7 +80,8 @@ def test_a_photo_in_and_the_restored_photo_out(run, folder):
     assert code == 0
     for task, what in WHAT.items():
         shipped = released.FOLDER / released.FILES[task]
-        assert f"{what}: {shipped} (ships with the project)" in text
+        which = "sharp, " if what == "inpainter" else ""
+        assert f"{what}: {shipped} ({which}ships with the project)" in text
     assert "1 of 1 photos restored, 0 failed: photo-restored.png" in text
     restored = pixels("photo-restored.png")
     changed = (restored != photo).any(axis=2)
@@ -118,6 +119,7 @@ def test_folders_patterns_and_videos_in_one_command(run, folder):
         assert 0 < stages <= float(row["seconds"])
     assert 0.02 < float(kept["in/a.png"]["hole_ratio"]) < 0.2
     assert float(kept["in/clean.png"]["hole_ratio"]) == 0
+    assert (kept["clip.avi"]["by"], kept["in/clean.png"]["by"]) == ("sharp", "")
     assert len(read_video("out/clip.mp4")[0]) == 5
 
 

@@ -23,7 +23,7 @@ MEMORY = 4096  # MiB
 def restore(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder with stub networks; (exit code, what was printed)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restore_command, "choose_weights", lambda named, task, runs: (task, task))
+    monkeypatch.setattr(restore_command, "choose_weights", lambda _, task, runs: (Path(task), task))
     monkeypatch.setattr(photos, "load_deoccluder", lambda *a, **k: stub_deoccluder())
 
     def run(*arguments, detector):

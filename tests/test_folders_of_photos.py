@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def restore(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder with stubs; (exit code, what was printed)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restore_command, "choose_weights", lambda named, task, runs: (task, task))
+    monkeypatch.setattr(restore_command, "choose_weights", lambda _, task, runs: (Path(task), task))
     loaded = []
 
     def load(*arguments, **options):

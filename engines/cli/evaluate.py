@@ -110,7 +110,7 @@ def _add_inpainting(commands: Command) -> None:
         action="store_true",
         help="every finished run of each name; those that differ in the seed alone are one row",
     )
-    files = "weights files, ensembles' YAML files, or shipped: the weights that ship"
+    files = "weights files, ensembles' YAML files, or what ships: shipped (sharp) or faithful"
     add_evaluation(what, "suite", "checkpoint", checkpoint=files)
     what.add_argument("--baselines", help=f"all (default), none, or some of {','.join(BASELINES)}")
     what.add_argument("--reference", help="the row that differences are taken to; else the first")

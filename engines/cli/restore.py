@@ -45,7 +45,7 @@ from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
 from deocclude.engines.photos.face import FaceBox, FaceChoice
 from deocclude.engines.photos.formats import WITH_QUALITY
-from deocclude.engines.runs.chosen import NEWEST, choose_weights
+from deocclude.engines.runs.chosen import NEWEST, called, choose_weights
 from deocclude.engines.runs.places import RUNS
 from deocclude.names import did_you_mean
 from deocclude.stopping import say_stopped
@@ -83,10 +83,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--checkpoint",
         type=some_text,
         metavar="WEIGHTS",
-        help="the inpainter: a weights file, an ensemble's YAML, a run's name (UNet, UNet/002) or\n"
-        f"folder, or {NEWEST}, the run in runs/ that finished last (default: the one that ships)",
+        help="the inpainter: sharp (default) or faithful (smoother), which ship; a weights file,\n"
+        "an ensemble's YAML, a run's name (UNet, UNet/002) or folder, or\n"
+        f"{NEWEST}, the run in runs/ that finished last",
     )
-    add("--segmenter", type=some_text, metavar="WEIGHTS", help="the same of the segmenter")
+    segmenter = f"the segmenter: a weights file, a run or {NEWEST} (default: the one that ships)"
+    add("--segmenter", type=some_text, metavar="WEIGHTS", help=segmenter)
     add(
         "--method",
         choices=(NETWORK, *METHODS),
@@ -291,6 +293,7 @@ def main(argv: list[str] | None = None) -> None:
         written = [path] * (path is not None) + [t for job in plan.jobs for t in job.targets]
         check_writable(each.parent for each in written)
         weights = choose(options)
+        manifest.by = called(weights["inpainting"]) if weights else options.method
         from deocclude.engines.cli import photos
 
         deoccluder = photos.load(options, weights) if plan.jobs else None

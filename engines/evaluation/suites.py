@@ -16,7 +16,11 @@ from deocclude.names import did_you_mean, shown
 TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
 ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
 SUITE_KEYS = (*TABLE_KEYS, "tables", "export")
-EXPORTED = {"segmenter": "segmentation", "inpainter": "inpainting"}  # what ships -> its task
+EXPORTED = {  # what ships, as its file is called -> its task
+    "segmenter": "segmentation",
+    "inpainter": "inpainting",
+    "inpainter-faithful": "inpainting",
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of a table: its folder too
 
 

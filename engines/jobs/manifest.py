@@ -28,6 +28,7 @@ COLUMNS = (
     "seconds",
     *(f"seconds_{stage}" for stage in STAGES),
     "warnings",
+    "by",  # the inpainter or method; the last, as older manifests lack it
 )
 # Every status an input can end with, and whether it makes the exit code 1.
 STATUSES = {
@@ -97,6 +98,7 @@ class Manifest:
     def __init__(self, path: Path | None, say: Callable[[str], None] = print) -> None:
         self.path = path
         self._say = say
+        self.by = ""  # what redraws: the name of the inpainter, or the method
         self._known = _read(path) if path is not None and path.exists() else {}
         self._rows: dict[str, dict[str, str]] = {}  # of this command
         self._cost = self._written = 0.0
@@ -106,7 +108,7 @@ class Manifest:
         """Keep a row and write the file; writing takes a few percent of the time at most."""
         if row.status in ("exists", "skipped") and row.input in self._known:
             return
-        self._rows[row.input] = row.cells()
+        self._rows[row.input] = row.cells() | {"by": self.by if row.output else ""}
         quick = self._cost < QUICK
         if quick or time.monotonic() - self._written >= 20 * self._cost:
             try:
@@ -157,12 +159,12 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.DictReader(file)
         try:
-            known, rows = tuple(reader.fieldnames or ()) == COLUMNS, {}
+            known, rows = tuple(reader.fieldnames or ()) in (COLUMNS, COLUMNS[:-1]), {}
             for row in reader if known else ():
                 if None in row:
                     raise ValueError(
-                        f"{path}: line {reader.line_num} has more than {len(COLUMNS)} cells; mend "
-                        "it or name another file"
+                        f"{path}: line {reader.line_num} has more than "
+                        f"{len(reader.fieldnames or ())} cells; mend it or name another file"
                     )
                 rows[row["input"]] = row
         except csv.Error as error:

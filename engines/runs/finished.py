@@ -29,7 +29,6 @@ from deocclude.engines.runs.folder import (
     stopped_early,
 )
 from deocclude.engines.runs.metadata import (
-    SHIPPED,
     WEIGHTS,
     check_config,
     no_such_file,
@@ -37,7 +36,7 @@ from deocclude.engines.runs.metadata import (
 )
 from deocclude.engines.runs.places import looked_in, places, say_place, warn_once
 from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config, starts
-from deocclude.engines.runs.released import is_shipped
+from deocclude.engines.runs.released import shipped_name
 from deocclude.names import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -249,7 +248,7 @@ def read_trained(checkpoint: Path) -> Trained:
         except RunFolderError as error:
             warn_once(f"{error}; how long it trained is told by its weights file alone")
     data = recorded_data(home_of(checkpoint), data_of(config, checkpoint))
-    name = SHIPPED if is_shipped(checkpoint) else config["name"]
+    name = shipped_name(checkpoint) or config["name"]
     return Trained(name, checkpoint, config, training, data)
 
 

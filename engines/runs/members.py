@@ -18,12 +18,13 @@ from deocclude.engines.runs.finished import (
     name_apart,
     read_trained,
     resolve_runs,
+    unfinished,
     weights_file,
 )
 from deocclude.engines.runs.metadata import SHIPPED, WEIGHTS, no_such_file
-from deocclude.engines.runs.places import looked_in
+from deocclude.engines.runs.places import looked_in, warn_once
 from deocclude.engines.runs.recipes import is_recipe
-from deocclude.engines.runs.released import shipped_file
+from deocclude.engines.runs.released import INPAINTERS, shipped_file
 from deocclude.names import did_you_mean
 
 WHAT = {INPAINTING: "inpainter", SEGMENTATION: "segmenter", IDENTITY: "identity network"}
@@ -54,15 +55,20 @@ def named(options: Any, wanted: Iterable[str], every: bool, *tasks: str) -> list
 
 def named_files(given: str, runs: Path, *tasks: str) -> list[Path]:
     """The file itself, an ensemble's YAML too, or that of a run's name or folder; for `shipped`
-    those of these tasks. Errors as of `weights_file`."""
-    if given == SHIPPED:
-        return [shipped_file(task) for task in tasks]
+    those of these tasks, for `sharp` or `faithful` that inpainter. These words come before a run of
+    such a name, which is said. Errors as of `weights_file` and `shipped_file`."""
+    if given in (SHIPPED, *INPAINTERS):
+        if not unfinished([given], runs):
+            run = resolve_runs([given], runs)[0].resolve()
+            warn_once(f"{given}: what ships is taken; for the run of that name give {run}")
+        inpainters = [INPAINTING] if given in INPAINTERS else tasks
+        return [shipped_file(task, given) for task in inpainters]
     if is_recipe(given):
         return [Path(given)]
     try:
         return [weights_file(given, runs)]
     except FileNotFoundError:
-        if did_you_mean(given, [SHIPPED]):
+        if did_you_mean(given, [SHIPPED, *INPAINTERS]):
             raise FileNotFoundError(no_such_file(given)) from None
         raise
 

@@ -31,6 +31,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 NEEDED = f"needed is a safetensors file that this project wrote, as a run's {WEIGHTS}"
 PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 SHIPPED = "shipped"  # what names those that ship, where a run or a file could be named
+SHARP, FAITHFUL = "sharp", "faithful"  # likewise each inpainter that ships; shipped is the first
 
 
 class CheckpointError(ValueError):
@@ -59,8 +60,8 @@ def opened(path: str | Path, framework: str = "pt") -> Iterator[safe_open]:
 def no_such_file(path: str | Path) -> str:
     """What to say of a weights file that is not there, with the one beside it that was meant."""
     path = Path(path)
-    beside = [each.name for each in path.parent.glob("*.safetensors")]
-    return f"{path}: no such weights file{did_you_mean(path.name, [*beside, SHIPPED])}"
+    valid = [SHIPPED, SHARP, FAITHFUL, *(p.name for p in path.parent.glob("*.safetensors"))]
+    return f"{path}: no such weights file{did_you_mean(path.name, valid)}"
 
 
 def _what_it_is(path: Path, error: Exception) -> str:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from deocclude.data.files import sha256
 from deocclude.engines.runs.metadata import (
+    FAITHFUL,
+    SHARP,
+    SHIPPED,
     CheckpointError,
     check_version,
     is_lfs_pointer,
@@ -15,6 +18,7 @@ from deocclude.engines.runs.metadata import (
 FOLDER = Path(__file__).resolve().parents[2] / "weights"
 SUMS = "SHA256SUMS"  # in the format of `sha256sum -c`
 FILES = {"inpainting": "inpainter.safetensors", "segmentation": "segmenter.safetensors"}
+INPAINTERS = {SHARP: FILES["inpainting"], FAITHFUL: "inpainter-faithful.safetensors"}
 LANDMARKER = "face_landmarker.task"
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
@@ -23,14 +27,22 @@ class ShippedWeightsError(CheckpointError):
     """Weights that should have come with the project and cannot be used; the message says why."""
 
 
-def shipped_file(task: str) -> Path:
-    """The weights file that ships for a task of FILES, checked against the list of SHA-256.
+def shipped_file(task: str, name: str = SHIPPED) -> Path:
+    """The weights file that ships for a task of FILES, or the inpainter of a name in INPAINTERS,
+    checked against the list of SHA-256.
 
     ShippedWeightsError when it is missing, only a pointer or half a download, other than listed,
-    made for another task or of another weights version; the message says what restores it.
+    made for another task or of another weights version; the message says what restores it. Likewise
+    when this version ships no such network.
     """
-    path = FOLDER / FILES[task]
+    if task not in FILES:
+        raise ShippedWeightsError(f"{name}: ships for {' and '.join(FILES)}, not for {task}")
+    path = FOLDER / INPAINTERS.get(name, FILES[task])
     if not path.is_file():
+        if name == FAITHFUL and path.name not in read_sums(FOLDER):
+            raise ShippedWeightsError(
+                f"{name}: this version ships no {name} inpainter, only {SHARP}; {path} is not there"
+            )
         raise ShippedWeightsError(
             f"{path}: the weights that ship are missing; {restore_with(path)}; "
             "`python -m engines.suite release` trains such networks anew"
@@ -54,9 +66,12 @@ def shipped_file(task: str) -> Path:
     return path
 
 
-def is_shipped(path: Path) -> bool:
-    """Whether a weights file is one of those that ship."""
-    return path.resolve() in [(FOLDER / name).resolve() for name in FILES.values()]
+def shipped_name(path: Path) -> str | None:
+    """What a weights file is called that ships: SHARP or FAITHFUL, SHIPPED for the segmenter; None
+    for any other file."""
+    names = INPAINTERS | {SHIPPED: FILES["segmentation"]}
+    found = (name for name, file in names.items() if (FOLDER / file).resolve() == path.resolve())
+    return next(found, None)
 
 
 def read_sums(folder: Path) -> dict[str, str]:

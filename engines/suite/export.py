@@ -32,7 +32,7 @@ from deocclude.engines.runs.metadata import (
     release_task,
 )
 from deocclude.engines.runs.recipes import pointers_of, source_name, starts
-from deocclude.engines.runs.released import FILES, FOLDER, SUMS
+from deocclude.engines.runs.released import FOLDER, SUMS
 from deocclude.engines.runs.weights import (
     SCALE,
     load_inpainter,
@@ -45,29 +45,28 @@ from deocclude.engines.suite.request import SuiteJob
 LIMIT = 24_000_000  # bytes of the whole folder, so that a clone stays small
 # What each may change answers in [0, 1] by on average: an eighth of a grey level, int8 a whole one.
 DTYPES = {"float16": 0.0005, "float32": 0.0005, "int8": 0.004}
+DTYPE = "int8"  # unless another is asked for
 INT8_FROM = 1024  # numbers in a weight; smaller ones are stored in half precision
 EXAMPLES = sorted((FOLDER.parent / "examples").glob("*.jpg"))
 LICENCE = "non-commercial research only"
 
 
-def export_weights(
-    runs: Mapping[str, Path], folder: Path, dtype: str = "float16"
-) -> dict[str, Path]:
+def export_weights(runs: Mapping[str, Path], folder: Path, dtype: str = DTYPE) -> dict[str, Path]:
     """Write the weights of runs into `folder` as they ship, and SHA256SUMS of what lies there.
 
-    `runs`: task, inpainting or segmentation -> the run's weights file. Matrices and kernels are
-    stored as `dtype`, one of DTYPES, the rest in float32; `int8` as `to_int8` makes it, with its
+    `runs`: what ships, a key of EXPORTED -> the run's weights file. Matrices and kernels are stored
+    as `dtype`, one of DTYPES, the rest in float32; `int8` as `to_int8` makes it, with its
     scales in `<name>.scale`, and weights below INT8_FROM numbers in float16. Returns the files by
-    task. Nothing is replaced when ValueError says why not: another task's weights, an ensemble that
-    points to its members, answers that `dtype` changes, more than LIMIT bytes in all.
+    what they are. Nothing is replaced when ValueError says why not: another task's weights, an
+    ensemble that points to its members, answers that `dtype` changes, more than LIMIT bytes in all.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     made: dict[str, tuple[dict[str, Tensor], dict[str, str]]] = {}
-    for task, source in runs.items():
+    for what, source in runs.items():
         metadata = release_metadata(source)
-        if (found := release_task(metadata)) != task:
-            raise ValueError(f"{source}: was trained for {found}, not for {task}")
+        if (found := release_task(metadata)) != EXPORTED[what]:
+            raise ValueError(f"{source}: was trained for {found}, not for {EXPORTED[what]}")
         if pointers_of(source):
             raise ValueError(f"{source}: an ensemble; `python -m engines.ensemble pack` it first")
         with opened(source) as file:
@@ -75,14 +74,15 @@ def export_weights(
         tensors = to_float(named, str(source))
         texts = describe(source, metadata, dtype, tensors)
         texts = {key: json.dumps(value) for key, value in texts.items()}
-        made[task] = _stored(tensors, dtype), texts
+        made[what] = _stored(tensors, dtype), texts
     _check_size(made, folder)
-    for task, (tensors, texts) in made.items():
-        with replacing(folder / FILES[task]) as temporary:
+    files = {what: folder / f"{what}.safetensors" for what in made}
+    for what, (tensors, texts) in made.items():
+        with replacing(files[what]) as temporary:
             save_file(tensors, temporary, metadata=texts)
-            _compare(task, runs[task], temporary, dtype)
+            _compare(EXPORTED[what], runs[what], temporary, dtype)
     write_sums(folder)
-    return {task: folder / FILES[task] for task in made}
+    return files
 
 
 def describe(
@@ -126,14 +126,14 @@ def export_suite(
         if problem or job.differences:
             why = "is missing" if problem else "was trained otherwise than asked"
             return {}, [f"no weights are exported: {job.title} {why}"]
-        runs[EXPORTED[what]] = job.folder / "best.safetensors"
+        runs[what] = job.folder / "best.safetensors"
     if not runs:
         return {}, []
     try:
         files = export_weights(runs, folder)
     except (OSError, ValueError) as error:
         return {}, [f"weights: {error}"]
-    return {f"weights {task}": path for task, path in files.items()}, []
+    return {f"weights {what}": path for what, path in files.items()}, []
 
 
 def _stored(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
@@ -152,7 +152,8 @@ def _stored(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
 
 def _check_size(made: Mapping[str, tuple[dict[str, Tensor], Any]], folder: Path) -> None:
     sizes = {
-        FILES[task]: sum(t.nbytes for t in tensors.values()) for task, (tensors, _) in made.items()
+        f"{what}.safetensors": sum(t.nbytes for t in tensors.values())
+        for what, (tensors, _) in made.items()
     }
     kept = folder.iterdir() if folder.is_dir() else ()
     sizes |= {path.name: path.stat().st_size for path in kept if path.name not in sizes}
@@ -184,7 +185,7 @@ def _compare(task: str, source: Path, written: Path, dtype: str) -> None:
         wider = "float16" if dtype == "int8" else "float32"
         raise ValueError(
             f"{source}: as {dtype} its answers differ by {difference:.4f} on average, more than "
-            f"{DTYPES[dtype]}; --dtype {wider} keeps them"
+            f"{DTYPES[dtype]}; `python -m engines.release_export --dtype {wider}` keeps them"
         )
 
 
@@ -242,22 +243,23 @@ def main(argv: list[str] | None = None) -> int:
             f"--{what}",
             type=some_text,
             metavar="RUN",
-            help="this run or weights file; the other stays as it is",
+            help="this run or weights file; what is not named stays as it is",
         )
     add("--runs-folder", type=some_path, default=Path("runs"), help="where runs lie")
     add("--output", type=some_path, default=FOLDER, help="default: the project's weights/")
-    help_dtype = "of kernels and matrices (float16); int8 takes half the room"
-    add("--dtype", choices=DTYPES, default="float16", help=help_dtype)
+    help_dtype = "of kernels and matrices (%(default)s); float16 takes twice the room"
+    add("--dtype", choices=DTYPES, default=DTYPE, help=help_dtype)
     options = parser.parse_args(argv)
     try:
-        named = {what: run for what in EXPORTED if (run := getattr(options, what)) is not None}
+        given = {what: getattr(options, what.replace("-", "_")) for what in EXPORTED}
+        named = {what: run for what, run in given.items() if run is not None}
         named = named or dict(load_suite(options.suite).exports)
         if not named:
             raise ValueError(f"suite {options.suite}: has no export")
-        runs = {EXPORTED[w]: weights_file(run, options.runs_folder) for w, run in named.items()}
-        for task, path in export_weights(runs, options.output, options.dtype).items():
+        runs = {what: weights_file(run, options.runs_folder) for what, run in named.items()}
+        for what, path in export_weights(runs, options.output, options.dtype).items():
             size = path.stat().st_size / 1e6
-            print(f"{task:<12} {path} ({size:.1f} MB) from {runs[task]}")
+            print(f"{what:<18} {path} ({size:.1f} MB) from {runs[what]}")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -77,13 +77,19 @@ def test_an_earlier_manifest_is_continued_and_keeps_what_it_knows(tmp_path):
     for name in ("a", "b", "c"):
         first.add(ManifestRow(name, f"{name}.png", faces=1))
     first.close()
+    path.write_text(path.read_text().replace(",by\n", "\n").replace(",\n", "\n"))  # an older one
     second = Manifest(path)
+    second.by = "faithful"
+    second.add(ManifestRow("e", "e.png"))
     second.add(failure("a", FileExistsError("a.png: exists already")))
     second.add(ManifestRow("b", status="no occluder found"))
     second.add(failure("d", FileExistsError("d.png: exists already")))
     second.close()
     rows = {row["input"]: row["status"] for row in read(path)}
-    assert rows == {"a": "restored", "b": "no occluder found", "c": "restored", "d": "exists"}
+    assert rows == {
+        "a": "restored", "b": "no occluder found", "c": "restored", "d": "exists", "e": "restored"
+    }  # fmt: skip
+    assert {row["input"]: row["by"] for row in read(path) if row["by"]} == {"e": "faithful"}
 
 
 @pytest.mark.parametrize("content", ["name,age\nEve,7\n", "", "\x89PNG\xff"])

@@ -17,9 +17,19 @@ from deocclude.engines.cli import evaluate, photos
 from deocclude.engines.cli import restore as restore_command
 from deocclude.engines.inference.networks import load_networks, read_networks
 from deocclude.engines.runs import released
+from deocclude.engines.runs.chosen import called, choose_weights
 from deocclude.engines.runs.finished import read_trained
-from deocclude.engines.runs.metadata import CheckpointError
-from deocclude.engines.runs.released import FILES, FOLDER, SUMS, read_sums, shipped_file
+from deocclude.engines.runs.metadata import FAITHFUL, SHARP, CheckpointError
+from deocclude.engines.runs.places import RUNS
+from deocclude.engines.runs.released import (
+    FILES,
+    FOLDER,
+    INPAINTERS,
+    SUMS,
+    ShippedWeightsError,
+    read_sums,
+    shipped_file,
+)
 from deocclude.engines.runs.weights import load_inpainter, save_release
 
 FACE = face_at(30, 20, 110)
@@ -55,6 +65,45 @@ def test_the_checkout_lists_what_it_ships():
     shipped = [path for path in FOLDER.iterdir() if path.suffix in (".safetensors", ".task")]
     assert {path.name for path in shipped} == read_sums(FOLDER).keys()
     assert sum(path.stat().st_size for path in shipped) <= 24_000_000
+
+
+def ship_faithful(weights):
+    file = write_weights(weights / INPAINTERS[FAITHFUL], "inpainting")
+    write_sums(weights)
+    return file
+
+
+def test_the_second_inpainter_is_found_by_its_name_where_it_ships(weights):
+    with pytest.raises(
+        ShippedWeightsError, match=r"ships no faithful inpainter, only sharp; .*inpainter-faith"
+    ):
+        choose_weights(FAITHFUL, "inpainting", RUNS)
+    assert choose_weights(SHARP, "inpainting", RUNS) == choose_weights(None, "inpainting", RUNS)
+    file = ship_faithful(weights)
+    assert choose_weights(FAITHFUL, "inpainting", RUNS) == (
+        file, f"inpainter: {file} (faithful, ships with the project)"
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="holds a network for inpainting, one for segm"):
+        choose_weights(FAITHFUL, "segmentation", RUNS)
+    with pytest.raises(FileNotFoundError, match="did you mean faithful"):
+        choose_weights("faithfull", "inpainting", RUNS)
+    change(file)
+    with pytest.raises(ShippedWeightsError, match="git checkout weights/inpainter-faithful"):
+        choose_weights(FAITHFUL, "inpainting", RUNS)
+    file.unlink()  # but listed
+    with pytest.raises(ShippedWeightsError, match="the weights that ship are missing"):
+        choose_weights(FAITHFUL, "inpainting", RUNS)
+
+
+def test_a_run_of_the_same_name_comes_second_and_that_is_said(weights, caplog):
+    run = write_weights(Path("runs/faithful/001/best.safetensors"), "inpainting", None)
+    (run.parent / "finished.json").write_text("{}")
+    file = ship_faithful(weights)
+    assert choose_weights(FAITHFUL, "inpainting", RUNS)[0] == file
+    assert f"for the run of that name give {run.parent.resolve()}" in caplog.text
+    assert choose_weights("faithful/001", "inpainting", RUNS)[0] == run
+    assert choose_weights("Faithful", "inpainting", RUNS)[0] == run
+    assert [called(path) for path in (file, run)] == ["faithful", "faithful/001"]
 
 
 def cut(path):
@@ -150,9 +199,13 @@ def test_half_precision_is_loaded_as_float32(tmp_path):
 def test_evaluate_has_rows_of_what_ships(weights, tmp_path, capsys):
     common = ["--device", "cpu", "--runs-folder", "runs"]
     fixed = [*common, "--lpips", "off", "--fid", "off", "--identity", "off", "--workers", "0"]
-    words = ["--checkpoint", "shipped", "--baselines", "occluded", "--limit", "4", *fixed]
-    assert evaluate.main(words) == 0
-    assert "| shipped" in capsys.readouterr().out
+    words = ["--baselines", "occluded", "--limit", "4", *fixed, "--checkpoint"]
+    assert evaluate.main([*words, "faithful"]) == 1
+    assert "faithful: this version ships no faithful inpainter" in capsys.readouterr().err
+    ship_faithful(weights)
+    assert evaluate.main([*words, "faithful", "shipped"]) == 0
+    out = capsys.readouterr().out
+    assert out.index("| faithful") < out.index("| sharp")
     words = ["segmentation", "--checkpoint", "shipped", "--limit", "4", *common]
     assert evaluate.main(words) == 0
     assert "| shipped" in capsys.readouterr().out
@@ -162,6 +215,8 @@ def test_evaluate_has_rows_of_what_ships(weights, tmp_path, capsys):
     (weights / FILES["segmentation"]).unlink()
     assert evaluate.main(words) == 1
     assert "the weights that ship are missing" in capsys.readouterr().err
+    assert evaluate.main(["identity", "--checkpoint", "shipped", *common]) == 1
+    assert "shipped: ships for inpainting and segmentation, not for" in capsys.readouterr().err
 
 
 def test_what_ships_restores_from_another_folder(weights, tmp_path, capsys, monkeypatch):
@@ -174,7 +229,7 @@ def test_what_ships_restores_from_another_folder(weights, tmp_path, capsys, monk
     code, text = call(
         restore_command.main, capsys, "photo.png", "--mask", "mask.png", "--device", "cpu"
     )
-    assert (code, f"inpainter: {weights / FILES['inpainting']} (ships" in text) == (0, True)
+    assert (code, f"inpainter: {weights / FILES['inpainting']} (sharp, ships" in text) == (0, True)
     restored = np.asarray(Image.open("photo-restored.png"))
     np.testing.assert_array_equal(restored[mask == 0], photo[mask == 0])
     assert (restored[mask > 0] != photo[mask > 0]).any()
