@@ -21,7 +21,7 @@ ENOUGH = 0.25  # of a coarse pixel known: less counts as hidden
 class CoarseToFine(nn.Module):
     """Two compact U-Nets (`Student`) on occluded image and mask.
 
-    Coarse: the picture's known pixels averaged to about `coarse_side` px and redrawn. Its answer,
+    Coarse: the picture's known pixels averaged to about `coarse_side` px, the others redrawn. That,
     enlarged, plus a smooth (pull-push) continuation of how far it is off at the known pixels, fills
     the hole.
     Fine: adds what is missing to that filling, at first nothing.
@@ -91,6 +91,7 @@ class CoarseToFine(nn.Module):
         seen = sums / share.clamp(min=1e-6) * (1 - hidden)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._coarse_trains()):
             drawn = self._draw(seen, hidden)
+        drawn = torch.where(hidden > 0, drawn, seen)  # at known pixels its answer may be anything
         drawn = F.interpolate(drawn, scale_factor=times, mode="bilinear", align_corners=False)
         drawn = drawn[..., :height, :width].to(occluded.dtype)
         return (drawn + pull_push(occluded - drawn, mask)).clamp(0, 1)
