@@ -174,7 +174,11 @@ class LearningRate(Section):
 
 
 class Loop(Section):
-    """batch_size is that of one optimiser step, over all processes and accumulated parts."""
+    """batch_size is that of one optimiser step, over all processes and accumulated parts.
+
+    release: which weights a run leaves to be used, those of the best validation score or the last
+    ones. An adversarial loss buys sharpness with PSNR: there the best ones are the first.
+    """
 
     epochs: Positive = 20
     epoch_images: Positive | None = None
@@ -185,6 +189,7 @@ class Loop(Section):
     learning_rate: LearningRate = LearningRate()
     clip_gradients: PositiveFloat | None = None
     ema_decay: Share = 0.999
+    release: Literal["best", "last"] = "best"
     early_stop_epochs: Positive | None = None
     checkpoint_minutes: PositiveFloat = 5.0
     log_steps: Positive = 20

@@ -218,7 +218,8 @@ class Fit:
         if trainer.runtime.is_main:
             scores = trainer.validate(self.validation)
             score = scores[trainer.MONITOR]
-            better = score > progress.best
+            last = trainer.config.training.release == "last"
+            better = last or score > progress.best
             progress.epochs_without_gain = 0 if better else progress.epochs_without_gain + 1
             if better:
                 progress.best, progress.best_step = score, trainer.step
@@ -230,7 +231,8 @@ class Fit:
             logger.info(
                 "epoch %d/%d: loss %.3f, validation %s (%s), %.1f images/s",
                 epoch, trainer.config.training.epochs, means["total"], trainer.headline(scores),
-                "best so far" if better else "not better", means["images_per_second"],
+                "released" if last else "best so far" if better else "not better",
+                means["images_per_second"],
             )  # fmt: skip
             if self.draw is not None:
                 self.draw(trainer, self.validation, epoch)

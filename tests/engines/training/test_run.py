@@ -299,6 +299,16 @@ def test_early_stop_counts_epochs_without_gain(tmp_path, tiny_config, monkeypatc
     assert (outcome.reason, outcome.steps) == ("early_stop", 9)
 
 
+def test_the_last_weights_are_released_where_the_score_does_not_tell(tmp_path, tiny_config):
+    config = tiny_config("ablationv1", "training.release=last", "training.epochs=2")
+    folder = train(config, None, tmp_path, device="cpu").folder
+    released, _ = load_inpainter(folder.best)
+    last = load_checkpoint(folder.last)[0]["ema"]
+    for name, value in released.state_dict().items():
+        assert torch.equal(value, last[f"module.{name}"]), name
+    assert json.loads((folder.path / "finished.json").read_text())["best"]["step"] == 6
+
+
 def test_a_run_that_is_given_up_ends_after_that_epoch(tmp_path, tiny_config):
     """The question comes once the epoch's metrics are written, and not after the last epoch."""
     asked = []
