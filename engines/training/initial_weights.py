@@ -58,7 +58,7 @@ def start_from(
     network knows how.
 
     `named`: a run's name below `runs`, its folder, or a weights file, or one for each part of the
-    network. FileNotFoundError when it is not there; ValueError when it was trained for another
+    network: a run of that part alone, or of a network that has such a part. FileNotFoundError when it is not there; ValueError when it was trained for another
     task, when a tensor of equal name has another shape, when none agrees, or when the network has
     no such part.
     """
@@ -71,14 +71,22 @@ def start_from(
             f"init_from: {type(network).__name__} has no part {shown(unknown[0])}; its parts are "
             f"{', '.join(parts)}{did_you_mean(unknown[0], parts)}"
         )
-    return [_start_part(parts[part], start, runs, task) for part, start in named.items()]
+    return [_start_part(parts[part], start, runs, task, part) for part, start in named.items()]
 
 
-def _start_part(network: nn.Module, named: str, runs: Path, task: str) -> LoadedByName:
+def _start_part(
+    network: nn.Module, named: str, runs: Path, task: str, part: str = ""
+) -> LoadedByName:
     file = weights_file(named, runs)
     state, metadata = load_release(file)
     if release_task(metadata) != task:
         raise ValueError(f"init_from: {file} was trained for {release_task(metadata)}, not {task}")
+    if part and any(key.startswith(f"{part}.") for key in state):
+        state = {
+            key.removeprefix(f"{part}."): tensor
+            for key, tensor in state.items()
+            if key.startswith(f"{part}.")
+        }
     if hasattr(network, "fitted"):
         state = network.fitted(state)
     own = network.state_dict()

@@ -93,6 +93,12 @@ def test_each_part_of_a_network_may_start_from_a_run_of_its_own(tmp_path):
             torch.testing.assert_close(mine[key], value, rtol=0, atol=0)
     released = load_inpainter(done.folder.best)[1]["config"]["init_from"]
     assert released == {"coarse": "one/001", "fine": "two/001"}
+    again = f"init_from={{coarse: one, fine: {done.folder.path}}}"  # of a whole network, that part
+    config = tiny("student_alone", both, again)
+    trainer = build_trainer(config, start_runtime("no", "cpu", 1), 16, tmp_path)
+    wanted = load_inpainter(done.folder.best)[0].fine.state_dict()
+    for key, value in trainer.generator.fine.state_dict().items():
+        torch.testing.assert_close(value, wanted[key], rtol=0, atol=0)
     wrong = tiny("student_alone", both, "init_from={corse: one}")
     with pytest.raises(ValueError, match="no part 'corse'; its parts are coarse, fine"):
         build_trainer(wrong, start_runtime("no", "cpu", 1), 16, tmp_path)
