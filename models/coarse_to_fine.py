@@ -33,7 +33,7 @@ class CoarseToFine(nn.Module):
         coarse_widths, coarse_residual: of the coarse network's U-Net (see `models.unet.UNet`).
         coarse_side: pixels, the size at which the coarse network sees a picture.
         coarse_fold: side of the squares of pixels that the coarse network sees as one.
-        widths, residual: of the fine network's.
+        widths, residual: of the fine network's; no widths: the filling is the answer.
         fold: side of the squares of pixels that the fine network sees as one, 1, 2 or 4.
         train_coarse: whether the coarse network trains too; else it stays as it was loaded.
         mirrored: whether the coarse answer is the mean of two, to the picture and its mirror image.
@@ -58,12 +58,16 @@ class CoarseToFine(nn.Module):
         super().__init__()
         if coarse_side < 32:
             raise ValueError(f"coarse_side: {coarse_side} must be at least 32 pixels")
+        if not widths and not train_coarse:
+            raise ValueError("train_coarse: false without widths leaves nothing to train")
         self.mirrored, self.coarse_side = mirrored, coarse_side
         self.coarse = Student(
             start="pull_push", widths=coarse_widths, residual=coarse_residual, fold=coarse_fold
         )
         self.coarse.requires_grad_(train_coarse)
-        self.fine = Student(start="given", widths=widths, residual=residual, fold=fold)
+        self.fine = None
+        if widths:
+            self.fine = Student(start="given", widths=widths, residual=residual, fold=fold)
 
     def train(self, mode: bool = True) -> "CoarseToFine":
         """The coarse network stays in evaluation mode where it does not train."""
@@ -77,8 +81,10 @@ class CoarseToFine(nn.Module):
     ) -> Tensor:
         if mask is None:
             raise ValueError("mask: None, but CoarseToFine needs the (N, 1, H, W) mask")
-        self.fine.check_size(occluded)
-        return self.fine(self.fill(occluded, mask.to(occluded.dtype)), mask)
+        if self.fine is not None:
+            self.fine.check_size(occluded)
+        filled = self.fill(occluded, mask.to(occluded.dtype))
+        return filled if self.fine is None else self.fine(filled, mask)
 
     def fill(self, occluded: Tensor, mask: Tensor) -> Tensor:
         """The occluded image, its hole filled as the coarse network sees it: (N, 3, H, W)."""
@@ -112,6 +118,8 @@ class CoarseToFine(nn.Module):
         if "network.head.weight" in state:
             state = self.coarse.fitted(state)
             return {f"coarse.{name}": tensor for name, tensor in state.items()}
+        if self.fine is None:
+            return state
         fine = {
             name.removeprefix("fine."): t for name, t in state.items() if name.startswith("fine.")
         }

@@ -123,3 +123,11 @@ def test_mirrored_the_picture_and_its_mirror_image_are_filled_alike():
     expected = mirrored.fill(*turned).flip(3)
     assert torch.allclose(mirrored.fill(occluded, mask), expected, atol=1e-6)
     assert not torch.allclose(plain.fill(occluded, mask), plain.fill(*turned).flip(3), atol=1e-4)
+
+
+def test_without_a_fine_half_the_filling_is_the_answer():
+    network = CoarseToFine(**SMALL | {"widths": ()}).eval()
+    occluded, mask = picture(130, 171)
+    assert torch.equal(network(occluded, mask), network.fill(occluded, mask))
+    with pytest.raises(ValueError, match="leaves nothing to train"):
+        CoarseToFine(widths=(), train_coarse=False)
