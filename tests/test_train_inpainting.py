@@ -78,7 +78,7 @@ def test_list_has_one_line_for_every_run(run, tmp_path):
     lines = dict(line.split(maxsplit=1) for line in out.splitlines())
     names = {path.stem for path in (ROOT / "ablations").glob("*.yaml")}
     names |= {name for name in available_runs() if name.startswith("release-")}
-    assert "release-inpainter" in names
+    assert "release-inpainter-sharp" in names
     assert code == 0
     assert set(lines) == names >= set(RUNS)
     assert "ResNet-50" in lines["ablationv1"]
