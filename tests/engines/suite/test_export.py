@@ -39,10 +39,10 @@ FACTS = {
 
 @pytest.fixture
 def runs(tmp_path):
-    """Three finished runs as the release suite leaves them."""
+    """Finished runs as the release suite leaves them."""
     for name, task in (
-        ("release-inpainter_128", "inpainting"),
-        ("release-inpainter", "inpainting"),
+        ("release-inpainter-faithful", "inpainting"),
+        ("release-inpainter-sharp", "inpainting"),
         ("release-segmenter", "segmentation"),
     ):
         faces = str(tmp_path / "data" / "faces256")
@@ -51,22 +51,22 @@ def runs(tmp_path):
         data = {"faces": faces, "images": {"train": 5, "val": 1, "test": 1}}
         start = {"device": "a CPU", "seed": 42, "commit": "abc", "data": data}
         (file.parent / "environment.json").write_text(json.dumps([start]))
-    start = tmp_path / "release-inpainter_128" / "001" / "best.safetensors"
+    start = tmp_path / "release-inpainter-faithful" / "001" / "best.safetensors"
     config = load_config("student_alone", "quick", [f"init_from={start}"])
-    (tmp_path / "release-inpainter" / "001" / "config.yaml").write_text(dump_config(config))
+    (tmp_path / "release-inpainter-sharp" / "001" / "config.yaml").write_text(dump_config(config))
     return tmp_path
 
 
 def files_of(runs):
     return {
-        "inpainter": runs / "release-inpainter" / "001" / "best.safetensors",
+        "inpainter": runs / "release-inpainter-sharp" / "001" / "best.safetensors",
         "segmenter": runs / "release-segmenter" / "001" / "best.safetensors",
     }
 
 
 def test_what_is_exported_is_what_ships(runs, monkeypatch):
     sources, folder = files_of(runs), runs / "weights"
-    sources["inpainter-faithful"] = runs / "release-inpainter_128" / "001" / "best.safetensors"
+    sources["inpainter-faithful"] = runs / "release-inpainter-faithful" / "001" / "best.safetensors"
     files = export_weights(sources, folder, "float16")
     monkeypatch.setattr(released, "FOLDER", folder)
     for what, source in sources.items():
@@ -87,13 +87,17 @@ def test_the_file_says_what_it_is_and_no_path_of_this_machine(runs):
     path = export_weights(files_of(runs), runs / "weights", "float16")["inpainter"]
     metadata = release_metadata(path)
     told = metadata["release"]
-    assert (told["version"], told["run"], told["dtype"]) == (1, "release-inpainter/001", "float16")
+    assert (told["version"], told["run"], told["dtype"]) == (
+        1,
+        "release-inpainter-sharp/001",
+        "float16",
+    )
     assert told["licence"] == "non-commercial research only"
     assert (told["commit"], told["device"], told["seed"]) == ("abc", "a CPU", 42)
     assert told["data"] == {"faces": "faces256", "images": {"train": 5, "val": 1, "test": 1}}
     assert (told["budget"]["images"], told["budget"]["minutes"]) == (360, 4.5)
     (before,) = told["budget"]["before"]
-    assert (before["run"], before["images"]) == ("release-inpainter_128/001", 360)
+    assert (before["run"], before["images"]) == ("release-inpainter-faithful/001", 360)
     assert metadata["config"]["data"]["faces"] == "faces256"
     with safe_open(path, "pt") as file:
         assert str(runs) not in str(file.metadata())
@@ -162,13 +166,13 @@ def test_a_network_that_half_precision_changes_is_refused(runs):
 
 def test_the_command_takes_runs_by_name(runs, capsys):
     words = ["--runs-folder", str(runs), "--output", str(runs / "weights"), "--dtype", "float16"]
-    assert main([*words, "--inpainter", "RELEASE-inpainter"]) == 0
+    assert main([*words, "--inpainter", "RELEASE-inpainter-sharp"]) == 0
     assert [p.name for p in sorted((runs / "weights").iterdir())] == [
         "SHA256SUMS", "inpainter.safetensors"
     ]  # fmt: skip
     assert main(words) == 0
-    assert len(list((runs / "weights").iterdir())) == 3
-    assert main([*words, "--inpainter-faithful", "release-inpainter_128"]) == 0
+    assert len(list((runs / "weights").iterdir())) == 4
+    assert main([*words, "--inpainter-faithful", "release-inpainter-faithful"]) == 0
     faithful = runs / "weights" / "inpainter-faithful.safetensors"
     assert f"inpainter-faithful {faithful} (" in capsys.readouterr().out
     assert faithful.name in (runs / "weights" / "SHA256SUMS").read_text()
@@ -207,10 +211,11 @@ def test_a_suite_exports_what_was_trained_as_asked(runs, tmp_path, monkeypatch):
     }
     rows = {name: [(job, "")] for name, job in jobs.items()}
     files, problems = export_suite(suite, rows, tmp_path / "out")
-    assert (sorted(files), problems) == (["weights inpainter", "weights segmenter"], [])
-    jobs["release-inpainter"].differences.append("data.size 64 (now 256)")
+    made = [f"weights {what}" for what in ("inpainter", "inpainter-faithful", "segmenter")]
+    assert (sorted(files), problems) == (made, [])
+    jobs["release-inpainter-sharp"].differences.append("data.size 64 (now 256)")
     assert export_suite(suite, rows, tmp_path / "no") == (
-        {}, ["no weights are exported: release-inpainter was trained otherwise than asked"]
+        {}, ["no weights are exported: release-inpainter-sharp was trained otherwise than asked"]
     )  # fmt: skip
     rows["release-segmenter"] = [(jobs["release-segmenter"], "it failed")]
     assert "release-segmenter is missing" in export_suite(suite, rows, tmp_path / "no")[1][0]

@@ -116,17 +116,17 @@ def test_an_interrupted_suite_goes_on_where_it_was(night, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_training_that_outlived_its_suite_is_waited_for(night, tmp_path):
+def test_a_training_that_outlived_its_suite_is_waited_for(night, tmp_path, monkeypatch):
     """As after `kill -9` of the suite: its training goes on and holds the folder."""
     run = write_run(tmp_path / "runs", "ablationv1", reason=None)
     alive = RunFolder(run)
     alive.lock()
 
-    def finish():
+    def finish(_):  # while the suite waits
         write_run(tmp_path / "runs", "ablationv1")
         alive.unlock()
 
-    threading.Timer(0.5, finish).start()
+    monkeypatch.setattr(runner.time, "sleep", finish)
     code, text, trained, rows = night(["ablationv1", "ablationv2"])
     assert (code, trained) == (0, ["ablationv2"])
     assert "waiting: runs/ablationv1/001 is being trained by process" in text
