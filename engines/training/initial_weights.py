@@ -58,9 +58,9 @@ def start_from(
     network knows how.
 
     `named`: a run's name below `runs`, its folder, or a weights file, or one for each part of the
-    network: a run of that part alone, or of a network that has such a part. FileNotFoundError when it is not there; ValueError when it was trained for another
-    task, when a tensor of equal name has another shape, when none agrees, or when the network has
-    no such part.
+    network: a run of that part alone, or of a network that has such a part. FileNotFoundError when
+    it is not there; ValueError when it was trained for another task, when a tensor of equal name
+    has another shape, when none agrees, or when the network has no such part.
     """
     if isinstance(named, str):
         return [_start_part(network, named, runs, task)]
