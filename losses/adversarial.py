@@ -27,6 +27,11 @@ class Game(NamedTuple):
     region: str = "image"
     r1: float = 0.0
 
+    @property
+    def words(self) -> str:
+        """As a run's file says it, for an error."""
+        return f"kind {self.kind}, region {self.region}, r1 {self.r1:g}"
+
 
 class Adversarial(nn.Module):
     """The generator's share. bce: -log D(fake) (Goodfellow et al. 2014, non-saturating); hinge:

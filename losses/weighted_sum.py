@@ -68,8 +68,8 @@ class WeightedSum(nn.Module):
             heard = self._chosen(name, term, discriminators)
             if games.setdefault(heard, term.game) != term.game:
                 raise ValueError(
-                    f"losses.{name}: is of kind {term.game}, another term of kind {games[heard]} "
-                    f"listens to {shown(heard)} too"
+                    f"losses.{name}: is of {term.game.words}, another term of "
+                    f"{games[heard].words} listens to {shown(heard)} too"
                 )
         return games
 

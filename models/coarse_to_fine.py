@@ -15,14 +15,15 @@ from deocclude.models.blocks import pad_to_multiple
 from deocclude.models.pull_push import pull_push
 from deocclude.models.student import Student
 
+COARSE_SIDE = 64  # pixels: the size at which the coarse network sees a picture
 ENOUGH = 0.25  # of a coarse pixel known: less counts as hidden
 
 
 class CoarseToFine(nn.Module):
     """Two compact U-Nets (`Student`) on occluded image and mask.
 
-    Coarse: the picture's known pixels averaged to about `coarse_side` px, the others redrawn. That,
-    enlarged, plus a smooth (pull-push) continuation of how far it is off at the known pixels, fills
+    Coarse: the picture's known pixels averaged to about 64 px, the others redrawn. That, enlarged,
+    plus a smooth (pull-push) continuation of how far it is off at the known pixels, fills
     the hole.
     Fine: adds what is missing to that filling, at first nothing.
 
@@ -31,8 +32,6 @@ class CoarseToFine(nn.Module):
 
     Args:
         coarse_widths, coarse_residual: of the coarse network's U-Net (see `models.unet.UNet`).
-        coarse_side: pixels, the size at which the coarse network sees a picture.
-        coarse_fold: side of the squares of pixels that the coarse network sees as one.
         widths, residual: of the fine network's; no widths: the filling is the answer.
         fold: side of the squares of pixels that the fine network sees as one, 1, 2 or 4.
         train_coarse: whether the coarse network trains too; else it stays as it was loaded.
@@ -47,8 +46,6 @@ class CoarseToFine(nn.Module):
         self,
         coarse_widths: Sequence[int] = (32, 64, 96, 128, 160),
         coarse_residual: Sequence[int] = (0, 0, 0, 2, 2),
-        coarse_side: int = 64,
-        coarse_fold: int = 2,
         widths: Sequence[int] = (32, 64, 96, 128, 160),
         residual: Sequence[int] = (),
         fold: int = 4,
@@ -56,14 +53,10 @@ class CoarseToFine(nn.Module):
         mirrored: bool = False,
     ) -> None:
         super().__init__()
-        if coarse_side < 32:
-            raise ValueError(f"coarse_side: {coarse_side} must be at least 32 pixels")
         if not widths and not train_coarse:
             raise ValueError("train_coarse: false without widths leaves nothing to train")
-        self.mirrored, self.coarse_side = mirrored, coarse_side
-        self.coarse = Student(
-            start="pull_push", widths=coarse_widths, residual=coarse_residual, fold=coarse_fold
-        )
+        self.mirrored = mirrored
+        self.coarse = Student(start="pull_push", widths=coarse_widths, residual=coarse_residual)
         self.coarse.requires_grad_(train_coarse)
         self.fine = None
         if widths:
@@ -89,7 +82,7 @@ class CoarseToFine(nn.Module):
     def fill(self, occluded: Tensor, mask: Tensor) -> Tensor:
         """The occluded image, its hole filled as the coarse network sees it: (N, 3, H, W)."""
         height, width = occluded.shape[-2:]
-        times = max(1, min(height, width) // self.coarse_side)
+        times = max(1, min(height, width) // COARSE_SIDE)
         known = pad_to_multiple(1 - mask, times)
         sums = F.avg_pool2d(pad_to_multiple(occluded, times) * known, times)
         share = F.avg_pool2d(known, times)
@@ -116,7 +109,6 @@ class CoarseToFine(nn.Module):
         """The tensors of a `Student` as those of the coarse network; those of a network like this
         one with a smaller fold as this one's."""
         if "network.head.weight" in state:
-            state = self.coarse.fitted(state)
             return {f"coarse.{name}": tensor for name, tensor in state.items()}
         if self.fine is None:
             return state

@@ -18,29 +18,27 @@ POOLED = 4  # side of the feature map that DCGAN's last convolution sees
 
 
 class _Discriminator(nn.Module):
-    """Layers, each followed by a LeakyReLU, and a last one that gives the logits."""
+    """`features`, layers each followed by a LeakyReLU, and `judge`, which gives the logits."""
 
     uses_mask = False
-
-    def layers_before(self) -> nn.Sequential:
-        """All layers but the last."""
-        raise NotImplementedError
+    features: nn.Sequential
+    judge: nn.Module
 
     def answer(self, encoded: Tensor) -> Tensor:
-        """The last layer: what the ones before it make of pictures -> logits."""
-        raise NotImplementedError
+        """Logits of what `features` makes of pictures."""
+        return self.judge(encoded)
 
     def seen(self, image: Tensor, mask: Tensor | None = None) -> list[Tensor]:
-        """What each layer but the last makes of images (N, 3, H, W): a (N, C, h, w) each."""
+        """What each layer of `features` makes of images (N, 3, H, W): a (N, C, h, w) each."""
         found, answer = [], self._input(image, mask)
-        for layer in self.layers_before():
+        for layer in self.features:
             answer = layer(answer)
             if isinstance(layer, nn.LeakyReLU):
                 found.append(answer)
         return found
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.answer(self.layers_before()(self._input(image, mask)))
+        return self.answer(self.features(self._input(image, mask)))
 
     def _input(self, image: Tensor, mask: Tensor | None) -> Tensor:
         return image
@@ -60,11 +58,13 @@ class SeparablePatchDiscriminator(_Discriminator):
         layers += [SeparableConv2d(widths[-1], 1)]
         self.layers = nn.Sequential(*layers)
 
-    def layers_before(self) -> nn.Sequential:
+    @property
+    def features(self) -> nn.Sequential:
         return self.layers[:-1]
 
-    def answer(self, encoded: Tensor) -> Tensor:
-        return self.layers[-1](encoded)
+    @property
+    def judge(self) -> nn.Module:
+        return self.layers[-1]
 
 
 class _ConvDiscriminator(_Discriminator):
@@ -109,12 +109,6 @@ class _ConvDiscriminator(_Discriminator):
             for layer in [*self.features, self.judge]:
                 if isinstance(layer, nn.Conv2d):
                     normalise_spectrum(layer)
-
-    def layers_before(self) -> nn.Sequential:
-        return self.features
-
-    def answer(self, encoded: Tensor) -> Tensor:
-        return self.judge(encoded)
 
     def _input(self, image: Tensor, mask: Tensor | None) -> Tensor:
         if min(image.shape[-2:]) < 32:

@@ -17,6 +17,7 @@ from deocclude.data.faces.surroundings import swap_surroundings
 from deocclude.data.masks.found import LARGEST_HOLE, SMALLEST_HOLE, found_hole
 from deocclude.data.masks.source import MaskFolder, MaskGenerator
 from deocclude.data.occluders.mixture import Occluders, bare
+from deocclude.data.occluders.placing import Occluded
 from deocclude.data.occluders.sets import PairedSet
 from deocclude.data.pairs.augmentations import Augment
 from deocclude.data.seeding import keyed_rng
@@ -72,11 +73,9 @@ class TrainingPairs(Dataset):
         return image, torch.from_numpy(mask[None]), self.faces.names[index]
 
 
-class OccludedPairs(Dataset):
-    """The endless list of a segmenter's training pairs; item p is a pure function of (seed, p).
-
-    Every round of `images` positions visits each face once, in a new order, under an occluder of
-    its own. `augment` moves and relights the occluded picture; None leaves it.
+class _UnderOccluders(Dataset):
+    """Every round of `images` positions visits each face once, in a new order, under an occluder of
+    its own. `augment` moves and relights what is shown; None leaves it.
     """
 
     def __init__(
@@ -90,48 +89,38 @@ class OccludedPairs(Dataset):
         self.faces, self.occluders, self.seed = faces, occluders, seed
         self.flip, self.augment = flip, augment
         self.images = len(faces)
+
+    def _drawn(self, position: int) -> tuple[np.ndarray, Occluded, str]:
+        """The face, what an occluder made of it, and what that is called."""
+        round_, place = divmod(position, len(self.faces))
+        index = int(_order(self.seed, round_, len(self.faces))[place])
+        face, points = self.faces[index], self.faces.points_of(index)
+        made = self.occluders.draw(face, "train", self.seed, position, points=points)
+        return face, made, f"{self.faces.names[index]} ({made.kind})"
+
+    def _varied(self, image: np.ndarray, mask: np.ndarray, position: int) -> tuple[Tensor, Tensor]:
+        return _vary(image, mask, self.seed, position, self.flip, self.augment)
+
+
+class OccludedPairs(_UnderOccluders):
+    """The endless list of a segmenter's training pairs; item p is a pure function of (seed, p)."""
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
-        round_, place = divmod(position, len(self.faces))
-        index = int(_order(self.seed, round_, len(self.faces))[place])
-        made = self.occluders.draw(
-            self.faces[index], "train", self.seed, position, points=self.faces.points_of(index)
-        )
-        image, mask = _vary(made.image, made.mask, self.seed, position, self.flip, self.augment)
-        return image, mask, f"{self.faces.names[index]} ({made.kind})"
+        _, made, name = self._drawn(position)
+        image, mask = self._varied(made.image, made.mask, position)
+        return image, mask, name
 
 
-class CoveredFaces(Dataset):
+class CoveredFaces(_UnderOccluders):
     """The endless list of an inpainter's training faces under occluders; item p is a pure function
-    of (seed, p): target, mask, name and the covered face.
-
-    Every round of `images` positions visits each face once, in a new order, under the same occluder
-    as in `OccludedPairs`. `augment` moves and relights both pictures alike.
+    of (seed, p): target, mask, name and the covered face, moved and relit like the target.
     """
 
-    def __init__(
-        self,
-        faces: Faces,
-        occluders: Occluders,
-        seed: int,
-        flip: bool = False,
-        augment: Augment | None = None,
-    ) -> None:
-        self.faces, self.occluders, self.seed = faces, occluders, seed
-        self.flip, self.augment = flip, augment
-        self.images = len(faces)
-
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
-        round_, place = divmod(position, len(self.faces))
-        index = int(_order(self.seed, round_, len(self.faces))[place])
-        face = self.faces[index]
-        made = self.occluders.draw(
-            face, "train", self.seed, position, points=self.faces.points_of(index)
-        )
-        change = (self.seed, position, self.flip, self.augment)
-        occluded, mask = _vary(made.image, made.mask, *change)
-        target, _ = _vary(face, made.mask, *change)
-        return target, mask, f"{self.faces.names[index]} ({made.kind})", occluded
+        face, made, name = self._drawn(position)
+        target, _ = self._varied(face, made.mask, position)
+        occluded, mask = self._varied(made.image, made.mask, position)
+        return target, mask, name, occluded
 
 
 class MixedHoles(Dataset):
