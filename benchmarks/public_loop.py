@@ -25,7 +25,7 @@ from deocclude import models
 from deocclude.engines.training.gan_steps import Part
 from deocclude.engines.training.inpainting import Trainer
 from deocclude.engines.training.trainer import create_optimizer, learning_rate_factor
-from deocclude.losses.adversarial import discriminator_loss
+from deocclude.losses.adversarial import Adversarial, discriminator_loss
 from deocclude.losses.inputs import LossInputs
 from deocclude.metrics.image import l1, psnr, ssim
 from deocclude.models.features import VGGFeatures
@@ -127,7 +127,7 @@ class PublicLoop:
                 net = self.extractors[term.network]
                 found = {term.network: features_of(net, fake, term.layers)}
                 wanted = {term.network: features_of(net, part.target, term.layers)}
-            logits = {self.role: self.discriminator(fake)} if hasattr(term, "kind") else {}
+            logits = {self.role: self.discriminator(fake)} if isinstance(term, Adversarial) else {}
             inputs = LossInputs(fake, part.target, part.mask, logits, found, wanted)
             total = total + self.weights[name] * term(inputs)
         return total
