@@ -311,17 +311,19 @@ def _labelled_apart(members: list[MemberFile]) -> tuple[MemberFile, ...]:
     return tuple(members)
 
 
-def starts(init_from: str | Mapping[str, str] | None) -> list[str]:
+def starts(init_from: Any) -> list[str]:
     """The runs or files that `init_from` names."""
-    if init_from is None:
-        return []
-    return [init_from] if isinstance(init_from, str) else list(init_from.values())
+    found: list[str] = []
+    each_start(init_from, found.append)
+    return found
 
 
 def each_start(init_from: Any, change: Callable[[str], Any]) -> Any:
     """`init_from` with every run or file of it changed; None stays None."""
     if isinstance(init_from, Mapping):
-        return {part: change(start) for part, start in init_from.items()}
+        return {part: each_start(start, change) for part, start in init_from.items()}
+    if isinstance(init_from, list | tuple):
+        return tuple(change(start) for start in init_from)
     return None if init_from is None else change(init_from)
 
 

@@ -137,7 +137,8 @@ class WeightsFile(Section):
 
 
 RunName = Annotated[str, Field(min_length=1)]
-Start = RunName | Annotated[dict[Word, RunName], Field(min_length=1)]
+Weights = RunName | Annotated[tuple[RunName, ...], Field(min_length=2)]
+Start = Weights | Annotated[dict[Word, Weights], Field(min_length=1)]
 
 
 class NamedWeights(WeightsFile):

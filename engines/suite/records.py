@@ -138,6 +138,8 @@ def _start(asked: Any, recorded: Any, runs: Path) -> Any:
     it was given, if it is one of that name."""
     if isinstance(asked, dict) and isinstance(recorded, dict):
         return {part: _start(one, recorded.get(part), runs) for part, one in asked.items()}
+    if isinstance(asked, tuple) and isinstance(recorded, tuple) and len(asked) == len(recorded):
+        return tuple(_start(*each, runs) for each in zip(asked, recorded, strict=True))
     if not isinstance(asked, str) or not isinstance(recorded, str):
         return asked
     file = weights_file(asked, runs).resolve()

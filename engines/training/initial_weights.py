@@ -1,7 +1,7 @@
 """Starting a run from another run's weights, tensor by tensor of equal name."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from deocclude.engines.runs.weights import load_release
 from deocclude.names import did_you_mean, shown
 
 logger = logging.getLogger(__name__)
+
+Named = str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class LoadedByName:
 @torch.no_grad()
 def start_from(
     network: nn.Module,
-    named: str | Mapping[str, str],
+    named: Named | Mapping[str, Named],
     runs: Path,
     task: str = "inpainting",
 ) -> list[LoadedByName]:
@@ -58,12 +60,15 @@ def start_from(
     network knows how.
 
     `named`: a run's name below `runs`, its folder, or a weights file, or one for each part of the
-    network: a run of that part alone, or of a network that has such a part. FileNotFoundError when
-    it is not there; ValueError when it was trained for another task, when a tensor of equal name
-    has another shape, when none agrees, or when the network has no such part.
+    network: a run of that part alone, or of a network that has such a part. Several runs in place
+    of one, which trained on from the same weights, give their mean (network interpolation: Wang et
+    al., ESRGAN, ECCV workshops 2018, section 3.4). FileNotFoundError when it is not there;
+    ValueError when it was trained for another task, when a tensor of equal name has another shape,
+    when none agrees, when the network has no such part, or when runs that are to be averaged differ
+    in tensors.
     """
-    if isinstance(named, str):
-        return [_start_part(network, named, runs, task)]
+    if not isinstance(named, Mapping):
+        return _start_part(network, named, runs, task)
     parts = dict(network.named_children())
     unknown = [part for part in named if part not in parts]
     if unknown:
@@ -71,13 +76,40 @@ def start_from(
             f"init_from: {type(network).__name__} has no part {shown(unknown[0])}; its parts are "
             f"{', '.join(parts)}{did_you_mean(unknown[0], parts)}"
         )
-    return [_start_part(parts[part], start, runs, task, part) for part, start in named.items()]
+    return [
+        loaded
+        for part, start in named.items()
+        for loaded in _start_part(parts[part], start, runs, task, part)
+    ]
 
 
 def _start_part(
-    network: nn.Module, named: str, runs: Path, task: str, part: str = ""
-) -> LoadedByName:
-    file = weights_file(named, runs)
+    network: nn.Module, named: Named, runs: Path, task: str, part: str = ""
+) -> list[LoadedByName]:
+    """Each run by itself, the network's tensors their mean at the end."""
+    sums: dict[str, torch.Tensor] = {}
+    each = [named] if isinstance(named, str) else named
+    loaded = []
+    for name in each:
+        one = _take(network, weights_file(name, runs), task, part)
+        if loaded and one.matched != loaded[0].matched:
+            odd = sorted(set(one.matched) ^ set(loaded[0].matched))
+            raise ValueError(
+                f"init_from: no mean of {loaded[0].source} and {one.source}: only one of them has "
+                f"{odd[0]}{f' and {len(odd) - 1} more' if odd[1:] else ''}"
+            )
+        loaded.append(one)
+        own = network.state_dict()
+        for key in one.matched if len(each) > 1 else ():
+            if own[key].is_floating_point():
+                sums[key] = sums.get(key, 0) + own[key] / len(each)
+    own = network.state_dict()
+    for key, mean in sums.items():
+        own[key].copy_(mean)
+    return loaded
+
+
+def _take(network: nn.Module, file: Path, task: str, part: str) -> LoadedByName:
     state, metadata = load_release(file)
     if release_task(metadata) != task:
         raise ValueError(f"init_from: {file} was trained for {release_task(metadata)}, not {task}")

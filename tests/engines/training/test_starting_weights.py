@@ -18,9 +18,16 @@ from system_stubs import (
 )
 
 from deocclude.engines.inference.networks import Networks, load_networks
+from deocclude.engines.runs.config import ConfigError
 from deocclude.engines.runs.features import load_features
+from deocclude.engines.runs.recipes import starts
 from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.runs.weights import load_checkpoint, load_inpainter, save_release
+from deocclude.engines.runs.weights import (
+    load_checkpoint,
+    load_inpainter,
+    load_release,
+    save_release,
+)
 from deocclude.engines.training.inpainting import build_trainer
 from deocclude.engines.training.run import dry_run, settled, train
 from deocclude.models import create_identity_network, create_inpainter
@@ -105,6 +112,38 @@ def test_each_part_of_a_network_may_start_from_a_run_of_its_own(tmp_path):
     gone = tiny("student_alone", both, "init_from={coarse: one, fine: nobody}")
     with pytest.raises(FileNotFoundError, match="nobody"):
         dry_run(gone, None, tmp_path)
+
+
+def test_a_network_may_start_from_the_mean_of_two_runs(tmp_path):
+    """Equal tensors of both, in whole networks and in parts; of networks that differ, none."""
+    student = "model={{name: student, start: pull_push, widths: [4, 8], residual: [0, {}]}}"
+    ended = []
+    for name, blocks in (("one", 1), ("two", 1), ("three", 2)):
+        seed = f"training.seed={len(ended)}"
+        config = tiny("student_alone", student.format(blocks), f"name={name}", seed)
+        ended.append(train(config, None, tmp_path, device="cpu").folder.best)
+    parts = WIDTHS | {"name": "coarse_to_fine", "coarse_residual": [0, 1]}
+    for model, start in (
+        (student.format(1), "[one, two]"),
+        (f"model={parts}", "{coarse: [one, two]}"),
+    ):
+        config = tiny("student_alone", model, f"init_from={start}")
+        assert [Path(f).parts[-3] for f in starts(settled(config, tmp_path).init_from)] == [
+            "one",
+            "two",
+        ]
+        trainer = build_trainer(config, start_runtime("no", "cpu", 1), 16, tmp_path)
+        mine = getattr(trainer.generator, "coarse", trainer.generator).state_dict()
+        one, two = (load_release(file)[0] for file in ended[:2])
+        assert any((one[key] != two[key]).any() for key in one)
+        for key, value in mine.items():
+            if value.is_floating_point():
+                torch.testing.assert_close(value, (one[key] + two[key]) / 2)
+    apart = tiny("student_alone", student.format(1), "init_from=[one, three]")
+    with pytest.raises(ValueError, match=r"no mean of .*one.* and .*three.*only one of them has"):
+        build_trainer(apart, start_runtime("no", "cpu", 1), 16, tmp_path)
+    with pytest.raises(ConfigError, match="init_from"):
+        tiny("student_alone", "init_from=[one]")
 
 
 def test_a_run_does_not_start_from_an_ensemble_in_yaml(base_run):
