@@ -33,6 +33,11 @@ class LoadedByName:
     share: float
     trained: str
 
+    @property
+    def tensors(self) -> frozenset[str]:
+        """The names of all that the file has of the network, or of its part."""
+        return frozenset(self.matched + self.unexpected)
+
     def words(self) -> str:
         """One line for the log and the run's record."""
         parts = [
@@ -92,8 +97,7 @@ def _start_part(
     loaded = []
     for name in each:
         one = _take(network, weights_file(name, runs), task, part)
-        if loaded and one.matched != loaded[0].matched:
-            odd = sorted(set(one.matched) ^ set(loaded[0].matched))
+        if loaded and (odd := sorted(one.tensors ^ loaded[0].tensors)):
             raise ValueError(
                 f"init_from: no mean of {loaded[0].source} and {one.source}: only one of them has "
                 f"{odd[0]}{f' and {len(odd) - 1} more' if odd[1:] else ''}"
