@@ -196,18 +196,18 @@ def _budget(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _before(source: Path) -> list[dict[str, Any]]:
-    """The budgets of the runs that it was started from, the last one first."""
+    """The budgets of the runs that it was started from, each once, the last ones first."""
     if not source.with_name("config.yaml").is_file():
         return []
     start = getattr(RunFolder(source.parent).config(), "init_from", None)
-    return [
-        each
-        for file in starts(start)
+    found: dict[str, dict[str, Any]] = {}
+    for file in map(Path, starts(start)):
         for each in (
-            {"run": source_name(file)} | _budget(_end_of(Path(file))),
-            *_before(Path(file)),
-        )
-    ]
+            {"run": source_name(str(file))} | _budget(_end_of(file)),
+            *_before(file),
+        ):
+            found.setdefault(each["run"], each)
+    return list(found.values())
 
 
 def _end_of(weights: Path) -> dict[str, Any]:

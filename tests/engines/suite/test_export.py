@@ -52,7 +52,7 @@ def runs(tmp_path):
         start = {"device": "a CPU", "seed": 42, "commit": "abc", "data": data}
         (file.parent / "environment.json").write_text(json.dumps([start]))
     start = tmp_path / "release-inpainter-faithful" / "001" / "best.safetensors"
-    config = load_config("student_alone", "quick", [f"init_from={start}"])
+    config = load_config("student_alone", "quick", [f"init_from=[{start}, {start}]"])
     (tmp_path / "release-inpainter-sharp" / "001" / "config.yaml").write_text(dump_config(config))
     return tmp_path
 
@@ -96,7 +96,7 @@ def test_the_file_says_what_it_is_and_no_path_of_this_machine(runs):
     assert (told["commit"], told["device"], told["seed"]) == ("abc", "a CPU", 42)
     assert told["data"] == {"faces": "faces256", "images": {"train": 5, "val": 1, "test": 1}}
     assert (told["budget"]["images"], told["budget"]["minutes"]) == (360, 4.5)
-    (before,) = told["budget"]["before"]
+    (before,) = told["budget"]["before"]  # named twice, told once
     assert (before["run"], before["images"]) == ("release-inpainter-faithful/001", 360)
     assert metadata["config"]["data"]["faces"] == "faces256"
     with safe_open(path, "pt") as file:
