@@ -291,9 +291,9 @@ class RunConfig(AnyRun):
     loss_on: what loss terms and discriminators see: the whole prediction, or the picture composed
     of the prediction in the hole and the target around it. init_from: a run's name, its folder or
     a weights file whose generator is the start, tensor by tensor of equal name; for a network of
-    several parts also one for each, e.g. {coarse: RUN, fine: RUN}. teacher: whose
-    answers a loss term compares with. members: the files behind `model.members` of an ensemble,
-    written down at the start.
+    several parts also one for each, e.g. {coarse: RUN, fine: RUN}; a list in place of a run is the
+    mean of their weights. teacher: whose answers a loss term compares with. members: the files
+    behind `model.members` of an ensemble, written down at the start.
     """
 
     task: Literal["inpainting"] = "inpainting"
