@@ -23,8 +23,7 @@ class CoarseToFine(nn.Module):
     """Two compact U-Nets (`Student`) on occluded image and mask.
 
     Coarse: the picture's known pixels averaged to about 64 px, the others redrawn. That, enlarged,
-    plus a smooth (pull-push) continuation of how far it is off at the known pixels, fills
-    the hole.
+    plus a smooth (pull-push) continuation of how far it is off at the known pixels, fills the hole.
     Fine: adds what is missing to that filling, at first nothing.
 
     Shape: occluded (N, 3, H, W), mask (N, 1, H, W) -> prediction (N, 3, H, W) in [0, 1], H and W at

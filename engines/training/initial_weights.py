@@ -1,7 +1,7 @@
 """Starting a run from another run's weights, tensor by tensor of equal name."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,11 @@ from torch import nn
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import END, RunFolderError, read_end
 from deocclude.engines.runs.metadata import release_task
+from deocclude.engines.runs.settings import Start, Weights
 from deocclude.engines.runs.weights import load_release
 from deocclude.names import did_you_mean, shown
 
 logger = logging.getLogger(__name__)
-
-Named = str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class LoadedByName:
 @torch.no_grad()
 def start_from(
     network: nn.Module,
-    named: Named | Mapping[str, Named],
+    named: Start,
     runs: Path,
     task: str = "inpainting",
 ) -> list[LoadedByName]:
@@ -89,31 +88,29 @@ def start_from(
 
 
 def _start_part(
-    network: nn.Module, named: Named, runs: Path, task: str, part: str = ""
+    network: nn.Module, named: Weights, runs: Path, task: str, part: str = ""
 ) -> list[LoadedByName]:
-    """Each run by itself, the network's tensors their mean at the end."""
-    sums: dict[str, torch.Tensor] = {}
-    each = [named] if isinstance(named, str) else named
-    loaded = []
-    for name in each:
-        one = _take(network, weights_file(name, runs), task, part)
-        if loaded and (odd := sorted(one.tensors ^ loaded[0].tensors)):
+    """Nothing is copied before all files are found to fit."""
+    names = [named] if isinstance(named, str) else named
+    found = [_read(network, weights_file(name, runs), task, part) for name in names]
+    first = found[0][1]
+    for _, one in found[1:]:
+        if odd := sorted(one.tensors ^ first.tensors):
             raise ValueError(
-                f"init_from: no mean of {loaded[0].source} and {one.source}: only one of them has "
+                f"init_from: no mean of {first.source} and {one.source}: only one of them has "
                 f"{odd[0]}{f' and {len(odd) - 1} more' if odd[1:] else ''}"
             )
-        loaded.append(one)
-        own = network.state_dict()
-        for key in one.matched if len(each) > 1 else ():
-            if own[key].is_floating_point():
-                sums[key] = sums.get(key, 0) + own[key] / len(each)
     own = network.state_dict()
-    for key, mean in sums.items():
-        own[key].copy_(mean)
-    return loaded
+    for key in first.matched:
+        each = torch.stack([state[key] for state, _ in found])
+        own[key].copy_(each.float().mean(0) if each.is_floating_point() else each[-1])
+    return [one for _, one in found]
 
 
-def _take(network: nn.Module, file: Path, task: str, part: str) -> LoadedByName:
+def _read(
+    network: nn.Module, file: Path, task: str, part: str
+) -> tuple[dict[str, torch.Tensor], LoadedByName]:
+    """A file's tensors, fitted to the network, and what of them it can take."""
     state, metadata = load_release(file)
     if release_task(metadata) != task:
         raise ValueError(f"init_from: {file} was trained for {release_task(metadata)}, not {task}")
@@ -138,10 +135,8 @@ def _take(network: nn.Module, file: Path, task: str, part: str) -> LoadedByName:
             f"init_from: {file} does not fit {type(network).__name__} as it is configured here: "
             f"{found}{', ...' if len(reshaped) > 3 else ''}"
         )
-    for key in shared:
-        own[key].copy_(state[key])
     taken = sum(own[key].numel() for key in shared)
-    return LoadedByName(
+    return state, LoadedByName(
         str(file),
         tuple(shared),
         tuple(sorted(own.keys() - state.keys())),
