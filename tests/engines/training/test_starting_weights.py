@@ -28,6 +28,7 @@ from deocclude.engines.runs.weights import (
     load_release,
     save_release,
 )
+from deocclude.engines.training.initial_weights import start_from
 from deocclude.engines.training.inpainting import build_trainer
 from deocclude.engines.training.run import dry_run, settled, train
 from deocclude.models import create_identity_network, create_inpainter
@@ -139,9 +140,12 @@ def test_a_network_may_start_from_the_mean_of_two_runs(tmp_path):
         for key, value in mine.items():
             if value.is_floating_point():
                 torch.testing.assert_close(value, (one[key] + two[key]) / 2)
-    apart = tiny("student_alone", student.format(1), "init_from=[one, three]")
+    network = trainer.generator.coarse
+    before = {key: value.clone() for key, value in network.state_dict().items()}
     with pytest.raises(ValueError, match=r"no mean of .*one.* and .*three.*only one of them has"):
-        build_trainer(apart, start_runtime("no", "cpu", 1), 16, tmp_path)
+        start_from(network, ("one", "three"), tmp_path)
+    for key, value in network.state_dict().items():  # nothing of either was copied
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0)
     with pytest.raises(ConfigError, match="init_from"):
         tiny("student_alone", "init_from=[one]")
 
