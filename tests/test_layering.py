@@ -58,10 +58,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "data.sources": ("data.settings", "data.pairs", "data.occluders", "data.masks", "data.faces"),
     "data.download": ("data.faces", *FILES, "data.seeding"),
     "engines.options": (),
-    "engines.runs": (),
+    "engines.graphs": (),
+    "engines.runs": ("engines.graphs",),
     "engines.report": (),
-    "engines.ensemble": ("engines.report", "engines.runs"),
-    "engines.inference": ("engines.ensemble", "engines.runs"),
+    "engines.ensemble": ("engines.report", "engines.runs", "engines.graphs"),
+    "engines.export": ("engines.ensemble", "engines.runs", "engines.graphs"),
+    "engines.inference": (
+        "engines.export", "engines.ensemble", "engines.runs", "engines.graphs",
+    ),
     "engines.training": (
         "engines.inference", "engines.ensemble", "engines.report", "engines.runs",
     ),
