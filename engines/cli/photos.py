@@ -24,17 +24,23 @@ from deocclude.engines.photos.files import restore_file
 from deocclude.engines.photos.video import FrameRestorer, restore_video
 from deocclude.engines.photos.webcam import run_webcam
 
+MANY = 500  # photos that save as much time as making the graphs takes: docs/onnx.md
+
 
 def load(
-    options: argparse.Namespace, weights: Mapping[str, Path]
+    options: argparse.Namespace, weights: Mapping[str, Path], lasting: bool = False
 ) -> Deoccluder | ClassicalRestorer:
-    """The networks in these weights files, by task, or the method that needs none."""
+    """The networks in these weights files, by task, or the method that needs none. `lasting`: the
+    work is worth the time that a faster backend takes to prepare."""
     if options.method != NETWORK:
         return ClassicalRestorer(options.method)
     deoccluder = load_deoccluder(
         weights["inpainting"],
         options.device,
         weights.get("segmentation"),
+        backend=options.backend,
+        make=lasting,
+        say=print,
         batch=options.batch,
         flip=options.flip,
     )
@@ -50,7 +56,12 @@ def load(
 
 def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Choices) -> None:
     """Restore what the camera sees until it is closed."""
-    run_webcam(FrameRestorer(load(options, weights), choices), options.webcam)
+    run_webcam(FrameRestorer(load(options, weights, lasting=True), choices), options.webcam)
+
+
+def is_lasting(plan: Plan) -> bool:
+    """Whether a plan is worth preparing networks for: a video, or many photos."""
+    return len(plan.jobs) >= MANY or any(job.is_video for job in plan.jobs)
 
 
 def restore_all(

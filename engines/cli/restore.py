@@ -139,6 +139,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--device", **DEVICE)
     add(
+        "--backend",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what computes the networks' answers on a CPU: auto (default) is ONNX Runtime where\n"
+        "it is installed and the networks were prepared for it, as videos, the camera and many\n"
+        "photos do once, else PyTorch; onnx prepares them at once",
+    )
+    add(
         "--batch",
         type=at_least(1),
         default=8,
@@ -296,7 +304,9 @@ def main(argv: list[str] | None = None) -> None:
         manifest.by = called(weights["inpainting"]) if weights else options.method
         from deocclude.engines.cli import photos
 
-        deoccluder = photos.load(options, weights) if plan.jobs else None
+        deoccluder = None
+        if plan.jobs:
+            deoccluder = photos.load(options, weights, photos.is_lasting(plan))
         rows = photos.restore_all(deoccluder, plan, choices, manifest)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None

@@ -1,5 +1,6 @@
 """A photo in, the restored photo out: face by face, or without one from the whole photo."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import nn
 
 from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
+from deocclude.engines.inference.backends import AUTO as AUTO_BACKEND
+from deocclude.engines.inference.backends import Say
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
 from deocclude.engines.inference.networks import Networks, read_networks
 from deocclude.engines.photos.blend import check_blend
@@ -33,6 +36,8 @@ from deocclude.engines.photos.windows import (
     put_enlarged,
     shrink_to_square,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Deoccluder(Networks):
@@ -224,12 +229,18 @@ def load_deoccluder(
     checkpoint: str | Path,
     device: str | torch.device = "auto",
     segmenter: str | Path | None = None,
+    *,
+    backend: str = AUTO_BACKEND,
+    make: bool = False,
+    say: Say = logger.info,
     **options: Any,
 ) -> Deoccluder:
-    """A Deoccluder from a run's `best.safetensors` or the YAML or weights file of an ensemble, at
-    the size, fill and template of its training, or its members'.
+    """A Deoccluder from a run's `best.safetensors`, the YAML or weights file of an ensemble, or an
+    ONNX file, at the size, fill and template of its training, or its members'.
 
-    `segmenter`: the weights file of a segmentation run. `options` go to `Deoccluder`: dilate,
-    detector, alignment, batch, flip.
+    `segmenter`: the weights file of a segmentation run. `backend`, `make`, `say`: as of
+    `engines.inference.backends.graph_for`. `options` go to `Deoccluder`: dilate, detector,
+    alignment, batch, flip.
     """
-    return Deoccluder(**read_networks(checkpoint, device, segmenter), **options)
+    found = read_networks(checkpoint, device, segmenter, backend=backend, make=make, say=say)
+    return Deoccluder(**found, **options)
