@@ -154,7 +154,7 @@ def test_modules_with_an_optional_import_at_their_top_are_imported_late(late):
 
 def test_extras_are_what_tests_need_and_what_errors_tell_to_install():
     extras = pyproject()["optional-dependencies"]
-    assert "deocclude[analysis,download,heic,pretrained]" in extras["test"]
+    assert "deocclude[analysis,download,heic,onnx,pretrained]" in extras["test"]
     told = {
         "umap-learn": "engines/analysis/umap.py",
         "optuna>=5": "engines/search/__main__.py",
@@ -163,6 +163,9 @@ def test_extras_are_what_tests_need_and_what_errors_tell_to_install():
     }
     named = [*extras["analysis"], *extras["download"], *extras["heic"]]
     assert sorted(told) == sorted(named)
+    packages = (ROOT / "engines/graphs/packages.py").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in packages for name in extras["onnx"] if name != "onnx")
+    assert 'pip install -e ".[onnx]"' in packages
     both = f"`pip install {' '.join(extras['identity'])}`"
     assert both in (ROOT / "engines/measures/dlib_similarity.py").read_text(encoding="utf-8")
     for requirement, file in told.items():

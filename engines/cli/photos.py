@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from deocclude.engines.jobs.kinds import is_animated
 from deocclude.engines.jobs.manifest import (
     Manifest,
     ManifestRow,
@@ -23,8 +24,9 @@ from deocclude.engines.photos.face import FaceChoice
 from deocclude.engines.photos.files import restore_file
 from deocclude.engines.photos.video import FrameRestorer, restore_video
 from deocclude.engines.photos.webcam import run_webcam
+from deocclude.engines.video.files import open_reader
 
-MANY = 500  # photos that save as much time as making the graphs takes: docs/onnx.md
+MANY = 500  # pictures that save as much time as making the graphs takes: docs/onnx.md
 
 
 def load(
@@ -60,8 +62,26 @@ def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Cho
 
 
 def is_lasting(plan: Plan) -> bool:
-    """Whether a plan is worth preparing networks for: a video, or many photos."""
-    return len(plan.jobs) >= MANY or any(job.is_video for job in plan.jobs)
+    """Whether a plan is worth preparing networks for: MANY pictures, photos or frames."""
+    count = 0
+    for job in plan.jobs:
+        count += _pictures(job)
+        if count >= MANY:
+            return True
+    return False
+
+
+def _pictures(job: Job) -> int:
+    """About how many pictures an input has: none of one that cannot be read, many where nobody
+    knows."""
+    if not job.is_video:
+        return 1
+    try:
+        reader = open_reader(job.source, is_animated(job.source))
+    except (OSError, ValueError):  # said when its turn comes
+        return 0
+    reader.close()
+    return MANY if reader.expected is None else reader.expected
 
 
 def restore_all(

@@ -143,8 +143,8 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("auto", "torch", "onnx"),
         default="auto",
         help="what computes the networks' answers on a CPU: auto (default) is ONNX Runtime where\n"
-        "it is installed and the networks were prepared for it, as videos, the camera and many\n"
-        "photos do once, else PyTorch; onnx prepares them at once",
+        "it is installed and the networks were prepared for it, as the camera, long videos and\n"
+        "many photos do once, else PyTorch; onnx prepares them at once",
     )
     add(
         "--batch",

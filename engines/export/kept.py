@@ -1,8 +1,8 @@
 """The graph of a weights file, kept for the next time: beside it, else in the user's cache.
 
 Its name has the SHA-256 of all that it comes from, so that an old one is never taken for it;
-writing a new one removes those. It is written under another name and renamed, so that two commands at once
-harm nothing: the later one wins, with the same graph.
+writing a new one removes those. It is written under another name and renamed, so that two commands
+at once harm nothing: the later one wins, with the same graph.
 """
 
 import hashlib

@@ -7,6 +7,7 @@ work that is worth it, once, and kept (`engines.export.kept`).
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -23,6 +24,7 @@ AUTO, TORCH, ONNX = "auto", "torch", "onnx"
 BACKENDS = (AUTO, TORCH, ONNX)
 PREPARING = "preparing the networks for this machine, once"
 Say = Callable[[str], None]
+Read = TypeVar("Read")
 
 
 def graph_for(
@@ -55,6 +57,22 @@ def graph_for(
     if (kept := kept_graph(weights)) is not None:
         return kept
     return _made(weights, backend, say) if make or backend == ONNX else None
+
+
+def read_asked(
+    weights: Path, graph: Path | None, backend: str, say: Say, read: Callable[[Path], Read]
+) -> Read:
+    """What `read` gives of the graph; of the weights without one, and with `auto` where this ONNX
+    Runtime cannot run it, which is said."""
+    if graph is None:
+        return read(weights)
+    try:
+        return read(graph)
+    except OnnxError as error:
+        if backend == ONNX:
+            raise
+        say(f"{error}; PyTorch is used")
+        return read(weights)
 
 
 def _made(weights: Path, backend: str, say: Say) -> Path | None:

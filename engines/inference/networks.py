@@ -21,7 +21,7 @@ from deocclude.data.faces.alignment import template_points
 from deocclude.engines.ensemble.opening import open_inpainter
 from deocclude.engines.graphs.asking import open_network
 from deocclude.engines.graphs.description import config_of, is_onnx
-from deocclude.engines.inference.backends import TORCH, Say, graph_for
+from deocclude.engines.inference.backends import TORCH, Say, graph_for, read_asked
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.features import load_features
@@ -193,7 +193,9 @@ def read_networks(
     """
     device = torch.device("cpu") if is_onnx(checkpoint) else resolve_device(device)
     graph = graph_for(Path(checkpoint), device, backend, make, say)
-    inpainter, metadata = open_inpainter(graph or checkpoint, device)
+    inpainter, metadata = read_asked(
+        Path(checkpoint), graph, backend, say, lambda file: open_inpainter(file, device)
+    )
     data = metadata["config"]["data"]
     found = {
         "inpainter": inpainter,
@@ -220,11 +222,15 @@ def read_segmenter(
     say: Say = logger.info,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The segmenter of a file, and what that says of its data; parameters as of `read_networks`."""
-    asked = graph_for(Path(file), device, backend, make, say) or Path(file)
-    if is_onnx(asked):
-        return open_network(asked, "segmentation"), config_of(asked)["data"]
-    network, metadata = weights.load_segmenter(asked, device)
-    return network, metadata["config"]["data"]
+
+    def read(asked: Path) -> tuple[nn.Module, dict[str, Any]]:
+        if is_onnx(asked):
+            return open_network(asked, "segmentation"), config_of(asked)["data"]
+        network, metadata = weights.load_segmenter(asked, device)
+        return network, metadata["config"]["data"]
+
+    graph = graph_for(Path(file), device, backend, make, say)
+    return read_asked(Path(file), graph, backend, say, read)
 
 
 def doubt_of(inpainter: nn.Module) -> str:

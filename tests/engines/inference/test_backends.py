@@ -5,11 +5,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from release_stubs import write_weights
 
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.images import to_tensor
 from deocclude.engines.cli import photos
+from deocclude.engines.export import kept
 from deocclude.engines.graphs.asking import OnnxInpainter, OnnxSegmenter
 from deocclude.engines.inference import backends
 from deocclude.engines.inference.networks import read_networks
@@ -94,6 +96,21 @@ def test_auto_takes_graphs_that_are_there_and_makes_none(weights, unprepared, mo
     assert backends.graph_for(weights["inpainting"], CPU) is None
 
 
+def test_a_graph_that_cannot_be_run_is_said_and_pytorch_used(weights, tmp_path):
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(weights["inpainting"].read_bytes())
+    name = kept.kept_graph(weights["inpainting"]).name.replace("inpainting-", "w-")
+    graph = tmp_path / kept.FOLDER / name
+    graph.parent.mkdir()
+    graph.write_bytes(kept.kept_graph(weights["inpainting"]).read_bytes()[:2000])
+    said: list[str] = []
+    found = read_networks(file, "cpu", backend="auto", say=said.append)
+    assert not isinstance(found["inpainter"], OnnxInpainter)
+    assert "PyTorch is used" in said[0]
+    with pytest.raises(ValueError, match="ONNX"):
+        read_networks(file, "cpu", backend="onnx")
+
+
 def test_no_network_of_pytorch_is_built_where_a_graph_is(weights, monkeypatch):
     from deocclude.engines.runs import weights as loading
 
@@ -148,9 +165,19 @@ def test_an_unknown_backend_names_the_valid_ones(unprepared):
 
 
 @pytest.mark.parametrize(
-    ("names", "lasting"),
-    [(["a.png"], False), (["a.png"] * photos.MANY, True), (["a.png", "b.mp4"], True)],
+    ("photographs", "frames", "lasting"),
+    [(1, 0, False), (3, 0, False), (4, 0, True), (1, 2, False), (1, 3, True), (0, None, False)],
 )
-def test_videos_and_many_photos_are_worth_preparing(names, lasting, tmp_path):
+def test_many_pictures_are_worth_preparing(photographs, frames, lasting, tmp_path, monkeypatch):
+    """Photos and frames of an animation count alike; what cannot be read does not."""
+    monkeypatch.setattr(photos, "MANY", 4)
+    names = ["a.png"] * photographs
+    if frames is None:
+        (tmp_path / "broken.mp4").write_bytes(b"no video")
+        names += ["broken.mp4"]
+    elif frames:
+        drawn = [Image.new("L", (32, 32), 60 * n) for n in range(frames)]
+        drawn[0].save(tmp_path / "a.gif", save_all=True, append_images=drawn[1:])
+        names += ["a.gif"]
     jobs = [Job(tmp_path / name, None, tmp_path / "out.png") for name in names]
     assert photos.is_lasting(Plan("out", jobs=jobs)) is lasting
