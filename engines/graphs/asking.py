@@ -201,6 +201,9 @@ def open_network(path: Path, task: str) -> OnnxNetwork:
     told = read_description(path)
     if told.task != task or task not in NETWORKS:
         raise OnnxError(f"{path}: holds a network for {told.task}, one for {task} is needed here")
+    masked = [name for name, parts in told.inputs.items() if any(p.kind == "mask" for p in parts)]
+    if task != "inpainting" and masked:
+        raise OnnxError(f"{path}: input {masked[0]} is a mask, which only inpainters take")
     return NETWORKS[task](path, told).eval()
 
 

@@ -151,6 +151,8 @@ def config_of(path: Path) -> dict[str, Any]:
     if told.task == "inpainting":
         hidden_by = "masks" if told.hides else "occluders"
         data |= {"masks": "auto", "fill": told.fill, "hidden_by": hidden_by}
+    else:
+        data["occluders"] = "auto"
     model = {"name": "onnx"}
     return {"name": told.name or path.stem, "task": told.task, "model": model, "data": data}
 

@@ -150,7 +150,7 @@ def test_an_identity_network_gives_embedding_and_logits(tmp_path):
     assert sides == [["batch", 256], ["batch", 3]]
 
 
-@pytest.mark.parametrize("combination", ["weights", "median", "bins"])
+@pytest.mark.parametrize("combination", ["median", "bins"])
 def test_every_way_to_combine_an_ensemble(combination, tmp_path):
     ensemble = create("ensemble", {"members": ["a", "b"], "combination": combination})
     if combination == "bins":

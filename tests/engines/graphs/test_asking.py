@@ -193,6 +193,14 @@ def test_an_inpainter_is_no_segmenter(tmp_path):
         open_network(pipeline(tmp_path / "x.onnx"), "segmentation")
 
 
+def test_a_segmenter_takes_no_mask(tmp_path):
+    path = pipeline(tmp_path / "x.onnx")
+    text = path.with_suffix(".yaml").read_text()
+    path.with_suffix(".yaml").write_text(text + "task: segmentation\n")
+    with pytest.raises(OnnxError, match="input mask is a mask, which only inpainters take"):
+        open_network(path, "segmentation")
+
+
 def test_half_a_file_is_no_onnx_file(tmp_path):
     path = generator(tmp_path / "x.onnx", 64)
     path.with_suffix(".yaml").unlink()

@@ -130,7 +130,9 @@ def test_accelerators_and_evaluation_stay_with_pytorch(weights):
 
 
 def test_an_ensemble_keeps_its_members_and_says_so_only_when_asked(weights, tmp_path):
-    members = [write_weights(tmp_path / f"{n}.safetensors", "inpainting") for n in "ab"]
+    members = [
+        write_weights(tmp_path / f"{fill}.safetensors", "inpainting", fill=fill) for fill in (0, 1)
+    ]
     recipe = tmp_path / "both.yaml"
     write_recipe(recipe, members_of(members), "both", "mean")
     said: list[str] = []
