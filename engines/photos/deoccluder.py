@@ -10,8 +10,7 @@ from torch import nn
 
 from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
-from deocclude.engines.inference.backends import AUTO as AUTO_BACKEND
-from deocclude.engines.inference.backends import Say
+from deocclude.engines.inference.backends import TORCH, Say
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
 from deocclude.engines.inference.networks import Networks, read_networks
 from deocclude.engines.photos.blend import check_blend
@@ -230,7 +229,7 @@ def load_deoccluder(
     device: str | torch.device = "auto",
     segmenter: str | Path | None = None,
     *,
-    backend: str = AUTO_BACKEND,
+    backend: str = TORCH,
     make: bool = False,
     say: Say = logger.info,
     **options: Any,
