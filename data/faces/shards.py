@@ -109,7 +109,8 @@ def _images(path: Path, others: Counter) -> list[tuple[int, int, bytes]]:
                 parts = PurePosixPath(member.name).parts
                 if member.isdir() or any(map(is_litter, parts)):
                     continue
-                ending = f".{base_plus_ext(member.name)[1] or ''}"
+                rest = base_plus_ext(member.name)[1]
+                ending = f".{rest}" if rest else "without an ending"
                 if member.isreg() and not member.issparse() and ending.lower() in image_suffixes():
                     found.append((member.offset_data, member.size, os.fsencode(member.name)))
                 else:
