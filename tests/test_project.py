@@ -36,6 +36,7 @@ OPTIONAL = {
     "mediapipe": {"engines/photos/mediapipe_faces.py"},
     "pillow_heif": {"data/images.py"},
     "umap": {"engines/analysis/umap.py"},
+    "webdataset": {"data/faces/shard_names.py", "data/faces/shards.py"},
     "sklearn": {"engines/analysis/umap_report.py"},
     "optuna": {"engines/search/report.py", "engines/search/study.py"},
     "sqlalchemy": {"engines/search/study.py"},

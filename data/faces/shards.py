@@ -41,8 +41,9 @@ class Shards:
     `member` (N,), its name in UTF-8. Arrays, so that a million faces cost a worker little.
     """
 
-    home: Path  # above all shards; they are named from here
+    home: Path  # above all shards
     paths: list[Path]
+    labels: list[str]  # of the shards: their paths from `home`
     shard: np.ndarray
     start: np.ndarray
     length: np.ndarray
@@ -52,13 +53,9 @@ class Shards:
     def __len__(self) -> int:
         return len(self.shard)
 
-    def shard_name(self, number: int) -> str:
-        """Of a shard, as it is recorded."""
-        return self.paths[number].relative_to(self.home).as_posix()
-
     def name(self, index: int) -> str:
         """Of an image: its shard's and its member's."""
-        return f"{self.shard_name(self.shard[index])}/{os.fsdecode(self.member[index])}"
+        return f"{self.labels[self.shard[index]]}/{os.fsdecode(self.member[index])}"
 
     def read(self, index: int) -> bytes:
         """An image's file. The shard is opened anew: nothing is shared with other processes."""
@@ -69,10 +66,10 @@ class Shards:
     def digests(self) -> dict[str, str]:
         """Of each shard's names and sizes, by the shard's name."""
         found = {}
-        for number in range(len(self.paths)):
+        for number, label in enumerate(self.labels):
             own = self.shard == number
             told = (self.member[own].tolist(), self.start[own].tolist(), self.length[own].tolist())
-            found[self.shard_name(number)] = hashlib.sha256(repr(told).encode()).hexdigest()
+            found[label] = hashlib.sha256(repr(told).encode()).hexdigest()
         return found
 
 
@@ -91,7 +88,8 @@ def open_shards(paths: Sequence[Path], home: Path) -> Shards:
         logger.warning("%s: no images in %s", home, paths[counts.index(0)].name)
     start, length = np.concatenate(places).T
     shard = np.repeat(np.arange(len(paths), dtype=np.int32), counts)
-    return Shards(home, list(paths), shard, start, length, np.concatenate(members), others)
+    labels = [path.relative_to(home).as_posix() for path in paths]
+    return Shards(home, list(paths), labels, shard, start, length, np.concatenate(members), others)
 
 
 def _images(path: Path, others: Counter) -> list[tuple[int, int, bytes]]:
@@ -170,12 +168,12 @@ def split_shards(pattern: Path, seed: int, by: str) -> ShardSplit:
     """
     shards = open_shards(list_shards(pattern), shard_home(pattern))
     numbers = np.arange(len(shards))
-    named = [_told_split(shards.shard_name(number)) for number in range(len(shards.paths))]
+    named = [_told_split(label) for label in shards.labels]
     whose = np.array([SPLITS.index(name) if name else -1 for name in named])[shards.shard]
     told = {name: numbers[whose == place].tolist() for place, name in enumerate(SPLITS)}
     given = {name: part for name, part in told.items() if part}
     if given and -1 in whose:
-        one = shards.shard_name(int(shards.shard[whose == -1][0]))
+        one = shards.labels[shards.shard[whose == -1][0]]
         raise ValueError(f"{pattern}: some shards are named {', '.join(given)}, but {one} is not")
     if given and "train" not in given:
         raise ValueError(f"{pattern}: only {' and '.join(given)} shards, none named train")
@@ -238,7 +236,7 @@ class Order:
 
     def __init__(self, shard: np.ndarray, batch: int) -> None:
         """`shard` (N,): the number of each face's shard."""
-        self.shard, self.batch, self.turns = shard, batch, max(1, PLACES // batch)
+        self.shard, self.batch, self.turns = shard, batch, -(-PLACES // batch)
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         """Indices of the N faces, each once."""
