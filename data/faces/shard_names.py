@@ -31,10 +31,15 @@ def shard_pattern(root: Path | None, faces: str) -> Path:
             "local files; fetch them first, then name them as DIR/{000..099}.tar"
         )
     for pattern in ([root / faces] if root is not None else []) + [Path(faces)]:
-        if any(path.is_file() for path in _expand(pattern)):
+        if any_shard(pattern):
             return pattern
     where = f" (nor below {root})" if root is not None else ""
     raise FileNotFoundError(f"data.faces {faces!r}: no such shard{where}")
+
+
+def any_shard(pattern: Path) -> bool:
+    """Whether a pattern means a file that is there."""
+    return any(path.is_file() for path in _expand(pattern))
 
 
 def list_shards(pattern: Path) -> list[Path]:

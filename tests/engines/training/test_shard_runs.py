@@ -103,9 +103,10 @@ def test_a_run_killed_inside_a_round_ends_with_the_same_weights(whole, root, tmp
 
 def test_an_evaluation_finds_the_faces_that_were_kept_apart(whole, root, tiny_config):
     config = tiny_config("ablationv1", *SETTINGS)
-    (group,) = group_by_pairs([read_trained(whole.folder.best)])
+    members = [read_trained(whole.folder.best)]
+    (group,), (again,) = group_by_pairs(members), group_by_pairs(members, root)
     sources = open_sources(config.data, root)
-    assert group.pairs.hash == sources.frozen("test").hash
+    assert group.pairs.hash == again.pairs.hash == sources.frozen("test").hash
     parts = [set(sources.faces(name).names) for name in ("train", "val", "test")]
     assert [len(part) for part in parts] == [36, 2, 2]
     assert len(set.union(*parts)) == 40
