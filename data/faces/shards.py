@@ -13,7 +13,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -104,7 +104,7 @@ def _images(path: Path, others: Counter) -> list[tuple[int, int, bytes]]:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 tar.members.clear()  # type: ignore[attr-defined]  # or each stays in memory
-                parts = PurePosixPath(member.name).parts
+                parts = member.name.removeprefix("./").split("/")
                 if member.isdir() or any(map(is_litter, parts)):
                     continue
                 rest = base_plus_ext(member.name)[1]
@@ -289,8 +289,8 @@ class _ReadOn(_Read):
         self.damaged: dict[int, str] = {}
 
     def __call__(self, place: int) -> np.ndarray:
-        self.done += 1
         while True:
+            self.done += 1
             try:
                 return super().__call__(place)
             except ImageReadError as error:

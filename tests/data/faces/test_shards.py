@@ -169,7 +169,7 @@ def test_names_of_shards_say_the_split_and_whole_shards_can_be_dealt_out(tmp_pat
 
 
 def test_what_is_no_face_is_told(tmp_path, caplog):
-    members = {f"{n}.png": picture(n) for n in range(20)}
+    members = {f"./{n}.png": picture(n) for n in range(20)}
     more = {"0.json": b"{}", "0.mask.png": picture(0), "._0.png": b"", "notes": b"", "X.JPEG": b"?"}
     pack(tmp_path / "a.tar", members | more)
     with caplog.at_level("INFO"):
@@ -199,7 +199,7 @@ def test_a_damaged_face_is_named_and_the_next_takes_its_place(tmp_path, caplog):
     pack(tmp_path / "a.tar", members)
     split = split_shards(tmp_path / "a.tar", 1, "image")
     faces = split._replace(parts={"train": np.arange(30)}).training_faces(SIZE, None, 4)
-    with pytest.raises(ValueError, match=r"6 of 1 images .*limit 5%.*the file is empty"):
+    with pytest.raises(ValueError, match=r"6 of 6 images .*limit 5%.*the file is empty"):
         faces[5]
 
 
