@@ -72,7 +72,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "engines.video": (),
     "engines.jobs": (),
     "engines.photos": (
-        "engines.jobs", "engines.video", "engines.inference", "engines.ensemble", "engines.runs",
+        "engines.jobs", "engines.inference", "engines.ensemble", "engines.runs",
+    ),
+    "engines.moving": (
+        "engines.photos", "engines.jobs", "engines.video", "engines.inference",
+        "engines.ensemble", "engines.runs",
     ),
     "engines.measures": ("engines.inference", "engines.ensemble", "engines.runs"),
     "engines.evaluation": (

@@ -17,13 +17,15 @@ from deocclude.engines.jobs.manifest import (
     summary,
 )
 from deocclude.engines.jobs.plan import NETWORK, Choices, Job, Plan
+from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
+from deocclude.engines.moving.video import restore_video
+from deocclude.engines.moving.virtual_camera import VirtualCamera
+from deocclude.engines.moving.webcam import run_webcam
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
 from deocclude.engines.photos.face import FaceChoice
 from deocclude.engines.photos.files import restore_file
-from deocclude.engines.photos.video import FrameRestorer, restore_video
-from deocclude.engines.photos.webcam import run_webcam
 from deocclude.engines.video.files import open_reader
 
 MANY = 500  # pictures that save as much time as making the graphs takes: docs/onnx.md
@@ -57,8 +59,13 @@ def load(
 
 
 def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Choices) -> None:
-    """Restore what the camera sees until it is closed."""
-    run_webcam(FrameRestorer(load(options, weights, lasting=True), choices), options.webcam)
+    """Restore what the camera sees until its window is closed or, with a virtual camera, Ctrl-C."""
+    virtual = options.virtual_camera
+    display = None if virtual is None else VirtualCamera(virtual)
+    deoccluder = load(options, weights, lasting=True)
+    assert isinstance(deoccluder, Deoccluder)
+    restore = FrameRestorer(deoccluder, choices, rest=LIVE_REST)
+    run_webcam(restore, options.webcam, display=display, labelled=display is None)
 
 
 def is_lasting(plan: Plan) -> bool:

@@ -4,7 +4,7 @@
     python deocclude.py photos/ clip.mp4 "more/*.jpg" -o restored/ --save overlay,side-by-side
     python deocclude.py photo.png --mask mask.png -o restored.png
     python deocclude.py photo.png --mask mask.png --method telea -o restored.png
-    python deocclude.py --webcam
+    python deocclude.py --webcam --virtual-camera
 
 Faces are found, a segmenter finds what covers them, an inpainter redraws it; with --mask what is
 white in your own mask is redrawn instead. Outside of that not one pixel of a photo changes.
@@ -65,7 +65,22 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="OUT",
         help="file for one input, else a folder (default: beside)",
     )
-    add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
+    add(
+        "--webcam",
+        nargs="?",
+        type=_camera,
+        const=0,
+        metavar="N",
+        help="live from camera N, or from a video file as if it were one; q quits",
+    )
+    add(
+        "--virtual-camera",
+        nargs="?",
+        type=some_text,
+        const="",
+        metavar="NAME",
+        help="with --webcam: no window, but a camera for video calls (Ctrl-C ends)",
+    )
     add(
         "--mask",
         type=_mask,
@@ -205,6 +220,10 @@ def _mask(text: str) -> Path | str:
     return ALPHA if text == ALPHA else some_path(text)
 
 
+def _camera(text: str) -> int | Path:
+    return int(text) if text.isdecimal() else some_path(text)
+
+
 def _pixels(text: str) -> float:
     try:
         value = float(text)
@@ -261,6 +280,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--overwrite and --skip-existing say opposite things; leave one of them out")
     files = ("inputs", "output", "mask", "save", "manifest", "whole", "format", "skip_existing")
     unfit = [name for name in files if getattr(options, name)]
+    if options.virtual_camera is not None and options.webcam is None:
+        parser.error("--virtual-camera sends on what a camera sees: name that with --webcam")
     if options.webcam is not None and unfit:
         parser.error(f"--webcam shows pictures live; leave out {', '.join(unfit)}")
     blend = options.blend or (Choices().blend if options.webcam is None else "feather")

@@ -86,7 +86,7 @@ def animated_format(path: Path) -> str | None:
 
 
 def is_moving(path: Path) -> bool:
-    """Whether `engines.photos.video.restore_video` is to restore a file, frame by frame."""
+    """Whether `engines.moving.video.restore_video` is to restore a file, frame by frame."""
     return is_animated(path) or is_video(path)
 
 

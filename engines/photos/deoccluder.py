@@ -16,7 +16,7 @@ from deocclude.engines.inference.networks import Networks, read_networks
 from deocclude.engines.photos.blend import check_blend
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
+from deocclude.engines.photos.restoration import NO_FACE, Restoration
 from deocclude.engines.photos.steps import (
     Settings,
     find_masks,
@@ -25,7 +25,6 @@ from deocclude.engines.photos.steps import (
     settle_found,
     settle_given,
 )
-from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.photos.windows import (
     AUTO,
     check_image,
@@ -83,7 +82,6 @@ class Deoccluder(Networks):
         blend: str = "feather",
         uncertainty: bool = False,
         grain: bool = False,
-        previous: FaceTracker | None = None,
     ) -> Restoration:
         """Find the faces of a photo, find what covers them, and redraw it.
 
@@ -94,9 +92,9 @@ class Deoccluder(Networks):
         face takes the part in its square, what no face takes is redrawn by `restore_photo`
         (without `blend`), and a notice says so. Where no face is found nothing is redrawn but a
         given mask, from the photo. Where squares overlap the larger face counts. `faces` skips
-        detection; `previous` smooths landmarks and masks from frame to frame. `blend`: "feather"
-        ramps over the outer half of the dilation, inside the mask; "poisson" takes the colours
-        around the mask; "matched" does both, with the colours a little away from it; "none".
+        detection. `blend`: "feather" ramps over the outer half of the dilation, inside the mask;
+        "poisson" takes the colours around the mask; "matched" does both, with the colours a little
+        away from it; "none".
         `grain`: where the photo is finer than the networks' size, what is redrawn gets the grain of
         the skin around (engines.photos.grain); in frames that follow each other it would flicker.
 
@@ -120,25 +118,17 @@ class Deoccluder(Networks):
             result.uncertainty = np.zeros(image.shape[:2], np.float32)
         with result.timing("detect"):
             faces = self._faces(image, faces, mask is not None, result)
-            if previous is not None:
-                faces = previous.smooth_faces(faces)
             if self.detector is not None:
                 faces, left_out = self.detector.choice.pick(faces)
                 result.notices += left_out
         if mask is not None:
             self._restore_given(image, mask, faces, settings, result)
         else:
-            found = find_masks(self, image, faces, settings, result, previous)
+            found = find_masks(self, image, faces, settings, result)
             with result.timing("segment"):
                 works = settle_found(self, image, found, settings, result)
             redraw(self, image, works, settings, result)
-        if not result.changed:
-            faceless = f"{NO_FACE}: {UNCHANGED}"
-            result.notices = [text for text in result.notices if text != NO_FACE]
-            result.notices.append(
-                faceless if result.faceless else f"{UNCHANGED}: the photo is unchanged"
-            )
-        return result
+        return result.concluded()
 
     def own_detector(self) -> FaceDetector:
         """`detector`, made at the first call where none was given."""
