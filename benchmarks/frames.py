@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from deocclude import stopping
 from deocclude.data.files import some_path, some_text
 from deocclude.data.images import load_image
+from deocclude.engines.inference.backends import AUTO, BACKENDS
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.moving.pipeline import Behind, ahead
 from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
@@ -188,6 +189,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--runs", type=at_least(1), default=5, metavar="N", help="rates are medians of so many (5)")
     add("--checkpoint", type=some_text, help="the inpainter (default: the one that ships)")
     add("--segmenter", type=some_text, help="the segmenter (default: the one that ships)")
+    add("--backend", choices=BACKENDS, default=AUTO, help="of the networks (default: auto)")
     add("--threads", type=at_least(1), metavar="N", help="of the networks (default: all cores)")
     add("--no-flicker", action="store_true", help="rates only")
     add("--markdown", type=some_path, help="write the tables here too")
@@ -208,7 +210,10 @@ def run(arguments: argparse.Namespace) -> list[Measured]:
             ("inpainting", arguments.checkpoint), ("segmentation", arguments.segmenter)
         )
     }  # fmt: skip
-    deoccluder = load_deoccluder(files["inpainting"], "cpu", files["segmentation"])
+    deoccluder = load_deoccluder(
+        files["inpainting"], "cpu", files["segmentation"], backend=arguments.backend, make=True,
+        say=print,
+    )  # fmt: skip
     deoccluder.detector = FaceDetector(template=deoccluder.template, small_faces=False)
     with tempfile.TemporaryDirectory() as folder:
         videos = {path.name: path for path in arguments.video or ()}
@@ -245,7 +250,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     line = (
         f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, PyTorch "
-        f"{torch.__version__}, {arguments.frames} frames at most, {arguments.runs} runs"
+        f"{torch.__version__}, backend {arguments.backend}, {arguments.frames} frames at most, "
+        f"{arguments.runs} runs"
     )
     text = to_markdown(tables(cases), "Frames that follow each other", [line])
     print(text)
