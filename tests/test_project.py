@@ -35,6 +35,7 @@ OPTIONAL = {
     "IPython": {"engines/report/figures.py"},
     "mediapipe": {"engines/photos/mediapipe_faces.py"},
     "pillow_heif": {"data/images.py"},
+    "pyvirtualcam": {"engines/moving/virtual_camera.py"},
     "umap": {"engines/analysis/umap.py"},
     "webdataset": {"data/faces/shard_names.py", "data/faces/shards.py"},
     "sklearn": {"engines/analysis/umap_report.py"},
