@@ -1,6 +1,7 @@
 """Photos, videos and the camera restored, as `engines.cli.restore` was asked to."""
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from deocclude.engines.jobs.manifest import (
     summary,
 )
 from deocclude.engines.jobs.plan import NETWORK, Choices, Job, Plan
+from deocclude.engines.jobs.shards import WHOLE
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
@@ -88,14 +90,16 @@ def restore_all(
         for path, reason in plan.left_out.items()
     ]
     try:
-        for row in rows:
-            manifest.add(row)
+        if plan.shard != WHOLE:  # so that what a killed part leaves undone stands in its manifest
+            manifest.add(*(ManifestRow(str(job.source), status="not begun") for job in plan.jobs))
+        if rows:
+            manifest.add(*rows)
         what = _kind(plan)
         bar = tqdm(plan.jobs, desc=what, disable=None if len(plan.jobs) > 1 else True)
         with bar:
             done = run_jobs(bar, restore, manifest, tqdm.write)
         rows += done
-        print(summary(rows, plan.output, what))
+        print(summary(Counter(row.status for row in rows), plan.output, what))
         if left := len(plan.jobs) - len(done):
             print(f"stopped: nothing more can be written there; {left} {what} were not begun")
     finally:
