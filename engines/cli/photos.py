@@ -25,6 +25,7 @@ from deocclude.engines.photos.face import FaceChoice
 from deocclude.engines.photos.files import restore_file
 from deocclude.engines.photos.video import FrameRestorer, restore_video
 from deocclude.engines.photos.webcam import run_webcam
+from deocclude.progress import Bar
 
 
 def load(
@@ -62,7 +63,7 @@ def restore_all(
     manifest: Manifest,
 ) -> list[ManifestRow]:
     """Every job of the plan, with a progress bar, lines on the console and the manifest."""
-    frames = partial(tqdm, leave=False, unit="frame", disable=None)  # None: none in a pipe
+    frames = partial(Bar, leave=False, unit="frame")
 
     def restore(job: Job) -> ManifestRow:
         if job.is_video:
@@ -95,7 +96,7 @@ def restore_all(
         if rows:
             manifest.add(*rows)
         what = _kind(plan)
-        bar = tqdm(plan.jobs, desc=what, disable=None if len(plan.jobs) > 1 else True)
+        bar = Bar(plan.jobs, what, unit=what[:-1], seen=len(plan.jobs) > 1)
         with bar:
             done = run_jobs(bar, restore, manifest, tqdm.write)
         rows += done
