@@ -101,7 +101,7 @@ def search(arguments: argparse.Namespace) -> int:
             break
         stopped = carry_out(shared, claim, left)
         write_report(shared)
-        _say_left(len(shared.done()), before, arguments.trials, time.monotonic() - started)
+        say_left(len(shared.done()), before, arguments.trials, time.monotonic() - started)
     lines, files = write_report(shared)
     _say_end(shared, lines, files, stopped, arguments.trials)
     return 0
@@ -163,7 +163,7 @@ def _say_start(search: Search, wanted: int, done: int) -> None:
     logger.info("objective %s, %s", search.objective, "higher" if search.higher else "lower")
 
 
-def _say_left(done: int, before: int, wanted: int, seconds: float) -> None:
+def say_left(done: int, before: int, wanted: int, seconds: float) -> None:
     """How far the search is, and its time left at the pace of all processes since this began."""
     if before < done < wanted:
         minutes = (wanted - done) * seconds / (done - before) / 60
