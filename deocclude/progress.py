@@ -36,6 +36,8 @@ class Bar(tqdm):
             iterable, desc, total, unit=unit, disable=None if seen else True, **options
         )
         self._file = (options.get("file") or sys.stderr) if self.disable and seen else None
+        if not self.disable:  # a terminal may not say how large it is
+            self.ncols, self.nrows = (n if n and n > 0 else None for n in (self.ncols, self.nrows))
         if self.disable:  # then tqdm keeps little
             self.desc, self.unit, self.postfix, self._first = desc, unit, None, self.n
         self._began = self._spoke = time.monotonic()

@@ -121,12 +121,13 @@ def test_nobody_else_draws_bars():
     assert others == []
 
 
-def test_at_a_pseudo_terminal_and_in_a_pipe():
+@pytest.mark.parametrize(("rows", "columns"), [(24, 100), (24, 0), (0, 0)])  # 0: it does not say
+def test_at_a_pseudo_terminal_and_in_a_pipe(rows, columns):
     words = "from deocclude.progress import Bar\nfor _ in Bar(range(5), 'work'): pass"
     command = [sys.executable, "-c", words]
     fcntl, termios = (pytest.importorskip(name) for name in ("fcntl", "termios"))
     ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     subprocess.run(command, cwd=ROOT, stderr=theirs, check=True)
     os.close(theirs)
     shown = os.read(ours, 4096).decode()

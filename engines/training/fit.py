@@ -157,12 +157,16 @@ class Fit:
     def _after_step(self, terms: dict[str, Tensor]) -> bool:
         """Log, save when it is time; True when training should stop here."""
         trainer, training = self.trainer, self.trainer.config.training
+        self.bar.set_description(f"epoch {trainer.epoch:.2f}", refresh=False)
         self.bar.update(training.batch_size)
         if trainer.step % training.log_steps == 0:
             values = {k: float(trainer.runtime.mean(v)) for k, v in terms.items()}
             if trainer.runtime.is_main:
-                self.bar.set_description(f"epoch {trainer.epoch:.2f}", refresh=False)
-                self.bar.set_postfix({"loss": f"{values['total']:.3f}"})
+                facts = {"loss": f"{values['total']:.3f}"}
+                if self.max_minutes is not None:  # which may end before the epochs do
+                    spent = (time.monotonic() - self.started) / 60
+                    facts["budget"] = f"{max(0, self.max_minutes - spent):.1f} min left"
+                self.bar.set_postfix(facts)
                 self.folder.log(self._record() | {f"train/{k}": v for k, v in values.items()})
         if trainer.runtime.processes > 1 and trainer.step % ASK_STEPS:
             return False  # asking the other processes costs a wait
