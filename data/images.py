@@ -41,11 +41,14 @@ class ImageReadError(ValueError):
     """A file that cannot be read as an image; the message names the file and the reason."""
 
 
-def open_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
+def open_image(
+    path: str | Path, max_pixels: int | None = None, data: bytes | None = None
+) -> Image.Image:
     """Read the whole file, apply its EXIF rotation. Any mode. ImageReadError if that fails.
 
-    `max_pixels`: larger pictures are refused; None allows what the free memory does. Damaged EXIF
-    does not cost the picture: it is dropped, with a warning.
+    `max_pixels`: larger pictures are refused; None allows what the free memory does. `data`: the
+    file's bytes, where it lies in an archive; `path` then only names it. Damaged EXIF does not cost
+    the picture: it is dropped, with a warning.
     """
     if is_raw(path) and Path(path).is_file():
         raise ImageReadError(
@@ -53,14 +56,15 @@ def open_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
             "to JPEG, PNG or TIFF first"
         )
     try:
-        with open_header(path) as image:
+        with open_header(path if data is None else io.BytesIO(data)) as image:
             _check_pixels(image, path, max_pixels)
             image.load()
             return _upright(image, path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such image file") from None
     except UnidentifiedImageError as error:
-        raise ImageReadError(f"{path}: {_unknown(path)}") from error
+        source = path if data is None else io.BytesIO(data)
+        raise ImageReadError(f"{path}: {_unknown(source)}") from error
     except ImageReadError:
         raise
     except DAMAGE as error:
@@ -70,20 +74,22 @@ def open_image(path: str | Path, max_pixels: int | None = None) -> Image.Image:
 
 
 @contextmanager
-def open_header(path: str | Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+def open_header(
+    path: str | Path | io.BytesIO, formats: tuple[str, ...] | None = None
+) -> Iterator[Image.Image]:
     """The picture before its pixels are read, as of Image.open, of any size; HEIC too where
     pillow-heif is installed. Raises what Pillow raises."""
     try:
         image = _open(path, formats)
     except UnidentifiedImageError:
-        if formats is not None or not (_starts_as_heif(path) and _register_heif()):
+        if formats is not None or not (is_heif(_start(path)) and _register_heif()):
             raise
         image = _open(path)
     with image:
         yield image
 
 
-def _open(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
+def _open(path: str | Path | io.BytesIO, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Image.open without Pillow's limit of pixels; `open_image` has one by memory."""
     with _LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -93,9 +99,12 @@ def _open(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Ima
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _starts_as_heif(path: str | Path) -> bool:
+def _start(path: str | Path | io.BytesIO) -> bytes:
+    """The first 12 bytes."""
+    if isinstance(path, io.BytesIO):
+        return path.getvalue()[:12]
     with open(path, "rb") as file:
-        return is_heif(file.read(12))
+        return file.read(12)
 
 
 def _register_heif() -> bool:
@@ -108,11 +117,11 @@ def _register_heif() -> bool:
     return True
 
 
-def _unknown(path: str | Path) -> str:
+def _unknown(path: str | Path | io.BytesIO) -> str:
     """Why Pillow knows nothing of a file."""
-    if os.path.getsize(path) == 0:
+    if not _start(path):
         return "cannot be read as an image (the file is empty)"
-    if _starts_as_heif(path):
+    if is_heif(_start(path)):
         return f"cannot be read as an image; {HEIF_HINT}"
     return "cannot be read as an image (damaged, or in none of the formats that Pillow knows)"
 
@@ -185,9 +194,10 @@ def centre_crop_square(image: Image.Image) -> Image.Image:
     return image if width == height else image.crop((left, top, left + side, top + side))
 
 
-def load_square(path: str | Path, size: int) -> np.ndarray:
-    """Centre-crop to a square, antialiased (bicubic with support) resize: uint8 (size, size, 3)."""
-    return to_square(open_image(path), size)
+def load_square(path: str | Path, size: int, data: bytes | None = None) -> np.ndarray:
+    """Centre-crop to a square, antialiased (bicubic with support) resize: uint8 (size, size, 3).
+    `data` as for `open_image`."""
+    return to_square(open_image(path, data=data), size)
 
 
 def to_square(image: Image.Image, size: int) -> np.ndarray:

@@ -73,9 +73,10 @@ class MoreFaces(Section):
 class FaceData(Section):
     """Which faces are read, at which size, and how they are kept.
 
-    faces: a folder, absolute or below the data folder; auto finds one; builtin uses the
-    procedural ones. split: what is dealt out to train, val and test where sub-folders do not say
-    it: image, folder (nobody is in two of them), or auto, folder where they look like people.
+    faces: a folder, absolute or below the data folder, or tar shards (DIR/{000..099}.tar); auto
+    finds a folder; builtin uses the procedural ones. split: what is dealt out to train, val and
+    test where sub-folders do not say it: image, folder (nobody is in two of them; of shards, whole
+    ones), or auto, folder where they look like people.
     copies: training pictures that are copies of val or test ones are left out (drop), or not
     (keep). template: where the eyes lie in them; auto tells by the pictures' aspect. also: more
     faces to train on.

@@ -31,6 +31,7 @@ from deocclude.data.mask_files.given import (
     fit_given,
 )
 from deocclude.data.mask_files.reading import exif_orientation, mask_of, open_mask
+from deocclude.engines.inference.networks import read_segmenter
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
@@ -53,7 +54,6 @@ from deocclude.engines.photos.restoration import FaceResult, Restoration
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.places import RUNS
-from deocclude.engines.runs.weights import load_segmenter
 
 File = str | PathLike[str]
 Picture = File | Image.Image | np.ndarray
@@ -153,15 +153,17 @@ def load(
     *,
     landmarker: File | None = None,
     device: str = "auto",
+    backend: str = "auto",
 ) -> Restorer:
     """Load the networks now, to keep them as long as you like.
 
     The functions `restore` and `find_mask` load and keep theirs by themselves; their parameters and
-    errors are these.
+    errors are these. `backend`: "torch"; "onnx", ONNX Runtime on the CPU, for which the networks
+    are prepared once; "auto" takes the latter where they are prepared.
     """
     inpainter = choose_weights(checkpoint, "inpainting", RUNS)[0]
     finder = choose_weights(segmenter, "segmentation", RUNS)[0]
-    return _load(inpainter, finder, device, landmarker)
+    return _load(inpainter, finder, device, landmarker, backend=backend)
 
 
 def restore(
@@ -294,13 +296,14 @@ def _load(
     device: str,
     landmarker: File | None,
     written: tuple[int | None, ...] = (),
+    backend: str = "auto",
 ) -> Restorer:
     """Networks from one or both of these files; without an inpainter they only find masks.
 
     `written`: when each file was, for the cache.
     """
     if inpainter is not None:
-        networks = load_deoccluder(inpainter, device, segmenter)
+        networks = load_deoccluder(inpainter, device, segmenter, backend=backend)
     else:
         assert segmenter is not None  # nothing is asked of no network
         networks = _only_segmenter(segmenter, device)
@@ -313,8 +316,7 @@ _cached = lru_cache(maxsize=4)(_load)
 
 def _only_segmenter(file: Path, device: str) -> Deoccluder:
     where = resolve_device(device)
-    network, metadata = load_segmenter(file, where)
-    data = metadata["config"]["data"]
+    network, data = read_segmenter(file, where, "auto")
     template = data.get("template", "ffhq")
     return Deoccluder(_Nothing(), data["size"], network, where, template=template, hides=False)
 

@@ -98,8 +98,8 @@ class CoarseToFine(nn.Module):
         if not self.mirrored:
             return self.coarse(seen, hidden)
         both = [torch.cat([each, each.flip(3)]) for each in (seen, hidden)]
-        straight, mirror = self.coarse(*both).chunk(2)
-        return (straight + mirror.flip(3)) / 2
+        drawn, count = self.coarse(*both), len(seen)  # chunk(2) would fix an exported batch
+        return (drawn[:count] + drawn[count:].flip(3)) / 2
 
     def _coarse_trains(self) -> bool:
         return next(self.coarse.parameters()).requires_grad

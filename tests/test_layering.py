@@ -58,17 +58,25 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "data.sources": ("data.settings", "data.pairs", "data.occluders", "data.masks", "data.faces"),
     "data.download": ("data.faces", *FILES, "data.seeding"),
     "engines.options": (),
-    "engines.runs": (),
+    "engines.graphs": (),
+    "engines.runs": ("engines.graphs",),
     "engines.report": (),
-    "engines.ensemble": ("engines.report", "engines.runs"),
-    "engines.inference": ("engines.ensemble", "engines.runs"),
+    "engines.ensemble": ("engines.report", "engines.runs", "engines.graphs"),
+    "engines.export": ("engines.ensemble", "engines.runs", "engines.graphs"),
+    "engines.inference": (
+        "engines.export", "engines.ensemble", "engines.runs", "engines.graphs",
+    ),
     "engines.training": (
         "engines.inference", "engines.ensemble", "engines.report", "engines.runs",
     ),
     "engines.video": (),
     "engines.jobs": (),
     "engines.photos": (
-        "engines.jobs", "engines.video", "engines.inference", "engines.ensemble", "engines.runs",
+        "engines.jobs", "engines.inference", "engines.ensemble", "engines.runs",
+    ),
+    "engines.moving": (
+        "engines.photos", "engines.jobs", "engines.video", "engines.inference",
+        "engines.ensemble", "engines.runs",
     ),
     "engines.measures": ("engines.inference", "engines.ensemble", "engines.runs"),
     "engines.evaluation": (

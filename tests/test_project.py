@@ -36,6 +36,7 @@ OPTIONAL = {
     "mediapipe": {"engines/photos/mediapipe_faces.py"},
     "pillow_heif": {"data/images.py"},
     "umap": {"engines/analysis/umap.py"},
+    "webdataset": {"data/faces/shard_names.py", "data/faces/shards.py"},
     "sklearn": {"engines/analysis/umap_report.py"},
     "optuna": {"engines/search/report.py", "engines/search/study.py"},
     "sqlalchemy": {"engines/search/study.py"},
@@ -154,15 +155,19 @@ def test_modules_with_an_optional_import_at_their_top_are_imported_late(late):
 
 def test_extras_are_what_tests_need_and_what_errors_tell_to_install():
     extras = pyproject()["optional-dependencies"]
-    assert "deocclude[analysis,download,heic,pretrained]" in extras["test"]
+    assert "deocclude[analysis,download,heic,onnx,pretrained,shards]" in extras["test"]
     told = {
         "umap-learn": "engines/analysis/umap.py",
         "optuna>=5": "engines/search/__main__.py",
         "gdown>=6.5": "data/download/sets.py",
         "pillow-heif": "data/images.py",
+        "webdataset": "data/faces/shard_names.py",
     }
-    named = [*extras["analysis"], *extras["download"], *extras["heic"]]
+    named = [*extras["analysis"], *extras["download"], *extras["heic"], *extras["shards"]]
     assert sorted(told) == sorted(named)
+    packages = (ROOT / "engines/graphs/packages.py").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in packages for name in extras["onnx"] if name != "onnx")
+    assert 'pip install -e ".[onnx]"' in packages
     both = f"`pip install {' '.join(extras['identity'])}`"
     assert both in (ROOT / "engines/measures/dlib_similarity.py").read_text(encoding="utf-8")
     for requirement, file in told.items():

@@ -75,6 +75,7 @@ def test_the_wheel_holds_every_file_as_one_package(wheel):
     files += [path for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file()]
     expected = {path.relative_to(ROOT).as_posix() for path in files}
     expected = {name for name in expected if "__pycache__" not in name} - {"examples/make.py"}
+    expected = {name for name in expected if not name.startswith("weights/.onnx/")}  # kept graphs
     inside = {name for name in names if not name.startswith(described)}
     wanted = {f"deocclude/{name.removeprefix('deocclude/')}" for name in (*expected, *SCRIPTS)}
     assert inside == wanted

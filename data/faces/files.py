@@ -19,11 +19,13 @@ from deocclude.data.images import load_square
 class Faces:
     """Square uint8 images (size, size, 3) by index; `read(i)` decodes or renders one."""
 
-    names: list[str]
+    names: Sequence[str]
     size: int
     read: Callable[[int], np.ndarray]
     files: list[Path] | None = None  # None: built in
     points: Callable[[int], dict[str, tuple[float, float]]] | None = None  # landmarks, in pixels
+    # Of a round in training, from its generator: the indices, each once. None: any; a subset's too.
+    order: Callable[[np.random.Generator], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -89,7 +91,7 @@ def join_faces(first: Faces, second: Faces) -> Faces:
     if first.points is None or second.points is None:
         raise ValueError("faces whose landmarks are not known cannot be joined")
     return Faces(
-        first.names + second.names,
+        [*first.names, *second.names],
         first.size,
         _Joined(len(first), first.read, second.read),
         None if first.files is None or second.files is None else first.files + second.files,

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from deocclude.data.faces.shard_names import names_shards, shard_pattern
 from deocclude.data.image_files import (
     count_words,
     holds_image,
@@ -41,7 +42,8 @@ class Part(NamedTuple):
 
 
 class Located(NamedTuple):
-    """A folder of faces, None for built-in ones, and in words why it was chosen."""
+    """A folder of faces, or a pattern of shards, None for built-in ones, and in words why it was
+    chosen."""
 
     folder: Path | None
     reason: str
@@ -90,7 +92,8 @@ def find_faces(root: Path | None, faces: str, size: int) -> Path | None:
 
 
 def locate_faces(root: Path | None, faces: str, size: int) -> Located:
-    """The folder of faces that `faces` means below the data folder `root`, and why this one.
+    """The folder of faces that `faces` means below the data folder `root`, and why this one. Shards
+    are named by a path that ends in .tar and may stand for several.
 
     auto: its sub-folder `faces`; else `root` itself when it is split into train/ and others; else
     its sub-folder named faces*, celeba* or ffhq* with images nearest to `size` from above, unless
@@ -102,6 +105,8 @@ def locate_faces(root: Path | None, faces: str, size: int) -> Located:
     if faces != "auto":
         if named := named_folder(root, faces):
             return Located(named, f"data.faces names {faces}")
+        if names_shards(faces):
+            return Located(shard_pattern(root, faces), f"data.faces names {faces}")
         where = f" below {root}" if root else ""
         hint = (
             f"; `python -m data.download {faces}` makes it in datasets/, or name another folder "

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from deocclude.data.seeding import keyed_rng
 
 logger = logging.getLogger(__name__)
 
+Item = TypeVar("Item", Path, int)  # an image: a file, or its number in shards
+
 SHARES, HALVES = (0.9, 0.05, 0.05), (0.5, 0.5)
 # Of a part's name and the shares it is dealt out in: what stays together, and how in words.
-Grouping = Callable[[str, Sequence[float]], tuple[list[list[Path]], str]]
+Grouping = Callable[[str, Sequence[float]], tuple[list[list[Item]], str]]
 MANY_PEOPLE = 20  # sub-folders from which on more pictures than folders may be one person's
 PEOPLE_PICTURES = 500  # in each on average, at most: larger ones are parts of a set
 
@@ -48,13 +50,15 @@ def split_faces(folder: Path, seed: int, by: str = "auto") -> Split:
     given = given_splits(folder)
     if "train" in given:
         parts = {name: part.files for name, part in given.items()}
-        return complete(parts, seed, lambda name, shares: _groups(*given[name], by, shares))
+        return Split(*complete(parts, seed, lambda name, shares: _groups(*given[name], by, shares)))
     if given:
         raise FileNotFoundError(needs_train(folder, [part.folder.name for part in given.values()]))
     files = face_images(folder)
     if not files:
+        shards = f"; shards are named by data.faces={folder}/*.tar" * any(folder.glob("*.tar"))
         raise FileNotFoundError(
             f"{folder}: no images; expected images, identity folders, or train/, val/ and test/"
+            + shards
         )
     groups, words = _groups(folder, files, by, SHARES)
     return Split(deal_out(groups, seed, SHARES), f"seed {seed}, 90/5/5 {words}")
@@ -91,14 +95,14 @@ def _are_people(sizes: Sequence[int]) -> bool:
     return float(np.mean(sizes)) <= most
 
 
-def deal_out(groups: list[list[Path]], seed: int, shares: Sequence[float]) -> dict[str, list[Path]]:
+def deal_out(groups: list[list[Item]], seed: int, shares: Sequence[float]) -> dict[str, list[Item]]:
     """Shuffle groups by seed and deal them out, at least one to each split."""
     if len(groups) < len(shares):
         raise FileNotFoundError(
             f"{len(groups)} images or identities are too few to split {len(shares)} ways"
         )
     order = keyed_rng(seed, "split").permutation(len(groups))
-    counts = [max(1, round(len(groups) * share)) for share in shares[1:]]
+    counts: list[int] = [max(1, round(len(groups) * share)) for share in shares[1:]]
     bounds = np.cumsum([len(groups) - sum(counts), *counts])
     parts = np.split(order, bounds[:-1])
     return {
@@ -107,20 +111,25 @@ def deal_out(groups: list[list[Path]], seed: int, shares: Sequence[float]) -> di
     }
 
 
-def complete(given: Mapping[str, list[Path]], seed: int, groups: Grouping) -> Split:
-    """Given parts; a missing one is cut from its neighbour, groups kept whole."""
+def complete(
+    given: Mapping[str, list[Item]],
+    seed: int,
+    groups: Grouping[Item],
+    rule: str = "given sub-folders",
+) -> tuple[dict[str, list[Item]], str]:
+    """Given parts, and the rule in words; a missing one is cut from its neighbour, groups kept
+    whole."""
     files = {name: given.get(name, []) for name in SPLITS}
-    rule = "given sub-folders"
     if not files["val"] and not files["test"]:
         dealt, words = groups("train", SHARES)
-        return Split(deal_out(dealt, seed, SHARES), f"{rule}; val and test cut from train {words}")
+        return deal_out(dealt, seed, SHARES), f"{rule}; val and test cut from train {words}"
     for empty, full in (("val", "test"), ("test", "val")):
         if not files[empty]:
             dealt, words = groups(full, HALVES)
             halves = deal_out(dealt, seed, HALVES)
             files[full], files[empty] = halves["train"], halves["val"]
             rule += f"; {empty} is half of {full}, {words}"
-    return Split(files, rule)
+    return files, rule
 
 
 def without_copies(

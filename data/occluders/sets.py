@@ -116,7 +116,7 @@ class PairedSet:
             return Split(deal_out(groups, seed, SHARES), rule)
         if "train" not in given:
             raise FileNotFoundError(needs_train(self.folder, given))
-        return complete(given, seed, lambda name, _: (self._faces(name), "by face"))
+        return Split(*complete(given, seed, lambda name, _: (self._faces(name), "by face")))
 
     def _faces(self, split: str | None) -> list[list[Path]]:
         """Occluded pictures of a given split, those of one face together."""

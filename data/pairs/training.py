@@ -2,7 +2,7 @@
 resume.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -66,8 +66,7 @@ class TrainingPairs(Dataset):
         self.images = len(faces)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
-        round_, place = divmod(position, len(self.faces))
-        index = int(_order(self.seed, round_, len(self.faces))[place])
+        index = _visited(self.faces, self.seed, position)
         mask = self.masks.draw("train", self.seed, position)
         image, _ = _vary(self.faces[index], mask, self.seed, position, self.flip, self.augment)
         return image, torch.from_numpy(mask[None]), self.faces.names[index]
@@ -92,8 +91,7 @@ class _UnderOccluders(Dataset):
 
     def _drawn(self, position: int) -> tuple[np.ndarray, Occluded, str]:
         """The face, what an occluder made of it, and what that is called."""
-        round_, place = divmod(position, len(self.faces))
-        index = int(_order(self.seed, round_, len(self.faces))[place])
+        index = _visited(self.faces, self.seed, position)
         face, points = self.faces[index], self.faces.points_of(index)
         made = self.occluders.draw(face, "train", self.seed, position, points=points)
         return face, made, f"{self.faces.names[index]} ({made.kind})"
@@ -146,8 +144,7 @@ class MixedHoles(Dataset):
         self.images = len(faces)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
-        round_, place = divmod(position, len(self.faces))
-        index = int(_order(self.seed, round_, len(self.faces))[place])
+        index = _visited(self.faces, self.seed, position)
         face = self.faces[index]
         shown, hole = face, None
         rng = keyed_rng(self.seed, "holes", position)
@@ -188,8 +185,7 @@ class IdentityPictures(Dataset):
         self.images = len(faces)
 
     def __getitem__(self, position: int) -> tuple[Tensor, int, str]:
-        round_, place = divmod(position, len(self.faces))
-        index = int(_order(self.seed, round_, len(self.faces))[place])
+        index = _visited(self.faces, self.seed, position)
         made = bare(self._face(index, position))
         if keyed_rng(self.seed, "occlude", position).random() < self.share:
             made = self.occluders.draw(
@@ -232,7 +228,7 @@ class SetPairs(Dataset):
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
         round_, place = divmod(position, len(self.keep))
-        index = self.keep[int(_order(self.seed, round_, len(self.keep))[place])]
+        index = self.keep[int(_order(self.seed, round_, len(self.keep), None)[place])]
         _, shown, covered = self.pairs.load(index, self.size)
         image, mask = _vary(shown, covered, self.seed, position, self.flip, self.augment)
         return image, mask, self.pairs.names[index]
@@ -258,9 +254,18 @@ def _vary(
     )
 
 
+def _visited(faces: Faces, seed: int, position: int) -> int:
+    """The index of the face at a position."""
+    round_, place = divmod(position, len(faces))
+    return int(_order(seed, round_, len(faces), faces.order)[place])
+
+
 @lru_cache(maxsize=4)
-def _order(seed: int, round_: int, count: int) -> np.ndarray:
-    return keyed_rng(seed, "order", round_).permutation(count)
+def _order(
+    seed: int, round_: int, count: int, order: Callable[[np.random.Generator], np.ndarray] | None
+) -> np.ndarray:
+    rng = keyed_rng(seed, "order", round_)
+    return rng.permutation(count) if order is None else order(rng)
 
 
 class PositionSampler(Sampler):

@@ -28,9 +28,11 @@ class SegmentationSources(FaceSources):
     occluders: Occluders
     occluder_folder: Path | None  # None: drawn ones only
 
-    def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> OccludedPairs:
-        """The endless training list."""
-        faces = self.training_faces(cache_folder, processes)
+    def training_pairs(
+        self, seed: int, cache_folder: Path, processes: int = 1, batch: int = 1
+    ) -> OccludedPairs:
+        """The endless training list, for steps of `batch`."""
+        faces = self.training_faces(cache_folder, processes, batch)
         augment = create_augmentation(self.data.augment)
         return OccludedPairs(faces, self.occluders, seed, self.data.flip, augment)
 

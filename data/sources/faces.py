@@ -17,6 +17,7 @@ from deocclude.data.faces.files import (
     mixing_order,
 )
 from deocclude.data.faces.layout import (
+    SPLITS,
     Located,
     beside,
     counted,
@@ -25,7 +26,10 @@ from deocclude.data.faces.layout import (
     left_out,
     locate_faces,
     loose_images,
+    named_folder,
 )
+from deocclude.data.faces.shard_names import names_shards, shard_pattern
+from deocclude.data.faces.shards import ShardSplit, load_shard_split, split_shards
 from deocclude.data.faces.splits import (
     Split,
     check_trainable,
@@ -46,8 +50,8 @@ class FaceSources:
     """Where a run's faces come from; nothing is decoded yet. `data.template` is never auto."""
 
     data: FaceData
-    folder: Path | None  # of faces; None: built in
-    split: Split | None
+    folder: Path | None  # of faces, or the pattern of their shards; None: built in
+    split: Split | ShardSplit | None
     also: Path | None = field(default=None, kw_only=True)  # data.also's folder
 
     def faces(self, split: str) -> Faces:
@@ -56,11 +60,16 @@ class FaceSources:
             count = self.data.builtin_images if split == "train" else 500
             return builtin_faces(split, count, self.data.size)
         assert self.split is not None  # a folder's faces are split
+        if isinstance(self.split, ShardSplit):
+            return self.split.faces(split, self.data.size)
         files = self.split.files[split]
         return folder_faces(files, self.folder, self.data.size)
 
-    def training_faces(self, cache_folder: Path, processes: int = 1) -> Faces:
-        """The training split, checked, limited and cached as the configuration says."""
+    def training_faces(self, cache_folder: Path, processes: int = 1, batch: int = 1) -> Faces:
+        """The training split, checked, limited and cached as the configuration says; shards, whose
+        faces come in an order for steps of `batch`, are read whenever they are needed."""
+        if isinstance(self.split, ShardSplit):
+            return self.split.training_faces(self.data.size, self.data.train_images, batch)
         if self.split is not None and self.folder is not None:
             check_trainable(self.split, self.folder)
         faces = self.faces("train")
@@ -88,7 +97,7 @@ class FaceSources:
         split = split_faces(self.also, SPLIT_SEED, self.data.split)
         say_split("also", self.also, split)
         files = split.files["train"]
-        if self.split is None or self.data.copies == "keep":
+        if not isinstance(self.split, Split) or self.data.copies == "keep":
             return files
         held = [*self.split.files["val"], *self.split.files["test"]]
         copies = find_copies(held, files)
@@ -118,14 +127,18 @@ class FaceSources:
         return record
 
     def save_split(self, path: Path) -> None:
-        if self.split is not None and self.folder is not None:
+        if isinstance(self.split, ShardSplit):
+            self.split.save(path)
+        elif self.split is not None and self.folder is not None:
             save_split(self.split, self.folder, path)
 
 
 def open_faces(
     data: FaceData, root: Path | None, split_file: Path | None
-) -> tuple[Any, Path | None, Split | None]:
+) -> tuple[Any, Path | None, Split | ShardSplit | None]:
     """The configuration with its template told, the folder of faces, and their split."""
+    if names_shards(data.faces) and named_folder(root, data.faces) is None:
+        return _open_shards(data, shard_pattern(root, data.faces), split_file)
     located = locate_faces(root, data.faces, data.size)
     folder, recorded = located.folder, None
     if folder is None:
@@ -146,10 +159,42 @@ def open_faces(
     return data, folder, split
 
 
+def _open_shards(
+    data: FaceData, pattern: Path, split_file: Path | None
+) -> tuple[Any, Path, ShardSplit]:
+    """As `open_faces`, of tar files; a line says what they hold and what is not done with them."""
+    if data.also is not None:
+        raise ValueError("data.also: a second folder goes with a folder of faces, not with shards")
+    if split_file is not None and split_file.is_file():
+        split = load_shard_split(split_file, pattern)
+    else:
+        split = split_shards(pattern, SPLIT_SEED, data.split)
+    counts = "/".join(str(len(split.parts[name])) for name in SPLITS)
+    logger.info(
+        "faces     %s: %d shards, %d images, %s: train/val/test %s; not cached, not searched for "
+        "copies", pattern, len(split.shards.paths), len(split.shards), split.rule, counts,
+    )  # fmt: skip
+    if others := split.shards.others:
+        words = ", ".join(f"{count} {ending}" for ending, count in others.most_common(5))
+        logger.info("          left out of %s: %s that is no image", pattern.name, words)
+    first = split.first_size()
+    if first is not None and min(first) < data.size:
+        logger.warning(
+            "%s: its first face has %d px, less than data.size %d, and is enlarged",
+            pattern, min(first), data.size,
+        )  # fmt: skip
+    if data.template == "auto":
+        told = guess_template(*first) if first is not None else "ffhq"
+        data = data.model_copy(update={"template": told})
+    return data, pattern, split
+
+
 def also_folder(data: FaceData, root: Path | None) -> Path | None:
     """The folder of `data.also`; None without it. FileNotFoundError when there is no such one."""
     if data.also is None:
         return None
+    if names_shards(data.also.faces):
+        raise ValueError(f"data.also.faces {data.also.faces!r}: must be a folder, not shards")
     return find_faces(root, data.also.faces, data.size)
 
 

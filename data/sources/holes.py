@@ -41,10 +41,10 @@ class Sources(FaceSources):
     occluder_folder: Path | None = None  # None: drawn ones only
 
     def training_pairs(
-        self, seed: int, cache_folder: Path, processes: int = 1
+        self, seed: int, cache_folder: Path, processes: int = 1, batch: int = 1
     ) -> TrainingPairs | CoveredFaces | MixedHoles:
-        """The endless training list."""
-        faces = self.training_faces(cache_folder, processes)
+        """The endless training list, for steps of `batch`."""
+        faces = self.training_faces(cache_folder, processes, batch)
         change = (seed, self.data.flip, create_augmentation(self.data.augment))
         if self.data.hidden_by == "mixed":
             assert self.occluders is not None  # as open_sources found them

@@ -52,7 +52,9 @@ class SetSources:
         """The set's pairs in one split."""
         return [self._index[path] for path in self.split.files[split] if path in self._index]
 
-    def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> SetPairs:
+    def training_pairs(
+        self, seed: int, cache_folder: Path, processes: int = 1, batch: int = 1
+    ) -> SetPairs:
         """The endless training list. Pictures are decoded anew each time; nothing is cached."""
         check_trainable(self.split, self.folder)
         augment = create_augmentation(self.data.augment)

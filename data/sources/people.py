@@ -15,7 +15,7 @@ from deocclude.data.faces.identities import (
     split_people,
 )
 from deocclude.data.faces.layout import Located
-from deocclude.data.faces.splits import load_split, without_copies
+from deocclude.data.faces.splits import Split, load_split, without_copies
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
@@ -54,15 +54,17 @@ class IdentitySources(FaceSources):
     def faces(self, split: str) -> Faces:
         """Pictures of one split, decoded on demand; the people take turns."""
         if self.folder is not None:
-            assert self.split is not None  # a folder's pictures are split
+            assert isinstance(self.split, Split)  # a folder's pictures are split
             return folder_faces(self.split.files[split], self.folder, self.data.size)
         people = self.data.builtin_people
         count = self.data.builtin_images if split == "train" else BUILTIN_HELD_OUT * people
         return builtin_people(split, people, count, self.data.size)
 
-    def training_pairs(self, seed: int, cache_folder: Path, processes: int = 1) -> IdentityPictures:
-        """The endless training list."""
-        faces, data = self.training_faces(cache_folder, processes), self.data
+    def training_pairs(
+        self, seed: int, cache_folder: Path, processes: int = 1, batch: int = 1
+    ) -> IdentityPictures:
+        """The endless training list, for steps of `batch`."""
+        faces, data = self.training_faces(cache_folder, processes, batch), self.data
         labels = label_names(faces.names, self.people)
         augment = create_augmentation(data.augment)
         return IdentityPictures(

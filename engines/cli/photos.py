@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from deocclude.engines.jobs.kinds import is_animated
 from deocclude.engines.jobs.manifest import (
     Manifest,
     ManifestRow,
@@ -18,26 +19,35 @@ from deocclude.engines.jobs.manifest import (
 )
 from deocclude.engines.jobs.plan import NETWORK, Choices, Job, Plan
 from deocclude.engines.jobs.shards import WHOLE
+from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
+from deocclude.engines.moving.video import restore_video
+from deocclude.engines.moving.virtual_camera import VirtualCamera
+from deocclude.engines.moving.webcam import run_webcam
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
 from deocclude.engines.photos.face import FaceChoice
 from deocclude.engines.photos.files import restore_file
-from deocclude.engines.photos.video import FrameRestorer, restore_video
-from deocclude.engines.photos.webcam import run_webcam
+from deocclude.engines.video.files import open_reader
 from deocclude.progress import Bar
+
+MANY = 500  # pictures that save as much time as making the graphs takes: docs/onnx.md
 
 
 def load(
-    options: argparse.Namespace, weights: Mapping[str, Path]
+    options: argparse.Namespace, weights: Mapping[str, Path], lasting: bool = False
 ) -> Deoccluder | ClassicalRestorer:
-    """The networks in these weights files, by task, or the method that needs none."""
+    """The networks in these weights files, by task, or the method that needs none. `lasting`: the
+    work is worth the time that a faster backend takes to prepare."""
     if options.method != NETWORK:
         return ClassicalRestorer(options.method)
     deoccluder = load_deoccluder(
         weights["inpainting"],
         options.device,
         weights.get("segmentation"),
+        backend=options.backend,
+        make=lasting,
+        say=print,
         batch=options.batch,
         flip=options.flip,
     )
@@ -52,8 +62,36 @@ def load(
 
 
 def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Choices) -> None:
-    """Restore what the camera sees until it is closed."""
-    run_webcam(FrameRestorer(load(options, weights), choices), options.webcam)
+    """Restore what the camera sees until its window is closed or, with a virtual camera, Ctrl-C."""
+    virtual = options.virtual_camera
+    display = None if virtual is None else VirtualCamera(virtual)
+    deoccluder = load(options, weights, lasting=True)
+    assert isinstance(deoccluder, Deoccluder)
+    restore = FrameRestorer(deoccluder, choices, rest=LIVE_REST)
+    run_webcam(restore, options.webcam, display=display, labelled=display is None)
+
+
+def is_lasting(plan: Plan) -> bool:
+    """Whether a plan is worth preparing networks for: MANY pictures, photos or frames."""
+    count = 0
+    for job in plan.jobs:
+        count += _pictures(job)
+        if count >= MANY:
+            return True
+    return False
+
+
+def _pictures(job: Job) -> int:
+    """About how many pictures an input has: none of one that cannot be read, many where nobody
+    knows."""
+    if not job.is_video:
+        return 1
+    try:
+        reader = open_reader(job.source, is_animated(job.source))
+    except (OSError, ValueError):  # said when its turn comes
+        return 0
+    reader.close()
+    return MANY if reader.expected is None else reader.expected
 
 
 def restore_all(

@@ -4,7 +4,7 @@
     python deocclude.py photos/ clip.mp4 "more/*.jpg" -o restored/ --save overlay,side-by-side
     python deocclude.py photo.png --mask mask.png -o restored.png
     python deocclude.py photo.png --mask mask.png --method telea -o restored.png
-    python deocclude.py --webcam
+    python deocclude.py --webcam --virtual-camera
 
 Faces are found, a segmenter finds what covers them, an inpainter redraws it; with --mask what is
 white in your own mask is redrawn instead. Outside of that not one pixel of a photo changes.
@@ -68,7 +68,22 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="OUT",
         help="file for one input, else a folder (default: beside)",
     )
-    add("--webcam", nargs="?", type=int, const=0, metavar="N", help="live from camera N; q quits")
+    add(
+        "--webcam",
+        nargs="?",
+        type=_camera,
+        const=0,
+        metavar="N",
+        help="live from camera N, or from a video file as if it were one; q quits",
+    )
+    add(
+        "--virtual-camera",
+        nargs="?",
+        type=some_text,
+        const="",
+        metavar="NAME",
+        help="with --webcam: no window, but a camera for video calls (Ctrl-C ends)",
+    )
     add(
         "--mask",
         type=_mask,
@@ -141,6 +156,14 @@ def build_parser() -> argparse.ArgumentParser:
         "is overlooked; again for each further face",
     )
     add("--device", **DEVICE)
+    add(
+        "--backend",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what computes the networks' answers on a CPU: auto (default) is ONNX Runtime where\n"
+        "it is installed and the networks were prepared for it, as the camera, long videos and\n"
+        "many photos do once, else PyTorch; onnx prepares them at once",
+    )
     add(
         "--batch",
         type=at_least(1),
@@ -223,6 +246,10 @@ def _mask(text: str) -> Path | str:
     return ALPHA if text == ALPHA else some_path(text)
 
 
+def _camera(text: str) -> int | Path:
+    return int(text) if text.isdecimal() else some_path(text)
+
+
 def _pixels(text: str) -> float:
     try:
         value = float(text)
@@ -283,6 +310,8 @@ def main(argv: list[str] | None = None) -> None:
     files = ("inputs", "output", "mask", "save", "manifest", "whole", "format", "skip_existing")
     unfit = [name for name in files if getattr(options, name)]
     unfit += ["shard"] * (options.shard != WHOLE)
+    if options.virtual_camera is not None and options.webcam is None:
+        parser.error("--virtual-camera sends on what a camera sees: name that with --webcam")
     if options.webcam is not None and unfit:
         parser.error(f"--webcam shows pictures live; leave out {', '.join(unfit)}")
     blend = options.blend or (Choices().blend if options.webcam is None else "feather")
@@ -330,7 +359,9 @@ def main(argv: list[str] | None = None) -> None:
         manifest.by = called(weights["inpainting"]) if weights else options.method
         from deocclude.engines.cli import photos
 
-        deoccluder = photos.load(options, weights) if plan.jobs else None
+        deoccluder = None
+        if plan.jobs:
+            deoccluder = photos.load(options, weights, photos.is_lasting(plan))
         rows = photos.restore_all(deoccluder, plan, choices, manifest)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from deocclude.data.files import sha256
+from deocclude.engines.graphs.asking import open_network
+from deocclude.engines.graphs.description import config_of, identity_of, is_onnx
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.features import features_of, load_features
 from deocclude.engines.runs.metadata import CheckpointError, release_metadata
@@ -84,7 +86,8 @@ def attach_found(
 def open_inpainter(
     path: str | Path, device: str | torch.device = "cpu", keep: str | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The inpainter of a weights file or an ensemble's YAML, ready for use, and its metadata.
+    """The inpainter of a weights file, an ensemble's YAML or an ONNX file, ready for use, and its
+    metadata.
 
     Returns (network in evaluation mode on `device`, metadata as of
     `engines.runs.weights.load_inpainter`, with "members" for an ensemble). `keep`, memory or disk,
@@ -92,6 +95,8 @@ def open_inpainter(
     `load_inpainter`.
     """
     path = Path(path)
+    if is_onnx(path):
+        return open_network(path, "inpainting"), {"config": config_of(path), "metrics": {}}
     if is_recipe(path):
         return _open_recipe(path, device, keep)
     network, metadata = weights.load_inpainter(path, device)
@@ -178,8 +183,11 @@ def pack(source: Path, output: Path) -> Path:
 
 def weights_identity(path: str | Path) -> str:
     """SHA-256 that changes whenever an inpainter's answers would: of its file, and of its members'
-    where it points to some. FileNotFoundError names a member that is not there."""
+    where it points to some; for an ONNX file those of it and of the YAML beside it.
+    FileNotFoundError names a member that is not there."""
     path = Path(path)
+    if is_onnx(path):
+        return identity_of(path)
     digests = [sha256(path)]
     for number, pointer in enumerate(pointers_of(path), start=1):
         if not pointer.path.is_file():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from deocclude.engines.graphs.asking import OnnxNetwork
 from deocclude.engines.runs.devices import device_name
 from deocclude.models.blocks import count_parameters
 from deocclude.models.ensemble import Ensemble
@@ -26,7 +27,8 @@ def model_cost(
     fit into 5 seconds.
     """
     occluded, mask = noise(1, size)
-    macs = multiply_accumulates(forward, size)
+    seen = not isinstance(model, OnnxNetwork)  # by PyTorch, which counts
+    macs = multiply_accumulates(forward, size) if seen else None
     seconds = call_seconds(lambda: forward(occluded, mask), device, WARM_UP - 1)
     return {
         "parameters": model_parameters(model),
@@ -71,6 +73,8 @@ def call_seconds(
 
 def model_parameters(model: nn.Module) -> int:
     """Parameters of a network, those of an ensemble's members included."""
+    if isinstance(model, OnnxNetwork):
+        return model.parameter_count
     members = model.member_parameters() if isinstance(model, Ensemble) else 0
     return members + count_parameters(model)
 

@@ -6,6 +6,7 @@ For an ensemble its members' disagreement says it (Lakshminarayanan et al., Simp
 predictive uncertainty estimation using deep ensembles, 2017, section 2.4).
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from torch.nn import functional
 from deocclude.data.contract import hide
 from deocclude.data.faces.alignment import template_points
 from deocclude.engines.ensemble.opening import open_inpainter
+from deocclude.engines.graphs.asking import open_network
+from deocclude.engines.graphs.description import config_of, is_onnx
+from deocclude.engines.inference.backends import TORCH, Say, graph_for, read_asked
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.features import load_features
@@ -25,6 +29,8 @@ from deocclude.engines.runs.features import load_features
 if TYPE_CHECKING:
     from deocclude.models.ensemble import Ensemble
     from deocclude.models.identity import IdentityNet
+
+logger = logging.getLogger(__name__)
 
 DISAGREEMENT, MIRRORED = "the members' disagreement", "the difference from the mirrored prediction"
 
@@ -171,14 +177,25 @@ def load_networks(
 
 
 def read_networks(
-    checkpoint: str | Path, device: str | torch.device, segmenter: str | Path | None = None
+    checkpoint: str | Path,
+    device: str | torch.device,
+    segmenter: str | Path | None = None,
+    *,
+    backend: str = TORCH,
+    make: bool = False,
+    say: Say = logger.info,
 ) -> dict[str, Any]:
     """Networks and what their files say of them, as `Networks` takes it.
 
-    `checkpoint` as for `load_networks`; `segmenter`: the weights file of a segmentation run.
+    `checkpoint` as for `load_networks`; `segmenter`: the weights file of a segmentation run. Either
+    may be an ONNX file, which is asked on the CPU. `backend`, `make` and `say`: whether graphs of
+    the weights are asked in their place, see `engines.inference.backends.graph_for`.
     """
-    device = resolve_device(device)
-    inpainter, metadata = open_inpainter(checkpoint, device)
+    device = torch.device("cpu") if is_onnx(checkpoint) else resolve_device(device)
+    graph = graph_for(Path(checkpoint), device, backend, make, say)
+    inpainter, metadata = read_asked(
+        Path(checkpoint), graph, backend, say, lambda file: open_inpainter(file, device)
+    )
     data = metadata["config"]["data"]
     found = {
         "inpainter": inpainter,
@@ -191,11 +208,29 @@ def read_networks(
     if getattr(inpainter, "uses_features", False):
         found["features"] = load_features(Path(checkpoint))
     if segmenter is not None:
-        found["segmenter"], metadata = weights.load_segmenter(Path(segmenter), device)
-        trained = metadata["config"]["data"]
+        found["segmenter"], trained = read_segmenter(segmenter, device, backend, make, say)
         found["segmenter_size"] = trained["size"]
         found["segmenter_template"] = trained.get("template", "ffhq")
     return found
+
+
+def read_segmenter(
+    file: str | Path,
+    device: torch.device,
+    backend: str = TORCH,
+    make: bool = False,
+    say: Say = logger.info,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The segmenter of a file, and what that says of its data; parameters as of `read_networks`."""
+
+    def read(asked: Path) -> tuple[nn.Module, dict[str, Any]]:
+        if is_onnx(asked):
+            return open_network(asked, "segmentation"), config_of(asked)["data"]
+        network, metadata = weights.load_segmenter(asked, device)
+        return network, metadata["config"]["data"]
+
+    graph = graph_for(Path(file), device, backend, make, say)
+    return read_asked(Path(file), graph, backend, say, read)
 
 
 def doubt_of(inpainter: nn.Module) -> str:

@@ -87,7 +87,7 @@ def animated_format(path: Path, head: bytes | None = None) -> str | None:
 
 
 def is_moving(path: Path) -> bool:
-    """Whether `engines.photos.video.restore_video` is to restore a file, frame by frame."""
+    """Whether `engines.moving.video.restore_video` is to restore a file, frame by frame."""
     head = _head(path)  # once: a folder's files may be many and far away
     return animated_format(path, head) is not None or is_video(path, head)
 

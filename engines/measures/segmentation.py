@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deocclude.data.files import replacing, sha256
+from deocclude.data.files import replacing
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_occluded
+from deocclude.engines.ensemble.opening import weights_identity
 from deocclude.engines.inference import cost
 from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
@@ -103,14 +104,16 @@ def segmenter_row(
     device: str | torch.device = "cpu",
     training: dict[str, Any] | None = None,
 ) -> Row:
-    """The row of a segmentation run's `best.safetensors`, read when the row is opened."""
-    return Row(name, "model", sha256(checkpoint), partial(_open, checkpoint, device), training)
+    """The row of a segmentation run's `best.safetensors`, or of an ONNX file, read when the row is
+    opened."""
+    opener = partial(_open, checkpoint, device)
+    return Row(name, "model", weights_identity(checkpoint), opener, training)
 
 
 def _open(checkpoint: Path, device: str | torch.device) -> ModelFinder:
-    from deocclude.engines.runs.weights import load_segmenter
+    from deocclude.engines.inference.networks import read_segmenter
 
-    return ModelFinder(load_segmenter(checkpoint, device)[0], device)
+    return ModelFinder(read_segmenter(checkpoint, torch.device(device))[0], device)
 
 
 def batches(

@@ -1,1 +1,1 @@
-"""A photo or video in, the restored one out."""
+"""A photo in, the restored one out."""

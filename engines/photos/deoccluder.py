@@ -1,5 +1,6 @@
 """A photo in, the restored photo out: face by face, or without one from the whole photo."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ from torch import nn
 
 from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
+from deocclude.engines.inference.backends import TORCH, Say
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
 from deocclude.engines.inference.networks import Networks, read_networks
 from deocclude.engines.photos.blend import check_blend
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
+from deocclude.engines.photos.restoration import NO_FACE, Restoration
 from deocclude.engines.photos.steps import (
     Settings,
     find_masks,
@@ -23,7 +25,6 @@ from deocclude.engines.photos.steps import (
     settle_found,
     settle_given,
 )
-from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.photos.windows import (
     AUTO,
     check_image,
@@ -33,6 +34,8 @@ from deocclude.engines.photos.windows import (
     put_enlarged,
     shrink_to_square,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Deoccluder(Networks):
@@ -79,7 +82,6 @@ class Deoccluder(Networks):
         blend: str = "feather",
         uncertainty: bool = False,
         grain: bool = False,
-        previous: FaceTracker | None = None,
     ) -> Restoration:
         """Find the faces of a photo, find what covers them, and redraw it.
 
@@ -90,9 +92,9 @@ class Deoccluder(Networks):
         face takes the part in its square, what no face takes is redrawn by `restore_photo`
         (without `blend`), and a notice says so. Where no face is found nothing is redrawn but a
         given mask, from the photo. Where squares overlap the larger face counts. `faces` skips
-        detection; `previous` smooths landmarks and masks from frame to frame. `blend`: "feather"
-        ramps over the outer half of the dilation, inside the mask; "poisson" takes the colours
-        around the mask; "matched" does both, with the colours a little away from it; "none".
+        detection. `blend`: "feather" ramps over the outer half of the dilation, inside the mask;
+        "poisson" takes the colours around the mask; "matched" does both, with the colours a little
+        away from it; "none".
         `grain`: where the photo is finer than the networks' size, what is redrawn gets the grain of
         the skin around (engines.photos.grain); in frames that follow each other it would flicker.
 
@@ -116,25 +118,17 @@ class Deoccluder(Networks):
             result.uncertainty = np.zeros(image.shape[:2], np.float32)
         with result.timing("detect"):
             faces = self._faces(image, faces, mask is not None, result)
-            if previous is not None:
-                faces = previous.smooth_faces(faces)
             if self.detector is not None:
                 faces, left_out = self.detector.choice.pick(faces)
                 result.notices += left_out
         if mask is not None:
             self._restore_given(image, mask, faces, settings, result)
         else:
-            found = find_masks(self, image, faces, settings, result, previous)
+            found = find_masks(self, image, faces, settings, result)
             with result.timing("segment"):
                 works = settle_found(self, image, found, settings, result)
             redraw(self, image, works, settings, result)
-        if not result.changed:
-            faceless = f"{NO_FACE}: {UNCHANGED}"
-            result.notices = [text for text in result.notices if text != NO_FACE]
-            result.notices.append(
-                faceless if result.faceless else f"{UNCHANGED}: the photo is unchanged"
-            )
-        return result
+        return result.concluded()
 
     def own_detector(self) -> FaceDetector:
         """`detector`, made at the first call where none was given."""
@@ -224,12 +218,18 @@ def load_deoccluder(
     checkpoint: str | Path,
     device: str | torch.device = "auto",
     segmenter: str | Path | None = None,
+    *,
+    backend: str = TORCH,
+    make: bool = False,
+    say: Say = logger.info,
     **options: Any,
 ) -> Deoccluder:
-    """A Deoccluder from a run's `best.safetensors` or the YAML or weights file of an ensemble, at
-    the size, fill and template of its training, or its members'.
+    """A Deoccluder from a run's `best.safetensors`, the YAML or weights file of an ensemble, or an
+    ONNX file, at the size, fill and template of its training, or its members'.
 
-    `segmenter`: the weights file of a segmentation run. `options` go to `Deoccluder`: dilate,
-    detector, alignment, batch, flip.
+    `segmenter`: the weights file of a segmentation run. `backend`, `make`, `say`: as of
+    `engines.inference.backends.graph_for`. `options` go to `Deoccluder`: dilate, detector,
+    alignment, batch, flip.
     """
-    return Deoccluder(**read_networks(checkpoint, device, segmenter), **options)
+    found = read_networks(checkpoint, device, segmenter, backend=backend, make=make, say=say)
+    return Deoccluder(**found, **options)

@@ -75,6 +75,17 @@ class Restoration:
         """Share of the photo that was redrawn."""
         return float(self.mask.mean())
 
+    def concluded(self) -> "Restoration":
+        """Itself, with a notice where nothing was redrawn."""
+        if not self.changed:
+            why = (
+                f"{NO_FACE}: {UNCHANGED}"
+                if self.faceless
+                else f"{UNCHANGED}: the photo is unchanged"
+            )
+            self.notices = [*(text for text in self.notices if text != NO_FACE), why]
+        return self
+
     @contextmanager
     def timing(self, stage: str) -> Iterator[None]:
         """Add the time of a `with` block to the stage."""

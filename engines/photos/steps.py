@@ -27,7 +27,6 @@ from deocclude.engines.photos.blend import GAP, feather_weight, match_surroundin
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.grain import grain, lay
 from deocclude.engines.photos.restoration import BARE, FaceResult, Restoration
-from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.photos.wide_window import FOLLOWED, Found, follow, widened
 from deocclude.engines.photos.windows import AUTO, AlignedWindow, alignment_matrix, landmarks_under
 
@@ -96,7 +95,6 @@ def find_masks(
     faces: list[Face],
     settings: Settings,
     result: Restoration,
-    tracker: FaceTracker | None,
 ) -> list[Found]:
     """Let the segmenter mark what covers each face."""
     with result.timing("align"):
@@ -109,14 +107,11 @@ def find_masks(
         for start in range(0, len(crops), settings.batch):
             seen = to_tensor(np.stack(crops[start : start + settings.batch]))
             probabilities += list(networks.find_mask(seen)[:, 0].cpu().numpy())
-        if tracker is not None:
-            probabilities = tracker.smooth_probabilities(faces, probabilities)
         found = [
             Found(face, hole_mask(probability, window), window.box)
             for face, window, probability in zip(faces, windows, probabilities, strict=True)
         ]
-        # Unsmoothed, what lies outside of the square would come and go from frame to frame.
-        return found if tracker is not None else follow(networks, image, found, windows)
+        return follow(networks, image, found, windows)
 
 
 def _open(
@@ -379,13 +374,19 @@ def _put_back(
 
 def _around_mask(work: FaceWork, border: float) -> tuple[tuple[slice, slice], Box]:
     """The mask's bounding box with a border, as slices of the window's box and in the photo."""
-    slices, limits = [], []
-    for axis, start in ((1, work.window.box[0]), (0, work.window.box[1])):
-        marked = np.flatnonzero(work.mask.any(axis))
+    rows, columns = around(work.mask, border)
+    top, left = work.window.box[:2]
+    box = top + rows.start, left + columns.start, top + rows.stop, left + columns.stop
+    return (rows, columns), box
+
+
+def around(mask: np.ndarray, border: float) -> tuple[slice, slice]:
+    """Rows and columns of a mask's bounding box, with a border of that share of its extent, and 2
+    pixels more, on each side; without one for 0."""
+    slices = []
+    for axis in (1, 0):
+        marked = np.flatnonzero(mask.any(axis))
         extra = int(np.ceil(border * (marked[-1] + 1 - marked[0]))) + 2 * (border > 0)
-        low = max(0, marked[0] - extra)
-        high = min(work.mask.shape[1 - axis], marked[-1] + 1 + extra)
-        slices.append(slice(low, high))
-        limits.append((int(start + low), int(start + high)))
-    (top, bottom), (left, right) = limits
-    return (slices[0], slices[1]), (top, left, bottom, right)
+        low, high = int(marked[0]) - extra, int(marked[-1]) + 1 + extra
+        slices.append(slice(max(0, low), min(mask.shape[1 - axis], high)))
+    return slices[0], slices[1]

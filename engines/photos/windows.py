@@ -128,13 +128,9 @@ class AlignedWindow:
         owe nothing to what the hole covers, and those inside the hole are meaningless.
         """
         times = min(OVERSAMPLING, max(1, math.ceil(1 / self.scale - 0.01)))
-        reduction = min(1.0, self.scale * times)
-        top, left, bottom, right = self._footprint(math.ceil(MARGIN / reduction))
-        part = np.s_[top:bottom, left:right]
+        part, matrix, reduction = self._under(times)
         image = image[part]
         hole = np.zeros(image.shape[:2], np.uint8) if mask is None else mask[part]
-        matrix = self.matrix * times
-        matrix[:, 2] += matrix[:, :2] @ (left, top)
         if reduction < 1:
             shape = tuple(max(1, round(n * reduction)) for n in image.shape[:2])
             factors = image.shape[1] / shape[1], image.shape[0] / shape[0]
@@ -142,6 +138,37 @@ class AlignedWindow:
             matrix[:, :2] *= factors
         image, hole = _warp_known(image, hole, matrix, times * self.size)
         return shrink(image, hole, (self.size, self.size)) if times > 1 else (image, hole)
+
+    def glance(self, image: np.ndarray) -> np.ndarray:
+        """As `crop` without a mask, in a seventh of the time, for what moves: OpenCV's averages
+        take the place of Pillow's bicubic filter (45 to 49 dB apart on four frames).
+
+        Shape: image uint8 (H, W, 3) -> uint8 (S, S, 3).
+        """
+        times = 1 if self.scale >= 1 else 2
+        part, matrix, reduction = self._under(times)
+        image = image[part]
+        if reduction < 1:
+            size = tuple(max(1, round(n * reduction)) for n in image.shape[1::-1])
+            matrix[:, :2] *= np.divide(image.shape[1::-1], size)
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        view = cv2.warpAffine(
+            image,
+            _centres(matrix),
+            (times * self.size,) * 2,
+            flags=cv2.INTER_LINEAR if times > 1 else cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return cv2.resize(view, (self.size,) * 2, interpolation=cv2.INTER_AREA)
+
+    def _under(self, times: int) -> tuple[tuple[slice, slice], np.ndarray, float]:
+        """What of the photo goes into the square of `times` its size, the map from there, and the
+        share to which that part may be reduced before."""
+        reduction = min(1.0, self.scale * times)
+        top, left, bottom, right = self._footprint(math.ceil(MARGIN / reduction))
+        matrix = self.matrix * times
+        matrix[:, 2] += matrix[:, :2] @ (left, top)
+        return np.s_[top:bottom, left:right], matrix, reduction
 
     def beyond(self) -> np.ndarray:
         """Which of the square's pixels show nothing of the photo: uint8 {0, 1} (S, S)."""

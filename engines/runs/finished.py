@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deocclude.engines.graphs.description import config_of, is_onnx
 from deocclude.engines.runs.config import (
     SCRIPTS,
     AnyRun,
@@ -253,8 +254,10 @@ def read_trained(checkpoint: Path) -> Trained:
 
 
 def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Configuration and training facts in a weights file, or of an ensemble's YAML. ValueError
-    when it has none that a network can be made of."""
+    """Configuration and training facts in a weights file, or of an ensemble's YAML or an ONNX file.
+    ValueError when it has none that a network can be made of."""
+    if is_onnx(checkpoint):
+        return config_of(checkpoint), None
     if is_recipe(checkpoint):
         return recipe_config(checkpoint), None
     metadata = release_metadata(checkpoint)
@@ -351,7 +354,7 @@ def weights_file(named: str, runs: Path) -> Path:
     is none, ValueError for an ensemble's YAML."""
     if is_recipe(named):
         raise ValueError(f"{named}: is an ensemble's YAML; a run or a weights file is needed here")
-    if named.endswith(".safetensors") and not Path(named).exists():
+    if named.endswith((".safetensors", ".onnx")) and not Path(named).exists():
         raise FileNotFoundError(no_such_file(named))
     if Path(named).is_file():
         read_metadata(Path(named))  # what is no run's weights is told here

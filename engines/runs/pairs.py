@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from deocclude.data.faces.layout import find_faces
+from deocclude.data.faces.shard_names import any_shard, names_shards
 from deocclude.data.pairs.folders import pair_folders
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
@@ -136,7 +137,7 @@ def below(root: Path, member: Trained) -> dict[str, Any]:
     fixed = faces == "builtin" or Path(faces).is_absolute()
     if fixed:
         logger.info("%s keeps the faces it names, %s, whatever --data is", member.name, faces)
-    kept = fixed or (root / faces).is_dir()
+    kept = fixed or (root / faces).is_dir() or (names_shards(faces) and any_shard(root / faces))
     if not fixed and same_folder(member, root):  # whatever `auto` finds there by now
         faces, kept = str(root.resolve()), True
     found = {"faces": faces if kept else "auto", other: member.config["data"][other]} | apart

@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from deocclude.data.files import sha256, write_text
+from deocclude.engines.graphs.description import is_onnx
 from deocclude.engines.runs.config import read_yaml
 from deocclude.engines.runs.metadata import WEIGHTS, check_config, release_metadata, release_task
 from deocclude.names import shown
@@ -165,6 +166,8 @@ def _relative(path: Path, folder: Path) -> str:
 
 def pointers_of(path: Path) -> tuple[Pointer, ...]:
     """The members that an ensemble's file points to; () for any other weights file."""
+    if is_onnx(path):
+        return ()
     if is_recipe(path):
         return read_recipe(path).members
     entries = release_metadata(path).get("members") or ()
@@ -175,7 +178,7 @@ def member_digests(path: Path) -> tuple[str, ...]:
     """SHA-256 of each member's file, also of those whose tensors the ensemble's own file holds; ()
     for any other weights file."""
     pointers = pointers_of(path)
-    if pointers or is_recipe(path):
+    if pointers or is_recipe(path) or is_onnx(path):
         return tuple(pointer.sha256 or sha256(pointer.path) for pointer in pointers)
     return tuple(entry["sha256"] for entry in release_metadata(path).get("members") or ())
 

@@ -119,7 +119,8 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
         mixed_precision: no, bf16 or fp16.
         device: auto (a GPU when there is one), cpu, cuda, mps, or cuda:1 for one of several GPUs.
 
-    Raises ValueError for a device that is not here, and for a precision that it does not have.
+    Raises ValueError for a device that is not here, for a precision that it does not have, and
+    where several processes were started that would each train alone.
     """
     named = None if device == "auto" else resolve_device(device)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -128,17 +129,24 @@ def start_runtime(mixed_precision: str = "no", device: str = "auto", seed: int =
             f"device {device!r}: is one GPU, but {processes} processes train, each on its own; "
             "name cuda, and choose GPUs by CUDA_VISIBLE_DEVICES"
         )
+    # Accelerate joins processes on a CPU only where it is told of that.
+    on_cpu = device == "cpu" or (processes > 1 and resolve_device(device).type == "cpu")
     if "WORLD_SIZE" not in os.environ:  # several runs in one session, as in a notebook
         AcceleratorState._reset_state(reset_partial_state=True)
     try:
         with _accelerate_takes(named):
             accelerator = Accelerator(
                 mixed_precision=mixed_precision,
-                cpu=device == "cpu",
+                cpu=on_cpu,
                 kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
             )
     except ValueError as error:
         raise ValueError(f"training.mixed_precision {mixed_precision!r}: {error}") from error
+    if accelerator.num_processes < processes:
+        raise ValueError(
+            f"device {device!r}: {processes} processes were started, but on "
+            f"{accelerator.device.type} each would train alone; several train on CUDA or on cpu"
+        )
     if mixed_precision != "no" and not accelerator.native_amp:  # it would compute in float32
         raise ValueError(
             f"training.mixed_precision {mixed_precision!r}: the device {accelerator.device} has "

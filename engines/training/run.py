@@ -202,7 +202,9 @@ def _train(
     if not continued:
         config = settled(config, output)
     with runtime.main_first():
-        pairs = sources.training_pairs(config.training.seed, output / ".cache", runtime.processes)
+        pairs = sources.training_pairs(
+            config.training.seed, output / ".cache", runtime.processes, config.training.batch_size
+        )
     trainer = create_trainer(config, runtime, pairs.images, None if continued else output)
     validation = sources.frozen("val")
     if folder is None:  # only now: a start that fails leaves no empty run behind

@@ -22,7 +22,6 @@ from deocclude.data.faces.alignment import template_points
 from deocclude.data.images import to_uint8
 from deocclude.engines.photos.deoccluder import load_deoccluder
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.runs.finished import newest_checkpoint
 
 
@@ -110,20 +109,6 @@ def test_find_mask_resizes_and_keeps_modes():
     assert segmenter[0].seen.shape[-1] == 32
     assert (segmenter[0].was_training, segmenter[0].grad) == (False, False)
     assert (segmenter.training, segmenter[0].training, segmenter[1].training) == (True, True, False)
-
-
-def test_a_tracker_smooths_what_comes_and_goes():
-    """With 0.6 of the past, an occluder must be seen twice, and is kept once when it is gone."""
-    covered, free = photo_with((190, 220, 240, 290)), photo_with()
-    tracker, deoccluder, face = FaceTracker(), make(), face_at(240, (250, 200))
-    changed = [
-        deoccluder.restore(photo, faces=[face], previous=tracker).changed
-        for photo in (free, covered, covered, covered, free, free)
-    ]
-    assert changed == [False, False, True, True, False, False]
-    moved = face_at(240, (258, 200))
-    (result,) = deoccluder.restore(covered, faces=[moved], previous=tracker).faces
-    assert result.face.points["left_eye"][0] == pytest.approx(moved.points["left_eye"][0] - 4)
 
 
 def test_load_deoccluder_takes_each_networks_size_and_template(monkeypatch, tmp_path):

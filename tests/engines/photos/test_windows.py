@@ -101,6 +101,20 @@ def test_an_aligned_picture_is_seen_as_in_training():
     np.testing.assert_array_equal(crop, trained)
 
 
+@pytest.mark.parametrize("side", [30, 64, 100, 150, 700])
+@pytest.mark.parametrize("degrees", [0, 17])
+def test_a_glance_shows_what_a_crop_shows(side, degrees):
+    """At two places: inside the photo, and beyond its border."""
+    photo = cv2.GaussianBlur(noise((800, 900)), (0, 0), max(1.5, 1.5 * side / SIZE))
+    for place in ((450, 400), (880, 30)):
+        window = AlignedWindow(face_matrix(side, place, degrees), SIZE, photo.shape[:2])
+        crop, glance = window.crop(photo)[0], window.glance(photo)
+        assert glance.shape == crop.shape
+        apart = np.abs(glance.astype(int) - crop)
+        assert apart.mean() < 1.5
+        assert apart.max() < 16
+
+
 @pytest.mark.parametrize("side", [20, 64, 150, 700])
 @pytest.mark.parametrize("degrees", [0, 30, -110])
 def test_crop_and_spread_are_aligned(side, degrees):

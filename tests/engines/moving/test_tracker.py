@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from deocclude.engines.moving.tracker import FaceTracker
 from deocclude.engines.photos.face import Face, add_new, box_overlap
-from deocclude.engines.photos.tracker import FaceTracker
 
 
 def face(left, top=0.0, side=100.0, **points):
@@ -33,19 +33,34 @@ def test_trembling_is_damped_and_nothing_smooths_at_zero():
     ]
 
 
-def test_probability_follows_its_own_face_when_the_order_changes():
-    tracker = FaceTracker(probability=0.5)
+def test_a_track_follows_its_own_face_when_the_order_changes():
+    tracker = FaceTracker()
     low, high = np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32)
     faces = tracker.smooth_faces([face(0), face(300)])
-    first = tracker.smooth_probabilities(faces, [low, high])
-    assert [p.mean() for p in first] == [0, 1]
+    for one, probability in zip(faces, (low, high), strict=True):
+        assert tracker.track_of(one).smooth_probability(probability, 0.5) is probability
     faces = tracker.smooth_faces([face(302), face(1)])  # the detector's order is not ours
     assert [round(f.box[0]) for f in faces] == [0, 301]
-    second = tracker.smooth_probabilities(faces, [high, high])
+    tracks = [tracker.track_of(one) for one in faces]
+    second = [track.smooth_probability(high, 0.5) for track in tracks]
     assert [p.mean() for p in second] == [0.5, 1]
     assert second[0].dtype == np.float32
-    third = tracker.smooth_probabilities(faces, [np.zeros((8, 8), np.float32), high])
-    assert third[0].shape == (8, 8)  # another segmenter: nothing to average with
+    third = tracks[0].smooth_probability(np.zeros((8, 8), np.float32), 0.5)
+    assert third.shape == (8, 8)  # another segmenter: nothing to average with
+
+
+def test_faces_move_and_those_that_do_not_count_wait():
+    tracker = FaceTracker()
+    tracker.smooth_faces([face(0)])
+    assert not tracker.unsettled
+    tracker.smooth_faces([face(0), face(300)])
+    assert tracker.unsettled  # the second one must be found again
+    right = np.array([[1.0, 0, 10], [0, 1, 0]])
+    (only,) = tracker.move_faces([right, right])
+    assert only.box == (10, 0, 100, 100)
+    tracker.smooth_faces([face(10), face(310)])
+    assert [f.box[0] for f in tracker.move_faces([right, None])] == [20, 310]
+    assert not tracker.unsettled
 
 
 def test_a_lost_face_is_held_and_then_forgotten():
@@ -89,6 +104,8 @@ def test_bad_weights_are_refused():
         FaceTracker(landmarks=1)
     with pytest.raises(ValueError, match="probability"):
         FaceTracker(probability=-0.1)
+    with pytest.raises(ValueError, match="drawn"):
+        FaceTracker(drawn=1.5)
 
 
 def test_overlap_and_parts_of_known_faces():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from photo_stubs import (
     Detector,
+    GreenFinder,
     draw_photo,
     face_at,
     is_green,
@@ -16,8 +17,9 @@ from photo_stubs import (
 from PIL import Image
 
 from deocclude.engines.jobs.plan import Choices, Job
-from deocclude.engines.photos.tracker import FaceTracker
-from deocclude.engines.photos.video import FrameRestorer, restore_video
+from deocclude.engines.moving.restorer import FrameRestorer
+from deocclude.engines.moving.tracker import FaceTracker
+from deocclude.engines.moving.video import restore_video
 from deocclude.engines.video.frames import VideoError
 
 SHAPE = (120, 160)
@@ -171,14 +173,17 @@ def test_nothing_half_written_stays_when_it_stops_in_the_middle(folder):
     write_video(folder / "in.mp4", covered(6))
     asked = []
 
-    def faces(image):
-        asked.append(image)
-        if len(asked) == 4:
-            raise KeyboardInterrupt
-        return [FACE]
+    class Stopped(GreenFinder):
+        def forward(self, occluded):
+            asked.append(occluded)
+            if len(asked) == 4:
+                raise KeyboardInterrupt
+            return super().forward(occluded)
 
+    deoccluder = stub_deoccluder(Detector([FACE]), segmenter=Stopped())
     with pytest.raises(KeyboardInterrupt):
-        restore_video(stub_deoccluder(Detector(faces)), job(folder, extras=["mask"]), Choices())
+        restore_video(deoccluder, job(folder, extras=["mask"]), Choices())
+    assert len(asked) == 4
     assert sorted(p.name for p in folder.iterdir()) == ["in.mp4"]
 
 

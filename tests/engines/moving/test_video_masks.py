@@ -9,7 +9,7 @@ from video_stubs import write_clip
 
 from deocclude.data.mask_files.reading import MaskError
 from deocclude.engines.jobs.plan import Choices, Job
-from deocclude.engines.photos.video import restore_video
+from deocclude.engines.moving.video import restore_video
 from deocclude.engines.video.reading import VideoReader
 
 SHAPE = (48, 64)  # as stored; shown 64 high and 48 wide

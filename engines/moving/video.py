@@ -3,11 +3,11 @@
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from deocclude.data.files import temporary_name
@@ -15,83 +15,16 @@ from deocclude.data.mask_files.given import GivenMask, read_given
 from deocclude.engines.jobs.kinds import is_animated, result_suffixes
 from deocclude.engines.jobs.manifest import ManifestRow
 from deocclude.engines.jobs.plan import Choices, Job
+from deocclude.engines.moving.pipeline import Behind, ahead
+from deocclude.engines.moving.restorer import FrameRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder
-from deocclude.engines.photos.detection import NOT_IN_BOX, UNSURE_FACE
-from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.files import all_notices, check_targets, draw_extra
-from deocclude.engines.photos.mediapipe_faces import SURE
 from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
-from deocclude.engines.photos.tracker import FaceTracker
 from deocclude.engines.video.files import open_reader, open_writer
 from deocclude.engines.video.frames import Frame, FrameReader, FrameWriter
 
-THUMBNAIL = (32, 18)
-CUT = 30.0  # mean difference in levels of two thumbnails that no movement makes
+REST = 2  # frames: faces that come into a video are looked for after so many, where it changes
 Progress = Callable[[Iterable, int | None, str], Iterable]
-
-
-class FrameRestorer:
-    """Restores frames that follow each other.
-
-    Only faces found with confidence count: a frame is never taken for a face as a whole, as a
-    single photo can be; nor are those of OpenCV's cascade, which errs often, once MediaPipe has
-    found one. A face that is lost stays where it was for some frames (`FaceTracker.patience`), but
-    not beyond a cut.
-    """
-
-    def __init__(
-        self,
-        deoccluder: Deoccluder,
-        choices: Choices,
-        uncertainty: bool = False,
-        tracker: FaceTracker | None = None,
-    ) -> None:
-        self.deoccluder, self.choices, self.uncertainty = deoccluder, choices, uncertainty
-        self.tracker = tracker or FaceTracker()
-        self._sure = False  # MediaPipe has found a face
-        self._last: np.ndarray | None = None
-
-    def __call__(self, frame: np.ndarray, mask: np.ndarray | None = None) -> Restoration:
-        """Shape: frame uint8 (H, W, 3), mask uint8 (H, W) or None. A frame without a face comes
-        back as it is, with a notice."""
-        start = time.perf_counter()
-        faces, notices = self.deoccluder.own_detector().detect(frame)
-        self._sure |= any(face.source == "mediapipe" and face.score >= SURE for face in faces)
-        unsure = ("whole", "given", "haar") if self._sure else ("whole", "given")
-        trusted = bool(self.deoccluder.own_detector().choice.boxes)  # someone has seen a face there
-        faces = [
-            face
-            for face in faces
-            if face.source not in unsure and (trusted or not _is_doubtful(face))
-        ]
-        notices = [text for text in notices if not text.startswith(NOT_IN_BOX)]
-        if self._is_cut(frame):
-            self.tracker.reset()
-        detect = time.perf_counter() - start
-        result = self.deoccluder.restore(
-            frame,
-            mask,
-            faces,
-            dilate=self.choices.dilate,
-            blend=self.choices.blend,
-            uncertainty=self.uncertainty,
-            previous=self.tracker,
-        )
-        result.seconds["detect"] += detect
-        if faces or not self._sure:  # else what is said is about faces that do not count
-            untrue = (NO_FACE, UNSURE_FACE)
-            result.notices += [text for text in notices if not text.startswith(untrue)]
-        return result
-
-    def _is_cut(self, frame: np.ndarray) -> bool:
-        """Whether the picture is another than the last one: a cut to another scene."""
-        small = cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
-        last, self._last = self._last, small
-        return last is not None and float(np.abs(small - last).mean()) > CUT
-
-
-def _is_doubtful(face: Face) -> bool:
-    return face.source == "mediapipe" and face.score < SURE
 
 
 @dataclass
@@ -108,6 +41,13 @@ class Tally:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     notices: Counter[str] = field(default_factory=Counter)
     _wordings: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """Add the time of a `with` block to the stage."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] += time.perf_counter() - start
 
     def add(self, result: Restoration) -> None:
         self.frames += 1
@@ -167,31 +107,39 @@ def restore_video(
     if choices.erased:
         raise ValueError(f"{job.source}: --mask alpha takes the transparent part of photos only")
     reader = open_reader(job.source, is_animated(job.source))
-    restore = FrameRestorer(deoccluder, choices, "uncertainty" in job.extras)
-    tally, outputs = Tally(), Outputs(job, reader)
+    restore = FrameRestorer(deoccluder, choices, "uncertainty" in job.extras, rest=REST)
+    tally, outputs, writing = Tally(), Outputs(job, reader), Behind()
     mask: GivenMask | None = None
     try:
-        for frame in progress(reader, reader.expected, job.source.name):
-            if job.mask is not None and mask is None:
-                shape, turned = frame.rgb.shape[:2], reader.orientation
-                mask = read_given(job.mask, shape, turned, choices.invert_mask, choices.soft_mask)
-                reader.notices += mask.notices
-            result = restore(frame.rgb, mask.hole if mask else None)
-            if mask is not None:
-                mask.weigh(result.restored, frame.rgb)
-            tally.add(result)
-            start = time.perf_counter()
-            outputs.write(frame, result)
-            tally.seconds["write"] += time.perf_counter() - start
-        row = tally.row(job, reader)
-        if row.output:
-            start = time.perf_counter()
-            row.warnings += outputs.keep()
-            row.seconds["write"] += time.perf_counter() - start
+        with closing(ahead(reader)) as frames:
+            for frame in progress(frames, reader.expected, job.source.name):
+                if job.mask is not None and mask is None:
+                    mask = _read_mask(job, frame, reader, choices)
+                result = restore(frame.rgb, mask.hole if mask else None)
+                if mask is not None:
+                    mask.weigh(result.restored, frame.rgb)
+                tally.add(result)
+                with tally.timing("write"):  # what the writing thread does beside is not counted
+                    writing.call(outputs.write, frame, result)
+        with tally.timing("write"):
+            writing.finish()
+            row = tally.row(job, reader)
+            row.warnings += outputs.keep() if row.output else []
+        row.seconds["write"] = tally.seconds["write"]
     finally:
+        writing.close()
         reader.close()
         outputs.discard()
     return row
+
+
+def _read_mask(job: Job, frame: Frame, reader: FrameReader, choices: Choices) -> GivenMask:
+    """The one mask of a video, as its first frame lies."""
+    assert job.mask is not None
+    turned, shape = reader.orientation, frame.rgb.shape[:2]
+    mask = read_given(job.mask, shape, turned, choices.invert_mask, choices.soft_mask)
+    reader.notices += mask.notices
+    return mask
 
 
 class Outputs:

@@ -1,0 +1,1 @@
+"""An ONNX file: what it says of itself, and how it is asked."""

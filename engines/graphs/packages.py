@@ -1,0 +1,25 @@
+"""The packages of the extra `onnx`, or the sentence that says what is missing."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+RUNTIME, WRITER = "onnxruntime", "onnxscript"
+INSTALL = '`pip install -e ".[onnx]"`'
+
+
+class OnnxError(ValueError):
+    """An ONNX file that cannot be written, read or run; the message says why."""
+
+
+def has_runtime() -> bool:
+    """Whether ONNX Runtime is installed; it is not imported."""
+    return find_spec(RUNTIME) is not None
+
+
+def need(name: str) -> ModuleType:
+    """A package of the extra. OnnxError where it is not installed."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise OnnxError(f"{name} is not installed, ONNX files need it: {INSTALL}") from error

@@ -1,0 +1,1 @@
+"""Videos, animated pictures and the camera, restored frame after frame."""
