@@ -18,7 +18,6 @@ from statistics import median
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -36,6 +35,7 @@ from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.devices import device_name, resolve_device
 from deocclude.engines.runs.folder import write_text
+from deocclude.progress import Bar
 
 CANVAS, FACE = (960, 1280), 400  # pixels: a stand-in photo and its face's square
 
@@ -160,7 +160,7 @@ def measure(arguments: argparse.Namespace) -> list[PhotoCase]:
                 deoccluder = untrained(arguments.run, name, arguments.size, **options)
                 name = f"{arguments.run} + {name}, {arguments.size} px"
             photos = _photos(arguments)
-            cases.append(measure_photos(deoccluder, tqdm(photos, desc=name, leave=False), name))
+            cases.append(measure_photos(deoccluder, Bar(photos, name, leave=False), name))
     return cases
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
+
+from deocclude.progress import Bar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -101,7 +102,7 @@ def restore_all(
     deoccluder: Deoccluder, paths: list[Path], size: int, wide: float, blend: str
 ) -> Iterator[Shown]:
     """Every photo that can be read; of the others a line says why not."""
-    for path in tqdm(paths, unit="photo", disable=None):
+    for path in Bar(paths, unit="photo"):
         try:
             photo = load_image(path)
         except (OSError, ValueError) as error:

@@ -15,7 +15,17 @@ from pathlib import Path
 
 import psutil
 
-MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+
+def _machine() -> str:
+    """Tells the places apart in which process numbers mean something: machines that share a folder,
+    and containers, which count their own."""
+    namespace = ""
+    with suppress(OSError):  # Linux has it
+        namespace = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:12]
+
+
+MACHINE = _machine()
 UNFINISHED = re.compile(rf"\.part-{MACHINE}-(\d+)-[0-9a-f]{{8}}(\..*)?")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what the next file would meet too
 

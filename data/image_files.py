@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -67,8 +67,13 @@ def is_heif(start: bytes) -> bool:
     return start[4:8] == b"ftyp" and start[8:12] in brands
 
 
-def visible_files(folder: str | Path) -> list[Path]:
-    """Every file below `folder`, sorted by its relative POSIX path.
+def every_name(name: str) -> bool:
+    """Nothing is left out: the default of those that list files."""
+    return True
+
+
+def visible_files(folder: str | Path, wanted: Callable[[str], bool] = every_name) -> list[Path]:
+    """Every file below `folder` whose relative POSIX path is `wanted`, sorted by that.
 
     Not those that systems hide or make for themselves (names that begin with a dot, thumbnails of
     network drives). Linked folders are followed, each once. FileNotFoundError without the folder.
@@ -76,10 +81,11 @@ def visible_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    return sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
+    return [folder / name for name in sorted(_walk(folder, wanted))]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, wanted: Callable[[str], bool]) -> Iterator[str]:
+    """Relative POSIX paths of files; of a million most may not be wanted, so they stay texts."""
     seen = {os.path.realpath(folder)}
     for place, folders, names in os.walk(folder, followlinks=True):
         kept = []
@@ -89,10 +95,13 @@ def _walk(folder: Path) -> Iterator[Path]:
                 seen.add(real)
                 kept.append(name)
         folders[:] = kept
+        inside = Path(place).relative_to(folder).as_posix()
+        before = "" if inside == "." else f"{inside}/"
         for name in names:
-            path = Path(place, name)
-            if not is_litter(name) and path.is_file():
-                yield path
+            if is_litter(name) or not wanted(before + name):
+                continue
+            if os.path.isfile(os.path.join(place, name)):
+                yield before + name
 
 
 def is_litter(name: str) -> bool:
@@ -100,14 +109,14 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.casefold() in LITTER
 
 
-def list_images(folder: str | Path) -> list[Path]:
+def list_images(folder: str | Path, wanted: Callable[[str], bool] = every_name) -> list[Path]:
     """Every image file below `folder`, sorted by its relative POSIX path; see `visible_files`."""
-    return [path for path in visible_files(folder) if is_image(path)]
+    return [path for path in visible_files(folder, wanted) if is_image(path)]
 
 
 def holds_image(folder: Path) -> bool:
     """Whether any image lies below `folder`; the first one settles it."""
-    return any(map(is_image, _walk(folder)))
+    return any(is_image(folder / name) for name in _walk(folder, every_name))
 
 
 def count_words(paths: Iterable[Path]) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from deocclude.models.pretrained import WeightsError, load_fitting, read_weights
+from deocclude.progress import libraries_bars
 
 PATIENCE = 8.0  # seconds after which the hub counts as out of reach
 # Each holds one file, in timm's order of tensors under other names. The weights are those of
@@ -68,7 +69,7 @@ def _published(network: str, download: Callable[[], State]) -> State:
     client = sys.modules.get("httpx")  # huggingface_hub's, from its version 1 on
     errors = (OSError, RuntimeError, ValueError, KeyError, getattr(client, "HTTPError", OSError))
     try:
-        with _hub_or_its_cache():
+        with _hub_or_its_cache(), libraries_bars():
             return download()
     except errors as error:
         reason = str(error).partition("\n")[0].partition(". ")[0]

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("data", "models", "losses", "metrics", "engines")
 PACKAGE = "deocclude"
 ANY = "*"  # any third-party module
-EVERYONES = ("names", "stopping")  # import nothing of ours; used everywhere
+EVERYONES = ("names", "progress", "stopping")  # import nothing of ours; used everywhere
 NETWORKS = ("timm", "segmentation_models_pytorch", "huggingface_hub")  # and where theirs lie
 
 
@@ -117,6 +117,7 @@ RULES = (
     ),
     Rule("walkthrough", PACKAGES, (ANY,)),
     Rule("setup", (), ("setuptools",)),
+    Rule("deocclude.progress", (), ("tqdm",)),
     Rule("", ("engines", "__main__"), ()),
 )
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from tqdm import tqdm
-
 from deocclude.data.download.archives import ArchiveError, list_archives, unpack
 from deocclude.data.download.stl10 import BINARY, fetch_stl10
 from deocclude.data.files import check_writable, some_path
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError, open_image
+from deocclude.progress import Bar, libraries_bars
 
 LAYOUT = """\
     {root}/faces/train/*.jpg, val/*.jpg, test/*.jpg   aligned faces; or {root}/faces/*.jpg
@@ -127,7 +126,10 @@ def _from_drive(identity: str, target: Path) -> None:
     from gdown.exceptions import DownloadError
 
     try:
-        gdown.download_folder(id=identity, output=str(target), resume=True, timeout=60, retries=3)
+        with libraries_bars():
+            gdown.download_folder(
+                id=identity, output=str(target), resume=True, timeout=60, retries=3
+            )
     except DownloadError as error:
         raise DownloadRefused(str(error)) from error
 
@@ -138,7 +140,7 @@ def verify(folder: Path) -> list[str]:
     if not images:
         return [f"{folder}: holds no image (jpg, png, webp, bmp)"]
     broken = []
-    for path in tqdm(images, desc=f"checking {folder.name}", unit="image"):
+    for path in Bar(images, desc=f"checking {folder.name}", unit="image"):
         try:
             open_image(path)
         except ImageReadError as error:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from deocclude.data.download.archives import ArchiveError
 from deocclude.data.seeding import keyed_rng
+from deocclude.progress import Bar, libraries_bars
 
 SEED = 42
 TRAIN, VAL = 7000, 1000
@@ -35,7 +35,8 @@ def fetch_stl10(output: Path) -> Path:
     binary = output / BINARY
     binary.mkdir(parents=True, exist_ok=True)
     try:
-        parts = [STL10(binary, split, download=True).data for split in ("train", "test")]
+        with libraries_bars():
+            parts = [STL10(binary, split, download=True).data for split in ("train", "test")]
     except RuntimeError as error:
         raise ArchiveError(f"{binary}: {error}; delete it and run this again") from error
     pictures = np.concatenate(parts)  # (N, 3, 96, 96) uint8
@@ -43,7 +44,7 @@ def fetch_stl10(output: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     for split, numbers in deal_out(len(pictures)).items():
         (partial / split).mkdir(parents=True)
-        for number in tqdm(numbers, desc=f"stl10 {split}", unit="image"):
+        for number in Bar(numbers, desc=f"stl10 {split}", unit="image"):
             picture = Image.fromarray(np.ascontiguousarray(pictures[number].transpose(1, 2, 0)))
             picture.save(partial / split / f"{number:05d}.png")
     partial.rename(folder)

@@ -14,6 +14,7 @@ import numpy as np
 from deocclude.data.faces.files import Chosen, Faces
 from deocclude.data.files import replacing
 from deocclude.data.images import DAMAGE, ImageReadError, open_header
+from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,8 @@ def _decode_all(faces: Faces, write: Callable[[int, np.ndarray], None] | None) -
             write(index, image)
         return None
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    bar = Bar(total=len(faces), desc="decoding faces", unit="image", leave=False, delay=3)
+    with bar, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(faces), CHUNK):
             chunk = range(start, min(start + CHUNK, len(faces)))
             for index, error in zip(chunk, pool.map(attempt, chunk), strict=True):
@@ -160,6 +162,7 @@ def _decode_all(faces: Faces, write: Callable[[int, np.ndarray], None] | None) -
                     good.append(index)
                 else:
                     errors.append(error)
+            bar.update(len(chunk))
     report_corrupt(errors, len(faces))
     return good
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from deocclude.data.files import sha256
 from deocclude.data.images import DAMAGE, centre_crop_square, open_header, to_rgb
+from deocclude.progress import Bar
 
 SIDE = 16  # pixels; 8 x 8 bits of brighter or darker do not tell faces that lie alike apart
 ALIKE = 4.0  # root mean square difference, of 255, up to which two are the same picture
@@ -94,7 +94,7 @@ def _comparable(paths: Sequence[Path]) -> dict[Path, np.ndarray]:
     states = [(path, path.stat()) for path in paths]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         read = pool.map(lambda s: _thumbnail(str(s[0]), s[1].st_size, s[1].st_mtime_ns), states)
-        seen = tqdm(read, "looking for copies", len(paths), leave=False, disable=None, delay=3)
+        seen = Bar(read, "looking for copies", len(paths), leave=False, delay=3)
         pictures = dict(zip(paths, seen, strict=True))
     found = {}
     for path, picture in pictures.items():

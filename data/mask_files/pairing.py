@@ -6,11 +6,11 @@ in any case; those with the word may also lie beside the photos.
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deocclude.data.image_files import list_images
+from deocclude.data.image_files import every_name, holds_image, list_images
 from deocclude.data.images import ImageReadError
 from deocclude.data.mask_files.reading import MaskError, open_mask
 
@@ -71,15 +71,21 @@ def match_masks(
     return plain | worded, unused
 
 
-def pair_masks(photos: Sequence[tuple[Path, Path]], folder: Path) -> MaskPairs:
+def pair_masks(
+    photos: Sequence[tuple[Path, Path]],
+    folder: Path,
+    wanted: Callable[[str], bool] = every_name,
+) -> MaskPairs:
     """Pair photos, (path, name of the mask without ending), with the masks below `folder`.
 
     A photo with no mask or several is missing, with the reason. ValueError where there is no pair
-    at all, and where what is paired are pictures and not masks, as in a folder of photos.
+    at all, and where what is paired are pictures and not masks, as in a folder of photos. `wanted`:
+    which masks are looked at, by their relative names, where the photos are one part of many; that
+    this part has no pair is no error then.
     """
     pairs = MaskPairs()
     own = {path.resolve() for path, _ in photos}
-    images = list_images(folder)
+    images = list_images(folder, wanted)
     masks = [path for path in images if path.resolve() not in own]
     stems = {stem for _, stem in photos}
     named = [(path.relative_to(folder).with_suffix(""), path) for path in masks]
@@ -90,9 +96,9 @@ def pair_masks(photos: Sequence[tuple[Path, Path]], folder: Path) -> MaskPairs:
             pairs.masks[path] = fitting[0]
         else:
             count = f"{len(fitting)} masks" if fitting else "no mask"
-            wanted = f"{stem}.* or {stem}-mask.*"
-            pairs.missing[path] = f"{path}: {count} named {wanted} in {folder}"
-    if not pairs.masks:
+            names = f"{stem}.* or {stem}-mask.*"
+            pairs.missing[path] = f"{path}: {count} named {names} in {folder}"
+    if not pairs.masks and (wanted is every_name or not holds_image(folder)):
         raise ValueError(f"{folder}: {_no_pair(len(images), len(masks), pairs.missing)}")
     _check_first(list(pairs.masks.values()), folder)
     if unused and len(photos) > 1:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
-from tqdm import tqdm
 
 from deocclude.data.faces.layout import SPLITS, given_splits, needs_train
 from deocclude.data.image_files import list_images
@@ -30,6 +29,7 @@ from deocclude.data.masks.shapes import (
     touches_border,
 )
 from deocclude.data.seeding import keyed_rng
+from deocclude.progress import Bar
 
 __all__ = [
     "KINDS",
@@ -250,7 +250,7 @@ class MaskFolder:
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             results = pool.map(measure, names)
-            progress = tqdm(results, "masks", len(names), leave=False, disable=None)
+            progress = Bar(results, "masks", len(names), leave=False)
             return dict(zip(names, progress, strict=True))
 
     def _report_corrupt(self, measured: dict[str, _Measured | ImageReadError]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from deocclude.data.faces.cache import report_corrupt
 from deocclude.data.faces.files import Faces, hash_image
@@ -28,6 +27,7 @@ from deocclude.data.occluders.set_files import (
     sorted_rows,
     write_index,
 )
+from deocclude.progress import Bar
 
 VERSION = 1  # raised when the same settings would give other pictures
 JPEG = {"quality": 95, "subsampling": 0}
@@ -76,7 +76,7 @@ def write_set(
     maker = _Maker(occluders, folder, shape, split, tuple(kinds or ()))
     errors = []
     with (
-        tqdm(total=len(faces) * per_image, desc=folder.name, unit="pair") as bar,
+        Bar(total=len(faces) * per_image, desc=folder.name, unit="pair") as bar,
         open(folder / INDEX, "a", newline="", encoding="utf-8") as index,
     ):
         table = csv.writer(index)

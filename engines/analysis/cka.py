@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deocclude import models
 from deocclude.data.pairs.holes import FrozenPairs
@@ -37,6 +36,7 @@ from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
 from deocclude.engines.runs.members import choose
 from deocclude.metrics.cka import LEAST, LinearCKA, centred_gram
+from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def measure(
             raise ValueError(f"{name}, layer {layer}: {error}") from error
 
     with watching(networks.inpainter, list(system.layers), take):
-        for indices in tqdm(batches, desc=name, unit="batch", disable=None):
+        for indices in Bar(batches, desc=name, unit="batch"):
             grams.append({})
             _, mask, occluded = load_pairs(pairs, indices.tolist(), networks.fill)
             networks.restore_batch(occluded, mask)

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deocclude.data.faces.regions import REGIONS, region_shares
 from deocclude.data.files import replacing
@@ -23,6 +22,7 @@ from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.engines.measures.inpainting import PAIR_COLUMNS, Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
+from deocclude.progress import Bar
 
 # Raised whenever a number in the files would come out differently, as with other outlines of the
 # regions.
@@ -79,7 +79,7 @@ def _measure(row: Row, pairs: FrozenPairs, path: Path, key: dict, batch: int) ->
     shares = torch.from_numpy(region_shares(key["template"], pairs.size).copy()).flatten(1).double()
     maps = torch.zeros(3, pairs.size, pairs.size, dtype=torch.float64)
     with RowWriter(path, [*PAIR_COLUMNS, *COLUMNS]) as writer:
-        bar = tqdm(total=len(pairs), desc=row.name, unit="image", disable=None)
+        bar = Bar(total=len(pairs), desc=row.name, unit="image")
         for first in range(0, len(pairs), batch):
             indices = list(range(first, min(first + batch, len(pairs))))
             target, mask, occluded = load_pairs(pairs, indices, restorer.fill)

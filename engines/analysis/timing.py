@@ -21,6 +21,7 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import device_name, resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
 from deocclude.engines.runs.members import choose
+from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ def collect(
     places = [(m, size, batch) for m in members for size in sizes for batch in batches]
     identities = {member.checkpoint: weights_identity(member.checkpoint) for member in members}
     cells = []
-    for number, (member, size, batch) in enumerate(places, 1):
+    bar = Bar(places, "timing", unit="cell", leave=False)
+    for number, (member, size, batch) in enumerate(bar, 1):
         key = {"protocol": PROTOCOL, "row": identities[member.checkpoint], "size": size}
         key |= {"batch": batch, "device": device, "threads": threads, "torch": torch.__version__}
         key |= {"repeats": arguments.repeats, "seconds": arguments.seconds}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from deocclude.data.contract import compose
 from deocclude.data.pairs.holes import FrozenPairs
@@ -27,6 +26,7 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
 from deocclude.engines.runs.members import choose
+from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def embed_faces(
         add(OCCLUDED, occluded, mask)
     for member in members:
         networks = load_networks(member.checkpoint, device)
-        for indices in tqdm(parts, desc=member.name, unit="batch", disable=None):
+        for indices in Bar(parts, desc=member.name, unit="batch"):
             _, mask, occluded = load_pairs(pairs, indices, networks.fill)
             restored = compose(networks.restore_batch(occluded, mask).cpu(), occluded, mask)
             add(member.name, restored, torch.zeros_like(mask))

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pandas as pd
 from torch import Tensor
-from tqdm import tqdm
 
 from deocclude.data.contract import compose
 from deocclude.data.pairs.holes import FrozenPairs
@@ -20,6 +19,7 @@ from deocclude.data.seeding import keyed_rng
 from deocclude.engines.inference.networks import Networks, doubt_of
 from deocclude.engines.report.tables import bin_names
 from deocclude.metrics.correlation import spearman
+from deocclude.progress import Bar
 
 UNCERTAINTY, DEPTH = "uncertainty", "depth"
 DIGITS = 6  # of an uncertainty: what differs less is the noise of float32, and no order
@@ -66,7 +66,7 @@ def measure(
     share = min(1.0, pixels / expected)
     lines, samples, total = [], [], 0
     numbers = {key: i for i, key in enumerate(dict.fromkeys(p.image for p in pairs.pairs))}
-    bar = tqdm(total=len(pairs), desc=name, unit="image", disable=None)
+    bar = Bar(total=len(pairs), desc=name, unit="image")
     for index, values in _holes(networks, name, pairs, batch, doubt):
         pair = pairs.pairs[index]
         lines.append({"index": index, "image": pair.image, "bin": pair.bin} | _line(pair, values))

@@ -1,6 +1,7 @@
 """Photos, videos and the camera restored, as `engines.cli.restore` was asked to."""
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from deocclude.engines.jobs.manifest import (
     summary,
 )
 from deocclude.engines.jobs.plan import NETWORK, Choices, Job, Plan
+from deocclude.engines.jobs.shards import WHOLE
 from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
 from deocclude.engines.moving.video import restore_video
 from deocclude.engines.moving.virtual_camera import VirtualCamera
@@ -27,6 +29,7 @@ from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
 from deocclude.engines.photos.face import FaceChoice
 from deocclude.engines.photos.files import restore_file
 from deocclude.engines.video.files import open_reader
+from deocclude.progress import Bar
 
 MANY = 500  # pictures that save as much time as making the graphs takes: docs/onnx.md
 
@@ -98,7 +101,7 @@ def restore_all(
     manifest: Manifest,
 ) -> list[ManifestRow]:
     """Every job of the plan, with a progress bar, lines on the console and the manifest."""
-    frames = partial(tqdm, leave=False, unit="frame", disable=None)  # None: none in a pipe
+    frames = partial(Bar, leave=False, unit="frame")
 
     def restore(job: Job) -> ManifestRow:
         if job.is_video:
@@ -126,14 +129,16 @@ def restore_all(
         for path, reason in plan.left_out.items()
     ]
     try:
-        for row in rows:
-            manifest.add(row)
+        if plan.shard != WHOLE:  # so that what a killed part leaves undone stands in its manifest
+            manifest.add(*(ManifestRow(str(job.source), status="not begun") for job in plan.jobs))
+        if rows:
+            manifest.add(*rows)
         what = _kind(plan)
-        bar = tqdm(plan.jobs, desc=what, disable=None if len(plan.jobs) > 1 else True)
+        bar = Bar(plan.jobs, what, unit=what[:-1], seen=len(plan.jobs) > 1)
         with bar:
             done = run_jobs(bar, restore, manifest, tqdm.write)
         rows += done
-        print(summary(rows, plan.output, what))
+        print(summary(Counter(row.status for row in rows), plan.output, what))
         if left := len(plan.jobs) - len(done):
             print(f"stopped: nothing more can be written there; {left} {what} were not begun")
     finally:

@@ -22,6 +22,7 @@ wrong option; 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from tqdm import tqdm
@@ -29,7 +30,8 @@ from tqdm import tqdm
 from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.data.mask_files.given import ALPHA, NO_DILATION
 from deocclude.engines.jobs.inputs import EXTRAS
-from deocclude.engines.jobs.manifest import Manifest
+from deocclude.engines.jobs.manifest import Manifest, failed
+from deocclude.engines.jobs.merging import merge
 from deocclude.engines.jobs.plan import (
     FORMATS,
     METHODS,
@@ -41,6 +43,7 @@ from deocclude.engines.jobs.plan import (
     refuse_existing,
     set_aside,
 )
+from deocclude.engines.jobs.shards import WHOLE, Shard
 from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
 from deocclude.engines.photos.face import FaceBox, FaceChoice
@@ -205,7 +208,30 @@ def build_parser() -> argparse.ArgumentParser:
         help="CSV with a row for each input; one of an earlier command is continued (default:\n"
         "manifest.csv in the output folder, where there is one)",
     )
+    add(
+        "--shard",
+        type=_shard,
+        default=WHOLE,
+        metavar="K/N",
+        help="restore part K of N alone, 1/4 to 4/4, by a hash of each name: so that N processes\n"
+        "or machines share the work; its manifest is manifest-K-of-N.csv",
+    )
+    add(
+        "--merge",
+        nargs="?",
+        type=some_path,
+        const=True,
+        metavar="FOLDER",
+        help="join the parts' manifests in FOLDER (default: that of -o) into its manifest.csv",
+    )
     return parser
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _extras(text: str) -> tuple[str, ...]:
@@ -267,6 +293,9 @@ def main(argv: list[str] | None = None) -> None:
     """Restore what the command line names; SystemExit 1 when anything failed."""
     parser = build_parser()
     options = parser.parse_args(argv)
+    if options.merge is not None:
+        _merge(parser, options)
+        return
     if options.webcam is None and not options.inputs:
         parser.error("nothing to restore: name a photo, a video or a folder, or use --webcam")
     if options.invert_mask and options.mask is None:
@@ -280,6 +309,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--overwrite and --skip-existing say opposite things; leave one of them out")
     files = ("inputs", "output", "mask", "save", "manifest", "whole", "format", "skip_existing")
     unfit = [name for name in files if getattr(options, name)]
+    unfit += ["shard"] * (options.shard != WHOLE)
     if options.virtual_camera is not None and options.webcam is None:
         parser.error("--virtual-camera sends on what a camera sees: name that with --webcam")
     if options.webcam is not None and unfit:
@@ -306,12 +336,16 @@ def main(argv: list[str] | None = None) -> None:
         mask = None if options.erased else options.mask
         if options.erased and Path(ALPHA).exists():
             print(f"--mask {ALPHA}: the photos' transparent part; a file of that name: ./{ALPHA}")
-        plan = plan_jobs(options.inputs, mask, options.output, options.save, options.format)
-        path = options.manifest or (plan.folder / "manifest.csv" if plan.folder else None)
+        plan = plan_jobs(
+            options.inputs, mask, options.output, options.save, options.format, options.shard
+        )
+        path = options.manifest or (plan.folder / options.shard.manifest if plan.folder else None)
+        if options.shard != WHOLE and path is None:
+            raise ValueError("--shard: a part has a manifest; name a folder with -o, or --manifest")
         if options.method != NETWORK and (videos := [j.source for j in plan.jobs if j.is_video]):
             raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
         lossy = any(job.output.suffix.lower() in WITH_QUALITY for job in plan.jobs)
-        if options.quality is not None and not lossy:
+        if options.quality is not None and not lossy and options.shard == WHOLE:
             raise ValueError("--quality: no result is a JPEG, AVIF or WebP; see --format")
         manifest = Manifest(path, tqdm.write)
         if options.skip_existing:
@@ -334,8 +368,29 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         words = "what was finished is kept; --skip-existing goes on from here"
         raise SystemExit(say_stopped(stop, words)) from None
-    seen = [row.status for row in rows if row.status not in ("skipped", "left out")]
-    if any(row.failed for row in rows) or (seen and set(seen) == {"no face found"}):
+    if failed(Counter(row.status for row in rows)):
+        raise SystemExit(1)
+
+
+def _merge(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Join the manifests of parts; SystemExit 1 where one command would have ended with it, or
+    where a part is missing or unfinished."""
+    named = (options.output, options.merge)
+    folders = {Path(name) for name in named if name not in (None, True)}
+    if len(folders) != 1:
+        parser.error("--merge: name one folder, that of the parts' results")
+    given = {name: value for name, value in vars(options).items() if value not in (None, [])}
+    unfit = [name for name, value in given.items() if value != parser.get_default(name)]
+    if unfit := [name for name in unfit if name not in ("merge", "output")]:
+        parser.error(f"--merge restores nothing; leave out {', '.join(unfit)}")
+    try:
+        merged = merge(folders.pop())
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None
+    for line in merged.notices:
+        print(f"error: {line}")
+    print(merged.summary)
+    if merged.failed:
         raise SystemExit(1)
 
 

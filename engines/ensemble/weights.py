@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deocclude.data.contract import compose
 from deocclude.data.masks.source import RATIO_BINS
@@ -28,6 +27,7 @@ from deocclude.engines.runs.pairs import settle_data
 from deocclude.engines.runs.recipes import MemberFile, check_splits
 from deocclude.metrics.image import psnr
 from deocclude.models.ensemble import EDGES, Ensemble, bin_index
+from deocclude.progress import Bar
 
 Pairs = FrozenPairs | FrozenOccluded  # as the members were validated on
 RIDGE = 1e-9  # of the mean squared error: equal members share their weight
@@ -132,7 +132,7 @@ def measure(
     attach_found(ensemble, members, device, keep)
     ensemble.eval()
     grams, bins, medians = [], [], []
-    for start in tqdm(range(0, len(pairs), batch), desc="validation", unit="batch", disable=None):
+    for start in Bar(range(0, len(pairs), batch), desc="validation", unit="batch"):
         indices = range(start, min(start + batch, len(pairs)))
         target, mask, occluded = (
             part.to(device) for part in load_pairs(pairs, indices, members[0].fill)

@@ -2,17 +2,24 @@
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
 
-from deocclude.data.image_files import count_words, is_image, is_litter, is_raw, visible_files
+from deocclude.data.image_files import (
+    count_words,
+    every_name,
+    is_image,
+    is_litter,
+    is_raw,
+    visible_files,
+)
 from deocclude.engines.jobs.kinds import is_video
 
 EXTRAS = ("mask", "overlay", "side-by-side", "uncertainty")
 ENDING = "restored"  # NAME-restored is the result for NAME beside it
-MANIFEST = "manifest.csv"
+MANIFEST = re.compile(r"manifest(?:-(\d+)-of-(\d+))?\.csv")  # of everything, or of one part
 # Why a file is no input: the words of a notice, in the order in which they are told.
 OTHER = "no image or video"
 RAW = "a camera's raw file; develop it to JPEG, PNG or TIFF first"
@@ -66,16 +73,19 @@ def why_left_out(path: Path) -> str | None:
     return RAW if is_raw(path) else OTHER
 
 
-def files_below(folder: Path, apart: Iterable[Path]) -> tuple[list[Path], dict[Path, str]]:
+def files_below(
+    folder: Path, apart: Iterable[Path], wanted: Callable[[str], bool] = every_name
+) -> tuple[list[Path], dict[Path, str]]:
     """The images and videos below `folder`, but not below those of `apart` (resolved), sorted by
-    their relative path; and which files are left out, with the reason."""
+    their relative path; and which files are left out, with the reason. Both of those files alone
+    whose relative path is `wanted`."""
     root = folder.resolve()
     inside = [path for path in apart if root in path.parents]
-    every = [p for p in visible_files(folder) if not _is_below(p, inside)]
+    every = [p for p in visible_files(folder, wanted) if not _is_below(p, inside)]
     left_out = {path: why for path in every if (why := why_left_out(path))}
     kept = [path for path in every if path not in left_out]
     results = {*named_results(kept), *_listed_results(kept, folder)}
-    for path in [path for path in left_out if path.name == MANIFEST and _rows(path)]:
+    for path in [p for p in left_out if MANIFEST.fullmatch(p.name) and _rows(p)]:
         del left_out[path]  # this program's own list says nothing about inputs
     left_out |= dict.fromkeys(results, RESULT)
     return [path for path in kept if path not in results], left_out
@@ -105,8 +115,9 @@ def _listed_results(files: Sequence[Path], root: Path) -> set[Path]:
     for path in files:
         for folder in path.parents:
             if folder not in written:
-                written[folder] = _rows(folder / MANIFEST)
-            if path.relative_to(folder).as_posix() in written[folder]:
+                lists = [p for p in folder.glob("manifest*.csv") if MANIFEST.fullmatch(p.name)]
+                written[folder] = set[str]().union(*map(_rows, lists))
+            if written[folder] and path.relative_to(folder).as_posix() in written[folder]:
                 (at_top if folder == root else inside).add(path)
             if folder == root:
                 break

@@ -37,13 +37,14 @@ ASF_VIDEO = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")  # a stream of pic
 OGG_VIDEO = (b"\x80theora", b"OVP80", b"BBCD\x00")  # Theora, VP8, Dirac
 
 
-def is_video(path: Path) -> bool:
-    """Whether a file is a video: by its first bytes, whatever its name. A file with a video's name
-    that is empty, damaged or missing is one, so that whoever reads it says so."""
+def is_video(path: Path, head: bytes | None = None) -> bool:
+    """Whether a file is a video: by its first bytes, whatever its name (`head`, where they are read
+    already). A file with a video's name that is empty, damaged or missing is one, so that whoever
+    reads it says so."""
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return True
-    return suffix not in SOUND_SUFFIXES and starts_like_video(_head(path))
+    return suffix not in SOUND_SUFFIXES and starts_like_video(_head(path) if head is None else head)
 
 
 def starts_like_video(head: bytes) -> bool:
@@ -69,9 +70,9 @@ def is_animated(path: Path) -> bool:
     return animated_format(path) is not None
 
 
-def animated_format(path: Path) -> str | None:
+def animated_format(path: Path, head: bytes | None = None) -> str | None:
     """Pillow's name of an animated picture's format; None for any other file."""
-    head = _head(path, 32)
+    head = _head(path, 32) if head is None else head
     formats: tuple[str, ...] = ("GIF", "PNG", "AVIF")
     if head[:4] == b"RIFF" and head[12:16] == b"VP8X" and head[20] & 2:  # its flag for motion
         formats = ("WEBP",)
@@ -87,7 +88,8 @@ def animated_format(path: Path) -> str | None:
 
 def is_moving(path: Path) -> bool:
     """Whether `engines.moving.video.restore_video` is to restore a file, frame by frame."""
-    return is_animated(path) or is_video(path)
+    head = _head(path)  # once: a folder's files may be many and far away
+    return animated_format(path, head) is not None or is_video(path, head)
 
 
 def result_suffix(path: Path) -> str:

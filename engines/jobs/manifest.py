@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -40,8 +40,11 @@ STATUSES = {
     "exists": True,  # the result was there already and --overwrite was not given
     "skipped": False,  # likewise, as --skip-existing asks
     "left out": False,  # a file of a folder that is no photo or video, or a result
+    "not begun": True,  # of a part of many: what it has still to do, or had when it was killed
     "failed": True,
 }
+# What such a row says is less than any other, which it does not replace.
+LESS = ("exists", "skipped", "not begun")
 LONGEST_WAIT = 60.0  # seconds until a lock that another command holds is an error (an OSError)
 QUICK = 0.02  # seconds; a manifest that is written in less is written after every input
 
@@ -73,7 +76,7 @@ class ManifestRow:
         return STATUSES[self.status]
 
     def cells(self) -> dict[str, str]:
-        """Column -> text of the CSV file; warnings are joined by " | "."""
+        """Column -> text of the CSV file, where there is any; warnings are joined by " | "."""
         seconds = {"seconds": self.seconds.get("total")} | {
             f"seconds_{stage}": self.seconds.get(stage) for stage in STAGES
         }
@@ -83,7 +86,8 @@ class ManifestRow:
         ratio = "" if self.hole_ratio is None else f"{self.hole_ratio:.4f}"
         warnings = " | ".join(" ".join(text.split()) for text in self.warnings)
         named = {name: getattr(self, name) for name in ("input", "output", "status", "detection")}
-        return named | texts | {"hole_ratio": ratio, "warnings": warnings}
+        texts = named | texts | {"hole_ratio": ratio, "warnings": warnings}
+        return {name: text for name, text in texts.items() if text}
 
 
 class Manifest:
@@ -99,16 +103,18 @@ class Manifest:
         self.path = path
         self._say = say
         self.by = ""  # what redraws: the name of the inpainter, or the method
-        self._known = _read(path) if path is not None and path.exists() else {}
+        self._known = read_rows(path) if path is not None and path.exists() else {}
         self._rows: dict[str, dict[str, str]] = {}  # of this command
         self._cost = self._written = 0.0
         self._complained = False
 
-    def add(self, row: ManifestRow) -> None:
-        """Keep a row and write the file; writing takes a few percent of the time at most."""
-        if row.status in ("exists", "skipped") and row.input in self._known:
-            return
-        self._rows[row.input] = row.cells() | {"by": self.by if row.output else ""}
+    def add(self, *rows: ManifestRow) -> None:
+        """Keep rows and write the file; writing takes a few percent of the time at most."""
+        for row in rows:
+            cells = row.cells() | ({"by": self.by} if row.output and self.by else {})
+            begins = row.status == "not begun"  # also what an earlier command had done
+            if begins or not says_less(row.status, self._known.get(row.input, {}).get("status")):
+                self._rows[row.input] = cells
         quick = self._cost < QUICK
         if quick or time.monotonic() - self._written >= 20 * self._cost:
             try:
@@ -134,9 +140,9 @@ class Manifest:
         start = time.monotonic()
         with _lock(self.path):
             if self.path.exists():
-                self._known = _read(self.path)  # as another command may have left it
+                self._known = read_rows(self.path)  # as another command may have left it
             with replacing(self.path) as temporary:
-                _write_rows(temporary, (self._known | self._rows).values())
+                write_rows(temporary, (self._known | self._rows).values())
         self._written = time.monotonic()
         self._cost = self._written - start
 
@@ -148,25 +154,38 @@ def _lock(path: Path) -> BaseFileLock:
     return FileLock(Path(tempfile.gettempdir(), f"deocclude-{name}.lock"), timeout=LONGEST_WAIT)
 
 
-def _write_rows(path: Path, rows: Iterable[dict[str, str]]) -> None:
+def says_less(status: str, known: str | None) -> bool:
+    """Whether a row of this status would replace one of the same input that says more than it. Of
+    what had not begun the result may be there: of a process that was killed before it noted that.
+    """
+    return status in LESS and known not in (None, "not begun")
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, str]]) -> None:
     with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _read(path: Path) -> dict[str, dict[str, str]]:
+def read_rows(path: Path) -> dict[str, dict[str, str]]:
+    """Input -> the cells of its row that are not empty; errors as of `each_row`."""
+    return {row["input"]: row for row in each_row(path)}
+
+
+def each_row(path: Path) -> Iterator[dict[str, str]]:
+    """The cells of each row that are not empty. ValueError for what is no manifest."""
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.DictReader(file)
         try:
-            known, rows = tuple(reader.fieldnames or ()) in (COLUMNS, COLUMNS[:-1]), {}
+            known = tuple(reader.fieldnames or ()) in (COLUMNS, COLUMNS[:-1])
             for row in reader if known else ():
                 if None in row:
                     raise ValueError(
                         f"{path}: line {reader.line_num} has more than "
                         f"{len(reader.fieldnames or ())} cells; mend it or name another file"
                     )
-                rows[row["input"]] = row
+                yield {"input": ""} | {name: text for name, text in row.items() if text}
         except csv.Error as error:
             raise ValueError(
                 f"{path}: cannot be read as CSV ({error}); name another file"
@@ -175,7 +194,6 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
             raise ValueError(
                 f"{path}: exists and is no manifest of this program; name another file"
             )
-        return rows
 
 
 class AnyJob(Protocol):
@@ -228,16 +246,25 @@ def report(row: ManifestRow, say: Callable[[str], None]) -> None:
         say(f"{row.input}: {row.status}: nothing was written")
 
 
-def summary(rows: list[ManifestRow], where: str, what: str = "photos") -> str:
-    """One line, e.g. "3 of 5 photos restored, 1 failed, 1 without an occluder: out"."""
-    counts = Counter(row.status for row in rows)
+def failed(counts: Mapping[str, int]) -> bool:
+    """Whether a command ends with exit code 1, by how many inputs have each status."""
+    seen = {status for status, count in counts.items() if count} - {"skipped", "left out"}
+    return any(STATUSES[status] for status in seen) or seen == {"no face found"}
+
+
+def summary(counts: Mapping[str, int], where: str, what: str = "photos") -> str:
+    """One line, e.g. "3 of 5 photos restored, 1 failed, 1 without an occluder: out", by how many
+    inputs have each status."""
+    counts = Counter(counts)
     failed = sum(counts[status] for status in ("failed", "exists", "nothing restored"))
-    total = len(rows) - counts["left out"]
+    total = counts.total() - counts["left out"]
     parts = [f"{counts['restored']} of {total} {what} restored", f"{failed} failed"]
     if counts["skipped"]:
         parts.append(f"{counts['skipped']} done before")
     if counts["incomplete"]:
         parts.append(f"{counts['incomplete']} incomplete")
+    if counts["not begun"]:
+        parts.append(f"{counts['not begun']} not begun")
     if counts["no occluder found"]:
         parts.append(f"{counts['no occluder found']} without an occluder")
     if counts["no face found"]:

@@ -3,11 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from deocclude.data.image_files import image_suffixes
+from deocclude.data.image_files import every_name, image_suffixes
 from deocclude.data.mask_files.pairing import masks_beside, pair_masks
 from deocclude.data.mask_files.reading import check_mask
 from deocclude.engines.jobs.inputs import (
@@ -21,6 +21,7 @@ from deocclude.engines.jobs.inputs import (
     result_names,
 )
 from deocclude.engines.jobs.kinds import VIDEO_SUFFIXES, is_moving, result_suffix
+from deocclude.engines.jobs.shards import WHOLE, Shard
 
 KEPT_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")  # lossless: the result's suffix too
 SAME = "same"
@@ -87,6 +88,7 @@ class Plan:
     left_out: dict[Path, str] = field(default_factory=dict)
     done: list[Job] = field(default_factory=list)
     existing: list[Job] = field(default_factory=list)
+    shard: Shard = WHOLE  # which part of what the words mean this is
 
     @property
     def total(self) -> int:
@@ -95,28 +97,39 @@ class Plan:
 
 def set_aside(plan: Plan, is_done: Callable[[Path], bool]) -> None:
     """Move the jobs whose results are all there, or of whose input `is_done`, to `plan.done`."""
-    plan.done = [
-        job
-        for job in plan.jobs
-        if all(target.exists() for target in job.targets) or is_done(job.source)
-    ]
-    plan.jobs = [job for job in plan.jobs if job not in plan.done]
+    plan.done, plan.jobs = _split(
+        plan.jobs, lambda job: all(t.exists() for t in job.targets) or is_done(job.source)
+    )
 
 
 def refuse_existing(plan: Plan) -> None:
     """Move the jobs of which a result is there to `plan.existing`."""
-    plan.existing = [job for job in plan.jobs if any(target.exists() for target in job.targets)]
-    plan.jobs = [job for job in plan.jobs if job not in plan.existing]
+    plan.existing, plan.jobs = _split(plan.jobs, lambda job: any(t.exists() for t in job.targets))
+
+
+def _split(jobs: list[Job], fits: Callable[[Job], bool]) -> tuple[list[Job], list[Job]]:
+    """Those that fit, and the others."""
+    answers = [fits(job) for job in jobs]
+    yes = [job for job, answer in zip(jobs, answers, strict=True) if answer]
+    return yes, [job for job, answer in zip(jobs, answers, strict=True) if not answer]
 
 
 @dataclass(frozen=True)
 class Source:
-    """An input file, where its result goes if no other wants that place, and what the name of its
-    mask in a folder of masks must be, suffix aside."""
+    """An input file, where its result goes if no other wants that place (`place`: without its
+    ending), what the name of its mask in a folder of masks must be, suffix aside, and the name by
+    which it belongs to a part. `inside`: it was found in a folder."""
 
     path: Path
-    target: Path
+    place: Path
     stem: Path
+    name: str
+    inside: bool = False
+    ending: str | None = None  # None: not settled yet, as that looks into the file
+
+    @property
+    def target(self) -> Path:
+        return self.place.with_name(self.place.name + (self.ending or ""))
 
 
 def plan_jobs(
@@ -125,6 +138,7 @@ def plan_jobs(
     output: str | Path | None = None,
     save: Sequence[str] = (),
     form: str | None = None,
+    shard: Shard = WHOLE,
 ) -> Plan:
     """Pair inputs, masks and outputs.
 
@@ -133,16 +147,24 @@ def plan_jobs(
     without suffix; several, or a folder, go below the folder `output` under their mirrored names.
     Without `output` results lie beside the input, as NAME-restored. A mask folder is paired by
     name, see `data.mask_files.pairing`. `form`: the format of photos' results, SAME or of FORMATS;
-    None: lossless ones of a folder keep theirs, the others are .png.
+    None: lossless ones of a folder keep theirs, the others are .png. `shard`: the part of it that
+    is planned, which may be empty. What belongs to no part by its name, words that mean nothing and
+    what is left out of patterns or of several inputs, is in the first one.
 
     Raises FileNotFoundError if no input or no mask is there at all, ValueError for what is no
     mask, a folder without masks of the inputs, or an output file for several inputs.
     """
     if mask is not None and not mask.exists():
         raise FileNotFoundError(f"{mask}: no such file or folder")
-    plan, found = Plan("beside the inputs"), find_inputs(inputs)
+    plan, found = Plan("beside the inputs", shard=shard), find_inputs(inputs)
     paths, plan.failures = found.paths, found.failures
     single = len(paths) == 1 and not plan.failures and not paths[0].is_dir()
+    # Of one folder only the part's own files are looked at. With several words any two files may
+    # have to do with each other, so the names of all are.
+    alone = len(paths) == 1 and not plan.failures and paths[0].is_dir()
+    if alone and mask is not None and mask.resolve() in paths[0].resolve().parents:
+        alone = False
+    wanted = shard.holds if alone and shard != WHOLE else every_name
     if mask is not None and mask.is_file():
         check_mask(mask)
     if output is not None:
@@ -152,25 +174,46 @@ def plan_jobs(
     avoid = [p.resolve() for p in (plan.folder, mask) if p is not None and p.is_dir()]
     suffixes = Suffixes(form, plan)
     if single and plan.folder is None:
-        target = suffixes.ended(beside(paths[0]), paths[0]) if output is None else Path(output)
-        sources = [Source(paths[0], target, Path(paths[0].stem))]
-        plan.output = str(target)
+        source = Source(paths[0], beside(paths[0]), Path(paths[0].stem), paths[0].name)
+        if output is not None:
+            named = Path(output)
+            source = replace(source, place=named.with_suffix(""), ending=named.suffix)
+        sources = [suffixes.ended(source)]
+        plan.output = str(sources[0].target)
     else:
-        sources = _file_sources([p for p in paths if not p.is_dir()], plan, suffixes, found)
+        sources = _file_sources([p for p in paths if not p.is_dir()], plan, found)
         several = len(paths) > 1
         for folder in (p for p in paths if p.is_dir()):
-            sources += _folder_sources(folder, plan, avoid, several, suffixes, found)
+            sources += _folder_sources(folder, plan, avoid, several, found, wanted)
         plan.output = str(plan.folder or plan.output)
     sources = _without_masks(sources, mask, found)
-    plan.notices += left_out_words(found.left_out)
-    plan.left_out = found.left_out
-    if not sources:
-        reasons = [*(reason for _, reason in plan.failures), *plan.notices]
+    mine = wanted is not every_name or shard.number == 1
+    plan.left_out = found.left_out if mine else {}
+    plan.notices += left_out_words(plan.left_out)
+    if not sources and (wanted is every_name or plan.failures):
+        reasons = [*(reason for _, reason in plan.failures), *left_out_words(found.left_out)]
         raise FileNotFoundError("; ".join(reasons))
-    sources = list({s.path.resolve(): s for s in reversed(sources)}.values())[::-1]  # each once
-    masks = _pair_masks(sources, mask, plan)
-    _add_jobs([s for s in _apart(sources) if s.path in masks], masks, save, plan)
+    plan.failures = plan.failures if mine else []
+    real = RealPaths()
+    sources = list({real(s.path): s for s in reversed(sources)}.values())[::-1]  # each once
+    masks, missing, notices = _pair_masks(sources, mask, wanted)
+    plan.notices += notices if mine else []
+    taken = [suffixes.ended(source) for source in sources if shard.holds(source.name)]
+    plan.failures += [(str(s.path), missing[s.path]) for s in taken if s.path in missing]
+    read = {real(path) for path in (*masks, *masks.values()) if path is not None}
+    _add_jobs([s for s in _apart(taken) if s.path in masks], masks, save, plan, read)
     return plan
+
+
+class RealPaths(dict):
+    """Path -> real path, as `Path.resolve` has it; each folder is looked up once."""
+
+    def __call__(self, path: Path) -> str:
+        folder, name = os.path.split(path)
+        if folder not in self:
+            self[folder] = os.path.realpath(folder)
+        joined = os.path.join(self[folder], name)
+        return os.path.realpath(joined) if os.path.islink(joined) else joined
 
 
 @dataclass
@@ -180,12 +223,14 @@ class Suffixes:
     form: str | None
     plan: Plan
 
-    def ended(self, name: Path, source: Path, inside: bool = False) -> Path:
-        """`name`, which has no ending, with that of the result of `source`; `inside` a folder
-        lossless formats are kept."""
-        return name.with_name(name.name + self.of(source, inside))
+    def ended(self, source: Source) -> Source:
+        """The source with the ending of its result, where that is not settled."""
+        if source.ending is not None:
+            return source
+        return replace(source, ending=self.of(source.path, source.inside))
 
     def of(self, source: Path, inside: bool = False) -> str:
+        """The ending of the result; `inside` a folder lossless formats are kept."""
         own = source.suffix.lower()
         if is_moving(source):
             return result_suffix(source)
@@ -212,20 +257,22 @@ def _output_folder(
     return None if single and path.suffix else path
 
 
-def _file_sources(files: list[Path], plan: Plan, suffixes: Suffixes, found: Found) -> list[Source]:
+def _file_sources(files: list[Path], plan: Plan, found: Found) -> list[Source]:
     """Files named one by one, without those that are results for others of them. Where two have one
     name, the folders in which they lie are mirrored too."""
     results = named_results(files)
     found.left_out |= {path: f"the result for {photo}" for path, photo in results.items()}
     files = [path for path in files if path not in results]
     if plan.folder is None:
-        return [Source(p, suffixes.ended(beside(p), p), Path(p.stem)) for p in files]
+        return [
+            Source(p, beside(p), Path(p.stem), Path(os.path.abspath(p)).as_posix()) for p in files
+        ]
     names = [Path(p.name) for p in files]
     if len(set(names)) < len(names):
         common = Path(os.path.commonpath([p.resolve().parent for p in files]))
         names = [p.resolve().relative_to(common) for p in files]
     return [
-        Source(path, suffixes.ended(plan.folder / name.with_suffix(""), path), Path(path.stem))
+        Source(path, plan.folder / name.with_suffix(""), Path(path.stem), name.as_posix())
         for path, name in zip(files, names, strict=True)
     ]
 
@@ -235,21 +282,24 @@ def _folder_sources(
     plan: Plan,
     avoid: list[Path],
     several: bool,
-    suffixes: Suffixes,
     found: Found,
+    wanted: Callable[[str], bool],
 ) -> list[Source]:
     """Images and videos below `folder`, but not below a folder in `avoid`, under mirrored names."""
-    target = plan.folder or beside(folder)
-    if several and plan.folder is not None:
-        target = target / folder.resolve().name
-    files, left_out = files_below(folder, (*avoid, beside(folder).resolve()))
+    target, before = plan.folder or beside(folder), Path()
+    if several:
+        before = Path(folder.resolve().name)
+        target = target / before if plan.folder is not None else target
+    apart = (*avoid, beside(folder).resolve())
+    files, left_out = files_below(folder, apart, wanted)
     found.left_out |= left_out
-    if not files:
+    if not files and (wanted is every_name or not files_below(folder, apart)[0]):
         plan.failures.append((str(folder), f"{folder}: no images or videos in this folder"))
-    names = [path.relative_to(folder).with_suffix("") for path in files]
+    names = [path.relative_to(folder) for path in files]
+    places = [name.with_suffix("") for name in names]
     return [
-        Source(path, suffixes.ended(target / name, path, inside=True), name)
-        for path, name in zip(files, names, strict=True)
+        Source(path, target / place, place, (before / name).as_posix(), inside=True)
+        for path, name, place in zip(files, names, places, strict=True)
     ]
 
 
@@ -257,11 +307,12 @@ def _apart(sources: list[Source]) -> list[Source]:
     """a.jpg and a.png must not end in one file: their results keep the whole name."""
     counts = Counter(os.path.normcase(source.target) for source in sources)
     kept = []
-    for path, target, stem in ((s.path, s.target, s.stem) for s in sources):
-        if counts[os.path.normcase(target)] > 1:
-            end = f"-{ENDING}" if target.with_suffix("") == beside(path) else ""
-            target = target.with_name(f"{path.name}{end}{target.suffix}")
-        kept.append(Source(path, target, stem))
+    for source in sources:
+        if counts[os.path.normcase(source.target)] > 1:
+            end = f"-{ENDING}" if source.place == beside(source.path) else ""
+            place = source.place.with_name(f"{source.path.name}{end}")
+            source = replace(source, place=place)
+        kept.append(source)
     return kept
 
 
@@ -275,31 +326,37 @@ def _without_masks(sources: list[Source], mask: Path | None, found: Found) -> li
     return [source for source in sources if source.path not in masks]
 
 
-def _pair_masks(sources: list[Source], mask: Path | None, plan: Plan) -> dict[Path, Path | None]:
-    """Source -> its mask; a source without exactly one in a folder of masks is a failure."""
+def _pair_masks(
+    sources: list[Source], mask: Path | None, wanted: Callable[[str], bool]
+) -> tuple[dict[Path, Path | None], dict[Path, str], list[str]]:
+    """Source -> its mask; source -> the reason, where a folder has not exactly one; notices."""
     if mask is None or not mask.is_dir():
-        return {source.path: mask for source in sources}
-    pairs = pair_masks([(source.path, source.stem) for source in sources], mask)
-    plan.failures += [(str(path), reason) for path, reason in pairs.missing.items()]
-    plan.notices += pairs.notices
-    return dict(pairs.masks)
+        return {source.path: mask for source in sources}, {}, []
+    pairs = pair_masks([(source.path, source.stem) for source in sources], mask, wanted)
+    return dict(pairs.masks), pairs.missing, pairs.notices
 
 
 def _add_jobs(
-    sources: list[Source], masks: dict[Path, Path | None], save: Sequence[str], plan: Plan
+    sources: list[Source],
+    masks: dict[Path, Path | None],
+    save: Sequence[str],
+    plan: Plan,
+    read: set[str],
 ) -> None:
-    """Jobs, each with its own files to write and none of them an input."""
-    inputs = {path.resolve() for path in (*masks, *masks.values()) if path is not None}
+    """Jobs, each with its own files to write and none of them an input (`read`: real paths)."""
     claimed: dict[str, Path] = {}
+    real = RealPaths()
     for source in sources:
-        ending = source.target.suffix if is_moving(source.path) else ".png"
+        ending = ".png"
+        if save and is_moving(source.path):
+            ending = source.target.suffix
         names = result_names(source.target, save, ending)[1:]
         extras = dict(zip(save, names, strict=True))
         job = Job(source.path, masks[source.path], source.target, extras)
         reason = ""
         for target in job.targets:
             other = claimed.setdefault(os.path.normcase(target), source.path)
-            if target.resolve() in inputs:
+            if real(target) in read:
                 reason = f"{target}: is an input of this command and is never overwritten"
             elif other != source.path:
                 reason = f"{source.path}: {target} is the result for {other} already"

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
@@ -28,6 +27,7 @@ from deocclude.engines.measures.inpainting import BatchRestorer, Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, find_row, row_file
 from deocclude.engines.measures.segmentation import batches, read_masks, unpack
 from deocclude.metrics.image import ImageMetrics
+from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ def _measure(jobs: Sequence[tuple[Case, Path, dict]], pairs, batch: int, device)
             stack.enter_context(RowWriter(path, [*PAIR_COLUMNS, *COLUMNS])) for _, path, _ in jobs
         ]
         words = f"{row.name}, {len(jobs)} masks"
-        bar = tqdm(total=len(pairs) * len(jobs), desc=words, unit="image", disable=None)
+        bar = Bar(total=len(pairs) * len(jobs), desc=words, unit="image")
         for indices, target, occluded, true in batches(pairs, batch):
             for (case, _, _), writer in zip(jobs, writers, strict=True):
                 used = used_masks(case, indices, true)

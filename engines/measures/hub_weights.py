@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from deocclude.progress import libraries_bars
+
 TIMEOUT = 10.0  # seconds without an answer after which a download is given up
 
 
@@ -31,7 +33,8 @@ def fetch_weights(url: str, others: Sequence[str] = ()) -> Path:
         with _time_limit(TIMEOUT):
             with urllib.request.urlopen(urllib.request.Request(url, method="HEAD")):
                 pass
-            torch.hub.load_state_dict_from_url(url, check_hash=True, map_location="cpu")
+            with libraries_bars():
+                torch.hub.load_state_dict_from_url(url, check_hash=True, map_location="cpu")
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         cause = getattr(error, "reason", error)
         raise AbsentWeights(

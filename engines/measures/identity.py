@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from deocclude.data.faces.files import Faces
 from deocclude.data.faces.identities import label_names
@@ -29,6 +28,7 @@ from deocclude.data.pairs.tensors import load_occluded
 from deocclude.engines.inference import cost
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
 from deocclude.engines.runs.devices import device_name
+from deocclude.progress import Bar
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 COLUMNS = ("index", "image", "kind", "number", "hole_ratio", "identity", "named", "right")
@@ -172,7 +172,7 @@ def _measure(row: IdentityRow, pairs, path: Path, key: dict, identities, batch: 
     labels = label_names([pair.image for pair in pairs.pairs], identities).tolist()
     spent = []
     with RowWriter(path, COLUMNS) as writer:
-        bar = tqdm(total=len(pairs), desc=row.name, unit="image", disable=None)
+        bar = Bar(total=len(pairs), desc=row.name, unit="image")
         for first in range(0, len(pairs), batch):
             indices = range(first, min(first + batch, len(pairs)))
             _, occluded, _ = load_occluded(pairs, indices)

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deocclude.data.contract import hide
 from deocclude.data.pairs.holes import FrozenPairs
@@ -35,6 +34,7 @@ from deocclude.engines.measures.rows import RowResult, RowWriter, check_rows, fi
 from deocclude.engines.runs.devices import device_name
 from deocclude.engines.runs.recipes import member_digests
 from deocclude.metrics.image import NotFiniteError
+from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ def _measure_row(
             name: stack.enter_context(RowWriter(files[name], _columns(name, recorder.columns)))
             for name, recorder in recorders.items()
         }
-        bar = stack.enter_context(tqdm(total=len(pairs), desc=row.name, unit="image", disable=None))
+        bar = stack.enter_context(Bar(total=len(pairs), desc=row.name, unit="image"))
         for indices, target, mask in batches(pairs, batch):
             prediction, seconds = _restore(restorer, target, mask)
             spent.append((len(indices), seconds))

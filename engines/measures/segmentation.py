@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from deocclude.data.files import replacing
 from deocclude.data.occluders.mixture import NONE
@@ -26,6 +25,7 @@ from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
 from deocclude.engines.runs.devices import device_name
 from deocclude.metrics.segmentation import COLUMNS, COUNTS, SegmentationMetrics, confusion
+from deocclude.progress import Bar
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 PAIR_COLUMNS = ("index", "image", "kind", "number", "hole_ratio")
@@ -154,7 +154,7 @@ def _measure(row: Row, pairs: FrozenOccluded, path: Path, key: dict, batch: int)
     metrics = SegmentationMetrics()
     found, spent = [], []
     with RowWriter(path, [*PAIR_COLUMNS, *COLUMNS, *COUNTS]) as writer:
-        bar = tqdm(total=len(pairs), desc=row.name, unit="image", disable=None)
+        bar = Bar(total=len(pairs), desc=row.name, unit="image")
         for indices, _, occluded, mask in batches(pairs, batch):
             marked, seconds = _timed(finder.find, occluded, finder.device)
             marked = marked.cpu()

@@ -86,7 +86,8 @@ def search(arguments: argparse.Namespace) -> int:
     )
     if arguments.release:
         shared.release(arguments.release)
-    _say_start(asked, arguments.trials, len(shared.done()))
+    before = len(shared.done())
+    _say_start(asked, arguments.trials, before)
     stopped = None
     while stopped is None:
         left = None
@@ -100,6 +101,7 @@ def search(arguments: argparse.Namespace) -> int:
             break
         stopped = carry_out(shared, claim, left)
         write_report(shared)
+        say_left(len(shared.done()), before, arguments.trials, time.monotonic() - started)
     lines, files = write_report(shared)
     _say_end(shared, lines, files, stopped, arguments.trials)
     return 0
@@ -159,6 +161,13 @@ def _say_start(search: Search, wanted: int, done: int) -> None:
         own = ", ".join(f"{term} {weight:g}" for term, weight in search.own_weights.items())
         logger.info("own       %s: not in the space, so no trial has them", own)
     logger.info("objective %s, %s", search.objective, "higher" if search.higher else "lower")
+
+
+def say_left(done: int, before: int, wanted: int, seconds: float) -> None:
+    """How far the search is, and its time left at the pace of all processes since this began."""
+    if before < done < wanted:
+        minutes = (wanted - done) * seconds / (done - before) / 60
+        logger.info("%d of %d trials done, about %.0f min left", done, wanted, minutes)
 
 
 def _say_trial(shared, course: Course, number: int, pruned: str | None, minutes: float) -> None:

@@ -16,7 +16,7 @@ from deocclude.engines.suite.jobs import Record, Stopper, command, run_command, 
 from deocclude.engines.suite.plan import finished_folders, look_up, plan_jobs, use_sources
 from deocclude.engines.suite.request import FINISHED, IMPOSSIBLE, UNFINISHED, Request, SuiteJob
 from deocclude.engines.suite.tables import Rows, make_tables
-from deocclude.engines.suite.words import JobEnd, describe_end, describe_plan
+from deocclude.engines.suite.words import JobEnd, describe_end, describe_place, describe_plan
 
 EARLIER_FEATURES = "its features come from an earlier network"
 
@@ -43,8 +43,10 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
         record.add("start", profile=request.profile, max_minutes=request.max_minutes)
         results: dict[str, JobEnd] = {}
         with Stopper(tell) as stopper:
-            for job in jobs:
+            for number, job in enumerate(jobs, 1):
                 if not stopper.asked:
+                    if job.state != FINISHED:
+                        tell(f"\n{describe_place(number, jobs, request)}")
                     results[job.key] = train_job(job, request, results, stopper, folder, record)
                 elif job.state == FINISHED:
                     results[job.key] = JobEnd(job)
@@ -152,7 +154,7 @@ def _run(
 ) -> tuple[int, str]:
     """Run a job's command, said and recorded as `what`; returns its status and its output."""
     log = folder / "logs" / job.log_name
-    tell(f"\n{time.strftime('%H:%M')} {what} {job.title}, log {log}")
+    tell(f"{time.strftime('%H:%M')} {what} {job.title}, log {log}")
     record.add(what, run=job.title, command=line)
     return run_command(line, log, stopper, tell)
 

@@ -52,11 +52,25 @@ def describe_plan(jobs: list[SuiteJob], request: Request) -> list[str]:
         lines.append(f"  {job.title:<{width}} {what}")
         lines += [f"  {'':<{width}} {job.remark}"] if job.remark else []
         lines += _otherwise(job, width)
+    if minutes := minutes_of(jobs, request):
+        lines.append(f"  at most about {minutes:.0f} min of training, evaluation not counted")
+    return lines
+
+
+def minutes_of(jobs: list[SuiteJob], request: Request) -> float | None:
+    """The most that training what is not there takes; None where a run has no budget, or all are
+    there."""
     trained = [job for job in jobs if job.ensemble is None]
     left = [job.budget(request) for job in trained if job.state in (MISSING, UNFINISHED)]
-    if left and None not in left:
-        lines.append(f"  at most about {sum(left):.0f} min of training, evaluation not counted")
-    return lines
+    budgets = [minutes for minutes in left if minutes is not None]
+    return sum(budgets) if budgets and len(budgets) == len(left) else None
+
+
+def describe_place(number: int, jobs: list[SuiteJob], request: Request) -> str:
+    """How far a suite is at job `number`, from 1, and the time it has left where that is known."""
+    minutes = minutes_of(jobs[number - 1 :], request)
+    left = f", at most about {minutes:.0f} min of training left" if minutes else ""
+    return f"job {number} of {len(jobs)}{left}"
 
 
 def _width(jobs: list[SuiteJob]) -> int:

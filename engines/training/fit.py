@@ -3,7 +3,6 @@
 import logging
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from types import FrameType
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
 from deocclude import stopping
 from deocclude.data.pairs.frozen import FrozenList
@@ -23,6 +21,7 @@ from deocclude.engines.runs.config import AnyRun
 from deocclude.engines.runs.devices import available_cores
 from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.training.trainer import BaseTrainer, EpochSums, train_one_epoch
+from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +85,8 @@ class Fit:
         interrupted.
         """
         self.progress = self.progress or Progress()
-        self.started = self.saved = self.spoke = time.monotonic()
+        self.started = self.saved = time.monotonic()
         trainer, training = self.trainer, self.trainer.config.training
-        self.first_step = trainer.step
         batches = self._batches()
         reason = "epochs"
         with Stop() as self.stop, self._bar() as self.bar:
@@ -145,26 +143,31 @@ class Fit:
         with stopping.held():
             return iter(training_loader(self.pairs, sampler, workers, pin=on_gpu))
 
-    def _bar(self) -> tqdm:
+    def _bar(self) -> Bar:
         trainer = self.trainer
-        return tqdm(
+        return Bar(
+            desc=f"epoch {trainer.epoch:.2f}",
             total=trainer.total_steps * trainer.config.training.batch_size,
             initial=trainer.step * trainer.config.training.batch_size,
             unit=" images",
             unit_scale=True,
-            disable=not (trainer.runtime.is_main and sys.stderr.isatty()),
+            seen=trainer.runtime.is_main,
         )
 
     def _after_step(self, terms: dict[str, Tensor]) -> bool:
         """Log, save when it is time; True when training should stop here."""
         trainer, training = self.trainer, self.trainer.config.training
+        self.bar.set_description(f"epoch {trainer.epoch:.2f}", refresh=False)
         self.bar.update(training.batch_size)
         if trainer.step % training.log_steps == 0:
             values = {k: float(trainer.runtime.mean(v)) for k, v in terms.items()}
             if trainer.runtime.is_main:
-                self.bar.set_postfix({"loss": f"{values['total']:.3f}"})
+                facts = {"loss": f"{values['total']:.3f}"}
+                if self.max_minutes is not None:  # which may end before the epochs do
+                    spent = (time.monotonic() - self.started) / 60
+                    facts["budget"] = f"{max(0, self.max_minutes - spent):.1f} min left"
+                self.bar.set_postfix(facts)
                 self.folder.log(self._record() | {f"train/{k}": v for k, v in values.items()})
-                self._speak(values["total"])
         if trainer.runtime.processes > 1 and trainer.step % ASK_STEPS:
             return False  # asking the other processes costs a wait
         due = time.monotonic() - self.saved > 60 * training.checkpoint_minutes
@@ -186,21 +189,6 @@ class Fit:
     def seconds(self) -> float:
         """Trained so far, over all continuations."""
         return self.progress.seconds + time.monotonic() - self.started
-
-    def _speak(self, total: float) -> None:
-        """A line every half minute where there is no bar, as in a file or a pipe."""
-        now = time.monotonic()
-        if self.bar.disable and now - self.spoke > 30:
-            trainer = self.trainer
-            left = (trainer.total_steps - trainer.step) * trainer.config.training.batch_size
-            done = trainer.step * trainer.config.training.batch_size
-            rate = (trainer.step - self.first_step) * trainer.config.training.batch_size
-            rate /= now - self.started
-            logger.info(
-                "epoch %.2f, %d images, %.1f images/s, %.0f min left, loss %.3f",
-                trainer.epoch, done, rate, left / rate / 60, total,
-            )  # fmt: skip
-            self.spoke = now
 
     def _stop_reason(self) -> str | None:
         """Why every process should stop now, None to go on."""

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from deocclude.engines.jobs.manifest import (
     COLUMNS,
     Manifest,
     ManifestRow,
+    failed,
     failure,
     run_jobs,
     summary,
@@ -124,7 +126,11 @@ def test_a_failing_input_is_one_row_and_the_rest_goes_on(tmp_path):
         "clean: no occluder found: nothing was written",
     ]
     assert all(row.seconds["total"] >= 0 for row in rows)
-    text = summary(rows, "out")
+    counts = Counter(row.status for row in rows)
+    text = summary(counts, "out")
+    assert failed(counts)
+    assert failed({"no face found": 2, "left out": 1, "restored": 0})
+    assert not failed({"no face found": 2, "no occluder found": 1})
     assert text == "1 of 4 photos restored, 2 failed, 1 without an occluder: out"
 
 

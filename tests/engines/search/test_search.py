@@ -19,6 +19,7 @@ from deocclude.engines.search.objective import (
     load_search_config,
     other_settings,
 )
+from deocclude.engines.search.runner import say_left
 from deocclude.engines.training import inpainting
 from deocclude.stopping import AGAIN
 
@@ -64,6 +65,16 @@ def test_the_best_weights_are_a_run_with_the_settings_of_the_search(searched):
     assert (config.data.size, config.training.batch_size) == (32, 4)
     assert config.data.train_images is None  # a trial's subset is not the run's
     assert config.model == load_config("ablationv1").model
+
+
+def test_the_time_left_is_said_between_trials(caplog):
+    """Ten of twenty trials, four of them since this process began: six minutes each."""
+    caplog.set_level("INFO")
+    say_left(done=10, before=6, wanted=20, seconds=4 * 360)
+    say_left(done=20, before=6, wanted=20, seconds=4 * 360)  # the end has words of its own
+    assert [record.getMessage() for record in caplog.records] == [
+        "10 of 20 trials done, about 60 min left"
+    ]
 
 
 def test_done_trials_are_kept_and_no_more_are_made(searched, capsys):

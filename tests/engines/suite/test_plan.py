@@ -13,7 +13,7 @@ from deocclude.engines.suite import __main__ as suite
 from deocclude.engines.suite import jobs as suite_jobs
 from deocclude.engines.suite.plan import plan_jobs
 from deocclude.engines.suite.request import Request
-from deocclude.engines.suite.words import describe_plan
+from deocclude.engines.suite.words import describe_place, describe_plan
 from deocclude.engines.training.members import settle_members
 
 
@@ -75,6 +75,22 @@ def test_a_budget_that_was_raised_is_used(tmp_path):
     assert "--set" not in line
     assert "--profile" not in line
     assert plan(tmp_path, "ablationv1")["ablationv1"].state == "unfinished"
+
+
+def test_the_time_left_is_that_of_what_is_not_there_yet(tmp_path):
+    write_run(tmp_path, "ablationv1")
+    asked = request(tmp_path, max_minutes=20)
+    jobs = list(plan(tmp_path, "occlufix", "ablationv1", "ablationv2", max_minutes=20).values())
+    names = [job.name for job in jobs]
+    ahead = [describe_place(number, jobs, asked) for number in range(1, len(jobs) + 1)]
+    assert "at most about 40 min of training, evaluation not counted" in str(
+        describe_plan(jobs, asked)
+    )
+    first, last = (names.index(name) for name in ("occlufix", "ablationv2"))
+    assert ahead[first] == f"job {first + 1} of {len(jobs)}, at most about 40 min of training left"
+    assert ahead[last].endswith("of 3, at most about 20 min of training left")
+    open_end = request(tmp_path)
+    assert describe_place(1, jobs, open_end) == "job 1 of 3"
 
 
 def test_trained_otherwise_is_named_and_trained_anew_only_when_asked(tmp_path):
