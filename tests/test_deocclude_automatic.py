@@ -4,6 +4,9 @@ import csv
 import json
 import re
 import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -302,10 +305,21 @@ def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
 
 def test_webcam(run, folder, monkeypatch):
     calls = []
-    monkeypatch.setattr(photos, "run_webcam", lambda restore, number: calls.append(number))
-    assert run("--webcam")[0] == 0
-    assert run("--webcam", "2")[0] == 0
-    assert calls == [0, 2]
+
+    def watched(restore, source, display, labelled):
+        calls.append((source, display is None, labelled))
+
+    monkeypatch.setattr(photos, "run_webcam", watched)
+    assert run("--webcam", "--backend", "torch")[0] == 0
+    assert run("--webcam", "2", "--backend", "torch")[0] == 0
+    assert run("--webcam", "clip.mp4", "--backend", "torch")[0] == 0
+    assert calls == [(0, True, True), (2, True, True), (Path("clip.mp4"), True, True)]
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace())
+    assert run("--webcam", "--virtual-camera", "--backend", "torch")[0] == 0
+    assert calls[-1] == (0, False, False)
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    code, text = run("--webcam", "--virtual-camera")
+    assert (code, 'pip install -e ".[camera]"' in text) == (1, True), text
 
 
 @pytest.mark.parametrize(
@@ -320,6 +334,7 @@ def test_webcam(run, folder, monkeypatch):
         (("a.png", "--dilate", "nan"), "'nan': must be a number"),
         (("a.png", "--batch", "two"), "--batch: must be a whole number, found 'two'"),
         (("a.png", "--invert-mask"), "name it with --mask"),
+        (("a.png", "--virtual-camera"), "name that with --webcam"),
         (("--webcam", "--mask", "m.png", "-o", "x"), "leave out output, mask"),
     ],
 )
