@@ -24,7 +24,10 @@ from deocclude.engines.training.fit import worker_count
 from deocclude.engines.training.gan_steps import Part
 from deocclude.engines.training.inpainting import Trainer, build_trainer, train_step
 
-PARTS = ("data", "generator forward", "losses", "backward + update", "discriminator", "EMA")
+PARTS = (
+    "data", "generator forward", "losses", "backward", "optimizers", "discriminator", "EMA",
+)  # fmt: skip
+BESIDE = ("data", "optimizers", "EMA")  # what no network computes
 OURS = "ours"
 
 
@@ -38,6 +41,7 @@ class Case:
     loops: list[str]  # of the public order
     seconds: dict[str, list[float]] = field(default_factory=dict)  # loop -> one a repetition
     parts: dict[str, list[float]] = field(default_factory=dict)  # of our step
+    faults: list[int] = field(default_factory=list)  # pages that our step had to be given
     differences: dict[str, dict[str, float]] = field(default_factory=dict)  # loop -> from ours
     memory: dict[str, dict[str, float]] = field(default_factory=dict)  # loop -> MiB
 
@@ -83,7 +87,8 @@ def marked(trainer: Trainer, laps: Laps) -> Iterator[None]:
     """Marks at the seams of `train_step`, by hooks: what runs is the project's own step.
 
     The discriminator's pass for the generator's loss counts as losses, setting the learning rate
-    as generator forward, the rest of `train_step` after the last optimizer as EMA.
+    as generator forward, clipping gradients as the pass that made them, the rest of `train_step`
+    after the last optimizer as EMA.
     """
 
     def ends(part: str):
@@ -92,10 +97,12 @@ def marked(trainer: Trainer, laps: Laps) -> Iterator[None]:
     handles = [
         trainer.generator.register_forward_hook(ends("generator forward")),
         trainer.loss.register_forward_hook(ends("losses")),
-        bare(trainer.generator_optimizer).register_step_post_hook(ends("backward + update")),
     ]
-    for optimizer in trainer.discriminator_optimizers.values():
-        handles.append(bare(optimizer).register_step_post_hook(ends("discriminator")))
+    updates = [(trainer.generator_optimizer, "backward")]
+    updates += [(each, "discriminator") for each in trainer.discriminator_optimizers.values()]
+    for optimizer, before in updates:
+        handles.append(bare(optimizer).register_step_pre_hook(ends(before)))
+        handles.append(bare(optimizer).register_step_post_hook(ends("optimizers")))
     try:
         yield
     finally:
@@ -106,6 +113,15 @@ def marked(trainer: Trainer, laps: Laps) -> Iterator[None]:
 def bare(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """The optimizer below Accelerate's wrapper."""
     return getattr(optimizer, "optimizer", optimizer)
+
+
+def page_faults() -> int:
+    """Pages that the kernel gave this process so far; 0 where that is not told."""
+    try:
+        import resource
+    except ImportError:  # Windows has no resource module
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def measure_case(
@@ -143,7 +159,9 @@ def measure_case(
             seconds, split = {}, {}
             for loop in _order([OURS, *loops], repetition):
                 if loop == OURS:
+                    before = page_faults()
                     seconds[loop], split = _time_ours(trainer, part, laps)
+                    faults = page_faults() - before
                 else:
                     synchronise(device)
                     start = time.perf_counter()
@@ -153,6 +171,7 @@ def measure_case(
             if repetition == 0:
                 case.differences = {n: differences(trainer, p) for n, p in public.items()}
             if repetition >= warm_up:
+                case.faults.append(faults)
                 for loop, spent in seconds.items():
                     case.seconds[loop].append(data + spent)
                 for name in PARTS:

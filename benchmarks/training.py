@@ -1,6 +1,7 @@
 """Speed and memory of a training step, ours beside the public loop's order, in one run.
 
     python benchmarks/training.py
+    python benchmarks/training.py --public --runs Reconstruction occlufix student_alone
     python benchmarks/training.py --loader
 
 The headline is images a second of data + `engines.training.inpainting.train_step`; the split of our
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.loader import LoaderCase, measure_loader
 from benchmarks.public_loop import LOOPS
-from benchmarks.steps import OURS, PARTS, Case, measure_case, memory_of
+from benchmarks.steps import BESIDE, OURS, PARTS, Case, measure_case, memory_of
 from deocclude import stopping
 from deocclude.data.faces.cache import cache_faces
 from deocclude.data.files import some_path
@@ -57,8 +58,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch", type=positive, help=f"default: 16 up to {LARGE} px, else 4; loader: 8")
     add("--steps", type=positive, default=5, help="repetitions that count (default: 5)")
     add("--warm-up", type=positive, default=1, help="repetitions that do not (default: 1)")
-    add("--public", nargs="+", default=list(LOOPS), choices=LOOPS,
-        help="orders to compare with (see public_loop.py; default: both)")  # fmt: skip
+    add("--public", nargs="*", default=list(LOOPS), choices=LOOPS,
+        help="orders to compare with (see public_loop.py; default: both; bare: none)")  # fmt: skip
     add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
     add("--device", **DEVICE)
     add("--precision", default="no", choices=("no", "bf16"))
@@ -87,7 +88,7 @@ def configure(arguments: argparse.Namespace, run: str, size: int) -> RunConfig:
     """The run as published at this size, with random weights: speed does not depend on them."""
     batch = arguments.batch or (8 if arguments.loader else 16 if size <= LARGE else 4)
     config = load_config(run, None, [
-        "model.pretrained=false",
+        "downloads=false",
         "training.features_weights=random",
         f"data.size={size}",
         f"training.batch_size={batch}",
@@ -95,6 +96,8 @@ def configure(arguments: argparse.Namespace, run: str, size: int) -> RunConfig:
         f"training.mixed_precision={arguments.precision}",
         *arguments.set,
     ])  # fmt: skip
+    if not arguments.public:
+        return config
     if config.as_published:
         raise ConfigError(f"{run}: the comparison is of the corrected update; as_published is set")
     if len(config.discriminators) != 1:
@@ -107,6 +110,7 @@ def measure_memory(arguments: argparse.Namespace, run: str, size: int, loop: str
     """`memory_of` in a fresh process of this script."""
     command = [sys.executable, str(Path(__file__).resolve()), "--memory-of", loop]
     command += ["--runs", run, "--sizes", str(size), "--precision", arguments.precision]
+    command += ["--public", *arguments.public]
     command += ["--device", arguments.device]
     for option in ("batch", "threads"):
         if getattr(arguments, option) is not None:
@@ -160,6 +164,7 @@ def records(cases: list[Case]) -> pd.DataFrame:
             row |= {f"memory_{k}_mib": v for k, v in case.memory.get(loop, {}).items()}
             if loop == OURS:
                 row |= {f"{part} s": median(case.parts[part]) for part in PARTS}
+                row["page_faults"] = median(case.faults)
             else:
                 names = ("ratio", "ratio_lowest", "ratio_highest")
                 row |= dict(zip(names, case.ratio(loop), strict=True))
@@ -203,8 +208,11 @@ def split_table(cases: list[Case]) -> Table:
         spent = {part: median(case.parts[part]) for part in PARTS}
         total = sum(spent.values()) or 1.0
         texts = [f"{1000 * s:.0f} ({s / total:.0%})" for s in spent.values()]
+        beside = sum(spent[part] for part in BESIDE)
+        texts += [f"{beside / total:.1%}", f"{median(case.faults):.0f}"]
         rows.append([Cell(t) for t in (str(case.size), case.run, str(case.batch), *texts)])
-    return Table("Our step, ms (share)", ["px", "run", "batch", *PARTS], rows)
+    columns = ["px", "run", "batch", *PARTS, ", ".join(BESIDE), "page faults"]
+    return Table("Our step, ms (share)", columns, rows)
 
 
 def loader_table(cases: list[LoaderCase]) -> Table:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from deocclude.losses.adversarial import choose_discriminator
 from deocclude.losses.inputs import LossInputs
+from deocclude.losses.pixel import mean
 
 
 class FeatureMatching(nn.Module):
@@ -27,5 +28,5 @@ class FeatureMatching(nn.Module):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         pairs = inputs.seen[self.choose(inputs.seen)]
-        terms = [(found.float() - wanted.float()).abs().mean() for found, wanted in pairs]
+        terms = [mean((found.float() - wanted.float()).abs()) for found, wanted in pairs]
         return torch.stack(terms).sum()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deocclude.losses.inputs import LossInputs
+from deocclude.losses.pixel import mean
 from deocclude.names import shown
 
 
@@ -42,7 +43,7 @@ class Perceptual(_FeatureTerm):
 
     def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
         difference = prediction - target
-        return difference.abs().mean() if self.distance == "l1" else difference.square().mean()
+        return mean(difference.abs() if self.distance == "l1" else difference.square())
 
 
 class Style(_FeatureTerm):
@@ -51,7 +52,7 @@ class Style(_FeatureTerm):
     """
 
     def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return (gram_matrix(prediction) - gram_matrix(target)).abs().mean()
+        return mean((gram_matrix(prediction) - gram_matrix(target)).abs())
 
 
 def gram_matrix(features: Tensor) -> Tensor:

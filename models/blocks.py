@@ -28,6 +28,27 @@ class SeparableConv2d(nn.Sequential):
         super().__init__(depthwise, nn.Conv2d(in_channels, out_channels, kernel_size=1))
 
 
+class WideConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution whose weights outweigh its pictures; (N, C, H, W) -> as its parent.
+
+    oneDNN turns weights into an order of its own at every pass. Training on a CPU with so few
+    pixels that this is most of the work, one matrix product and a sum of overlapping squares read
+    the weights once: the same up to rounding.
+    """
+
+    FEW = 256  # pixels in a batch
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        pixels = len(x) * x.shape[-2] * x.shape[-1]
+        if output_size or not self.training or x.device.type != "cpu" or pixels >= self.FEW:
+            return super().forward(x, output_size)
+        (kernel, _), (stride, _), (padding, _) = self.kernel_size, self.stride, self.padding
+        sides = [(side - 1) * stride - 2 * padding + kernel for side in x.shape[-2:]]
+        squares = self.weight.flatten(1).t() @ x.flatten(2)  # (N, out k^2, H W)
+        added = F.fold(squares, sides, kernel, stride=stride, padding=padding)
+        return added + self.bias.view(1, -1, 1, 1)
+
+
 class SelfAttention2d(nn.Module):
     """Self-attention over positions with a learned residual gain (SAGAN, Zhang et al. 2019, eq.
     1-4).

@@ -136,7 +136,17 @@ class VGGFeatures(nn.Module):
         x = self.normalise(image)
         found = {}
         for index, layer in enumerate(self.features):
-            x = layer(x)
+            x = _pooled(layer, x) if isinstance(layer, nn.MaxPool2d) else layer(x)
             if index in self.wanted:
                 found[self.wanted[index]] = x
         return found
+
+
+def _pooled(layer: nn.MaxPool2d, x: Tensor) -> Tensor:
+    """The same as `layer(x)`, a pool of 2 x 2; several times as fast on a CPU where no gradient
+    asks which pixel it was."""
+    if x.requires_grad or x.device.type != "cpu":
+        return layer(x)
+    height, width = (side // 2 * 2 for side in x.shape[-2:])
+    rows = torch.maximum(x[..., 0:height:2, :width], x[..., 1:height:2, :width])
+    return torch.maximum(rows[..., ::2], rows[..., 1::2])

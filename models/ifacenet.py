@@ -18,6 +18,7 @@ from deocclude.models.blocks import (
     MultiDilationBlock,
     SelfAttention2d,
     SeparableConv2d,
+    WideConvTranspose2d,
     initialise,
     pad_to_multiple,
 )
@@ -42,7 +43,7 @@ class ResNetEncoder(nn.Module):
         self.backbone = resnet50(weights=None)
         del self.backbone.fc, self.backbone.avgpool
         self.origin = load_backbone(self.backbone, pretrained, ResNet50_Weights.IMAGENET1K_V2)
-        self.up = nn.ConvTranspose2d(2048, FEATURES, kernel_size=4, stride=2, padding=1)
+        self.up = WideConvTranspose2d(2048, FEATURES, kernel_size=4, stride=2, padding=1)
         choice = str(freeze).lower()
         if choice not in ("auto", "true", "false"):
             raise ValueError(f"freeze: {shown(freeze)} is not one of auto, true, false")
@@ -81,7 +82,8 @@ def decoder() -> nn.Sequential:
     layers: list[nn.Module] = [SeparableConv2d(fused, fused), nn.ReLU(inplace=True)]
     widths = (fused, 256, 128, 64, 3)
     for before, after in pairwise(widths):
-        layers += [nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1)]
+        kind = WideConvTranspose2d if before == fused else nn.ConvTranspose2d
+        layers += [kind(before, after, kernel_size=4, stride=2, padding=1)]
         layers += [nn.Sigmoid() if after == 3 else nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 

@@ -133,6 +133,21 @@ def test_script_prints_a_row_for_every_variant(tmp_path, monkeypatch, capsys):
     assert numbers["difference_weights"].max() < 1e-3
 
 
+def test_any_run_is_taken_apart_where_nothing_is_compared(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("DEOCCLUDE_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--sizes", "64", "--runs", "student_alone", "--batch", "2", "--steps", "1"]
+    arguments += ["--device", "cpu", "--no-memory", "--public", "--csv", "numbers.csv"]
+    arguments += ["--set", "data.builtin_images=8", "--set", "model.width=4"]
+    assert training.main(arguments) == 0
+    assert "student_alone" in capsys.readouterr().out
+    (row,) = pd.read_csv("numbers.csv").to_dict("records")
+    assert row["loop"] == "ours"
+    spent = sum(row[f"{part} s"] for part in PARTS)
+    assert row["optimizers s"] > 0
+    assert 2 / row["images_per_second"] == pytest.approx(spent, rel=0.01)
+
+
 def test_script_names_a_wrong_run(capsys):
     assert training.main(["--runs", "ablationv9", "--no-memory"]) == 1
     assert "ablationv9" in capsys.readouterr().err

@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from deocclude.models.blocks import SelfAttention2d, SeparableConv2d, pad_to_multiple
+from deocclude.models.blocks import (
+    SelfAttention2d,
+    SeparableConv2d,
+    WideConvTranspose2d,
+    pad_to_multiple,
+)
 
 
 def direct_attention(layer: SelfAttention2d, x: torch.Tensor) -> torch.Tensor:
@@ -85,3 +90,23 @@ def test_padding_replicates_the_edge():
     assert padded.shape == (1, 1, 4, 4)
     assert padded[0, 0, 3].tolist() == [3, 4, 5, 5]
     assert pad_to_multiple(padded, 4) is padded
+
+
+@pytest.mark.parametrize(("side", "same_bits"), [(3, False), (16, True)])
+def test_a_wide_transposed_convolution_trains_as_its_parent_does(side, same_bits):
+    torch.manual_seed(0)
+    wide = WideConvTranspose2d(24, 6, kernel_size=4, stride=2, padding=1)
+    plain = torch.nn.ConvTranspose2d(24, 6, kernel_size=4, stride=2, padding=1)
+    plain.load_state_dict(wide.state_dict())
+    pictures = torch.randn(2, 24, side, side + 1)
+    answers, gradients = [], []
+    for layer in (wide, plain):
+        x = pictures.clone().requires_grad_()
+        answers.append(layer(x))
+        answers[-1].square().sum().backward()
+        gradients.append([x.grad, layer.weight.grad, layer.bias.grad])
+    torch.testing.assert_close(answers[0], answers[1])
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(*answers) is same_bits
+    assert torch.equal(wide.eval()(pictures), plain(pictures))

@@ -37,6 +37,15 @@ def test_nothing_deeper_than_wanted_is_kept(extractor):
     assert list(extractor(torch.rand(1, 3, 32, 32))) == ["relu1_1", "relu2_2", "relu3_4"]
 
 
+def test_the_target_is_seen_as_the_prediction_is(extractor):
+    """Without a gradient pools go another way: the same bits, odd sides and ties at 0 included."""
+    image = torch.rand(2, 3, 35, 46)
+    with torch.no_grad():
+        seen = extractor(image)
+    for layer, value in extractor(image.requires_grad_()).items():
+        assert torch.equal(seen[layer], value), layer
+
+
 def test_a_wanted_convolution_is_not_overwritten_by_its_relu():
     both = VGGFeatures("vgg19", ["conv1_1", "relu1_1"], "random")
     found = both(torch.rand(1, 3, 32, 32))

@@ -1,5 +1,7 @@
 """Memory of this process: the peak rises with what is held, and is forgotten when it is freed."""
 
+import ctypes
+import subprocess
 import sys
 
 import numpy as np
@@ -8,6 +10,20 @@ import torch
 
 from deocclude.engines.runs.memory import free, held_mib, peak_mib
 
+LARGE_AGAIN = """
+import resource, sys
+import torch
+from deocclude.engines.runs.memory import give_back, held_mib, keep_freed
+keep_freed() if sys.argv[1] == "keep" else None
+faults = []
+for _ in range(16):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(64 * 2**18)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+held = held_mib(torch.device("cpu"))
+give_back()
+print(sum(faults[-4:]), held - held_mib(torch.device("cpu")))
+"""
 CPU = torch.device("cpu")
 MIB = 192
 
@@ -26,3 +42,17 @@ def test_a_peak_is_seen_after_it_is_gone_until_it_is_forgotten():
     assert peak_mib(CPU) > before + 0.9 * MIB
     free(CPU)
     assert peak_mib(CPU) < before + 0.5 * MIB
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc's"
+)
+def test_kept_memory_is_used_again_and_can_be_given_back():
+    numbers = {}
+    for what in ("keep", "leave"):
+        command = [sys.executable, "-c", LARGE_AGAIN, what]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        numbers[what] = [float(number) for number in answer.stdout.split()]
+    assert numbers["leave"][0] > 100  # 64 MiB four times anew: 128 huge pages, or 65 536 of 4 KiB
+    assert numbers["keep"][0] < numbers["leave"][0] / 10
+    assert numbers["keep"][1] > 50  # MiB
