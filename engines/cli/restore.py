@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--virtual-camera",
         nargs="?",
-        type=some_text,
+        type=str,
         const="",
         metavar="NAME",
         help="with --webcam: no window, but a camera for video calls (Ctrl-C ends)",
