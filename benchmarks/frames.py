@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from deocclude import stopping
 from deocclude.data.files import some_path, some_text
 from deocclude.data.images import load_image
-from deocclude.engines.inference.backends import AUTO, BACKENDS
+from deocclude.engines.inference.backends import AUTO, BACKENDS, leave_cores
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.moving.pipeline import Behind, ahead
 from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
@@ -214,6 +214,7 @@ def run(arguments: argparse.Namespace) -> list[Measured]:
         files["inpainting"], "cpu", files["segmentation"], backend=arguments.backend, make=True,
         say=print,
     )  # fmt: skip
+    leave_cores(deoccluder.inpainter, deoccluder.segmenter)
     deoccluder.detector = FaceDetector(template=deoccluder.template, small_faces=False)
     with tempfile.TemporaryDirectory() as folder:
         videos = {path.name: path for path in arguments.video or ()}
@@ -243,13 +244,14 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
         cv2.setNumThreads(arguments.threads)
+    threads = torch.get_num_threads()
     try:
         cases = run(arguments)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     line = (
-        f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, PyTorch "
+        f"{device_name(torch.device('cpu'))}, {threads} threads, PyTorch "
         f"{torch.__version__}, backend {arguments.backend}, {arguments.frames} frames at most, "
         f"{arguments.runs} runs"
     )

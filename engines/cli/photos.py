@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from deocclude.engines.inference.backends import leave_cores
 from deocclude.engines.jobs.kinds import is_animated
 from deocclude.engines.jobs.manifest import (
     Manifest,
@@ -51,6 +52,7 @@ def load(
         batch=options.batch,
         flip=options.flip,
     )
+    leave_cores(deoccluder.inpainter, deoccluder.segmenter)
     deoccluder.detector = FaceDetector(
         options.landmarker,
         kinds=KINDS if options.whole else FINDERS,
