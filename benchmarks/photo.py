@@ -26,6 +26,7 @@ from deocclude.data.builtin.faces import render_face
 from deocclude.data.files import some_path
 from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
+from deocclude.engines.inference.backends import AUTO, BACKENDS, leave_cores
 from deocclude.engines.options import DEVICE
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
@@ -143,6 +144,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="of PyTorch on the CPU (default: PyTorch's choice)",
     )
     add("--device", **DEVICE)
+    add("--backend", choices=BACKENDS, default=AUTO, help="of weights files (default: auto)")
     add("--markdown", type=some_path, help="write the table here too")
     return parser.parse_args(argv)
 
@@ -154,7 +156,11 @@ def measure(arguments: argparse.Namespace) -> list[PhotoCase]:
         options = {"device": arguments.device, "detector": detector}
         for name in arguments.segmenter if arguments.checkpoint else arguments.segmenter_run:
             if arguments.checkpoint:
-                deoccluder = load_deoccluder(arguments.checkpoint, segmenter=name, **options)
+                backend = {"backend": arguments.backend, "make": True, "say": print}
+                deoccluder = load_deoccluder(
+                    arguments.checkpoint, segmenter=name, **options, **backend
+                )
+                leave_cores(deoccluder.inpainter, deoccluder.segmenter)
                 name = f"{_label(arguments.checkpoint)} + {_label(name)}"
             else:
                 deoccluder = untrained(arguments.run, name, arguments.size, **options)
@@ -195,6 +201,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
+    threads = torch.get_num_threads()
     try:
         if (arguments.checkpoint is None) != (arguments.segmenter is None):
             raise ValueError("--checkpoint and --segmenter go together")
@@ -206,8 +213,8 @@ def main(argv: list[str] | None = None) -> int:
         "built-in faces" if arguments.photos is None else f"photos from {arguments.photos.name}/"
     )
     line = (
-        f"{device_name(resolve_device(arguments.device))}, {torch.get_num_threads()} threads, "
-        f"PyTorch {torch.__version__}, {where}"
+        f"{device_name(resolve_device(arguments.device))}, {threads} threads, "
+        f"PyTorch {torch.__version__}, backend {arguments.backend}, {where}"
     )
     text = to_markdown([photo_table(cases)], "Time per photo", [line])
     print(text)

@@ -306,17 +306,32 @@ def test_stopping_keeps_what_was_finished(run, folder, monkeypatch):
 def test_webcam(run, folder, monkeypatch):
     calls = []
 
-    def watched(restore, source, display, labelled):
-        calls.append((source, display is None, labelled))
+    def watched(restore, source, camera, display, labelled):
+        calls.append((source, camera.number, labelled))
+        if source == 9:
+            raise KeyboardInterrupt
+
+    class Camera:
+        def __init__(self, number):
+            self.number = number
+
+        def release(self):
+            pass
 
     monkeypatch.setattr(photos, "run_webcam", watched)
+    monkeypatch.setattr(photos, "open_camera", Camera)
+    monkeypatch.setattr(photos, "LiveWindow", lambda: SimpleNamespace(close=lambda: None))
     assert run("--webcam", "--backend", "torch")[0] == 0
     assert run("--webcam", "2", "--backend", "torch")[0] == 0
     assert run("--webcam", "clip.mp4", "--backend", "torch")[0] == 0
-    assert calls == [(0, True, True), (2, True, True), (Path("clip.mp4"), True, True)]
+    assert run("--webcam", "/dev/video4", "--backend", "torch")[0] == 0
+    clip = Path("clip.mp4")
+    assert calls == [(0, 0, True), (2, 2, True), (clip, clip, True), (4, 4, True)]
+    code, text = run("--webcam", "9", "--backend", "torch")
+    assert (code, "the camera is closed" in text) == (130, True), text
     monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace())
     assert run("--webcam", "--virtual-camera", "--backend", "torch")[0] == 0
-    assert calls[-1] == (0, False, False)
+    assert calls[-1] == (0, 0, False)
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
     code, text = run("--webcam", "--virtual-camera")
     assert (code, 'pip install -e ".[camera]"' in text) == (1, True), text
@@ -335,7 +350,10 @@ def test_webcam(run, folder, monkeypatch):
         (("a.png", "--batch", "two"), "--batch: must be a whole number, found 'two'"),
         (("a.png", "--invert-mask"), "name it with --mask"),
         (("a.png", "--virtual-camera"), "name that with --webcam"),
-        (("--webcam", "--mask", "m.png", "-o", "x"), "leave out output, mask"),
+        (("--webcam", "--mask", "m.png", "-o", "x"), "leave out --output, --mask"),
+        (("--webcam", "--quality", "80"), "leave out --quality"),
+        (("a.png", "--checkpoint", "m.onnx", "--backend", "torch"), "cannot run an ONNX file"),
+        (("a", "-o", "b", "--shard", "1/2", "--manifest", "m.csv"), "leave out --manifest"),
     ],
 )
 def test_wrong_options_are_named(run, folder, arguments, message):

@@ -165,7 +165,7 @@ def test_what_cannot_be_merged_is_said(run):
     ("words", "said"),
     [
         ((*WORDS, "--shard", "5/4"), "'5/4': must be K/N, part K of N, K from 1 to N"),
-        (("--webcam", "--shard", "1/4"), "leave out shard"),
+        (("--webcam", "--shard", "1/4"), "leave out --shard"),
         (("--merge",), "--merge: name one folder"),
         (("--merge", "out", "-o", "other"), "--merge: name one folder"),
         (("--merge", "out", "--shard", "1/4", "--flip"), "leave out flip, shard"),
@@ -181,5 +181,5 @@ def test_a_part_wants_a_place_for_its_manifest(run):
     several = ("in/p0.jpg", "in/p2.jpg", "--mask", "in", *METHOD, "--shard", "1/2")
     code, text = run(*several)
     assert (code, "--shard: a part has a manifest; name a folder with -o" in text) == (1, True)
-    assert run(*several, "--manifest", "part.csv")[0] == 0
-    assert Path("part.csv").exists()
+    code, text = run(*several, "--manifest", "part.csv")  # --merge would not find it
+    assert (code, "leave out --manifest" in text) == (2, True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deocclude.engines.inference.backends import leave_cores
+from deocclude.engines.inference.backends import AUTO, leave_cores
 from deocclude.engines.jobs.kinds import is_animated
 from deocclude.engines.jobs.manifest import (
     Manifest,
@@ -23,7 +23,7 @@ from deocclude.engines.jobs.shards import WHOLE
 from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
 from deocclude.engines.moving.video import restore_video
 from deocclude.engines.moving.virtual_camera import VirtualCamera
-from deocclude.engines.moving.webcam import run_webcam
+from deocclude.engines.moving.webcam import LiveWindow, open_camera, run_webcam
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FINDERS, KINDS, FaceDetector
@@ -66,15 +66,24 @@ def load(
 def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Choices) -> None:
     """Restore what the camera sees until its window is closed or, with a virtual camera, Ctrl-C."""
     virtual = options.virtual_camera
-    display = None if virtual is None else VirtualCamera(virtual)
-    deoccluder = load(options, weights, lasting=True)
-    assert isinstance(deoccluder, Deoccluder)
-    restore = FrameRestorer(deoccluder, choices, rest=LIVE_REST)
-    run_webcam(restore, options.webcam, display=display, labelled=display is None)
+    display = LiveWindow() if virtual is None else VirtualCamera(virtual)
+    camera = None
+    try:
+        camera = open_camera(options.webcam)  # what is not there is said before networks are read
+        deoccluder = load(options, weights, lasting=True)
+        assert isinstance(deoccluder, Deoccluder)
+        restore = FrameRestorer(deoccluder, choices, rest=LIVE_REST)
+        run_webcam(restore, options.webcam, camera, display, labelled=virtual is None)
+    finally:
+        if camera is not None:
+            camera.release()
+        display.close()
 
 
-def is_lasting(plan: Plan) -> bool:
+def is_lasting(options: argparse.Namespace, plan: Plan) -> bool:
     """Whether a plan is worth preparing networks for: MANY pictures, photos or frames."""
+    if options.method != NETWORK or options.backend != AUTO:
+        return False
     count = 0
     for job in plan.jobs:
         count += _pictures(job)
@@ -90,7 +99,7 @@ def _pictures(job: Job) -> int:
         return 1
     try:
         reader = open_reader(job.source, is_animated(job.source))
-    except (OSError, ValueError):  # said when its turn comes
+    except Exception:  # said when its turn comes
         return 0
     reader.close()
     return MANY if reader.expected is None else reader.expected

@@ -247,7 +247,8 @@ def _mask(text: str) -> Path | str:
 
 
 def _camera(text: str) -> int | Path:
-    return int(text) if text.isdecimal() else some_path(text)
+    number = text.removeprefix("/dev/video")
+    return int(number) if number.isdecimal() else some_path(text)
 
 
 def _pixels(text: str) -> float:
@@ -307,9 +308,16 @@ def main(argv: list[str] | None = None) -> None:
         _check_method(parser, options)
     if options.overwrite and options.skip_existing:
         parser.error("--overwrite and --skip-existing say opposite things; leave one of them out")
-    files = ("inputs", "output", "mask", "save", "manifest", "whole", "format", "skip_existing")
-    unfit = [name for name in files if getattr(options, name)]
-    unfit += ["shard"] * (options.shard != WHOLE)
+    if options.backend == "torch" and Path(options.checkpoint or "").suffix == ".onnx":
+        parser.error(f"--backend torch cannot run an ONNX file: {options.checkpoint}")
+    files = (
+        "inputs", "output", "mask", "save", "manifest", "whole", "format", "quality", "max_pixels",
+        "overwrite", "skip_existing",
+    )  # fmt: skip
+    unfit = [f"--{name.replace('_', '-')}" for name in files if getattr(options, name)]
+    unfit += ["--shard"] * (options.shard != WHOLE)
+    if options.shard != WHOLE and options.manifest is not None:
+        parser.error("--shard: each part writes a manifest of its own; leave out --manifest")
     if options.virtual_camera is not None and options.webcam is None:
         parser.error("--virtual-camera sends on what a camera sees: name that with --webcam")
     if options.webcam is not None and unfit:
@@ -341,7 +349,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         path = options.manifest or (plan.folder / options.shard.manifest if plan.folder else None)
         if options.shard != WHOLE and path is None:
-            raise ValueError("--shard: a part has a manifest; name a folder with -o, or --manifest")
+            raise ValueError("--shard: a part has a manifest; name a folder with -o")
         if options.method != NETWORK and (videos := [j.source for j in plan.jobs if j.is_video]):
             raise ValueError(f"{videos[0]}: --method {options.method} restores photos, not videos")
         lossy = any(job.output.suffix.lower() in WITH_QUALITY for job in plan.jobs)
@@ -361,12 +369,13 @@ def main(argv: list[str] | None = None) -> None:
 
         deoccluder = None
         if plan.jobs:
-            deoccluder = photos.load(options, weights, photos.is_lasting(plan))
+            deoccluder = photos.load(options, weights, photos.is_lasting(options, plan))
         rows = photos.restore_all(deoccluder, plan, choices, manifest)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt as stop:
         words = "what was finished is kept; --skip-existing goes on from here"
+        words = words if options.webcam is None else "the camera is closed"
         raise SystemExit(say_stopped(stop, words)) from None
     if failed(Counter(row.status for row in rows)):
         raise SystemExit(1)

@@ -18,8 +18,10 @@ def has_runtime() -> bool:
 
 
 def need(name: str) -> ModuleType:
-    """A package of the extra. OnnxError where it is not installed."""
+    """A package of the extra. OnnxError where it is not installed, or cannot be imported."""
     try:
         return import_module(name)
-    except ImportError as error:
-        raise OnnxError(f"{name} is not installed, ONNX files need it: {INSTALL}") from error
+    except Exception as error:  # native libraries raise what they like
+        if find_spec(name) is None:
+            raise OnnxError(f"{name} is not installed, ONNX files need it: {INSTALL}") from error
+        raise OnnxError(f"{name} is installed and cannot be imported ({error})") from error

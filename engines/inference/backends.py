@@ -4,6 +4,7 @@ ONNX Runtime needs the network's graph. Making it takes longer than a photo, so 
 work that is worth it, once, and kept (`engines.export.kept`).
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,13 @@ def graph_for(
         return None
     if backend == AUTO and (device.type != "cpu" or not has_runtime()):
         return None
-    need(RUNTIME)
+    try:
+        need(RUNTIME)
+    except OnnxError as error:
+        if backend == ONNX:
+            raise
+        say(f"{error}; PyTorch is used")
+        return None
     if device.type != "cpu":
         raise OnnxError(f"backend {ONNX}: runs on the CPU, not on {device}; choose device cpu")
     if read_metadata(weights)[0]["model"]["name"] == MODEL:
@@ -65,15 +72,17 @@ def read_asked(
     weights: Path, graph: Path | None, backend: str, say: Say, read: Callable[[Path], Read]
 ) -> Read:
     """What `read` gives of the graph; of the weights without one, and with `auto` where this ONNX
-    Runtime cannot run it, which is said."""
+    Runtime cannot run it, which is said. Such a graph is removed, to be made anew."""
     if graph is None:
         return read(weights)
     try:
         return read(graph)
     except OnnxError as error:
+        with contextlib.suppress(OSError):
+            graph.unlink()
         if backend == ONNX:
-            raise
-        say(f"{error}; PyTorch is used")
+            raise OnnxError(f"{error}; it was removed, the next command makes it anew") from error
+        say(f"{error}; it was removed, PyTorch is used")
         return read(weights)
 
 

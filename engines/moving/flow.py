@@ -10,13 +10,14 @@ LONGEST = 480  # pixels of the picture's longer side in which movement is looked
 POINTS, FEWEST = 80, 10  # corners in a face that are followed, and how many must agree
 BACK = 1.0  # pixels: a corner followed there and back again that lands further away is lost
 AGREE = 1.5  # pixels: corners that move otherwise than the face by more are not of the face
+BESIDE = np.ones((9, 9), np.uint8)  # pixels so near to what covers a face are not followed either
 SHARE = 0.5  # of a face's corners: fewer that agree say nothing
 
 
 class Flow:
     """Follows faces from the last frame into this one.
 
-    Corners of the picture inside a face's box are followed by pyramidal Lucas-Kanade, there and
+    Corners of what is bare inside a face's box are followed by pyramidal Lucas-Kanade, there and
     back, and a similarity is fitted to those that agree (RANSAC).
     """
 
@@ -27,25 +28,35 @@ class Flow:
         """Forget the last frame: what comes next does not follow it."""
         self._last = None
 
-    def follow(self, frame: np.ndarray, boxes: list[FaceBox]) -> list[np.ndarray | None]:
+    def follow(
+        self, frame: np.ndarray, boxes: list[FaceBox], covered: np.ndarray | None = None
+    ) -> list[np.ndarray | None]:
         """For each face of the last frame the similarity (2, 3) that takes its pixels to those of
-        this one; None where it cannot be told. Shape: frame uint8 (H, W, 3)."""
+        this one; None where it cannot be told. `covered`: where something hid the faces in the last
+        frame; that moves as it likes. Shape: frame uint8 (H, W, 3), covered uint8 (H, W) {0, 1}."""
         scale = min(1.0, LONGEST / max(frame.shape[:2]))
-        size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
+        size = tuple(max(1, round(side * scale)) for side in frame.shape[1::-1])
         small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame
         last, self._last = self._last, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         if last is None or last.shape != self._last.shape:
             return [None] * len(boxes)
-        return [self._move(last, self._last, box, scale) for box in boxes]
+        bare = np.ones_like(last)
+        if covered is not None and covered.shape == frame.shape[:2]:
+            bare -= cv2.resize(covered, size, interpolation=cv2.INTER_NEAREST)
+            bare = cv2.erode(bare, BESIDE)
+        return [self._move(last, self._last, bare, box, scale) for box in boxes]
 
     @staticmethod
-    def _move(last: np.ndarray, now: np.ndarray, box: FaceBox, scale: float) -> np.ndarray | None:
+    def _move(
+        last: np.ndarray, now: np.ndarray, bare: np.ndarray, box: FaceBox, scale: float
+    ) -> np.ndarray | None:
         left, top, right, bottom = _inside(box, scale, last.shape)
         part = last[top:bottom, left:right]
         if min(part.shape) < 8:
             return None
         apart = max(2.0, min(part.shape) / 14)
-        corners = cv2.goodFeaturesToTrack(part, POINTS, 0.01, apart)
+        allowed = bare[top:bottom, left:right]
+        corners = cv2.goodFeaturesToTrack(part, POINTS, 0.01, apart, mask=allowed)
         if corners is None or len(corners) < FEWEST:
             return None
         corners = corners + np.array([left, top], np.float32)

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 DEPTH = 4  # items that wait between two stages, at most
+PATIENCE = 2.0  # seconds until a thread that hangs, such as one at a camera, is left behind
 _END: Any = object()
 
 
@@ -88,6 +89,7 @@ class Newest(Generic[Item]):
             return item
 
     def close(self) -> None:
-        """End the thread, once what it reads has come; whoever waits for more is told the end."""
+        """End the thread, once what it reads has come, and wait some seconds for that; whoever
+        waits for more is told the end."""
         self._closed = True
-        self._thread.join()
+        self._thread.join(PATIENCE)

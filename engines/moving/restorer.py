@@ -61,6 +61,7 @@ class FrameRestorer:
         self._last: np.ndarray | None = None  # the frame before, as a thumbnail
         self._looked: np.ndarray | None = None  # the frame in which faces were looked for
         self._since = 0  # frames since then
+        self._covered: np.ndarray | None = None  # what was redrawn in the frame before
 
     def __call__(self, frame: np.ndarray, mask: np.ndarray | None = None) -> Restoration:
         """Shape: frame uint8 (H, W, 3), mask uint8 (H, W) or None. A frame without a face comes
@@ -84,6 +85,7 @@ class FrameRestorer:
         result.notices += left_out
         tracks = [self.tracker.track_of(face) for face in faces]
         restore_faces(self.deoccluder, frame, tracks, self.tracker, self.settings, result)
+        self._covered = result.mask
         return result.concluded()
 
     def _faces(self, frame: np.ndarray, result: Restoration) -> list[Face]:
@@ -93,7 +95,8 @@ class FrameRestorer:
         if last is not None and float(np.abs(small - last).mean()) > CUT:  # another scene
             self.tracker.reset()
             self._flow.reset()
-        moves = self._flow.follow(frame, [track.face.box for track in self.tracker.tracks])
+        boxes = [track.face.box for track in self.tracker.tracks]
+        moves = self._flow.follow(frame, boxes, self._covered)
         faces = self.tracker.move_faces(moves)
         self._since += 1
         lost = not moves or any(move is None for move in moves)

@@ -1,6 +1,7 @@
 """The faces of one frame, restored in their squares: one crop of a face for both networks, the mask
 settled and the colours matched at the networks' size, whatever the size of the frame."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from deocclude.engines.photos.steps import (
     predict,
 )
 from deocclude.engines.photos.windows import (
+    AUTO,
     AlignedWindow,
     alignment_matrix,
     choose_alignment,
@@ -115,43 +117,33 @@ def _find_masks(
     result: Restoration,
 ) -> list[tuple[Track, Seen, np.ndarray]]:
     """Each face's square for the inpainter, and how likely its pixels are covered, smoothed."""
+    shown: list[tuple[Track, Seen, Seen]] = []
     with result.timing("align"):
-        shown = []
         for track in tracks:
-            seen = _see(networks, frame, track, settings, result)
-            if seen is not None:
+            try:
+                seen = _see(networks, frame, track, settings)
                 shown.append((track, seen, _for_segmenter(networks, frame, track, seen, settings)))
+            except ValueError as error:
+                result.notices.append(f"a face was left out: {error}")
+                result.left_out += 1
     found = []
     with result.timing("segment"):
         probabilities: list[np.ndarray] = []
         for start in range(0, len(shown), settings.batch):
-            views = [other.view for _, _, other in shown[start : start + settings.batch]]
-            probabilities += list(
-                networks.find_mask(to_tensor(np.stack(views)))[:, 0].cpu().numpy()
-            )
+            views = np.stack([other.view for _, _, other in shown[start : start + settings.batch]])
+            probabilities += list(networks.find_mask(to_tensor(views))[:, 0].cpu().numpy())
         for (track, seen, other), probability in zip(shown, probabilities, strict=True):
             probability = track.smooth_probability(probability, tracker.probability)
-            new = _settle_alignment(networks, frame, track, other, probability, settings, result)
-            seen = new or seen
+            if settings.alignment == AUTO and _aligns_anew(track, other, probability):
+                with suppress(ValueError):  # the new one lies outside of the frame
+                    seen = _see(networks, frame, track, settings)
             found.append((track, seen, _moved_to(seen.window, other.window, probability)))
     return found
 
 
-def _see(
-    networks: Networks, frame: np.ndarray, track: Track, settings: Settings, result: Restoration
-) -> Seen | None:
-    """The inpainter's square of a face; None, with a notice, where there is none."""
-    try:
-        matrix = alignment_matrix(
-            track.face.points, networks.size, networks.template, settings.alignment,
-            track.hidden or (),
-        )  # fmt: skip
-        window = AlignedWindow(matrix, networks.size, frame.shape[:2])
-    except ValueError as error:
-        result.notices.append(f"a face was left out: {error}")
-        result.left_out += 1
-        return None
-    return Seen(window, window.glance(frame))
+def _see(networks: Networks, frame: np.ndarray, track: Track, settings: Settings) -> Seen:
+    """The inpainter's square of a face. ValueError where it lies outside of the frame."""
+    return _seen(frame, track, networks.size, networks.template, settings)
 
 
 def _for_segmenter(
@@ -162,24 +154,19 @@ def _for_segmenter(
     size, template = networks.segmenter_size, networks.segmenter_template
     if (size, template) == (networks.size, networks.template):
         return seen
-    matrix = alignment_matrix(
-        track.face.points, size, template, settings.alignment, track.hidden or ()
-    )
+    return _seen(frame, track, size, template, settings)
+
+
+def _seen(frame: np.ndarray, track: Track, size: int, template: str, settings: Settings) -> Seen:
+    points, hidden = track.face.points, track.hidden or ()
+    matrix = alignment_matrix(points, size, template, settings.alignment, hidden)
     window = AlignedWindow(matrix, size, frame.shape[:2])
     return Seen(window, window.glance(frame))
 
 
-def _settle_alignment(
-    networks: Networks,
-    frame: np.ndarray,
-    track: Track,
-    seen: Seen,
-    probability: np.ndarray,
-    settings: Settings,
-    result: Restoration,
-) -> Seen | None:
-    """Another square where another alignment suits the landmarks that are covered: in a face's
-    first frame, and once they have been others for some frames; None where it stays."""
+def _aligns_anew(track: Track, seen: Seen, probability: np.ndarray) -> bool:
+    """Whether another alignment suits the landmarks that are covered, in a face's first frame or
+    for STEADY frames now; its track then begins anew."""
     matrix = seen.window.matrix
     points = {
         name: tuple(matrix[:, :2] @ point + matrix[:, 2])
@@ -189,12 +176,11 @@ def _settle_alignment(
     first, before = track.hidden is None, choose_alignment(track.hidden or ())
     track.otherwise = track.otherwise + 1 if choose_alignment(hidden) != before else 0
     if not first and track.otherwise < STEADY:
-        return None
-    track.hidden = hidden
-    if track.otherwise == 0:
-        return None
-    track.otherwise, track.probability, track.drawn = 0, None, None  # of the square before
-    return _see(networks, frame, track, settings, result)
+        return False
+    anew, track.hidden = track.otherwise > 0, hidden
+    if anew:
+        track.otherwise, track.probability, track.drawn = 0, None, None  # of the square before
+    return anew
 
 
 def _moved_to(window: AlignedWindow, other: AlignedWindow, values: np.ndarray) -> np.ndarray:

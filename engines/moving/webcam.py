@@ -133,15 +133,15 @@ def run_webcam(
             shown += 1
             if not display.show(label(result, pace()) if labelled else result.restored):
                 return shown
-        if isinstance(source, Path):
+        if isinstance(source, Path) and shown:
             return shown
         raise WebcamError(f"--webcam {source}: the camera stopped after {shown} pictures")
     finally:
+        display.close()
         for stage in stages:
             stage.close()
         if camera is not None:
             camera.release()
-        display.close()
 
 
 class Pace:

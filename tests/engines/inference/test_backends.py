@@ -1,6 +1,7 @@
 """ONNX Runtime in PyTorch's place: when, and that nobody sees it in the pictures."""
 
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from deocclude.data.builtin.faces import render_face
 from deocclude.data.images import to_tensor
 from deocclude.engines.cli import photos
 from deocclude.engines.export import kept
+from deocclude.engines.graphs import packages
 from deocclude.engines.graphs.asking import OnnxInpainter, OnnxSegmenter
 from deocclude.engines.inference import backends
 from deocclude.engines.inference.networks import read_networks
@@ -102,13 +104,17 @@ def test_a_graph_that_cannot_be_run_is_said_and_pytorch_used(weights, tmp_path):
     name = kept.kept_graph(weights["inpainting"]).name.replace("inpainting-", "w-")
     graph = tmp_path / kept.FOLDER / name
     graph.parent.mkdir()
-    graph.write_bytes(kept.kept_graph(weights["inpainting"]).read_bytes()[:2000])
+    damaged = kept.kept_graph(weights["inpainting"]).read_bytes()[:2000]
+    graph.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"ONNX.*it was removed"):
+        read_networks(file, "cpu", backend="onnx")
+    assert not graph.exists()
+    graph.write_bytes(damaged)
     said: list[str] = []
     found = read_networks(file, "cpu", backend="auto", say=said.append)
     assert not isinstance(found["inpainter"], OnnxInpainter)
-    assert "PyTorch is used" in said[0]
-    with pytest.raises(ValueError, match="ONNX"):
-        read_networks(file, "cpu", backend="onnx")
+    assert "it was removed, PyTorch is used" in said[0]
+    assert not graph.exists()
 
 
 def test_no_network_of_pytorch_is_built_where_a_graph_is(weights, monkeypatch):
@@ -148,6 +154,18 @@ def test_asking_for_what_is_not_installed_says_what_installs_it(unprepared, monk
         backends.graph_for(unprepared, CPU, "onnx")
 
 
+def test_a_runtime_that_cannot_be_imported_is_said_and_pytorch_used(unprepared, monkeypatch):
+    def broken(name):
+        raise ImportError("DLL load failed")
+
+    monkeypatch.setattr(packages, "import_module", broken)
+    said: list[str] = []
+    assert backends.graph_for(unprepared, CPU, make=True, say=said.append) is None
+    assert "cannot be imported (DLL load failed); PyTorch is used" in said[0]
+    with pytest.raises(ValueError, match="DLL load failed"):
+        backends.graph_for(unprepared, CPU, "onnx")
+
+
 def test_what_cannot_be_exported_is_said_and_pytorch_used(unprepared, monkeypatch):
     def fail(weights):
         raise backends.OnnxError("cannot be exported: ONNX has no operator for aten.x")
@@ -182,4 +200,7 @@ def test_many_pictures_are_worth_preparing(photographs, frames, lasting, tmp_pat
         drawn[0].save(tmp_path / "a.gif", save_all=True, append_images=drawn[1:])
         names += ["a.gif"]
     jobs = [Job(tmp_path / name, None, tmp_path / "out.png") for name in names]
-    assert photos.is_lasting(Plan("out", jobs=jobs)) is lasting
+    plan = Plan("out", jobs=jobs)
+    options = Namespace(method="network", backend="auto")
+    assert photos.is_lasting(options, plan) is lasting
+    assert not photos.is_lasting(Namespace(method="network", backend="torch"), plan)

@@ -53,6 +53,32 @@ def test_a_face_is_followed(change, most):
         assert np.abs(np.subtract(point, expected)).max() < most, name
 
 
+def test_what_covers_a_face_does_not_drag_it_along():
+    """A textured thing moves over a face at rest."""
+    photo = draw_photo(SHAPE, FACE)
+    patch = np.random.default_rng(3).integers(0, 255, (50, 90, 3), np.uint8)
+    flows = {"told": Flow(), "untold": Flow()}
+    covered = None
+    for step in range(8):
+        frame, hidden = photo.copy(), np.zeros(SHAPE, np.uint8)
+        place = np.s_[120:170, 110 + 4 * step : 200 + 4 * step]
+        frame[place], hidden[place] = patch, 1
+        told = flows["told"].follow(frame, [FACE.box], covered)[0]
+        untold = flows["untold"].follow(frame, [FACE.box])[0]
+        covered = hidden
+        if step:
+            still = moved(FACE, told).points["nose_tip"]
+            assert np.abs(np.subtract(still, FACE.points["nose_tip"])).max() < 0.5
+            assert untold is None or abs(untold[0, 2]) > 2  # it would have followed the thing
+
+
+@pytest.mark.parametrize("shape", [(1, 1000), (2, 2000), (16, 16), (1, 1)])
+def test_odd_frames_are_no_error(shape):
+    flow, frame = Flow(), np.zeros((*shape, 3), np.uint8)
+    for _ in range(2):
+        assert flow.follow(frame, [(0, 0, *shape[::-1])]) == [None]
+
+
 def test_a_box_moves_and_grows_with_its_face():
     move = np.array([[0, -2.0, 100], [2.0, 0, 10]])  # a quarter turn, twice as large
     box = moved(FACE, move).box

@@ -147,6 +147,19 @@ def test_networks_of_other_sizes_and_templates_see_squares_of_their_own():
     assert result.faces[0].aligned.shape == (64, 64, 3)
 
 
+@pytest.mark.parametrize("template", ["celeba", "utkface", "ffhq"])
+def test_a_face_leaves_the_frame(template):
+    """Where one of its squares lies outside it is left out, and the rest goes on."""
+    counts, left_out = [], 0
+    for number in range(0, 80, 4):
+        face = face_at(200 + 3.0 * number, 40, 150)
+        result = restorer([face], segmenter_template=template)(draw_photo(SHAPE, covered=False))
+        counts.append(len(result.faces))
+        left_out += result.left_out
+    assert (counts[0], counts[-1]) == (1, 0)
+    assert left_out == counts.count(0)
+
+
 def test_a_bare_face_and_one_that_is_all_covered_stay():
     for green, words in (((0, 0, 0, 0), "nothing covers"), ((0, 240, 0, 320), "nothing is left")):
         photo = draw_photo(SHAPE, FACE, covered=False)
