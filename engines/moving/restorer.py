@@ -35,8 +35,8 @@ class FrameRestorer:
 
     Parameters
     ----------
-    rest : for how many frames at least faces are followed without looking for new ones; 0 looks in
-        every frame.
+    rest : for how many frames at least faces are followed without looking for new ones, half as
+        many where there is none; 0 looks in every frame.
     """
 
     def __init__(
@@ -95,11 +95,12 @@ class FrameRestorer:
         if last is not None and float(np.abs(small - last).mean()) > CUT:  # another scene
             self.tracker.reset()
             self._flow.reset()
+            self._looked = None
         boxes = [track.face.box for track in self.tracker.tracks]
         moves = self._flow.follow(frame, boxes, self._covered)
         faces = self.tracker.move_faces(moves)
         self._since += 1
-        lost = not moves or any(move is None for move in moves)
+        lost = any(move is None for move in moves)
         if not lost and not self.tracker.unsettled and not self._is_due(small, frame.shape):
             return faces
         self._since, self._looked = 0, small
@@ -107,6 +108,8 @@ class FrameRestorer:
 
     def _is_due(self, small: np.ndarray, shape: tuple[int, ...]) -> bool:
         """Whether to look for faces though all that are known are followed."""
+        if not self.tracker.tracks:
+            return self._looked is None or self._since >= self.rest / 2
         if self._since < self.rest or self._looked is None:
             return self._looked is None
         if self.rest == 0 or self._since >= LONGEST_REST:

@@ -81,6 +81,14 @@ def test_what_comes_into_the_picture_is_looked_for_and_counts_when_found_twice()
     assert detector.asked <= 4  # at first, when it came, once more, and one that says so
 
 
+def test_where_nobody_is_there_every_second_frame_is_looked_at():
+    detector = Detector([], kinds=("mediapipe",))
+    restore = restorer(detector, rest=4)
+    for _ in range(9):
+        restore(draw_photo(SHAPE))
+    assert detector.asked == 5
+
+
 def test_a_cut_is_looked_at_anew():
     detector = Detector([FACE])
     restore = restorer(detector, rest=LONGEST_REST)
