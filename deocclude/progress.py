@@ -89,10 +89,13 @@ class _WholeLines:
     passes one on now and then; what else is written passes."""
 
     def __init__(self, file: TextIO) -> None:
-        self._file, self._spoke = file, time.monotonic()
+        self._file, self._spoke, self._open = file, time.monotonic(), False
 
     def write(self, text: str) -> int:
-        if "\r" not in text:
+        is_state = text.startswith("\r") and not text.startswith("\r\n")
+        closes = self._open and text == "\n"  # of a bar
+        self._open = is_state
+        if not is_state and not closes:
             self._file.write(text)
         elif time.monotonic() - self._spoke >= SECONDS and (state := text.strip()):
             self._spoke = time.monotonic()

@@ -1,14 +1,17 @@
 """Pixel-wise terms. Each image counts the same, whatever its hole or its process, so that a batch
 split over processes gives the gradients of the joint batch."""
 
+import torch
 from torch import Tensor, nn
 
 from deocclude.losses.inputs import LossInputs
 
 
 def mean(values: Tensor) -> Tensor:
-    """`values.mean()`, whose gradient is one number for all rather than a tensor full of it."""
-    return values.sum() / values.numel()
+    """`values.mean()`, in float32 at least, whose gradient is one number for all rather than a
+    tensor full of it."""
+    kind = torch.promote_types(values.dtype, torch.float32)  # a sum of halves overflows
+    return values.sum(dtype=kind) / values.numel()
 
 
 class L1(nn.Module):

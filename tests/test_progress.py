@@ -103,11 +103,12 @@ def test_the_bars_of_libraries_are_lines_in_a_file_too(clock, capsys):
             bar.update()
         bar.close()
         print("warning: something else", file=sys.stderr)
+        sys.stderr.write("and its end\r\n")
     text = capsys.readouterr().err
-    assert "\r" not in text
-    *states, last = text.splitlines()
-    assert last == "warning: something else"
-    assert 3 <= len([line for line in states if line]) <= 4
+    assert "\r" not in text.replace("\r\n", "")
+    *states, last, end = text.splitlines()
+    assert (last, end) == ("warning: something else", "and its end")
+    assert 3 <= len(states) <= 4
     assert re.match(r"\s*\d+%\|", states[0])
 
 

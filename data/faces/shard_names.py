@@ -34,6 +34,8 @@ def shard_pattern(root: Path | None, faces: str) -> Path:
         if any_shard(pattern):
             return pattern
     where = f" (nor below {root})" if root is not None else ""
+    if set(str(root or "")) & set("{}*?[]"):
+        where += "; in the folder's own name, too, {} [] * ? stand for several names"
     raise FileNotFoundError(f"data.faces {faces!r}: no such shard{where}")
 
 

@@ -83,7 +83,7 @@ def open_shards(paths: Sequence[Path], home: Path) -> Shards:
         places.append(np.array([row[:2] for row in found], np.int64).reshape(-1, 2))
         members.append(np.array([row[2] for row in found], np.bytes_))
     if not any(counts):
-        raise ValueError(f"{home}: no images in {len(paths)} shards")
+        raise ValueError(f"{home}: no images in {len(paths)} shards; {other_words(others)}")
     if 0 in counts:
         logger.warning("%s: no images in %s", home, paths[counts.index(0)].name)
     start, length = np.concatenate(places).T
@@ -116,13 +116,37 @@ def _images(path: Path, others: Counter) -> list[tuple[int, int, bytes]]:
             assert tar.fileobj is not None
             tar.fileobj.seek(tar.offset)  # where it found no member
             end = tar.fileobj.read(tarfile.BLOCKSIZE)
+            joined = any(any(part) for part in iter(lambda: tar.fileobj.read(2**20), b""))
     except (tarfile.TarError, OSError) as error:
         raise ValueError(
             f"{path}: damaged, or no tar file ({error}); pack or fetch it anew"
         ) from error
+    if joined and end == bytes(tarfile.BLOCKSIZE):
+        raise ValueError(
+            f"{path}: goes on after its end, as tar files joined by cat do; name each of them"
+        )
     if end != bytes(tarfile.BLOCKSIZE):
         raise ValueError(f"{path}: damaged after {len(found)} images; pack or fetch it anew")
     return found
+
+
+def other_words(others: Counter) -> str:
+    """What else is in shards, and how much of it are images whose names have a further dot."""
+    if not others:
+        return "they are empty"
+    named = ", ".join(f"{count} {ending}" for ending, count in others.most_common(5))
+    words = f"{others.total()} members are none: {named}{', ...' if len(others) > 5 else ''}"
+    dotted = sum(
+        count
+        for ending, count in others.items()
+        if ending.count(".") > 1 and Path(ending).suffix.lower() in image_suffixes()
+    )
+    if dotted:
+        words += (
+            f"; {dotted} of them are images with a further dot in their names, and all from the "
+            "first one on is the ending: if they are faces, pack them under other names"
+        )
+    return words
 
 
 class ShardSplit(NamedTuple):

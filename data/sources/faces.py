@@ -29,7 +29,7 @@ from deocclude.data.faces.layout import (
     named_folder,
 )
 from deocclude.data.faces.shard_names import names_shards, shard_pattern
-from deocclude.data.faces.shards import ShardSplit, load_shard_split, split_shards
+from deocclude.data.faces.shards import ShardSplit, load_shard_split, other_words, split_shards
 from deocclude.data.faces.splits import (
     Split,
     check_trainable,
@@ -175,8 +175,7 @@ def _open_shards(
         "copies", pattern, len(split.shards.paths), len(split.shards), split.rule, counts,
     )  # fmt: skip
     if others := split.shards.others:
-        words = ", ".join(f"{count} {ending}" for ending, count in others.most_common(5))
-        logger.info("          left out of %s: %s that is no image", pattern.name, words)
+        logger.info("          left out of %s: %s", pattern.name, other_words(others))
     first = split.first_size()
     if first is not None and min(first) < data.size:
         logger.warning(

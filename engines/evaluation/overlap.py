@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from deocclude.data.faces.files import hash_array
+from deocclude.data.faces.shards import load_shard_split
 from deocclude.data.files import sha256
 from deocclude.data.images import ImageReadError, load_square
 from deocclude.engines.runs import finished
@@ -102,6 +103,11 @@ def faces_seen(member: Trained, group: OccludedGroup) -> int:
     if group.faces is None or not member.split.is_file():
         return 0  # `unchecked` says whether that means anything
     record = json.loads(member.split.read_text(encoding="utf-8"))
+    if "shards" in record:
+        if not runs_pairs.same_folder(member, group.faces):
+            return 0
+        split = load_shard_split(member.split, Path(member.data.faces))
+        record = {name: split.faces(name, 1).names[:] for name in ("train", "val")}
     known = [*record["train"], *record["val"]]
     if runs_pairs.same_folder(member, group.faces):
         names = set(known)

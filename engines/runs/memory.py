@@ -41,13 +41,23 @@ def keep_freed() -> None:
 
     Else glibc gives large ones back to the kernel, and each page of the next training step is a
     fault again. Gaps between them can make the peak higher, by a sixth where it was measured;
-    `give_back` returns what lies free. Nothing where there is no glibc.
+    `free_as_before` ends it. Nothing where there is no glibc.
     """
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # musl has no such settings
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(M_MMAP_MAX, 0)  # no tensor in a mapping of its own, which goes when it goes
             mallopt(M_TRIM_THRESHOLD, -1)  # and none given back at the heap's end
+
+
+def free_as_before() -> None:
+    """End `keep_freed`, with what lies free given back: glibc's own settings hold again."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(M_MMAP_MAX, 65536)
+            mallopt(M_TRIM_THRESHOLD, 128 * 1024)
+    give_back()
 
 
 def give_back() -> None:

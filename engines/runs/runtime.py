@@ -16,7 +16,7 @@ from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor, nn
 
 from deocclude.engines.runs.devices import resolve_device
-from deocclude.engines.runs.memory import give_back, keep_freed, peak_mib
+from deocclude.engines.runs.memory import free_as_before, keep_freed, peak_mib
 
 PATIENCE = timedelta(hours=2)  # of processes that wait while the main one decodes or validates
 CHOICE = "ACCELERATE_TORCH_DEVICE"  # read when Accelerate is set up
@@ -95,7 +95,8 @@ class Runtime:
     def close(self) -> None:
         """Leave the process group, where there is one, and keep no memory for another step."""
         self.accelerator.end_training()
-        give_back()
+        if self.device.type == "cpu":
+            free_as_before()
 
     def main_first(self) -> contextlib.AbstractContextManager:
         """The main process runs the block before the others (downloads, caches)."""

@@ -110,3 +110,24 @@ def test_a_wide_transposed_convolution_trains_as_its_parent_does(side, same_bits
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(*answers) is same_bits
     assert torch.equal(wide.eval()(pictures), plain(pictures))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"output_padding": 1},
+        {"dilation": 2},
+        {"groups": 2},
+        {"bias": False},
+        {"kernel_size": (4, 2)},
+    ],
+)
+def test_a_wide_transposed_convolution_leaves_what_it_does_not_know_to_its_parent(options):
+    options = {"kernel_size": 4, "stride": 2, "padding": 0} | options
+    wide = WideConvTranspose2d(8, 6, **options)
+    plain = torch.nn.ConvTranspose2d(8, 6, **options)
+    plain.load_state_dict(wide.state_dict())
+    picture = torch.randn(1, 8, 3, 5)
+    torch.testing.assert_close(wide(picture), plain(picture))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert wide(picture).dtype == plain(picture).dtype

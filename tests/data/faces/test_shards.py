@@ -4,6 +4,7 @@ import io
 import tarfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from deocclude.data.pairs.training import PositionSampler, TrainingPairs, traini
 from deocclude.data.seeding import keyed_rng
 from deocclude.data.settings import Data
 from deocclude.data.sources.holes import open_sources
+from deocclude.engines.evaluation.overlap import faces_seen
 
 SHARDS, EACH, SIZE = 4, 16, 32
 PATTERN = f"{{000..{SHARDS - 1:03d}}}.tar"
@@ -177,7 +179,7 @@ def test_what_is_no_face_is_told(tmp_path, caplog):
     assert sources.split.shards.others == {".json": 1, ".mask.png": 1, "without an ending": 1}
     assert "1 shards, 21 images, seed 42, 90/5/5 by image: train/val/test 19/1/1" in caplog.text
     assert (
-        "left out of a.tar: 1 .json, 1 .mask.png, 1 without an ending that is no image"
+        "left out of a.tar: 3 members are none: 1 .json, 1 .mask.png, 1 without an ending; 1 of"
         in caplog.text
     )
     assert "its first face has 40 px, less than data.size 64" in caplog.text
@@ -219,6 +221,32 @@ def test_damaged_shards_are_refused(tmp_path):
     pack(tmp_path / "other.tar", {"1.txt": b"text"})
     with pytest.raises(ValueError, match="no images in 1 shards"):
         split_shards(tmp_path / "other.tar", 1, "image")
+
+
+def test_tar_files_joined_by_cat_and_names_with_further_dots_are_said(tmp_path, caplog):
+    parts = [pack(tmp_path / f"{n}.tar", {f"{n}.png": picture(n)}).read_bytes() for n in range(2)]
+    (tmp_path / "joined.tar").write_bytes(b"".join(parts))
+    with pytest.raises(ValueError, match="goes on after its end"):
+        split_shards(tmp_path / "joined.tar", 0, "image")
+    pack(tmp_path / "dots.tar", {f"face.{n}.png": picture(n) for n in range(7)})
+    with pytest.raises(ValueError, match=r"7 of them are images with a further dot"):
+        split_shards(tmp_path / "dots.tar", 0, "image")
+
+
+def test_an_evaluation_tells_faces_that_shards_were_trained_on(folder, tmp_path):
+    split = split_shards(folder / "{000..003}.tar", 0, "image")
+    split.save(tmp_path / "split.json")
+    trained, held = split.faces("train", 1).names[0], split.faces("test", 1).names[0]
+    pairs = [SimpleNamespace(image=name, image_sha256="") for name in (trained, held)]
+    member = SimpleNamespace(
+        split=tmp_path / "split.json", data=SimpleNamespace(faces=str(folder / "{000..003}.tar"))
+    )
+    group = SimpleNamespace(
+        faces=folder / "{000..003}.tar", pairs=SimpleNamespace(pairs=pairs, size=40)
+    )
+    assert faces_seen(member, group) == 1
+    group.faces = tmp_path
+    assert faces_seen(member, group) == 0
 
 
 def test_names_of_shards(folder, tmp_path):
