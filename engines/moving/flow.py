@@ -10,7 +10,7 @@ LONGEST = 480  # pixels of the picture's longer side in which movement is looked
 POINTS, FEWEST = 80, 10  # corners in a face that are followed, and how many must agree
 BACK = 1.0  # pixels: a corner followed there and back again that lands further away is lost
 AGREE = 1.5  # pixels: corners that move otherwise than the face by more are not of the face
-BESIDE = np.ones((9, 9), np.uint8)  # pixels so near to what covers a face are not followed either
+BESIDE = np.ones((21, 21), np.uint8)  # the window that is compared: none may see what covers a face
 SHARE = 0.5  # of a face's corners: fewer that agree say nothing
 
 

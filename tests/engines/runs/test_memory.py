@@ -24,8 +24,7 @@ held = held_mib(torch.device("cpu"))
 free_as_before()
 print(sum(faults[-4:]), held - held_mib(torch.device("cpu")))
 held = held_mib(torch.device("cpu"))
-large = [torch.ones(64 * 2**18) for _ in range(4)]
-del large
+torch.ones(512 * 2**18)  # MiB, larger than any gap that the others left
 print(held_mib(torch.device("cpu")) - held)
 """
 CPU = torch.device("cpu")
@@ -60,4 +59,4 @@ def test_kept_memory_is_used_again_and_can_be_given_back():
     assert numbers["leave"][0] > 100  # 64 MiB four times anew: 128 huge pages, or 65 536 of 4 KiB
     assert numbers["keep"][0] < numbers["leave"][0] / 10
     assert numbers["keep"][1] > 50  # MiB
-    assert numbers["keep"][2] < 130  # of 256 that came and went afterwards; kept, all stay
+    assert numbers["keep"][2] < 50  # of 512 that came and went afterwards
