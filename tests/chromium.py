@@ -13,7 +13,10 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element in the W3C protocol
-KEYS = {"End": "\ue010", "Home": "\ue011", "Left": "\ue012", "Right": "\ue014"}
+KEYS = {
+    "Tab": "\ue004", "Enter": "\ue007", "Space": " ", "End": "\ue010", "Home": "\ue011",
+    "Left": "\ue012", "Up": "\ue013", "Right": "\ue014", "Down": "\ue015",
+}  # fmt: skip
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run")
 
 
@@ -29,8 +32,19 @@ def missing() -> str | None:
 class Chromium:
     """One window; leave the `with` block to end browser and driver."""
 
-    def __init__(self, width: int = 1440, height: int = 1000, dark: bool = False):
+    def __init__(
+        self,
+        width: int = 1440,
+        height: int = 1000,
+        dark: bool = False,
+        language: str = "en",
+        camera: Path | None = None,
+        downloads: Path | None = None,
+    ):
+        """`camera`: a file of Y4M or MJPEG that is shown as if a camera saw it, with leave given.
+        `downloads`: the folder of files that pages offer."""
         self.width, self.height, self.dark = width, height, dark
+        self.language, self.camera, self.downloads = language, camera, downloads
 
     def __enter__(self) -> "Chromium":
         with socket.socket() as free:
@@ -58,7 +72,14 @@ class Chromium:
         flags = [*FLAGS, f"window-size={self.width},{self.height}"]
         flags += [f"user-data-dir={self._profile.name}"]
         flags += ["force-dark-mode"] if self.dark else []
+        if self.camera is not None:
+            flags += ["use-fake-device-for-media-stream", "use-fake-ui-for-media-stream"]
+            flags += [f"use-file-for-fake-video-capture={self.camera}"]
+        kept: dict = {"intl.accept_languages": self.language}
+        if self.downloads is not None:
+            kept["download.default_directory"] = str(self.downloads)
         options = {"binary": next(filter(None, map(shutil.which, NAMES))), "args": flags}
+        options["prefs"] = kept
         wanted = {"browserName": "chrome", "goog:chromeOptions": options}
         wanted["goog:loggingPrefs"] = {"browser": "ALL"}
         return self._ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
@@ -86,9 +107,48 @@ class Chromium:
     def _call(self, path: str, body: dict | None = None):
         return self._ask("POST", f"/session/{self._session}/{path}", body or {})
 
-    def open(self, path: Path) -> None:
-        """Load a file and wait until it is there."""
-        self._call("url", {"url": path.resolve().as_uri()})
+    def open(self, page: Path | str) -> None:
+        """Load a file or an address and wait until it is there."""
+        address = page.resolve().as_uri() if isinstance(page, Path) else page
+        self._call("url", {"url": address})
+
+    def wait(self, script: str, *arguments, seconds: float = 30):
+        """What a function body returns in the page, as soon as that is true. TimeoutError."""
+        end = time.monotonic() + seconds
+        while not (answer := self.run(script, *arguments)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"not within {seconds} s: {script}")
+            time.sleep(0.1)
+        return answer
+
+    def upload(self, selector: str, *files: Path) -> None:
+        """Give files to an input, whether it is seen or not."""
+        self.type(selector, "\n".join(str(file.resolve()) for file in files))
+
+    def tab(self, kind: str = "tab") -> str:
+        """Open another tab, or a "window", and go there; its handle."""
+        handle = self._call("window/new", {"type": kind})["handle"]
+        self.switch(handle)
+        return handle
+
+    def switch(self, handle: str) -> None:
+        self._call("window", {"handle": handle})
+
+    def handle(self) -> str:
+        """The tab that is driven."""
+        return self._ask("GET", f"/session/{self._session}/window")
+
+    def close_tab(self) -> None:
+        self._ask("DELETE", f"/session/{self._session}/window")
+
+    def press(self, *keys: str) -> None:
+        """Press and let go keys, by their names in KEYS or as they are, where the focus is."""
+        actions = []
+        for key in keys:
+            value = KEYS.get(key, key)
+            actions += [{"type": kind, "value": value} for kind in ("keyDown", "keyUp")]
+        source = {"type": "key", "id": "keys", "actions": actions}
+        self._call("actions", {"actions": [source]})
 
     def run(self, script: str, *arguments):
         """What a function body returns in the page."""

@@ -1,0 +1,145 @@
+"""The page in the browser: pictures in, the mask shown and mended, the restored face out.
+
+    python app.py                        on this machine only, at the address that is printed
+    deocclude app --open                 the same once installed, and opens the browser
+    python app.py --host 0.0.0.0         for others too: read docs/app.md first
+
+It needs `pip install -e ".[app]"`. Uploads lie in a temporary folder of the page's own and are
+deleted when the tab that sent them is closed, all of them when this program ends.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from deocclude.data.files import some_text
+from deocclude.engines.app.limits import LOCAL, Limits
+from deocclude.engines.options import DEVICE, at_least
+from deocclude.engines.runs.chosen import choose_weights
+from deocclude.engines.runs.places import RUNS
+from deocclude.stopping import say_stopped
+
+INSTALL = 'the page needs Gradio: pip install -e ".[app]"'
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deocclude app",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    add, limits = parser.add_argument, Limits()
+    host = os.environ.get("GRADIO_SERVER_NAME", LOCAL[1])
+    port = os.environ.get("GRADIO_SERVER_PORT")
+    add(
+        "--host",
+        type=some_text,
+        default=host,
+        help="address to listen at: this machine alone (default: 127.0.0.1, or\n"
+        "GRADIO_SERVER_NAME), or 0.0.0.0 for everybody who can reach it",
+    )
+    add(
+        "--port",
+        type=at_least(1),
+        default=int(port) if port and port.isdecimal() else None,
+        help="default: GRADIO_SERVER_PORT, or the first free one from 7860 on",
+    )
+    add("--open", action="store_true", help="open the page in the browser")
+    weights = "offered first: sharp (default), faithful, a run, an ensemble's YAML, a file"
+    add("--checkpoint", type=some_text, metavar="WEIGHTS", help=f"the inpainter {weights}")
+    add(
+        "--segmenter",
+        type=some_text,
+        metavar="WEIGHTS",
+        help="a weights file or a run (default: the one that ships)",
+    )
+    add("--device", **DEVICE)
+    add(
+        "--backend",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what computes the networks' answers on a CPU; onnx prepares them first",
+    )
+    add(
+        "--max-megabytes",
+        type=at_least(1),
+        default=limits.bytes // 1_000_000,
+        metavar="N",
+        help="of one upload (default: %(default)s)",
+    )
+    add(
+        "--max-megapixels",
+        type=at_least(1),
+        default=limits.pixels // 1_000_000,
+        metavar="N",
+        help="of one photo (default: %(default)s)",
+    )
+    add(
+        "--max-seconds",
+        type=at_least(1),
+        default=int(limits.seconds),
+        metavar="N",
+        help="of one task, many photos or a video (default: %(default)s)",
+    )
+    add(
+        "--max-files",
+        type=at_least(1),
+        default=limits.files,
+        metavar="N",
+        help="of one task (default: %(default)s)",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve the page until Ctrl-C; SystemExit 1 for what cannot be."""
+    options = build_parser().parse_args(argv)
+    if find_spec("gradio") is None:
+        raise SystemExit(f"error: {INSTALL}")
+    limits = Limits(
+        options.max_megabytes * 1_000_000,
+        options.max_megapixels * 1_000_000,
+        options.max_seconds,
+        options.max_files,
+    )
+    try:
+        named = {"inpainting": options.checkpoint, "segmentation": options.segmenter}
+        for task, name in named.items():  # what is wrong is said before anything slow
+            print(choose_weights(name, task, RUNS)[1])
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None
+    folder = Path(tempfile.mkdtemp(prefix="deocclude-app-"))
+    # Read when Gradio is imported: its temporary files, and no word to anybody.
+    os.environ |= {
+        "GRADIO_TEMP_DIR": str(folder),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    try:
+        _serve(options, limits, folder)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt as stop:
+        raise SystemExit(say_stopped(stop, "the page is closed, every upload deleted")) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve(options: argparse.Namespace, limits: Limits, folder: Path) -> None:
+    from deocclude.engines.app.models import Models
+    from deocclude.engines.app.serving import Server
+
+    models = Models(options.checkpoint, options.segmenter, options.device, options.backend)
+    models.get(None, "photo")  # the first visitor waits for nothing
+    local = options.host in LOCAL
+    with Server(models, folder, limits, options.host, options.port, local) as server:
+        print(f"the page: {server.address}" + ("" if local else ", open to others"))
+        print("Ctrl-C ends it")
+        if options.open:
+            import webbrowser
+
+            webbrowser.open(server.address)
+        server.wait()

@@ -1,0 +1,88 @@
+"""The inpainters that can be chosen, and the networks themselves, each loaded once."""
+
+import copy
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from deocclude.engines.inference.backends import leave_cores
+from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
+from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.runs.chosen import choose_weights
+from deocclude.engines.runs.finished import INPAINTING, finished_runs
+from deocclude.engines.runs.places import RUNS, places
+from deocclude.engines.runs.released import ShippedWeightsError, shipped_file
+
+SHIPPED = ("sharp", "faithful")
+KEPT = 3  # inpainters in memory
+
+
+def model_names(default: str | None = None, runs: Path = RUNS) -> list[str]:
+    """What `choose_weights` takes as an inpainter, `default` first: those that ship, the latest
+    finished run of each name, fitted ensembles."""
+    names = [] if default is None else [default]
+    for name in SHIPPED:
+        try:
+            shipped_file(INPAINTING, name)
+        except ShippedWeightsError:
+            continue
+        names.append(name)
+    names += [f"{run.parent.name}/{run.name}" for run in finished_runs(runs, task=INPAINTING)]
+    for place in places(runs):
+        names += [str(file) for file in sorted((place / "ensembles").glob("*.yaml"))]
+    return list(dict.fromkeys(names))
+
+
+class Models:
+    """Gives the networks of a name of `model_names`; the last few stay loaded.
+
+    Networks are shared between threads, a face detector is not: each lane has its own.
+    """
+
+    def __init__(
+        self,
+        default: str | None = None,
+        segmenter: str | None = None,
+        device: str = "auto",
+        backend: str = "auto",
+    ) -> None:
+        self.default, self.segmenter = default, segmenter
+        self.device, self.backend = device, backend
+        self._kept: OrderedDict[str, Deoccluder] = OrderedDict()
+        self._detectors: dict[tuple[str, str], FaceDetector] = {}
+        self._lock = threading.Lock()
+
+    def names(self) -> list[str]:
+        return model_names(self.default)
+
+    def get(self, name: str | None = None, lane: str | None = None) -> Deoccluder:
+        """The networks, loaded at the first call; errors as of `choose_weights`, and ValueError for
+        a name that is none of `names`. `lane`: who asks, one thread at a time; None gives a
+        detector for live pictures that nobody else has."""
+        known = self.names()
+        name = name or known[0]
+        if name not in known:
+            raise ValueError(f"network {name!r}: not one of {', '.join(known)}")
+        with self._lock:
+            networks = self._kept.get(name) or self._load(name)
+            self._kept[name] = networks
+            self._kept.move_to_end(name)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            own = copy.copy(networks)
+            own.detector = self._detector(networks.template, lane)
+        return own
+
+    def _detector(self, template: str, lane: str | None) -> FaceDetector:
+        if lane is None:
+            return FaceDetector(template=template, small_faces=False)
+        if (lane, template) not in self._detectors:
+            self._detectors[lane, template] = FaceDetector(template=template)
+        return self._detectors[lane, template]
+
+    def _load(self, name: str) -> Deoccluder:
+        inpainter, _ = choose_weights(name, INPAINTING, RUNS)
+        segmenter, _ = choose_weights(self.segmenter, "segmentation", RUNS)
+        networks = load_deoccluder(inpainter, self.device, segmenter, backend=self.backend)
+        leave_cores(networks.inpainter, networks.segmenter)
+        return networks

@@ -1,0 +1,201 @@
+"""The page: its parts, in their order, and which handler each of them calls."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from deocclude.engines.app.editor import BRUSH
+from deocclude.engines.app.handlers import GROWTH, Camera, Clip, Handlers, Upload
+from deocclude.engines.app.texts import COLUMNS, TEXTS
+from deocclude.engines.photos.blend import BLENDS
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EVERY = 0.05  # seconds between two pictures of the camera, at least
+LONGEST_LIVE = 300  # seconds that one visitor holds the camera's place
+CSS = """
+.gradio-container { max-width: 1280px !important; }
+.words p { margin: 0; }
+"""
+SCROLL = """() => document.querySelector("#result")
+?.scrollIntoView({behavior: "smooth", block: "nearest"})"""
+# Of the operating system: nothing is fetched from elsewhere.
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+I18N = gr.I18n(**TEXTS)
+# One photo at a time, one long task at a time, one camera at a time, side by side.
+PHOTO: dict[str, Any] = {"concurrency_id": "photo", "concurrency_limit": 1}
+TASK: dict[str, Any] = {"concurrency_id": "task", "concurrency_limit": 1}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+
+def text(key: str) -> Any:
+    """A text of the table, in the visitor's language."""
+    return I18N(key)
+
+
+def build(handlers: Handlers) -> gr.Blocks:
+    """The page, to be launched."""
+    names = handlers.models.names()
+    with gr.Blocks(title=TEXTS["en"]["title"], analytics_enabled=False) as page:
+        gr.Markdown("# Deocclude")
+        gr.Markdown(text("about"))
+        model, blend, unsure, growth = _choices(names)
+        with gr.Tab(text("tab_photo")):
+            _one_photo(handlers, model, blend, unsure, growth)
+        with gr.Tab(text("tab_many")):
+            _many_photos(handlers, model, blend)
+        with gr.Tab(text("tab_video")):
+            _video(handlers, model, blend)
+        with gr.Tab(text("tab_live")):
+            _live(handlers, model)
+        _api(handlers, names)
+        page.load(lambda: gr.Dropdown(handlers.models.names()), None, model, **PRIVATE)
+        page.unload(handlers.leave)
+    return page
+
+
+def _choices(names: list[str]) -> tuple[gr.Dropdown, gr.Dropdown, gr.Checkbox, gr.Slider]:
+    with gr.Accordion(text("settings"), open=False), gr.Row():
+        model = gr.Dropdown(
+            names, value=names[0], label=text("model"), info=text("model_info"), elem_id="model"
+        )
+        growth = gr.Slider(
+            0, 12, GROWTH, step=0.5, label=text("growth"), info=text("growth_info"),
+            elem_id="growth",
+        )  # fmt: skip
+        blend = gr.Dropdown(
+            list(BLENDS), value="matched", label=text("blend"), info=text("blend_info")
+        )
+        unsure = gr.Checkbox(label=text("unsure"), elem_id="unsure")
+    return model, blend, unsure, growth
+
+
+def _one_photo(
+    handlers: Handlers,
+    model: gr.Dropdown,
+    blend: gr.Dropdown,
+    unsure: gr.Checkbox,
+    growth: gr.Slider,
+) -> None:
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            source = Upload(
+                label=text("photo"), type="filepath", sources=["upload", "clipboard", "webcam"],
+                height=300, elem_id="photo", buttons=[],
+            )  # fmt: skip
+            files = [[str(file)] for file in sorted(EXAMPLES.glob("*.jpg"))]
+            if files:
+                gr.Examples(files, source, label=text("examples"), elem_id="examples")
+            faces = gr.CheckboxGroup(label=text("faces"), visible=False, elem_id="faces")
+        with gr.Column(scale=3, min_width=300):
+            gr.Markdown(text("mask"))
+            brush = gr.HTML(
+                None,
+                html_template=(BRUSH / "brush.html").read_text(encoding="utf-8"),
+                css_template=(BRUSH / "brush.css").read_text(encoding="utf-8"),
+                js_on_load=(BRUSH / "brush.js").read_text(encoding="utf-8"),
+                picture=None, texts=TEXTS, elem_id="brush",
+            )  # fmt: skip
+            with gr.Row():
+                find = gr.Button(text("find"), elem_id="find", min_width=120)
+                mask = gr.UploadButton(
+                    text("upload_mask"), file_types=["image"], elem_id="upload_mask", min_width=120
+                )
+                restore = gr.Button(
+                    text("restore"), variant="primary", elem_id="restore", min_width=160
+                )
+            said = gr.Markdown(elem_id="words", elem_classes="words")
+    with gr.Column(visible=False, elem_id="result") as result:
+        slider = gr.ImageSlider(
+            label=text("result"), type="filepath", interactive=False, buttons=["fullscreen"],
+            elem_id="slider", slider_position=50, height=560,
+        )  # fmt: skip
+        doubt = gr.Image(
+            label=text("unsure_picture"), type="filepath", visible=False, interactive=False,
+            elem_id="doubt", height=560,
+        )  # fmt: skip
+        with gr.Row():
+            picture = gr.DownloadButton(text("download"), variant="primary", elem_id="download")
+            marked = gr.DownloadButton(text("download_mask"), elem_id="download_mask")
+    found = [brush, faces, said, result]
+    source.change(handlers.take_photo, [source, model, growth], found, **PHOTO, **PRIVATE)
+    again = [brush, said]
+    for change in (find.click, faces.input, growth.release):
+        change(handlers.find, [faces, model, growth], again, **PHOTO, **PRIVATE)
+    mask.upload(handlers.take_mask, mask, again, **PHOTO, **PRIVATE)
+    shown = [result, slider, doubt, picture, marked, said]
+    restore.click(
+        handlers.restore, [brush, model, blend, unsure], shown, **PHOTO, **PRIVATE
+    ).success(None, None, None, js=SCROLL, **PRIVATE)
+
+
+def _many_photos(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
+    files = gr.File(
+        label=text("files"), file_count="multiple", file_types=["image", ".heic", ".heif", ".zip"],
+        elem_id="files",
+    )  # fmt: skip
+    with gr.Row():
+        start = gr.Button(text("start"), variant="primary", elem_id="start")
+        cancel = gr.Button(text("cancel"), elem_id="cancel")
+    said = gr.Markdown(elem_id="many_words", elem_classes="words")
+    results = gr.DownloadButton(text("zip"), variant="primary", visible=False, elem_id="zip")
+    table = gr.Dataframe(
+        headers=list(COLUMNS), label=text("table"), interactive=False, wrap=True, elem_id="table",
+        type="array",
+    )  # fmt: skip
+    shown = [results, table, said]
+    start.click(handlers.restore_many, [files, model, blend], shown, **TASK, **PRIVATE)
+    cancel.click(handlers.cancel, None, None, queue=False, **PRIVATE)
+
+
+def _video(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
+    with gr.Row():
+        source = Clip(
+            label=text("video"), sources=["upload"], height=360, elem_id="video", buttons=[]
+        )
+        restored = gr.Video(
+            label=text("restored_video"), interactive=False, height=360, elem_id="restored_video",
+            buttons=[],
+        )  # fmt: skip
+    with gr.Row():
+        start = gr.Button(text("start_video"), variant="primary", elem_id="start_video")
+        cancel = gr.Button(text("cancel"), elem_id="cancel_video")
+    said = gr.Markdown(elem_id="video_words", elem_classes="words")
+    result = gr.DownloadButton(
+        text("download_video"), variant="primary", visible=False, elem_id="download_video"
+    )
+    shown = [restored, result, said]
+    start.click(handlers.restore_video, [source, model, blend], shown, **TASK, **PRIVATE)
+    cancel.click(handlers.cancel, None, None, queue=False, **PRIVATE)
+
+
+def _live(handlers: Handlers, model: gr.Dropdown) -> None:
+    with gr.Row():
+        camera = Camera(
+            label=text("camera"), sources=["webcam"], streaming=True, height=360, elem_id="camera"
+        )
+        restored = gr.Image(
+            label=text("live"), interactive=False, height=360, elem_id="live", format="jpeg",
+            buttons=[], streaming=True,
+        )  # fmt: skip
+    said = gr.Markdown(text("live_hint"), elem_id="live_words", elem_classes="words")
+    camera.stream(
+        handlers.look, [camera, model], [restored, said], stream_every=EVERY,
+        time_limit=LONGEST_LIVE, concurrency_limit=1, concurrency_id="camera",
+        show_progress="hidden", **PRIVATE,
+    )  # fmt: skip
+
+
+def _api(handlers: Handlers, names: list[str]) -> None:
+    """What programs call, without parts on the page: docs/app.md."""
+    photo = gr.File(visible=False, label="photo")
+    mask = gr.File(visible=False, label="mask")
+    model = gr.Dropdown(names, value=names[0], visible=False, label="model")
+    blend = gr.Dropdown(list(BLENDS), value="matched", visible=False, label="blend")
+    picture = gr.File(visible=False, label="restored")
+    marked = gr.File(visible=False, label="mask")
+    notices = gr.Textbox(visible=False, label="notices")
+    gr.Button(visible=False).click(
+        handlers.api_restore, [photo, mask, model, blend], [picture, marked, notices],
+        api_name="restore", **PHOTO,
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+"""The page on the net: started behind its guard, swept now and then, ended with all its files."""
+
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from starlette.middleware import Middleware
+
+from deocclude.engines.app import page
+from deocclude.engines.app.guard import Guard
+from deocclude.engines.app.handlers import Handlers
+from deocclude.engines.app.limits import LOCAL, Limits
+from deocclude.engines.app.models import Models
+from deocclude.engines.app.sessions import Sessions
+
+SWEPT = 3600.0  # seconds after which an upload that no tab has used is deleted
+WAITING = 32  # visitors in a queue, beyond whom one is told that the page is busy
+
+
+class Server:
+    """Serves the page while its `with` block lasts.
+
+    `folder`: the page's own, GRADIO_TEMP_DIR of this process. `local`: for this machine alone.
+    Raises OSError where the port is taken.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        folder: Path,
+        limits: Limits,
+        host: str = LOCAL[1],
+        port: int | None = None,
+        local: bool = True,
+    ) -> None:
+        self.sessions = Sessions(folder)
+        self.handlers = Handlers(models, self.sessions, limits)
+        self.host, self.port, self.local = host, port, local
+        self.limits = limits
+        self.address = ""
+        self._blocks = page.build(self.handlers)
+        self._ended = threading.Event()
+
+    def __enter__(self) -> "Server":
+        guard = Middleware(
+            Guard,
+            hosts=LOCAL if self.local else None,
+            most_bytes=self.limits.bytes + 1_000_000,  # with the form around the file
+            framed=not self.local,
+        )
+        self._blocks.queue(max_size=WAITING, default_concurrency_limit=4)
+        _, self.address, _ = self._blocks.launch(
+            server_name=self.host, server_port=self.port, prevent_thread_lock=True, quiet=True,
+            share=False, inbrowser=False, show_error=True, ssr_mode=False, pwa=False,
+            mcp_server=False, enable_monitoring=False, run_history=False, strict_cors=True,
+            max_file_size=self.limits.bytes, footer_links=["api"],
+            theme=page.THEME, css=page.CSS, i18n=page.I18N, app_kwargs={"middleware": [guard]},
+        )  # fmt: skip
+        self.sessions.keep()  # the examples
+        threading.Thread(target=self._sweep, daemon=True).start()
+        return self
+
+    def wait(self) -> None:
+        """Until Ctrl-C, or SIGTERM."""
+        self._ended.wait()
+
+    def _sweep(self) -> None:
+        while not self._ended.wait(SWEPT / 4):
+            self.sessions.sweep(SWEPT)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._blocks.close(verbose=False)
+        self.sessions.close_all()
