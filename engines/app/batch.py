@@ -166,7 +166,7 @@ def restore_one(
     """Restore one file. Raises Cancelled and TimeIsUp, of a video between two frames, and the
     errors of `restore_file`, `restore_video` and `check_file`."""
     if not job.is_video:
-        check_file(job.source, clock.limits)
+        check_file(job.source, clock.limits, str(job.source))
         return restore_file(networks, job, choices)
 
     def progress(frames: Iterable, total: int | None, name: str) -> Iterator:

@@ -21,7 +21,10 @@ SCROLL = """() => document.querySelector("#result")
 ?.scrollIntoView({behavior: "smooth", block: "nearest"})"""
 # Of the operating system: nothing is fetched from elsewhere.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-I18N = gr.I18n(**TEXTS)
+OURS = "deocclude_"  # before each key: Gradio has texts of its own, some under the same keys
+I18N = gr.I18n(
+    **{name: {f"{OURS}{key}": line for key, line in table.items()} for name, table in TEXTS.items()}
+)
 # One photo at a time, one long task at a time, one camera at a time, side by side.
 PHOTO: dict[str, Any] = {"concurrency_id": "photo", "concurrency_limit": 1}
 TASK: dict[str, Any] = {"concurrency_id": "task", "concurrency_limit": 1}
@@ -30,7 +33,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 def text(key: str) -> Any:
     """A text of the table, in the visitor's language."""
-    return I18N(key)
+    return I18N(f"{OURS}{key}")
 
 
 def build(handlers: Handlers) -> gr.Blocks:

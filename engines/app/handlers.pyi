@@ -1,0 +1,383 @@
+"""What the page does when a part of it is used.
+
+`Handlers` holds what visitors share (networks, limits) and what each has (a photo, a running
+task). Its methods are Gradio's event listeners: values of parts in, values or changes of parts out.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from deocclude.data.images import to_rgb
+from deocclude.engines.api import Restorer
+from deocclude.engines.app import batch, photo
+from deocclude.engines.app.editor import mask_url, reduce
+from deocclude.engines.app.limits import Limits
+from deocclude.engines.app.live import LivePicture, read_frame
+from deocclude.engines.app.models import Models
+from deocclude.engines.app.sessions import Session, Sessions
+from deocclude.engines.app.texts import percent, words
+from deocclude.engines.jobs.plan import Choices
+from deocclude.engines.photos.files import read_photo
+
+GROWTH = 3.0  # % of a face's square: engines.inference.hole_mask.DILATION
+PATHS = re.compile(r"(?<![\w.])(/[^\s:'\"]+/)(?=[^\s/]+)")  # folders of this machine
+
+from gradio.events import Dependency
+
+class Upload(gr.Image):
+    """A picture's file as it came: Gradio would decode it before its size is known."""
+
+    def preprocess(self, payload: Any) -> Path | None:
+        return None if payload is None else Path(payload.path)
+
+    def get_block_name(self) -> str:
+        return "image"
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+class Clip(gr.Video):
+    """A video's file as it came."""
+
+    def preprocess(self, payload: Any) -> Path | None:
+        return None if payload is None else Path(payload.path)
+
+    def get_block_name(self) -> str:
+        return "video"
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+class Camera(gr.Image):
+    """A camera's picture: uint8 (H, W, 3) or None; nothing larger than a camera's is decoded."""
+
+    def preprocess(self, payload: Any) -> np.ndarray | None:
+        return None if payload is None else read_frame(payload.url, payload.path)
+
+    def get_block_name(self) -> str:
+        return "image"
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+@dataclass
+class Visit:
+    """What one browser tab has: its folder, its photo, its running task, its live picture."""
+
+    session: Session
+    photo: photo.OnePhoto | None = None
+    task: Event = field(default_factory=Event)
+    live: LivePicture | None = None
+
+
+class Handlers:
+    """Of one page, for all who visit it."""
+
+    def __init__(self, models: Models, sessions: Sessions, limits: Limits) -> None:
+        self.models, self.sessions, self.limits = models, sessions, limits
+        self._visits: dict[str, Visit] = {}
+
+    def visit(self, request: gr.Request) -> Visit:
+        key = str(request.session_hash)
+        if key not in self._visits:
+            self._visits[key] = Visit(self.sessions.open(key))
+        return self._visits[key]
+
+    def leave(self, request: gr.Request) -> None:
+        """A tab is closed: its task ends, its files are deleted."""
+        key = str(request.session_hash)
+        visit = self._visits.pop(key, None)
+        if visit is not None:
+            visit.task.set()
+        self.sessions.close(key)
+
+    def restorer(self, model: str | None) -> Restorer:
+        return Restorer(self.models.get(model, "photo"))
+
+    # One photo
+
+    def take_photo(
+        self, path: Path | None, model: str, growth: float, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """A photo came or went: its faces, and what covers them."""
+        visit, say = self.visit(request), texts_for(request)
+        visit.photo = None
+        nothing = gr.Group(visible=False)
+        if path is None:
+            return brush(None), faces_choice(None, say), say["empty"], nothing
+        visit.session.saw(path)
+        with visit.session.working(), told(say):
+            restorer = self.restorer(model)
+            visit.photo = photo.open_photo(restorer, path, self.limits)
+            photo.find(restorer, visit.photo, visit.photo.chosen, grown(growth))
+        return (
+            brush(visit.photo),
+            faces_choice(visit.photo, say),
+            found_words(visit.photo, say),
+            nothing,
+        )
+
+    def find(
+        self, chosen: list[str], model: str, growth: float, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """Look anew for what covers the chosen faces."""
+        visit, say = self.visit(request), texts_for(request)
+        one = photo_of(visit, say)
+        with visit.session.working(), told(say):
+            photo.find(self.restorer(model), one, list(map(int, chosen)), grown(growth))
+        return brush(one), found_words(one, say)
+
+    def take_mask(self, path: str | None, request: gr.Request) -> tuple[Any, ...]:
+        visit, say = self.visit(request), texts_for(request)
+        one = photo_of(visit, say)
+        if path is None:
+            return brush(one), ""
+        visit.session.saw(Path(path))
+        with visit.session.working(), told(say):
+            notices = photo.take_mask(one, Path(path), self.limits)
+        return brush(one), listed(say["mask_taken"], notices)
+
+    def restore(
+        self, value: Any, model: str, blend: str, unsure: bool, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """The photo restored: two pictures to compare, files to download, words."""
+        visit, say = self.visit(request), texts_for(request)
+        one = photo_of(visit, say)
+        with visit.session.working(), told(say):
+            outcome = photo.restore(self.restorer(model), one, value, blend, unsure)
+        if outcome is None or not outcome.restored.changed:
+            notices = outcome.restored.notices if outcome else []
+            line = say["not_restored"] if outcome else say["nothing_marked"]
+            return gr.Group(visible=False), None, gr.Image(visible=False), None, None, listed(
+                line, notices
+            )  # fmt: skip
+        restored, stem = outcome.restored, Path(one.name).stem
+        file = restored.save(visit.session.place(f"{stem}-restored.png"))
+        mask = visit.session.place(f"{stem}-mask.png")
+        restored.mask.save(mask)
+        before, after = (visit.session.place(f"{name}.jpg") for name in ("before", "after"))
+        compared(one.path).save(before, quality=92)
+        compared(restored.image).save(after, quality=92)
+        doubt = gr.Image(visible=False)
+        if unsure:
+            picture = visit.session.place("unsure.png")
+            photo.doubt_picture(restored).save(picture)
+            doubt = gr.Image(str(picture), visible=True)
+        line = say["restored"].format(
+            seconds=f"{outcome.seconds:.1f}", model=model, share=percent(outcome.share)
+        )
+        return (
+            gr.Group(visible=True),
+            (str(before), str(after)),
+            doubt,
+            str(file),
+            str(mask),
+            listed(line, restored.notices),
+        )
+
+    def api_restore(
+        self, file: str, mask: str | None, model: str, blend: str, request: gr.Request
+    ) -> tuple[str | None, str, str]:
+        """What programs call: a photo, and a mask or none; the restored photo or none where nothing
+        was redrawn, the mask, and what to know, one notice a line."""
+        session, say = self.visit(request).session, words(None)
+        session.saw(Path(file))
+        with session.working(), told(say):
+            photo.check_file(Path(file), self.limits)
+            if mask is not None:
+                session.saw(Path(mask))
+                photo.check_file(Path(mask), self.limits)
+            restored = self.restorer(model).restore(file, mask, blend=blend)
+        stem = Path(file).stem
+        marked = session.place(f"{stem}-mask.png")
+        restored.mask.save(marked)
+        result = None
+        if restored.changed:
+            result = str(restored.save(session.place(f"{stem}-restored.png")))
+        return result, str(marked), "\n".join(restored.notices)
+
+    # Many photos and videos
+
+    def restore_many(
+        self,
+        files: list[str] | None,
+        model: str,
+        blend: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio looks for it there
+    ) -> tuple[Any, ...]:
+        visit, say = self.visit(request), texts_for(request)
+        if not files:
+            raise gr.Error(say["no_files"], print_exception=False)
+        for path in files:
+            visit.session.saw(Path(path))
+        visit.task.clear()
+        folder = visit.session.place("many")
+        folder.mkdir()
+        with visit.session.working(), told(say):
+            done = batch.restore_many(
+                self.models.get(model, "many"), [(Path(p), Path(p).name) for p in files], folder,
+                Choices(blend=blend, overwrite=True), self.limits, visit.task,
+                shown(progress, say), model,
+            )  # fmt: skip
+        lines = [say["ended"].format(summary=done.summary)]
+        lines += [say["cancelled"]] if done.cancelled else []
+        if done.late:
+            lines.append(say["too_long"].format(seconds=f"{self.limits.seconds:g}"))
+        table = [[row.input, row.status, row.faces, " ".join(row.warnings)] for row in done.rows]
+        return gr.DownloadButton(value=str(done.zip), visible=True), table, "  \n".join(lines)
+
+    def restore_video(
+        self,
+        path: Path | None,
+        model: str,
+        blend: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[Any, ...]:
+        visit, say = self.visit(request), texts_for(request)
+        if path is None:
+            raise gr.Error(say["no_files"], print_exception=False)
+        visit.session.saw(path)
+        visit.task.clear()
+        folder = visit.session.place("video")
+        folder.mkdir()
+        with visit.session.working(), told(say):
+            try:
+                row, file = batch.restore_clip(
+                    self.models.get(model, "many"), (path, path.name), folder,
+                    Choices(blend=blend, overwrite=True), self.limits, visit.task,
+                    shown(progress, say),
+                )  # fmt: skip
+            except batch.Cancelled:
+                return None, gr.DownloadButton(visible=False), say["video_cancelled"]
+            except batch.TimeIsUp:
+                line = say["too_long"].format(seconds=f"{self.limits.seconds:g}")
+                return None, gr.DownloadButton(visible=False), line
+        line = say["video_done"].format(frames=row.frames, restored=row.frames_restored)
+        if not row.output:
+            hidden = gr.DownloadButton(visible=False)
+            return None, hidden, listed(say["not_restored"], row.warnings)
+        button = gr.DownloadButton(value=str(file), visible=True)
+        return str(file), button, listed(line, row.warnings)
+
+    def cancel(self, request: gr.Request) -> None:
+        self.visit(request).task.set()
+
+    # The camera
+
+    def look(
+        self, frame: np.ndarray | None, model: str, request: gr.Request
+    ) -> tuple[np.ndarray | None, str]:
+        """One picture of the camera, restored."""
+        visit, say = self.visit(request), texts_for(request)
+        if frame is None:
+            visit.live = None
+            return None, say["live_hint"]
+        if visit.live is None or visit.live.model != model:
+            visit.live = LivePicture(self.models.get(model), model)
+        restored = visit.live.restore(frame)
+        return restored, say["rate"].format(rate=f"{visit.live.rate:.1f}")
+
+
+# What parts are told
+
+
+def brush(one: photo.OnePhoto | None) -> Any:
+    """The brush with a photo and its mask, or empty."""
+    if one is None:
+        return gr.HTML(value=None, picture=None)
+    return gr.HTML(value={"mask": mask_url(one.shown)}, picture=one.picture())
+
+
+def faces_choice(one: photo.OnePhoto | None, say: Mapping[str, str]) -> Any:
+    """The faces to choose from, where there are several."""
+    numbers = range(1, len(one.faces) + 1) if one is not None else ()
+    choices = [(say["face"].format(number=number), str(number)) for number in numbers]
+    return gr.CheckboxGroup(choices, value=[v for _, v in choices], visible=len(choices) > 1)
+
+
+def found_words(one: photo.OnePhoto, say: Mapping[str, str]) -> str:
+    if not one.faces:
+        return listed(say["no_face"], one.notices)
+    if not one.chosen:
+        return say["no_chosen"]
+    if not one.mask.any():
+        return listed(say["nothing_covers"], one.notices)
+    count = len(one.faces)
+    faces = say["one_face"] if count == 1 else say["several_faces"].format(count=count)
+    line = say["found"].format(faces=faces, share=percent(float(one.mask.mean())))
+    return listed(line, one.notices)
+
+
+def listed(line: str, notices: list[str]) -> str:
+    """Markdown: a line, and below it what else there is to know. Notices may hold a file's name,
+    which must not be taken for markup."""
+    return "\n".join([line, "", *(f"- {_plain(text)}" for text in notices)])
+
+
+def _plain(text: str) -> str:
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-!|~&$" else letter for letter in text)
+
+
+def grown(percents: float) -> float | None:
+    """None for the library's own growth, which it knows best."""
+    return None if percents == GROWTH else percents
+
+
+def compared(picture: Path | Image.Image) -> Image.Image:
+    """A photo for the slider: upright, reduced, RGB."""
+    rgb = read_photo(picture).rgb if isinstance(picture, Path) else np.asarray(to_rgb(picture))
+    return Image.fromarray(reduce(rgb, photo.SLIDER))
+
+
+def shown(progress: gr.Progress, say: Mapping[str, str]) -> batch.Told:
+    """Tells Gradio's bar how much is done."""
+
+    def told(done: int, total: int | None) -> None:
+        words = say["many"].format(done=done, all="?" if total is None else total)
+        progress((done, total), desc=words) if total else progress(None, desc=words)
+
+    return told
+
+
+def photo_of(visit: Visit, say: Mapping[str, str]) -> photo.OnePhoto:
+    if visit.photo is None or not visit.photo.path.exists():
+        raise gr.Error(say["no_photo"], print_exception=False)
+    return visit.photo
+
+
+@contextmanager
+def told(say: Mapping[str, str]) -> Iterator[None]:
+    """What is wrong with a visitor's file or choice is said on the page, without this machine's
+    paths; anything else is a defect: it is logged, and the page says only that."""
+    try:
+        yield
+    except (gr.Error, batch.Cancelled):
+        raise
+    except (ValueError, OSError) as error:
+        raise gr.Error(
+            say["wrong"].format(reason=PATHS.sub("", str(error))), print_exception=False
+        ) from None
+
+
+def texts_for(request: gr.Request) -> Mapping[str, str]:
+    return words(request.headers.get("accept-language"))
