@@ -20,7 +20,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 Refusal = tuple[int, str]  # HTTP status, reason
 
-MOST_JSON = 8 << 20  # bytes of a request that is not an upload; a camera's frame is the longest
+MOST_JSON = 8 << 20  # bytes of a request that is not an upload: frames and masks come inline
 API = "/gradio_api/"
 FILE = f"{API}file="
 NAME = "[^/]+"
@@ -37,7 +37,7 @@ WRITE = re.compile(
 )
 POLICY = {
     "default-src": "'self'",
-    "script-src": "'self' 'unsafe-inline' 'unsafe-eval' blob:",  # eval: the mask editor's shaders
+    "script-src": "'self' 'unsafe-inline' 'unsafe-eval' blob:",  # eval: pages' own `js`, shaders
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "media-src": "'self' data: blob:",
