@@ -92,6 +92,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "engines.search": ("engines.training", "engines.report", "engines.runs"),
     "engines.api": ("engines.photos", "engines.jobs", "engines.inference", "engines.runs"),
+    "engines.app": (
+        "engines.api", "engines.moving", "engines.photos", "engines.jobs", "engines.inference",
+        "engines.runs", "engines.video", "engines.options",
+    ),
     "engines.cli": ("engines",),
     "engines.release_export": ("engines.suite",),
 }  # fmt: skip

@@ -1,0 +1,1 @@
+"""A page in the browser: see the mask, mend it, get the face."""

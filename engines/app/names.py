@@ -1,0 +1,37 @@
+"""Names that a stranger gave, made fit for a file on any system."""
+
+import re
+import unicodedata
+
+MOST = 120  # bytes of UTF-8; file systems take 255, and tools add to names
+MOST_SUFFIX = 16
+SEPARATORS = re.compile(r"[/\\]")
+FORBIDDEN = re.compile(r'[<>:"|?*]')  # by Windows
+RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE
+)
+
+
+def safe_name(text: str) -> str:
+    """The last part of a path, as a file's name: no separators, no control or invisible characters,
+    no dot or space at either end, none of Windows' devices, at most MOST bytes, never empty."""
+    text = unicodedata.normalize("NFC", SEPARATORS.split(text)[-1])
+    text = "".join(c for c in text if unicodedata.category(c)[0] != "C")
+    text = FORBIDDEN.sub("_", text).strip(". ")
+    if RESERVED.fullmatch(text):
+        text = f"_{text}"
+    return _bounded(text) or "file"
+
+
+def numbered(name: str, number: int) -> str:
+    """The same name with a number before its ending."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}-{number}.{suffix}" if dot else f"{name}-{number}"
+
+
+def _bounded(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or len(suffix.encode()) > MOST_SUFFIX:
+        stem, dot, suffix = name, "", ""
+    room = MOST - len(f"{dot}{suffix}".encode())
+    return stem.encode()[:room].decode(errors="ignore").rstrip(". ") + dot + suffix
