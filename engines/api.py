@@ -19,49 +19,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from deocclude.data.images import save_image, to_rgb
 from deocclude.data.mask_files.given import (
     ALPHA,
     NO_DILATION,
-    GivenMask,
     erased_part,
-    fit_given,
 )
-from deocclude.data.mask_files.reading import exif_orientation, mask_of, open_mask
 from deocclude.engines.inference.networks import read_segmenter
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import KINDS, FaceDetector
 from deocclude.engines.photos.face import FaceBox, FaceChoice
-from deocclude.engines.photos.files import (
-    Photo,
-    all_notices,
-    is_colourless,
-    read_photo,
-    remove_colour,
-)
+from deocclude.engines.photos.files import all_notices, is_colourless, remove_colour
 from deocclude.engines.photos.formats import (
     WITH_ALPHA,
     Metadata,
     check_suffix,
     save_options,
 )
-from deocclude.engines.photos.restoration import FaceResult, Restoration
+from deocclude.engines.photos.pictures import (
+    File,
+    Picture,
+    as_picture,
+    open_given,
+    open_picture,
+)
+from deocclude.engines.photos.restoration import FaceResult
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.places import RUNS
 
-File = str | PathLike[str]
-Picture = File | Image.Image | np.ndarray
 Boxes = FaceBox | Sequence[FaceBox]
 NETWORK = "network"
 SHOWN = 1024  # pixels of the longer side that a notebook shows
-ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
-ARRAYS = "uint8 (H, W, 3), (H, W, 4) or (H, W)"
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,7 @@ class Restorer:
         """As the function `find_mask`, by these networks: what `restore` would redraw."""
         finder = copy.copy(self._networks)
         finder.inpainter, finder.features, finder.hides = _Nothing(), None, False
-        result = finder.restore(_open(photo).rgb, dilate=dilate, blend="none")
+        result = finder.restore(open_picture(photo).rgb, dilate=dilate, blend="none")
         return Image.fromarray(result.mask * np.uint8(255))
 
 
@@ -332,14 +326,14 @@ def _restore(
 ) -> Restored:
     if soft and dilate:
         raise ValueError(NO_DILATION)
-    opened = _open(photo)
+    opened = open_picture(photo)
     erased = isinstance(mask, str) and mask == ALPHA
     given = None
     if erased:
         name = str(photo) if isinstance(photo, (str, PathLike)) else "photo"
         given = erased_part(opened.alpha, name, hard=bool(dilate))
     elif mask is not None:
-        given = _read_given(mask, opened, soft)
+        given = open_given(mask, opened, soft)
     hole = given.hole if given else None
     blend = blend or Choices().blend
     result = networks.restore(opened.rgb, hole, dilate=dilate, blend=blend, grain=grain)
@@ -350,69 +344,10 @@ def _restore(
     if result.changed and is_colourless(opened.rgb):
         remove_colour(result.restored, result.mask)
     return Restored(
-        _picture(opened, result),
+        as_picture(opened, result),
         Image.fromarray(result.mask * np.uint8(255)),
         result.faces,
         [*opened.notices, *(given.notices if given else ()), *all_notices(result)],
         result.changed,
         opened.metadata,
     )
-
-
-def _open(photo: Picture) -> Photo:
-    if isinstance(photo, (str, PathLike)):
-        read = read_photo(Path(photo))
-        if read.pixels.dtype != np.uint8:
-            read.notices.append("16-bit grey is cut to 8 bits")
-        return read
-    if isinstance(photo, np.ndarray):
-        fits = photo.ndim == 2 or (photo.ndim == 3 and photo.shape[2] in (3, 4))
-        if photo.dtype != np.uint8 or not fits or photo.size == 0:
-            found = f"{photo.dtype} {photo.shape}"
-            raise ValueError(f"photo: an array must be {ARRAYS}, found {found}")
-        photo = Image.fromarray(photo)
-    if not isinstance(photo, Image.Image):
-        kind = type(photo).__name__
-        raise ValueError(f"photo: must be a file, a PIL picture or an array {ARRAYS}, found {kind}")
-    upright = ImageOps.exif_transpose(photo)
-    rgb, pixels, alpha = np.asarray(to_rgb(upright)), None, None
-    if upright.mode in ALPHA_MODES or "transparency" in upright.info:
-        flat = np.asarray(upright.convert("RGBA"))
-        alpha, pixels = flat[..., 3], flat[..., :3]
-        pixels = pixels[..., 0] if upright.mode in ("LA", "La", "L", "1") else pixels
-    elif upright.mode in ("1", "L", "I", "F") or upright.mode.startswith("I;16"):
-        pixels = rgb[..., 0]
-    orientation = exif_orientation(photo)
-    return Photo(rgb, rgb if pixels is None else pixels, alpha, Metadata(), [], orientation)
-
-
-def _read_given(mask: Picture, photo: Photo, soft: bool) -> GivenMask:
-    """A mask for an opened photo."""
-    shape = photo.rgb.shape[:2]
-    if isinstance(mask, (str, PathLike)):
-        read = open_mask(Path(mask))
-    elif isinstance(mask, Image.Image):
-        read = mask_of(ImageOps.exif_transpose(mask), "mask")
-        read = replace(read, oriented=exif_orientation(mask) != 1)
-    else:
-        array = np.asarray(mask)
-        if array.shape != shape or array.dtype not in (np.uint8, bool):
-            raise ValueError(
-                f"mask: must be bool or uint8 {shape} like the photo, found {array.dtype} "
-                f"{array.shape}"
-            )
-        if array.dtype == bool or (not soft and array.max(initial=0) == 1):
-            array = array * np.uint8(255)  # {0, 1} as well as {0, 255}
-        read = mask_of(Image.fromarray(array), "mask")
-    return fit_given(read, shape, photo.orientation, soft=soft)
-
-
-def _picture(photo: Photo, result: Restoration) -> Image.Image:
-    """The restored photo in the photo's own mode, as of `Restored`."""
-    hole = result.mask.astype(bool)
-    pixels = photo.pixels if photo.pixels.dtype == np.uint8 else photo.rgb[..., 0]
-    pixels = pixels.copy()
-    pixels[hole] = result.restored[hole] if pixels.ndim == 3 else result.restored[hole][:, 0]
-    if photo.alpha is not None:
-        pixels = np.dstack([pixels, photo.alpha])
-    return Image.fromarray(pixels)
