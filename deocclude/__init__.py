@@ -3,19 +3,28 @@
     from deocclude import restore
     restore("photo.jpg").save("restored.png")
 
-`restore`, `find_mask` and `load` are the public API. `deocclude.engines`, `deocclude.data`,
-`deocclude.models`, `deocclude.losses` and `deocclude.metrics` are what it is built of: in a
-checkout the folders beside this one.
+`restore`, `find_mask`, `find_faces` and `load` are the public API. `deocclude.engines`,
+`deocclude.data`, `deocclude.models`, `deocclude.losses` and `deocclude.metrics` are what it is
+built of: in a checkout the folders beside this one.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deocclude.engines.api import Restored, Restorer, find_mask, load, restore
+    from deocclude.engines.api import (
+        Face,
+        Faces,
+        Restored,
+        Restorer,
+        find_faces,
+        find_mask,
+        load,
+        restore,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Restored", "Restorer", "find_mask", "load", "restore"]
+__all__ = ["Face", "Faces", "Restored", "Restorer", "find_faces", "find_mask", "load", "restore"]
 
 _HERE = Path(__file__).resolve().parent
 if not (_HERE / "engines").is_dir():  # a checkout, where engines, data, ... lie beside this folder

@@ -5,63 +5,56 @@
     restored.save("restored.png")
 
 `restored.mask` is what was redrawn; in a notebook `restored` shows itself. `find_mask(photo)` is
-for those who only want to know what covers the faces; it needs no inpainter. `load()` gives
-networks to keep, with both as methods.
+for those who only want to know what covers the faces; it needs no inpainter. `find_faces(photo)`
+says where faces are, and `restore(photo, faces=...)` restores those you pick. `load()` gives
+networks to keep, with all three as methods.
 """
 
 import copy
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from deocclude.data.images import save_image, to_rgb
 from deocclude.data.mask_files.given import (
     ALPHA,
     NO_DILATION,
-    GivenMask,
     erased_part,
-    fit_given,
 )
-from deocclude.data.mask_files.reading import exif_orientation, mask_of, open_mask
 from deocclude.engines.inference.networks import read_segmenter
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import KINDS, FaceDetector
-from deocclude.engines.photos.face import FaceBox, FaceChoice
-from deocclude.engines.photos.files import (
-    Photo,
-    all_notices,
-    is_colourless,
-    read_photo,
-    remove_colour,
-)
+from deocclude.engines.photos.face import Boxes, Face, FaceChoice, Faces, Wanted, wanted
+from deocclude.engines.photos.files import all_notices, is_colourless, remove_colour
 from deocclude.engines.photos.formats import (
     WITH_ALPHA,
     Metadata,
     check_suffix,
     save_options,
 )
-from deocclude.engines.photos.restoration import FaceResult, Restoration
+from deocclude.engines.photos.pictures import (
+    File,
+    Picture,
+    as_picture,
+    open_given,
+    open_picture,
+)
+from deocclude.engines.photos.restoration import FaceResult
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.places import RUNS
 
-File = str | PathLike[str]
-Picture = File | Image.Image | np.ndarray
-Boxes = FaceBox | Sequence[FaceBox]
+Grown = float | str | None
 NETWORK = "network"
 SHOWN = 1024  # pixels of the longer side that a notebook shows
-ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
-ARRAYS = "uint8 (H, W, 3), (H, W, 4) or (H, W)"
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,8 @@ class Restored:
     transparency or no colour; outside of the mask its pixels are the photo's. `mask`: mode L, 255 =
     redrawn, dilation included. `faces`: what became of each face. `notices`: what to know about the
     result, as on the command line. `changed`: whether anything was redrawn. `metadata`: what
-    a photo's file says beside its pixels.
+    a photo's file says beside its pixels. `uncertainty`: how unsure the inpainter is of what was
+    redrawn, float32 (H, W) in [0, 1], 0 outside the mask; None unless it was asked for.
     """
 
     image: Image.Image
@@ -81,6 +75,7 @@ class Restored:
     notices: list[str]
     changed: bool
     metadata: Metadata = field(default_factory=Metadata, repr=False)
+    uncertainty: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def save(self, path: File, overwrite: bool = False, quality: int | None = None) -> Path:
         """Write the image, whole or not at all; its suffix says the format. Returns the path.
@@ -109,7 +104,10 @@ class Restored:
 
 
 class Restorer:
-    """Loaded networks, ready for any number of photos; `load` gives one."""
+    """Loaded networks, ready for any number of photos; `load` gives one.
+
+    One Restorer serves one thread at a time; `apart` gives one for another.
+    """
 
     def __init__(self, networks: Deoccluder) -> None:
         self._networks = networks
@@ -119,32 +117,61 @@ class Restorer:
         photo: Picture,
         mask: Picture | None = None,
         *,
-        dilate: float | None = None,
+        dilate: Grown = None,
         blend: str | None = None,
         grain: bool = True,
         flip: bool = False,
         whole: bool = False,
         soft_mask: bool = False,
-        faces: int | str | None = None,
+        faces: Wanted = None,
         min_face: float = 0,
         face_box: Boxes | None = None,
+        uncertainty: bool = False,
     ) -> Restored:
         """As the function `restore`, by these networks."""
-        networks = copy.copy(self._networks)
+        networks, given = self._asked(faces, min_face, face_box, whole)
         networks.flip = flip
-        choice, detector = _choice(faces, min_face, face_box), networks.own_detector()
-        if whole or choice != detector.choice:
-            networks.detector = detector = copy.copy(detector)
-            detector.kinds = KINDS if whole else detector.kinds
-            detector.choice = choice
-        return _restore(networks, photo, mask, dilate, blend, soft_mask, grain)
+        return _restore(
+            networks, photo, mask, dilate, blend, soft_mask, grain, uncertainty, faces=given
+        )
 
-    def find_mask(self, photo: Picture, *, dilate: float | None = None) -> Image.Image:
+    def find_mask(
+        self,
+        photo: Picture,
+        *,
+        dilate: Grown = None,
+        whole: bool = False,
+        faces: Wanted = None,
+        min_face: float = 0,
+        face_box: Boxes | None = None,
+    ) -> Image.Image:
         """As the function `find_mask`, by these networks: what `restore` would redraw."""
-        finder = copy.copy(self._networks)
+        finder, given = self._asked(faces, min_face, face_box, whole)
         finder.inpainter, finder.features, finder.hides = _Nothing(), None, False
-        result = finder.restore(_open(photo).rgb, dilate=dilate, blend="none")
+        result = finder.restore(open_picture(photo).rgb, faces=given, dilate=dilate, blend="none")
         return Image.fromarray(result.mask * np.uint8(255))
+
+    def find_faces(self, photo: Picture, *, whole: bool = False, min_face: float = 0) -> Faces:
+        """As the function `find_faces`, by this one's detector: those that `restore` looks at."""
+        return _find_faces(self._networks.own_detector(), photo, whole, min_face)
+
+    def apart(self) -> "Restorer":
+        """One for another thread: the same networks, not loaded again, and its own detector.
+
+        One Restorer serves one thread at a time, as face detectors do.
+        """
+        networks = copy.copy(self._networks)
+        networks.detector = self._networks.own_detector().anew()
+        return Restorer(networks)
+
+    def _asked(
+        self, faces: Wanted, min_face: float, boxes: Boxes | None, whole: bool
+    ) -> tuple[Deoccluder, list[Face] | None]:
+        """A copy of the networks that looks for these faces, or the faces where they are given."""
+        choice, given = wanted(faces, min_face, boxes)
+        networks = copy.copy(self._networks)
+        networks.detector = _looking_for(self._networks.own_detector(), choice, whole)
+        return networks, given
 
 
 def load(
@@ -177,13 +204,14 @@ def restore(
     device: str = "auto",
     blend: str | None = None,
     grain: bool = True,
-    dilate: float | None = None,
+    dilate: Grown = None,
     flip: bool = False,
     whole: bool = False,
     soft_mask: bool = False,
-    faces: int | str | None = None,
+    faces: Wanted = None,
     min_face: float = 0,
     face_box: Boxes | None = None,
+    uncertainty: bool = False,
 ) -> Restored:
     """Find what covers the faces of a photo and redraw it.
 
@@ -205,27 +233,31 @@ def restore(
         "none".
     grain : give what is redrawn the grain of the skin around, where the photo is finer than what
         the network draws; False: as smooth as the network draws it.
-    dilate : by how many pixels of the photo the mask is grown; by default 3 % of the face's square
-        for a mask that was found, 0 for your own.
+    dilate : by how many pixels of the photo the mask is grown, or for one that is found by how much
+        of each face's square, "0%" to "100%"; by default "3%", and 0 for your own mask.
     flip : restore each face mirrored too and take the mean: a little better, twice the time.
     whole : where no face is found, take the picture's centred square for one aligned face.
     faces : restore the largest face, "largest", or at most so many, the largest ones; None: all.
+        Or some of those that `find_faces` gives: exactly these, without looking for any.
     min_face : leave out faces below so many pixels.
     face_box : (left, top, width, height) in pixels of the upright photo, or several of them: the
         faces there are restored and no others; where none is seen an upright one is assumed. With
         `mask`, what is white is redrawn all the same: these three say which faces are aligned.
     soft_mask : let the levels of your own mask weigh what is redrawn against the photo; not with
         `dilate`.
+    uncertainty : also say how unsure the inpainter is, `Restored.uncertainty`; up to twice the
+        time. No `method` but "network" tells.
 
     The networks are loaded at the first call and kept for those that follow. Raises
     FileNotFoundError, ValueError (ImageReadError, CheckpointError and ShippedWeightsError among
     them) with the file or value that is wrong.
     """
-    choice = _choice(faces, min_face, face_box)
+    choice, given = wanted(faces, min_face, face_box)
     if method != NETWORK:
-        if choice != FaceChoice():
+        if choice != FaceChoice() or given is not None:
             raise ValueError(f"method {method!r} looks for no face: leave out which to restore")
-        return _restore(ClassicalRestorer(method), photo, mask, dilate, blend, soft_mask)
+        classical = ClassicalRestorer(method)
+        return _restore(classical, photo, mask, dilate, blend, soft_mask, uncertainty=uncertainty)
     inpainter = choose_weights(checkpoint, "inpainting", RUNS)[0]
     finder = choose_weights(segmenter, "segmentation", RUNS)[0] if mask is None else None
     restorer = _kept(inpainter, finder, device, landmarker)
@@ -241,6 +273,7 @@ def restore(
         faces=faces,
         min_face=min_face,
         face_box=face_box,
+        uncertainty=uncertainty,
     )
 
 
@@ -250,27 +283,55 @@ def find_mask(
     segmenter: File | None = None,
     landmarker: File | None = None,
     device: str = "auto",
-    dilate: float | None = None,
+    dilate: Grown = None,
+    whole: bool = False,
+    faces: Wanted = None,
+    min_face: float = 0,
+    face_box: Boxes | None = None,
 ) -> Image.Image:
     """What covers the faces of a photo, as `restore` would redraw it: mode L, 255 = covered.
 
     Parameters and errors as of `restore`. `dilate` 0 gives what the segmenter marks itself.
     """
     file = choose_weights(segmenter, "segmentation", RUNS)[0]
-    return _kept(None, file, device, landmarker).find_mask(photo, dilate=dilate)
+    return _kept(None, file, device, landmarker).find_mask(
+        photo, dilate=dilate, whole=whole, faces=faces, min_face=min_face, face_box=face_box
+    )
 
 
-def _choice(faces: int | str | None, min_face: float, boxes: Boxes | None) -> FaceChoice:
-    """Raises ValueError, with the value, for one that has no meaning."""
-    most = 1 if faces == "largest" else faces
-    if not (most is None or (isinstance(most, int) and not isinstance(most, bool))):
-        raise ValueError(f"faces: must be 'largest' or a number, 1 or more, found {faces!r}")
-    try:
-        drawn = np.atleast_2d(np.asarray([] if boxes is None else boxes, np.float64)).tolist()
-    except ValueError:
-        drawn = [[]]
-    several: Any = () if boxes is None else tuple(map(tuple, drawn))
-    return FaceChoice(most, min_face, several).check()
+def find_faces(
+    photo: Picture,
+    *,
+    landmarker: File | None = None,
+    whole: bool = False,
+    min_face: float = 0,
+) -> Faces:
+    """The faces of a photo that `restore` would look at, the largest first; no network is loaded.
+
+    Each has `box`, (left, top, width, height) in pixels of the upright photo, `points`, `source`
+    and `score`; see `Face`. `notices` of the list says what to know about them, and why there are
+    none. Give some of them to `restore` or `find_mask` as `faces`. Parameters and errors as of
+    `restore`; where `whole` takes the picture for a face, it is one as the weights that ship have
+    them.
+    """
+    detector = _kept_detector(None if landmarker is None else fspath(landmarker))
+    return _find_faces(detector, photo, whole, min_face)
+
+
+def _find_faces(detector: FaceDetector, photo: Picture, whole: bool, min_face: float) -> Faces:
+    detector = _looking_for(detector, FaceChoice(least=min_face).check(), whole)
+    found, notices = detector.detect(open_picture(photo).rgb)
+    kept, left_out = detector.choice.pick(found)
+    return Faces(kept, [*notices, *left_out])
+
+
+def _looking_for(detector: FaceDetector, choice: FaceChoice, whole: bool) -> FaceDetector:
+    """The detector, or where that would find others a copy of it, which shares what is opened."""
+    if whole or choice != detector.choice:
+        detector = copy.copy(detector)
+        detector.kinds = KINDS if whole else detector.kinds
+        detector.choice = choice
+    return detector
 
 
 class _Nothing(nn.Module):
@@ -314,6 +375,11 @@ def _load(
 _cached = lru_cache(maxsize=4)(_load)
 
 
+@lru_cache(maxsize=4)
+def _kept_detector(landmarker: str | None) -> FaceDetector:
+    return FaceDetector(landmarker)
+
+
 def _only_segmenter(file: Path, device: str) -> Deoccluder:
     where = resolve_device(device)
     network, data = read_segmenter(file, where, "auto")
@@ -325,24 +391,34 @@ def _restore(
     networks: Deoccluder | ClassicalRestorer,
     photo: Picture,
     mask: Picture | None,
-    dilate: float | None,
+    dilate: Grown,
     blend: str | None,
     soft: bool,
     grain: bool = False,
+    uncertainty: bool = False,
+    faces: list[Face] | None = None,
 ) -> Restored:
     if soft and dilate:
         raise ValueError(NO_DILATION)
-    opened = _open(photo)
+    opened = open_picture(photo)
     erased = isinstance(mask, str) and mask == ALPHA
     given = None
     if erased:
         name = str(photo) if isinstance(photo, (str, PathLike)) else "photo"
         given = erased_part(opened.alpha, name, hard=bool(dilate))
     elif mask is not None:
-        given = _read_given(mask, opened, soft)
+        given = open_given(mask, opened, soft)
     hole = given.hole if given else None
     blend = blend or Choices().blend
-    result = networks.restore(opened.rgb, hole, dilate=dilate, blend=blend, grain=grain)
+    result = networks.restore(
+        opened.rgb,
+        hole,
+        faces=faces,
+        dilate=dilate,
+        blend=blend,
+        grain=grain,
+        uncertainty=uncertainty,
+    )
     if given is not None:
         given.weigh(result.restored, opened.pixels if erased else opened.rgb)
     if erased:
@@ -350,69 +426,11 @@ def _restore(
     if result.changed and is_colourless(opened.rgb):
         remove_colour(result.restored, result.mask)
     return Restored(
-        _picture(opened, result),
+        as_picture(opened, result),
         Image.fromarray(result.mask * np.uint8(255)),
         result.faces,
         [*opened.notices, *(given.notices if given else ()), *all_notices(result)],
         result.changed,
         opened.metadata,
+        result.uncertainty,
     )
-
-
-def _open(photo: Picture) -> Photo:
-    if isinstance(photo, (str, PathLike)):
-        read = read_photo(Path(photo))
-        if read.pixels.dtype != np.uint8:
-            read.notices.append("16-bit grey is cut to 8 bits")
-        return read
-    if isinstance(photo, np.ndarray):
-        fits = photo.ndim == 2 or (photo.ndim == 3 and photo.shape[2] in (3, 4))
-        if photo.dtype != np.uint8 or not fits or photo.size == 0:
-            found = f"{photo.dtype} {photo.shape}"
-            raise ValueError(f"photo: an array must be {ARRAYS}, found {found}")
-        photo = Image.fromarray(photo)
-    if not isinstance(photo, Image.Image):
-        kind = type(photo).__name__
-        raise ValueError(f"photo: must be a file, a PIL picture or an array {ARRAYS}, found {kind}")
-    upright = ImageOps.exif_transpose(photo)
-    rgb, pixels, alpha = np.asarray(to_rgb(upright)), None, None
-    if upright.mode in ALPHA_MODES or "transparency" in upright.info:
-        flat = np.asarray(upright.convert("RGBA"))
-        alpha, pixels = flat[..., 3], flat[..., :3]
-        pixels = pixels[..., 0] if upright.mode in ("LA", "La", "L", "1") else pixels
-    elif upright.mode in ("1", "L", "I", "F") or upright.mode.startswith("I;16"):
-        pixels = rgb[..., 0]
-    orientation = exif_orientation(photo)
-    return Photo(rgb, rgb if pixels is None else pixels, alpha, Metadata(), [], orientation)
-
-
-def _read_given(mask: Picture, photo: Photo, soft: bool) -> GivenMask:
-    """A mask for an opened photo."""
-    shape = photo.rgb.shape[:2]
-    if isinstance(mask, (str, PathLike)):
-        read = open_mask(Path(mask))
-    elif isinstance(mask, Image.Image):
-        read = mask_of(ImageOps.exif_transpose(mask), "mask")
-        read = replace(read, oriented=exif_orientation(mask) != 1)
-    else:
-        array = np.asarray(mask)
-        if array.shape != shape or array.dtype not in (np.uint8, bool):
-            raise ValueError(
-                f"mask: must be bool or uint8 {shape} like the photo, found {array.dtype} "
-                f"{array.shape}"
-            )
-        if array.dtype == bool or (not soft and array.max(initial=0) == 1):
-            array = array * np.uint8(255)  # {0, 1} as well as {0, 255}
-        read = mask_of(Image.fromarray(array), "mask")
-    return fit_given(read, shape, photo.orientation, soft=soft)
-
-
-def _picture(photo: Photo, result: Restoration) -> Image.Image:
-    """The restored photo in the photo's own mode, as of `Restored`."""
-    hole = result.mask.astype(bool)
-    pixels = photo.pixels if photo.pixels.dtype == np.uint8 else photo.rgb[..., 0]
-    pixels = pixels.copy()
-    pixels[hole] = result.restored[hole] if pixels.ndim == 3 else result.restored[hole][:, 0]
-    if photo.alpha is not None:
-        pixels = np.dstack([pixels, photo.alpha])
-    return Image.fromarray(pixels)

@@ -59,6 +59,9 @@ class Detector:
             return [], ["no face found"]
         return [whole_picture(image.shape[:2])], ["no face found: the whole picture"]
 
+    def anew(self):
+        return type(self)(self.faces, self.kinds)
+
     def close(self):
         pass
 

@@ -150,6 +150,10 @@ def test_dilation_and_blending(run, folder):
         assert run("photo.png", "-o", out, "--dilate", pixels_more, "--save", "mask")[0] == 0
         holes[pixels_more] = (pixels(f"{pixels_more}-mask.png") > 0).sum()
     assert holes[0] < holes[4] < holes[12]
+    for name, words in {"usual": (), "3": ("--dilate", "3%"), "9": ("--dilate", "9%")}.items():
+        assert run("photo.png", "-o", f"share-{name}.png", *words, "--save", "mask")[0] == 0
+        holes[name] = (pixels(f"share-{name}-mask.png") > 0).sum()
+    assert holes[0] < holes["usual"] == holes["3"] < holes["9"]
     results = {}
     for blend in ("feather", "poisson", "none"):
         assert run("photo.png", "-o", f"{blend}.png", "--blend", blend)[0] == 0
@@ -343,10 +347,14 @@ def test_webcam(run, folder, monkeypatch):
         ((), "nothing to restore: name a photo"),
         (("a.png", "--save", "mask,glow"), "'glow' is none of mask, overlay"),
         (("a.png", "--blend", "magic"), "invalid choice: 'magic'"),
-        (("a.png", "--dilate", "-1"), "'-1': must be a number, 0 or more"),
+        (("a.png", "--dilate", "-1"), "'-1': must be a number of pixels, 0 or more"),
         (("a.png", "--batch", "0"), "--batch: must be at least 1, found 0"),
         (("a.png", "--dilate", "abc"), "'abc': must be a number"),
         (("a.png", "--dilate", "nan"), "'nan': must be a number"),
+        (("a.png", "--dilate", "101%"), "'101%': must be a number of pixels, 0 or more, or 0%"),
+        (("a.png", "--dilate=-1%"), "'-1%': must be"),
+        (("a.png", "--dilate", "%"), "'%': must be"),
+        (("a.png", "--mask", "m.png", "--dilate", "5%"), "--dilate 5%: a percentage is one of"),
         (("a.png", "--batch", "two"), "--batch: must be a whole number, found 'two'"),
         (("a.png", "--invert-mask"), "name it with --mask"),
         (("a.png", "--virtual-camera"), "name that with --webcam"),

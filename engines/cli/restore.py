@@ -29,6 +29,8 @@ from tqdm import tqdm
 
 from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.data.mask_files.given import ALPHA, NO_DILATION
+from deocclude.engines.cli import values
+from deocclude.engines.inference.hole_mask import OF_FACES
 from deocclude.engines.jobs.inputs import EXTRAS
 from deocclude.engines.jobs.manifest import Manifest, failed
 from deocclude.engines.jobs.merging import merge
@@ -43,14 +45,12 @@ from deocclude.engines.jobs.plan import (
     refuse_existing,
     set_aside,
 )
-from deocclude.engines.jobs.shards import WHOLE, Shard
+from deocclude.engines.jobs.shards import WHOLE
 from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
-from deocclude.engines.photos.face import FaceBox, FaceChoice
 from deocclude.engines.photos.formats import WITH_QUALITY
 from deocclude.engines.runs.chosen import NEWEST, called, choose_weights
 from deocclude.engines.runs.places import RUNS
-from deocclude.names import did_you_mean
 from deocclude.stopping import say_stopped
 
 
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--webcam",
         nargs="?",
-        type=_camera,
+        type=values.camera,
         const=0,
         metavar="N",
         help="live from camera N, or from a video file as if it were one; q quits",
@@ -86,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--mask",
-        type=_mask,
+        type=values.mask,
         help="your own, white = redraw: a file; a folder, where the mask of NAME.jpg is NAME.png\n"
         f"or NAME-mask.png; or {ALPHA}, the photo's own transparent part",
     )
@@ -119,12 +119,12 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="where no face is found in a photo, take its centred square for one aligned face",
     )
-    add("--save", type=_extras, default=(), metavar="LIST", help=f"also: {','.join(EXTRAS)}")
+    add("--save", type=values.extras, default=(), metavar="LIST", help=f"also: {','.join(EXTRAS)}")
     add(
         "--dilate",
-        type=_pixels,
+        type=values.dilation,
         metavar="PX",
-        help="grow the mask by PX pixels of the photo\n"
+        help="grow the mask by PX pixels of the photo, or by N%% of each face's square, e.g. 5%%\n"
         "(default: 3 %% of the face's square for a mask that was found, 0 for your own)",
     )
     add(
@@ -142,14 +142,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--faces",
-        type=_most_faces,
+        type=values.most_faces,
         metavar="N",
         help="restore the N largest faces of a picture, or the largest (default: all)",
     )
-    add("--min-face", type=_pixels, metavar="PX", help="leave out faces below PX pixels")
+    add("--min-face", type=values.pixels, metavar="PX", help="leave out faces below PX pixels")
     add(
         "--face-box",
-        type=_face_box,
+        type=values.face_box,
         action="append",
         metavar="LEFT,TOP,WIDTH,HEIGHT",
         help="in pixels of the upright photo: restore the face there and no other, also one that\n"
@@ -191,13 +191,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--quality",
-        type=_percent,
+        type=values.percent,
         metavar="N",
         help="1 to 100, of jpg (default: 95), avif (90) and webp (default: lossless)",
     )
     add(
         "--max-pixels",
-        type=_count,
+        type=values.count,
         metavar="N",
         help="refuse photos with more pixels, e.g. 300e6 (default: what the free memory allows)",
     )
@@ -210,7 +210,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--shard",
-        type=_shard,
+        type=values.shard,
         default=WHOLE,
         metavar="K/N",
         help="restore part K of N alone, 1/4 to 4/4, by a hash of each name: so that N processes\n"
@@ -225,69 +225,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="join the parts' manifests in FOLDER (default: that of -o) into its manifest.csv",
     )
     return parser
-
-
-def _shard(text: str) -> Shard:
-    try:
-        return Shard.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _extras(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
-    if unknown := [name for name in names if name not in EXTRAS]:
-        hint = did_you_mean(unknown[0], EXTRAS)
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(EXTRAS)}{hint}")
-    return names
-
-
-def _mask(text: str) -> Path | str:
-    return ALPHA if text == ALPHA else some_path(text)
-
-
-def _camera(text: str) -> int | Path:
-    number = text.removeprefix("/dev/video")
-    return int(number) if number.isdecimal() else some_path(text)
-
-
-def _pixels(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a number, 0 or more")
-    return value
-
-
-def _most_faces(text: str) -> int:
-    return 1 if text == "largest" else at_least(1)(text)
-
-
-def _face_box(text: str) -> FaceBox:
-    try:
-        left, top, width, height = map(float, text.split(","))
-        FaceChoice(boxes=((left, top, width, height),)).check()
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: must be LEFT,TOP,WIDTH,HEIGHT in pixels of the photo, e.g. 120,80,200,260"
-        ) from None
-    return left, top, width, height
-
-
-def _percent(text: str) -> int:
-    value = at_least(1)(text)
-    if value > 100:
-        raise argparse.ArgumentTypeError(f"must be 1 to 100, found {value}")
-    return value
-
-
-def _count(text: str) -> int:
-    value = _pixels(text)  # 300e6 too
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be 1 or more")
-    return int(value)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -409,6 +346,8 @@ def _check_mask(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     options.erased = options.mask == ALPHA
     if options.soft_mask and options.mask is None:
         parser.error("--soft-mask says how to read your own mask: name it with --mask")
+    if options.mask is not None and isinstance(options.dilate, str):
+        parser.error(f"--dilate {options.dilate}: {OF_FACES}")
     if options.soft_mask and options.dilate and not options.erased:
         parser.error(f"--soft-mask: {NO_DILATION}")
     if options.erased and options.invert_mask:

@@ -3,7 +3,9 @@
 Sizes are shares of the face's square, so that they mean the same at every resolution.
 """
 
-from typing import Protocol
+import math
+import re
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -14,6 +16,47 @@ GAP = 0.005  # a smaller gap in the occluder is redrawn too
 DILATION = 0.03  # of the square's side: 8 px at 256
 SMOOTHING = 0.5  # sigma in the segmenter's pixels, so that its grid does not show in the edge
 Box = tuple[int, int, int, int]  # (top, left, bottom, right) in the photo
+PERCENT = re.compile(r"(\d+\.?\d*|\.\d+) ?%")
+OF_FACES = "a percentage is one of each face's square; your own mask is grown by pixels"
+
+
+class Dilation(NamedTuple):
+    """By how much a mask is grown: by `pixels` of the photo, or where they are None by a `share` of
+    the side of each face's square."""
+
+    pixels: float | None = None
+    share: float = DILATION
+
+    @classmethod
+    def of(cls, given: float | str | None) -> "Dilation":
+        """What was asked for: pixels, a percentage as "5%", or None, the default share.
+
+        ValueError for anything else.
+        """
+        if given is None:
+            return cls()
+        if isinstance(given, str):
+            found = PERCENT.fullmatch(given)
+            if found and float(found[1]) <= 100:
+                return cls(share=float(found[1]) / 100)
+        elif isinstance(given, (int, float, np.number)) and 0 <= given < math.inf:
+            return cls(float(given))
+        raise ValueError(
+            f"dilate: must be 0 or more pixels, or '0%' to '100%' of each face's square, "
+            f"found {given!r}"
+        )
+
+    @classmethod
+    def of_given(cls, given: float | str | None) -> "Dilation":
+        """As `of`, for a mask of the user's: by default it is not grown. ValueError for a share."""
+        grown = cls(0.0) if given is None else cls.of(given)
+        if grown.pixels is None:
+            raise ValueError(f"dilate {given!r}: {OF_FACES}")
+        return grown
+
+    def radius(self, side: float, scale: float = 1.0) -> float:
+        """In pixels of a picture at `scale` of the photo, in which the face's square has `side`."""
+        return self.share * side if self.pixels is None else self.pixels * scale
 
 
 class Window(Protocol):

@@ -42,7 +42,7 @@ class Choices:
 
     invert_mask: bool = False
     overwrite: bool = False
-    dilate: float | None = None
+    dilate: float | str | None = None
     blend: str = "matched"
     quality: int | None = None  # 1 to 100, of lossy formats
     erased: bool = False

@@ -4,6 +4,7 @@ between."""
 import cv2
 import numpy as np
 
+from deocclude.engines.inference.hole_mask import Dilation
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.moving.flow import Flow
 from deocclude.engines.moving.squares import restore_faces
@@ -50,7 +51,7 @@ class FrameRestorer:
         self.deoccluder, self.choices, self.uncertainty = deoccluder, choices, uncertainty
         self.tracker, self.rest = tracker or FaceTracker(), rest
         self.settings = Settings(
-            deoccluder.dilate if choices.dilate is None else choices.dilate,
+            Dilation.of(deoccluder.dilate if choices.dilate is None else choices.dilate),
             check_blend(choices.blend),
             uncertainty,
             deoccluder.alignment,

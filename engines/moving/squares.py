@@ -11,7 +11,6 @@ import numpy as np
 from deocclude.data.faces.alignment import invert
 from deocclude.data.images import to_tensor
 from deocclude.engines.inference.hole_mask import (
-    DILATION,
     THRESHOLD,
     Box,
     dilate,
@@ -196,8 +195,7 @@ def _moved_to(window: AlignedWindow, other: AlignedWindow, values: np.ndarray) -
 def _settle(track: Track, seen: Seen, probability: np.ndarray, settings: Settings) -> SquareWork:
     """Mask and blending weight in the square."""
     square = Square(seen.window)
-    scale = seen.window.scale
-    radius = DILATION * square.side if settings.dilate is None else settings.dilate * scale
+    radius = settings.dilate.radius(square.side, seen.window.scale)
     depth = square.depth(square.box)
     distance = distance_to(hole_mask(probability, square))
     mask = ((distance <= radius) & (depth > 0)).astype(np.uint8)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from deocclude.engines.inference.baselines import create_baseline
+from deocclude.engines.inference.hole_mask import Dilation
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
 from deocclude.engines.jobs.plan import METHODS, NO_MASK
 from deocclude.engines.photos.restoration import UNCHANGED, Restoration
@@ -31,7 +32,7 @@ class ClassicalRestorer:
         image: np.ndarray,
         mask: np.ndarray | None = None,
         *,
-        dilate: float | None = None,
+        dilate: float | str | None = None,
         uncertainty: bool = False,
         **others: object,
     ) -> Restoration:
@@ -47,7 +48,7 @@ class ClassicalRestorer:
         if uncertainty:
             raise ValueError(f"uncertainty: {self.method} does not say how unsure it is")
         check_photo(image, mask)
-        wide = dilate_mask(mask, dilate or 0)
+        wide = dilate_mask(mask, Dilation.of_given(dilate).pixels or 0)
         check_photo(image, wide)
         result = Restoration(image.copy(), wide)
         with result.timing("inpaint"):

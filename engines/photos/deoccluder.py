@@ -11,6 +11,7 @@ from torch import nn
 from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
 from deocclude.engines.inference.backends import TORCH, Say
+from deocclude.engines.inference.hole_mask import Dilation
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
 from deocclude.engines.inference.networks import Networks, read_networks
 from deocclude.engines.photos.blend import check_blend
@@ -45,8 +46,8 @@ class Deoccluder(Networks):
     ----------
     inpainter, size, segmenter, device : as of `engines.inference.networks.Networks`; its other
         parameters are taken by name.
-    dilate : by how many photo pixels a found mask is dilated; None:
-        engines.inference.hole_mask.DILATION of the face's square.
+    dilate : by how many photo pixels a found mask is dilated, or by how much of the face's square,
+        "5%"; None: engines.inference.hole_mask.DILATION of it.
     detector : finds the faces; by default one is made when first needed.
     alignment : the landmarks that place a face, one of engines.photos.windows.ALIGNMENTS, or
         "auto": what suits the landmarks that are covered.
@@ -60,7 +61,7 @@ class Deoccluder(Networks):
         segmenter: nn.Module | None = None,
         device: str | torch.device = "cpu",
         *,
-        dilate: float | None = None,
+        dilate: float | str | None = None,
         detector: FaceDetector | None = None,
         alignment: str = AUTO,
         batch: int = 8,
@@ -78,7 +79,7 @@ class Deoccluder(Networks):
         mask: np.ndarray | None = None,
         faces: list[Face] | None = None,
         *,
-        dilate: float | None = None,
+        dilate: float | str | None = None,
         blend: str = "feather",
         uncertainty: bool = False,
         grain: bool = False,
@@ -88,13 +89,13 @@ class Deoccluder(Networks):
         Shape: image uint8 (H, W, 3), mask uint8 (H, W) of {0, 1} or None.
 
         Without `mask` the segmenter finds one in each face's square; it is dilated by `dilate`
-        photo pixels. A given mask is redrawn as it is, dilated only if `dilate` is given: each
-        face takes the part in its square, what no face takes is redrawn by `restore_photo`
-        (without `blend`), and a notice says so. Where no face is found nothing is redrawn but a
-        given mask, from the photo. Where squares overlap the larger face counts. `faces` skips
-        detection. `blend`: "feather" ramps over the outer half of the dilation, inside the mask;
-        "poisson" takes the colours around the mask; "matched" does both, with the colours a little
-        away from it; "none".
+        photo pixels, or by a percentage of that square, "5%". A given mask is redrawn as it is,
+        dilated only if `dilate` is given, in pixels: each face takes the part in its square, what
+        no face takes is redrawn by `restore_photo` (without `blend`), and a notice says so. Where
+        no face is found nothing is redrawn but a given mask, from the photo. Where squares overlap
+        the larger face counts. `faces` skips detection. `blend`: "feather" ramps over the outer
+        half of the dilation, inside the mask; "poisson" takes the colours around the mask;
+        "matched" does both, with the colours a little away from it; "none".
         `grain`: where the photo is finer than the networks' size, what is redrawn gets the grain of
         the skin around (engines.photos.grain); in frames that follow each other it would flicker.
 
@@ -106,12 +107,12 @@ class Deoccluder(Networks):
             check_photo(image, mask)
         elif self.segmenter is None:
             self.check_segmenter()
-        if dilate is not None and not 0 <= dilate < np.inf:
-            raise ValueError(f"dilate: must be 0 or more pixels, found {dilate}")
-        if dilate is None and mask is None:
-            dilate = self.dilate
+        if mask is None:
+            grown = Dilation.of(self.dilate if dilate is None else dilate)
+        else:
+            grown = Dilation.of_given(dilate)
         settings = Settings(
-            dilate, check_blend(blend), uncertainty, self.alignment, self.batch, grain
+            grown, check_blend(blend), uncertainty, self.alignment, self.batch, grain
         )
         result = Restoration(image.copy(), np.zeros(image.shape[:2], np.uint8))
         if uncertainty:
@@ -158,7 +159,7 @@ class Deoccluder(Networks):
     ) -> None:
         """Redraw a mask of the user's: face by face, and the rest from the whole photo."""
         with result.timing("align"):
-            wide = dilate_mask(mask, settings.dilate or 0)
+            wide = dilate_mask(mask, settings.dilate.pixels or 0)
             check_photo(image, wide)
             works = settle_given(self, image, faces, wide, mask, settings, result)
         redraw(self, image, works, settings, result, hidden=wide)

@@ -1,6 +1,8 @@
 """Faces in a photo and where their features are: MediaPipe, or OpenCV where it is missing."""
 
+import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +49,14 @@ IN_BOX: Points = {"left_eye": (0.316, 0.388), "right_eye": (0.684, 0.388)}
 NEAR = 0.14  # of the box: how far a detected eye may lie from there
 
 
+@dataclass
+class Native:
+    """The libraries that a detector has opened."""
+
+    mediapipe: MediaPipeFaces | None = None
+    haar: "HaarFaces | None" = None
+
+
 class FaceDetector:
     """Finds faces by the first of `kinds` that finds any, and says which one that was.
 
@@ -64,7 +74,9 @@ class FaceDetector:
     choice : which faces are wanted: those in its boxes are looked for there alone, those that are
         too small not at all; which of the rest count `Deoccluder.restore` picks.
 
-    Raises FileNotFoundError or LandmarkerError for a given `landmarker` that is not the model.
+    One serves one thread at a time, with its copies (`copy.copy`, for another `choice`), which
+    share what is opened; `anew` is for further threads. Raises FileNotFoundError or
+    LandmarkerError for a given `landmarker` that is not the model.
     """
 
     def __init__(
@@ -83,8 +95,7 @@ class FaceDetector:
         if landmarker is not None and "mediapipe" in kinds:
             landmarker = landmarker_file(landmarker)
         self.landmarker = landmarker
-        self._mediapipe: MediaPipeFaces | None = None
-        self._haar: HaarFaces | None = None
+        self._native = Native()
         self._missing: str | None = None  # why there is no MediaPipe
 
     def detect(self, image: np.ndarray) -> tuple[list[Face], list[str]]:
@@ -93,18 +104,24 @@ class FaceDetector:
         if self.choice.boxes:
             return self._in_boxes(image, notices), notices
         for kind in self.kinds:
-            if kind == "haar" and self._mediapipe is not None:
+            if kind == "haar" and self._native.mediapipe is not None:
                 continue
             faces = getattr(self, f"_by_{kind}")(image, notices)
             if faces:
                 return faces, notices
         return [], [*notices, NO_FACE]
 
+    def anew(self) -> "FaceDetector":
+        """One of the same settings that shares nothing with this one."""
+        other = copy.copy(self)
+        other._native, other._missing = Native(), None
+        return other
+
     def close(self) -> None:
         """Let go of the native library; the next `detect` opens it anew."""
-        if self._mediapipe is not None:
-            self._mediapipe.close()
-            self._mediapipe = None
+        if self._native.mediapipe is not None:
+            self._native.mediapipe.close()
+            self._native.mediapipe = None
 
     def __enter__(self) -> "FaceDetector":
         return self
@@ -137,16 +154,16 @@ class FaceDetector:
 
     def _opened(self, notices: list[str]) -> MediaPipeFaces | None:
         """MediaPipe, opened at the first call; None, with a notice at the first, without it."""
-        if self._mediapipe is None and self._missing is None:
+        if self._native.mediapipe is None and self._missing is None:
             try:
-                self._mediapipe = MediaPipeFaces(self.landmarker, self.small_faces)
+                self._native.mediapipe = MediaPipeFaces(self.landmarker, self.small_faces)
             except ImportError as error:
                 self._missing = f"MediaPipe is not installed ({error}); get it with `{INSTALL}`"
             except LandmarkerError as error:
                 self._missing = f"MediaPipe is not used: {error}"
             if self._missing:
                 notices.append(self._missing)
-        return self._mediapipe
+        return self._native.mediapipe
 
     def _by_mediapipe(self, image: np.ndarray, notices: list[str]) -> list[Face]:
         mediapipe = self._opened(notices)
@@ -171,8 +188,8 @@ class FaceDetector:
                 "found"
             )
             return []
-        self._haar = self._haar or HaarFaces()
-        faces = self._haar.detect(image)
+        self._native.haar = self._native.haar or HaarFaces()
+        faces = self._native.haar.detect(image)
         self._say_smallest(image, SMALLEST / reduction(image.shape[:2]), notices)
         if faces:
             notices.append(

@@ -1,8 +1,10 @@
 """One face of a photo, and which of several to keep."""
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from deocclude.data.faces.alignment import Points, template_points
 
@@ -31,6 +33,14 @@ class Face(NamedTuple):
     points: Points
     source: str
     score: float = 1.0
+
+
+class Faces(list[Face]):
+    """Faces of a photo, the largest first; `notices`: what to know about them."""
+
+    def __init__(self, faces: Iterable[Face] = (), notices: Iterable[str] = ()) -> None:
+        super().__init__(faces)
+        self.notices = list(notices)
 
 
 class FaceChoice(NamedTuple):
@@ -77,6 +87,43 @@ class FaceChoice(NamedTuple):
         return kept, [
             f"{len(faces) - len(kept)} of {len(faces)} faces left out: " + ", ".join(reasons)
         ]
+
+
+Boxes = FaceBox | Sequence[FaceBox]
+Wanted = int | str | Sequence[Face] | None
+
+
+def wanted(
+    faces: Wanted, min_face: float, boxes: Boxes | None
+) -> tuple[FaceChoice, list[Face] | None]:
+    """Which faces to look for; or, where `faces` is a list of them, those instead of any others.
+
+    Parameters as of `engines.api.restore`. ValueError, with the value, for one without a meaning.
+    """
+    if isinstance(faces, Sequence) and not isinstance(faces, str):
+        if boxes is not None or min_face:
+            raise ValueError("faces is a list of faces: leave out min_face and face_box")
+        return FaceChoice(), _checked(faces)
+    most = 1 if faces == "largest" else faces
+    if not (most is None or (isinstance(most, int) and not isinstance(most, bool))):
+        raise ValueError(
+            f"faces: must be 'largest', a number, 1 or more, or a list of faces, found {faces!r}"
+        )
+    try:
+        drawn = np.atleast_2d(np.asarray([] if boxes is None else boxes, np.float64)).tolist()
+    except ValueError:
+        drawn = [[]]
+    several: Any = () if boxes is None else tuple(map(tuple, drawn))
+    return FaceChoice(most, min_face, several).check(), None
+
+
+def _checked(faces: Sequence[Face]) -> list[Face]:
+    """ValueError for none, and for what is no face."""
+    if not faces:
+        raise ValueError("faces: the list is empty, so nothing would be restored; None means all")
+    if strangers := [face for face in faces if not isinstance(face, Face)]:
+        raise ValueError(f"faces: must be faces as find_faces gives them, found {strangers[0]!r}")
+    return list(faces)
 
 
 def place_in(box: FaceBox) -> Face:

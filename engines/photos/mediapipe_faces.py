@@ -3,6 +3,7 @@ asked again about those that it is least sure of, which may be a cup or a patter
 
 import math
 import os
+import threading
 import weakref
 import zipfile
 from collections.abc import Iterator
@@ -385,19 +386,46 @@ def _starts(length: int, side: int) -> list[int]:
     return [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 
+class _ErrorStream:
+    """The process's, as native code sees it: turned off while any thread is inside `quiet_stderr`.
+    A lock that its holder may take again, as collecting garbage in between may close a library."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.RLock(), 0
+        self._kept: int | None = None  # where it leads, while it is turned off
+
+    def enter(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._turn_off()
+
+    def leave(self) -> None:
+        with self._lock:
+            if self._inside == 1 and self._kept is not None:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+                self._kept = None
+            self._inside -= 1
+
+    def _turn_off(self) -> None:
+        try:
+            self._kept = os.dup(2)
+        except OSError:  # no console at all, as under pythonw
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
+
+_STDERR = _ErrorStream()
+
+
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Keep what native code writes to the error stream away from the user."""
+    _STDERR.enter()
     try:
-        kept = os.dup(2)
-    except OSError:  # no console at all, as under pythonw
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        _STDERR.leave()

@@ -15,8 +15,8 @@ import torch
 from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor, to_uint8
 from deocclude.engines.inference.hole_mask import (
-    DILATION,
     Box,
+    Dilation,
     dilate,
     distance_to,
     hole_mask,
@@ -39,7 +39,7 @@ SOFT, COLOURED = ("matched", "feather"), ("matched", "poisson")  # of engines.ph
 class Settings(NamedTuple):
     """How a photo is restored; the meaning is that of `Deoccluder.restore`'s arguments."""
 
-    dilate: float | None = None
+    dilate: Dilation = Dilation()
     blend: str = "feather"
     uncertainty: bool = False
     alignment: str = AUTO
@@ -152,7 +152,7 @@ def settle_found(
         window = _open(networks, each.face, image, hidden, settings, result)
         if window is None:
             continue
-        radius = DILATION * window.side if settings.dilate is None else settings.dilate
+        radius = settings.dilate.radius(window.side)
         outer = widened(window, each.mask, each.box)
         work = _settle(each, window, radius, settings, goes_on=outer is not None)
         works.append(work)
@@ -197,7 +197,7 @@ def settle_given(
 
     Shape: mask, dilated, and core, as given: uint8 (H, W).
     """
-    works = []
+    works, radius = [], settings.dilate.pixels
     for face in faces:
         hidden = landmarks_under(core, face.points)
         window = _open(networks, face, image, hidden, settings, result)
@@ -208,9 +208,9 @@ def settle_given(
         inside = window.depth(window.box) > 0
         own = mask[part] * inside
         weight = own.astype(np.float32)
-        if settings.blend in SOFT and settings.dilate:
+        if settings.blend in SOFT and radius:
             distance = distance_to(core[part])
-            weight *= feather_weight(distance, np.full_like(distance, np.inf), settings.dilate)
+            weight *= feather_weight(distance, np.full_like(distance, np.inf), radius)
         work = FaceWork(face, window, own, weight, _share(own, inside), given=True)
         if not own.any():
             work.notices.append("the mask does not touch this face")

@@ -6,6 +6,7 @@ import pytest
 from deocclude.engines.inference.hole_mask import (
     GAP,
     SPECK,
+    Dilation,
     dilate,
     distance_to,
     drop_small,
@@ -80,6 +81,31 @@ def test_dilation_is_a_disc_of_the_given_radius():
         np.testing.assert_array_equal(dilate(mask, radius), expected)
     assert np.isinf(distance_to(np.zeros((4, 4), np.uint8))).all()
     assert not dilate(np.zeros((4, 4), np.uint8), 9).any()
+
+
+def test_a_dilation_is_pixels_of_the_photo_or_a_share_of_the_square():
+    for given, radius in ((None, 6), ("3%", 6), ("2.5 %", 5), ("0%", 0), ("100%", 200), (7, 7)):
+        assert Dilation.of(given).radius(200) == pytest.approx(radius)
+        of_a_copy = Dilation.of(given).radius(50, scale=0.25)  # of the same square, reduced
+        assert of_a_copy == pytest.approx(radius / 4)
+    assert Dilation.of("3%") == Dilation.of(None)  # bit for bit
+    assert Dilation.of_given(None) == Dilation.of_given(0) == (0, 0.03)
+
+
+@pytest.mark.parametrize(
+    "given", [-1, float("nan"), float("inf"), "5", "-1%", "100.1%", "nan%", "1e1%", "%", "", [3]]
+)
+def test_a_dilation_without_a_meaning_is_named(given):
+    with pytest.raises(
+        ValueError, match=r"^dilate: must be 0 or more pixels, or '0%' to "
+    ) as error:
+        Dilation.of(given)
+    assert repr(given) in str(error.value)
+
+
+def test_a_mask_of_the_users_is_grown_by_pixels_alone():
+    with pytest.raises(ValueError, match="dilate '5%': a percentage is one of each face's square"):
+        Dilation.of_given("5%")
 
 
 def test_small_pieces_are_dropped_by_area():

@@ -125,6 +125,20 @@ def test_a_frame_is_restored_as_a_photo_is(side):
     assert (frame.faces[0].restored, frame.changed) == (True, True)
 
 
+def test_a_frames_mask_grows_by_pixels_or_by_a_share_of_each_square_as_a_photos_does():
+    photo, deoccluder = draw_photo(SHAPE, FACE), stub_deoccluder(Detector([FACE]), size=256)
+    (face,) = deoccluder.restore(photo).faces
+    pixels = 0.08 * 256 / np.hypot(*face.matrix[0, :2])
+    masks = {}
+    for dilate in (None, "3%", "8%", pixels):
+        masks[dilate] = FrameRestorer(deoccluder, Choices(dilate=dilate))(photo).mask
+        alone = deoccluder.restore(photo, dilate=dilate).mask
+        assert (alone & masks[dilate]).sum() > 0.95 * (alone | masks[dilate]).sum()
+    np.testing.assert_array_equal(masks[None], masks["3%"])
+    np.testing.assert_array_equal(masks[pixels], masks["8%"])
+    assert masks["8%"].sum() > 1.3 * masks["3%"].sum()
+
+
 def test_matched_takes_the_colours_that_are_around():
     """Skin is lighter than what this inpainter draws."""
     photo = draw_photo(SHAPE, FACE)

@@ -1,7 +1,10 @@
 """Faces in photos: MediaPipe where it is at hand, Haar, the whole picture; sizes and notices."""
 
+import copy
+import os
 import subprocess
 import sys
+import threading
 import urllib.error
 from pathlib import Path
 
@@ -400,6 +403,43 @@ def test_that_smaller_faces_are_not_looked_for_is_said_of_a_huge_picture(monkeyp
     assert "faces below 112 pixels are not looked for" in FaceDetector().detect(huge)[1][0]
     choice = FaceChoice(least=200)
     assert FaceDetector(choice=choice).detect(huge)[1] == ["no face found"]
+
+
+def test_copies_open_the_libraries_once_and_another_thread_has_its_own(monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        detection, "MediaPipeFaces", lambda *given: opened.append(given) or Blind(*given)
+    )
+    detector, grey = FaceDetector(), np.full((40, 40, 3), 90, np.uint8)
+    for least in (0, 20, 30):
+        other = copy.copy(detector)
+        other.choice = FaceChoice(least=least)
+        other.detect(grey)
+    detector.detect(grey)
+    assert len(opened) == 1
+    apart = other.anew()
+    assert (apart.choice, apart.kinds, apart.template) == (other.choice, other.kinds, "ffhq")
+    apart.detect(grey)
+    detector.detect(grey)
+    assert len(opened) == 2
+
+
+def test_the_error_stream_is_back_when_the_last_thread_has_left():
+    """The second thread comes while the first is inside, and leaves after it, or before."""
+    for first_leaves in (True, False):
+        before = os.fstat(2)
+        first, second = mediapipe_faces.quiet_stderr(), mediapipe_faces.quiet_stderr()
+        first.__enter__()
+        thread = threading.Thread(target=second.__enter__)
+        thread.start()
+        thread.join()
+        off = os.fstat(2)
+        order = (first, second) if first_leaves else (second, first)
+        order[0].__exit__(None, None, None)
+        assert os.path.samestat(os.fstat(2), off)
+        order[1].__exit__(None, None, None)
+        assert not os.path.samestat(off, before)
+        assert os.path.samestat(os.fstat(2), before)
 
 
 def test_the_cascade_sees_faces_of_a_strip():

@@ -94,6 +94,25 @@ def test_dilation_is_in_photo_pixels_and_a_share_of_the_face_by_default():
         make().restore(photo, faces=[face], dilate=-1)
 
 
+def test_a_dilation_in_percent_is_one_of_each_faces_square():
+    """Two covered faces, one twice as large: the same percentage is twice as many pixels."""
+    photo = photo_with((80, 70, 120, 130), (280, 310, 360, 430))
+    faces = [face_at(128, (100, 100)), face_at(256, (370, 320))]
+    wide = {}
+    for dilate in (0, "5%", "12.5%"):
+        mask = make().restore(photo, faces=faces, dilate=dilate).mask
+        columns = [np.flatnonzero(part.any(0)) for part in (mask[:, :240], mask[:, 240:])]
+        wide[dilate] = np.array([place[-1] - place[0] for place in columns]) / 2
+    np.testing.assert_allclose(wide["5%"] - wide[0], [6.4, 12.8], atol=1.1)
+    np.testing.assert_allclose(wide["12.5%"] - wide[0], [16, 32], atol=1.1)
+    usual, same = (make().restore(photo, faces=faces, dilate=d) for d in (None, "3%"))
+    np.testing.assert_array_equal(usual.restored, same.restored)
+    kept = make(dilate="5%").restore(photo, faces=faces)
+    np.testing.assert_array_equal(kept.mask, make().restore(photo, faces=faces, dilate="5%").mask)
+    with pytest.raises(ValueError, match="dilate '5%': a percentage is one of each face's square"):
+        make().restore(photo, mask_of(photo), faces=faces, dilate="5%")
+
+
 @pytest.mark.parametrize("side", [30, 240, 3000])
 def test_what_is_hidden_never_reaches_the_inpainter(side):
     rng = np.random.default_rng(1)
