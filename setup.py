@@ -14,7 +14,7 @@ FILES = {
     "weights": ["*"],
     "examples": ["README.md", "**/*.jpg", "**/*.png"],
 }
-SCRIPTS = ("train_inpainting", "train_segmentation", "train_identity", "evaluate")
+SCRIPTS = ("app", "train_inpainting", "train_segmentation", "train_identity", "evaluate")
 FOLDERS = {f"deocclude.{name}": name for name in (*CODE, *FILES)}
 ROOMS = [f"deocclude.{name}.{room}" for name in CODE for room in find_packages(name)]
 
@@ -32,7 +32,11 @@ class Package(build_py):
 setup(
     packages=["deocclude", *FOLDERS, *ROOMS],
     package_dir={"deocclude": "deocclude"} | FOLDERS,
-    package_data={"deocclude": ["py.typed"], "deocclude.engines.report": ["page/*"]}
+    package_data={
+        "deocclude": ["py.typed"],
+        "deocclude.engines.app": ["brush/*"],
+        "deocclude.engines.report": ["page/*"],
+    }
     | {f"deocclude.{name}": patterns for name, patterns in FILES.items()},
     cmdclass={"build_py": Package},
 )

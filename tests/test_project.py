@@ -31,6 +31,8 @@ MODULES = {  # distribution -> what is imported, where the two differ
 # `download`, `heic` and `identity` and what they bring.
 OPTIONAL = {
     "dlib": {"engines/measures/dlib_similarity.py"},
+    "gradio": {"engines/app/handlers.py", "engines/app/page.py"},
+    "starlette": {"engines/app/guard.py", "engines/app/serving.py"},
     "gdown": {"data/download/sets.py"},
     "IPython": {"engines/report/figures.py"},
     "mediapipe": {"engines/photos/mediapipe_faces.py"},
@@ -43,7 +45,11 @@ OPTIONAL = {
     "sqlalchemy": {"engines/search/study.py"},
 }
 # They import one at their top, and are imported inside functions alone, or by each other.
-LATE = {"engines/search/report.py", "engines/search/runner.py", "engines/search/study.py"}
+LATE = {
+    "engines/search/report.py", "engines/search/runner.py", "engines/search/study.py",
+    "engines/app/guard.py", "engines/app/handlers.py", "engines/app/page.py",
+    "engines/app/serving.py",
+}  # fmt: skip
 ONE_MB = 1_000_000
 
 
@@ -156,7 +162,7 @@ def test_modules_with_an_optional_import_at_their_top_are_imported_late(late):
 
 def test_extras_are_what_tests_need_and_what_errors_tell_to_install():
     extras = pyproject()["optional-dependencies"]
-    assert "deocclude[analysis,download,heic,onnx,pretrained,shards]" in extras["test"]
+    assert "deocclude[analysis,app,download,heic,onnx,pretrained,shards]" in extras["test"]
     told = {
         "umap-learn": "engines/analysis/umap.py",
         "optuna>=5": "engines/search/__main__.py",

@@ -61,7 +61,7 @@ class Batch:
 def gather(files: list[tuple[Path, str]], folder: Path, limits: Limits) -> dict[str, str]:
     """Lay uploads, (file, the visitor's name of it), into an empty folder, zips unpacked each into
     a folder of its name. Returns what was left out, name -> reason."""
-    left_out = {}
+    left_out: dict[str, str] = {}
     held = archives.Limits(limits.files, limits.bytes, ZIPPED * limits.bytes)
     for path, name in files:
         if len(files) > limits.files:

@@ -136,8 +136,9 @@ def _serve(options: argparse.Namespace, limits: Limits, folder: Path) -> None:
     models.get(None, "photo")  # the first visitor waits for nothing
     local = options.host in LOCAL
     with Server(models, folder, limits, options.host, options.port, local) as server:
-        print(f"the page: {server.address}" + ("" if local else ", open to others"))
-        print("Ctrl-C ends it")
+        # Into a file or a pipe too, at once.
+        print(f"the page: {server.address}" + ("" if local else ", open to others"), flush=True)
+        print("Ctrl-C ends it", flush=True)
         if options.open:
             import webbrowser
 

@@ -5,7 +5,7 @@ task). Its methods are Gradio's event listeners: values of parts in, values or c
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,34 +33,20 @@ GROWTH = 3.0  # % of a face's square: engines.inference.hole_mask.DILATION
 PATHS = re.compile(r"(?<![\w.])(/[^\s:'\"]+/)(?=[^\s/]+)")  # folders of this machine
 
 
-class Upload(gr.Image):
-    """A picture's file as it came: Gradio would decode it before its size is known."""
-
-    def preprocess(self, payload: Any) -> Path | None:
-        return None if payload is None else Path(payload.path)
-
-    def get_block_name(self) -> str:
-        return "image"
+def as_it_came(part: gr.Image | gr.Video) -> Any:
+    """The part, which gives its handlers the path of the file: Gradio would decode a picture before
+    its size is known. (A subclass would do; Gradio writes a file beside its source.)"""
+    return _given(part, lambda payload: Path(payload.path))
 
 
-class Clip(gr.Video):
-    """A video's file as it came."""
-
-    def preprocess(self, payload: Any) -> Path | None:
-        return None if payload is None else Path(payload.path)
-
-    def get_block_name(self) -> str:
-        return "video"
+def as_frames(part: gr.Image) -> Any:
+    """The part, which gives its handlers what a camera sees, uint8 (H, W, 3)."""
+    return _given(part, lambda payload: read_frame(payload.url, payload.path))
 
 
-class Camera(gr.Image):
-    """A camera's picture: uint8 (H, W, 3) or None; nothing larger than a camera's is decoded."""
-
-    def preprocess(self, payload: Any) -> np.ndarray | None:
-        return None if payload is None else read_frame(payload.url, payload.path)
-
-    def get_block_name(self) -> str:
-        return "image"
+def _given(part: Any, read: Callable[[Any], Any]) -> Any:
+    part.preprocess = lambda payload: None if payload is None else read(payload)
+    return part
 
 
 @dataclass
@@ -320,7 +306,7 @@ def listed(line: str, notices: list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-!|~&$" else letter for letter in text)
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&$-])", r"\\\1", text)
 
 
 def grown(percents: float) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from deocclude.engines.app.editor import BRUSH
-from deocclude.engines.app.handlers import GROWTH, Camera, Clip, Handlers, Upload
+from deocclude.engines.app.handlers import GROWTH, Handlers, as_frames, as_it_came
 from deocclude.engines.app.texts import COLUMNS, TEXTS
 from deocclude.engines.photos.blend import BLENDS
 
@@ -82,9 +82,11 @@ def _one_photo(
 ) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            source = Upload(
-                label=text("photo"), type="filepath", sources=["upload", "clipboard", "webcam"],
-                height=300, elem_id="photo", buttons=[],
+            source = as_it_came(
+                gr.Image(
+                    label=text("photo"), sources=["upload", "clipboard", "webcam"], height=300,
+                    elem_id="photo", buttons=[],
+                )
             )  # fmt: skip
             files = [[str(file)] for file in sorted(EXAMPLES.glob("*.jpg"))]
             if files:
@@ -153,8 +155,10 @@ def _many_photos(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> 
 
 def _video(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
     with gr.Row():
-        source = Clip(
-            label=text("video"), sources=["upload"], height=360, elem_id="video", buttons=[]
+        source = as_it_came(
+            gr.Video(
+                label=text("video"), sources=["upload"], height=360, elem_id="video", buttons=[]
+            )
         )
         restored = gr.Video(
             label=text("restored_video"), interactive=False, height=360, elem_id="restored_video",
@@ -174,9 +178,12 @@ def _video(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
 
 def _live(handlers: Handlers, model: gr.Dropdown) -> None:
     with gr.Row():
-        camera = Camera(
-            label=text("camera"), sources=["webcam"], streaming=True, height=360, elem_id="camera"
-        )
+        camera = as_frames(
+            gr.Image(
+                label=text("camera"), sources=["webcam"], streaming=True, height=360,
+                elem_id="camera",
+            )
+        )  # fmt: skip
         restored = gr.Image(
             label=text("live"), interactive=False, height=360, elem_id="live", format="jpeg",
             buttons=[], streaming=True,

@@ -47,7 +47,8 @@ class AnimationReader:
         self.expected: int | None = None
         text: dict[str, str] = {}
         try:
-            with Image.open(path, formats=FORMATS) as counted, suppress(*DAMAGE):
+            with Image.open(path, formats=FORMATS) as file, suppress(*DAMAGE):
+                counted: Any = file  # Pillow 12 and 13 name its fields differently
                 self.expected = counted.n_frames  # not of one that is cut off
                 text = getattr(counted, "text", {})  # may stand behind the last frame
             self._picture: Any = Image.open(path, formats=FORMATS)
