@@ -126,7 +126,7 @@ class Handlers:
             notices = photos.take_mask(one, Path(path), self.limits)
         return brush(one), listed(say["mask_taken"], notices)
 
-    def restore(
+    def restore_photo(
         self, value: Any, model: str, blend: str, unsure: bool, request: gr.Request
     ) -> tuple[Any, ...]:
         """The photo restored: two pictures to compare, files to download, words."""
@@ -164,20 +164,25 @@ class Handlers:
             listed(line, restored.notices),
         )
 
-    def api_restore(
-        self, file: str, mask: str | None, model: str, blend: str, request: gr.Request
+    def restore(
+        self,
+        photo: str,
+        mask: str | None = None,
+        model: str | None = None,
+        blend: str = "matched",
+        request: gr.Request = None,  # type: ignore[assignment]  # Gradio gives it
     ) -> tuple[str | None, str, str]:
         """What programs call: a photo, and a mask or none; the restored photo or none where nothing
         was redrawn, the mask, and what to know, one notice a line."""
         session, say = self.visit(request).session, words(None)
-        session.saw(Path(file))
+        session.saw(Path(photo))
         with session.working(), told(say):
-            photos.check_file(Path(file), self.limits)
+            photos.check_file(Path(photo), self.limits)
             if mask is not None:
                 session.saw(Path(mask))
                 photos.check_file(Path(mask), self.limits)
-            restored = self.restorer(model).restore(file, mask, blend=blend)
-        stem = Path(file).stem
+            restored = self.restorer(model).restore(photo, mask, blend=blend)
+        stem = Path(photo).stem
         marked = session.place(f"{stem}-mask.png")
         restored.mask.save(marked)
         result = None

@@ -130,7 +130,7 @@ def _one_photo(
     mask.upload(handlers.take_mask, mask, again, **PHOTO, **PRIVATE)
     shown = [result, slider, doubt, picture, marked, said]
     restore.click(
-        handlers.restore, [brush, model, blend, unsure], shown, **PHOTO, **PRIVATE
+        handlers.restore_photo, [brush, model, blend, unsure], shown, **PHOTO, **PRIVATE
     ).success(None, None, None, js=SCROLL, **PRIVATE)
 
 
@@ -206,6 +206,6 @@ def _api(handlers: Handlers, names: list[str]) -> None:
     marked = gr.File(visible=False, label="mask")
     notices = gr.Textbox(visible=False, label="notices")
     gr.Button(visible=False).click(
-        handlers.api_restore, [photo, mask, model, blend], [picture, marked, notices],
+        handlers.restore, [photo, mask, model, blend], [picture, marked, notices],
         api_name="restore", **PHOTO,
     )  # fmt: skip
