@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from api_stubs import FACE, SHAPE, ship_stand_ins, write_weights
 from photo_stubs import (
     GREEN,
     Constant,
-    Detector,
-    GreenFinder,
     draw_photo,
-    face_at,
     is_green,
     write_release,
 )
@@ -23,36 +22,17 @@ from PIL import Image
 from release_stubs import write_sums
 
 import deocclude
-from deocclude import find_mask, load, models, restore
+from deocclude import find_faces, find_mask, load, models, restore
 from deocclude.engines import api
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.runs import released
 
-FACE = face_at(30, 20, 110)
-SHAPE = (150, 170)
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
 def weights(tmp_path, monkeypatch):
-    """Stand-ins that ship, a known detector, an empty working folder; how often one was made."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setitem(models.INPAINTERS, "constant", Constant)
-    monkeypatch.setitem(models.SEGMENTERS, "green", GreenFinder)
-    made = []
-    monkeypatch.setattr(api, "FaceDetector", lambda *a, **k: made.append(1) or Detector([FACE]))
-    monkeypatch.setattr(released, "FOLDER", tmp_path / "weights")
-    write_weights()
-    api._cached.cache_clear()
-    return made
-
-
-def write_weights():
-    folder, names = released.FOLDER, released.FILES
-    write_release(folder / names["inpainting"], "inpainting", "constant", Constant(), size=64)
-    write_release(folder / names["segmentation"], "segmentation", "green", GreenFinder(), size=96)
-    write_sums(folder)
+    return ship_stand_ins(tmp_path, monkeypatch)
 
 
 def photo_as(kind):
@@ -198,8 +178,8 @@ def test_the_api_is_typed_and_documented():
         thing = getattr(deocclude, name)
         assert thing.__doc__
         assert name in dir(deocclude)
-    methods = (api.Restorer.restore, api.Restorer.find_mask, api.Restored.save)
-    for function in (restore, find_mask, load, *methods):
+    methods = [getattr(api.Restorer, n) for n in ("restore", "find_mask", "find_faces", "apart")]
+    for function in (restore, find_mask, find_faces, load, *methods, api.Restored.save):
         parameters = inspect.signature(function).parameters
         hints = typing.get_type_hints(function)
         assert set(hints) == {*parameters, "return"} - {"self"}, function
@@ -228,6 +208,8 @@ def test_saving_refuses_what_would_be_lost():
         (np.zeros((4, 4, 3), np.uint8), {"method": "telea"}, ValueError, "a mask is needed"),
         (np.zeros((4, 4, 3), np.uint8), {"method": "x"}, ValueError, "'x' is not one of telea"),
         (np.zeros((4, 4, 3), np.uint8), {"checkpoint": "x"}, FileNotFoundError, "x: no finished"),
+        (np.zeros((4, 4, 3), np.uint8), {"dilate": "5"}, ValueError, "or '0%' to '100%' .* '5'"),
+        (np.zeros((4, 4, 3), np.uint8), {"faces": 1.5}, ValueError, "list of faces, found 1.5"),
     ],
 )
 def test_bad_arguments_are_named(photo, options, error, message):
@@ -261,3 +243,40 @@ def test_whole_takes_the_middle_where_no_face_is_found_and_only_then(monkeypatch
     assert any(notice.startswith("no face found") for notice in plain.notices)
     assert restore(covered, whole=True).changed
     assert not restore(covered).changed  # the networks that are kept forget it
+
+
+def test_a_percentage_of_the_square_is_refused_where_there_is_none():
+    photo = draw_photo(SHAPE, FACE)
+    for options in ({"device": "cpu"}, {"method": "telea"}):
+        with pytest.raises(ValueError, match="dilate '5%': a percentage is one of each face"):
+            restore(photo, is_green(photo), dilate="5%", **options)
+
+
+class Slanted(Constant):
+    """Darker on the left, whichever way round its input is."""
+
+    def forward(self, occluded, mask, features=None):
+        return super().forward(occluded, mask) * torch.linspace(0, 1, occluded.shape[-1])
+
+
+def test_how_unsure_the_inpainter_is_is_said_when_asked(monkeypatch):
+    photo = draw_photo(SHAPE, FACE)
+    path = released.FOLDER / released.FILES["inpainting"]
+    monkeypatch.setitem(models.INPAINTERS, "constant", Slanted)
+    write_release(path, "inpainting", "constant", Slanted(), size=64)
+    write_sums(released.FOLDER)
+    plain = restore(photo, device="cpu")
+    assert plain.uncertainty is None
+    for mask in (None, is_green(photo)):
+        told = restore(photo, mask, device="cpu", uncertainty=True)
+        hole = np.asarray(told.mask) > 0
+        assert (told.uncertainty.shape, told.uncertainty.dtype) == (SHAPE, np.float32)
+        assert 0.01 < told.uncertainty[hole].max() <= 1
+        assert not told.uncertainty[~hole].any()
+    told = restore(photo, device="cpu", uncertainty=True)
+    np.testing.assert_array_equal(told.image, plain.image)
+    np.testing.assert_array_equal(
+        load(device="cpu").restore(photo, uncertainty=True).uncertainty, told.uncertainty
+    )
+    with pytest.raises(ValueError, match="uncertainty: telea does not say"):
+        restore(photo, is_green(photo), method="telea", uncertainty=True)
