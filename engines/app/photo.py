@@ -103,7 +103,7 @@ def open_photo(restorer: Restorer, path: Path, limits: Limits, name: str = "") -
     photo = OnePhoto(path, name, (height, width), read.orientation, reduce(read.rgb))
     found = restorer.find_faces(Image.fromarray(read.rgb))
     photo.faces = list(found)
-    photo.notices = read.notices
+    photo.notices = [*read.notices, *found.notices]
     photo.chosen = list(range(1, len(photo.faces) + 1))
     return photo
 
