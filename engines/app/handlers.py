@@ -5,6 +5,7 @@ task). Its methods are Gradio's event listeners: values of parts in, values or c
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,9 +52,12 @@ def _given(part: Any, read: Callable[[Any], Any]) -> Any:
 
 @dataclass
 class Visit:
-    """What one browser tab has: its folder, its photo, its running task, its live picture."""
+    """What one browser tab has: its folder, its photo, its running task, its live picture. `tab`:
+    there is one, which says when it is closed; a program may not. `used`: when, by a clock."""
 
     session: Session
+    tab: bool = False
+    used: float = field(default_factory=time.monotonic)
     photo: photos.OnePhoto | None = None
     task: Event = field(default_factory=Event)
     live: LivePicture | None = None
@@ -70,11 +74,26 @@ class Handlers:
         key = str(request.session_hash)
         if key not in self._visits:
             self._visits[key] = Visit(self.sessions.open(key))
+        self._visits[key].used = time.monotonic()
         return self._visits[key]
+
+    def arrive(self, request: gr.Request) -> Any:
+        """A tab is opened: the networks that can be chosen."""
+        self.visit(request).tab = True
+        return gr.Dropdown(self.models.names())
 
     def leave(self, request: gr.Request) -> None:
         """A tab is closed: its task ends, its files are deleted."""
-        key = str(request.session_hash)
+        self._close(str(request.session_hash))
+
+    def sweep(self, idle: float) -> None:
+        """End the visits of programs that have asked nothing for so many seconds."""
+        latest = time.monotonic() - idle
+        for key, visit in list(self._visits.items()):
+            if not visit.tab and visit.used < latest:
+                self._close(key)
+
+    def _close(self, key: str) -> None:
         visit = self._visits.pop(key, None)
         if visit is not None:
             visit.task.set()

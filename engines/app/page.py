@@ -52,7 +52,7 @@ def build(handlers: Handlers) -> gr.Blocks:
         with gr.Tab(text("tab_live")):
             _live(handlers, model)
         _api(handlers, names)
-        page.load(lambda: gr.Dropdown(handlers.models.names()), None, model, **PRIVATE)
+        page.load(handlers.arrive, None, model, **PRIVATE)
         page.unload(handlers.leave)
     return page
 

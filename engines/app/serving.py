@@ -13,7 +13,8 @@ from deocclude.engines.app.limits import LOCAL, Limits
 from deocclude.engines.app.models import Models
 from deocclude.engines.app.sessions import Sessions
 
-SWEPT = 3600.0  # seconds after which an upload that no tab has used is deleted
+UNUSED = 3600.0  # seconds after which an upload that nobody has used is deleted
+IDLE = 600.0  # seconds after which what a program sent and got is deleted
 WAITING = 32  # visitors in a queue, beyond whom one is told that the page is busy
 
 
@@ -65,8 +66,9 @@ class Server:
         self._ended.wait()
 
     def _sweep(self) -> None:
-        while not self._ended.wait(SWEPT / 4):
-            self.sessions.sweep(SWEPT)
+        while not self._ended.wait(60):
+            self.handlers.sweep(IDLE)
+            self.sessions.sweep(UNUSED)
 
     def __exit__(
         self,
