@@ -41,7 +41,8 @@ def build():
 
     with gr.Blocks(analytics_enabled=False) as page:
         image = gr.Image(type="numpy")
-        gr.ImageEditor(elem_id="editor")
+        drawing = np.zeros((40, 60, 3), np.uint8)
+        gr.ImageEditor(drawing, interactive=True, elem_id="editor")
         gr.Video()
         said = gr.Textbox()
         shape = gr.Button("shape")
@@ -408,6 +409,7 @@ def test_a_browser_shows_the_mask_editor_and_nothing_of_it_is_blocked(site):
             time.sleep(0.2)
             if found := browser.run("return !!document.querySelector('#editor canvas')"):
                 break
-        assert found
+        assert found, browser.errors()
+        time.sleep(1.5)  # its workers speak up last
         blocked = [line for line in browser.errors() if "Content Security Policy" in line]
         assert blocked == []
