@@ -4,6 +4,7 @@
 task). Its methods are Gradio's event listeners: values of parts in, values or changes of parts out.
 """
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,8 @@ from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.files import read_photo
 
 GROWTH = 3.0  # % of a face's square: engines.inference.hole_mask.DILATION
+logger = logging.getLogger(__name__)
+
 PATHS = re.compile(r"(?<![\w.])(/[^\s:'\"]+/)(?=[^\s/]+)")  # folders of this machine
 
 
@@ -372,6 +375,9 @@ def told(say: Mapping[str, str]) -> Iterator[None]:
         raise gr.Error(
             say["wrong"].format(reason=PATHS.sub("", str(error))), print_exception=False
         ) from None
+    except Exception:
+        logger.exception("a visitor's request failed")
+        raise gr.Error(say["defect"], print_exception=False) from None
 
 
 def texts_for(request: gr.Request) -> Mapping[str, str]:

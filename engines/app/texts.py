@@ -81,6 +81,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "not_restored": "Nothing was redrawn.",
         "gone": "This page was open too long or the program was started anew: choose the file "
         "once more.",
+        "defect": "Something went wrong here, not with your file. The program's log says what.",
         "wrong": "This could not be done: {reason}",
         "many": "{done} of {all}",
         "ended": "{summary}. The zip holds the results and manifest.csv, which says what became of "
