@@ -19,6 +19,7 @@ from deocclude.engines.app.editor import (
     reduce_mask,
 )
 from deocclude.engines.app.limits import Limits
+from deocclude.engines.inference.hole_mask import distance_to
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.files import draw_extra, read_photo
 from deocclude.engines.photos.restoration import Restoration
@@ -156,13 +157,29 @@ def restore(
             photo.path, faces=photo.those, dilate=photo.dilate, blend=blend, uncertainty=unsure
         )
     else:  # what is painted is redrawn, whoever's face it is on
-        marked = Image.fromarray(mask.astype(np.uint8) * 255)
         faces = photo.faces or None
         restored = restorer.restore(
-            photo.path, marked, faces=faces, blend=blend, uncertainty=unsure
-        )
+            photo.path, levels_of(restorer, photo, mask), faces=faces, blend=blend,
+            soft_mask=True, uncertainty=unsure,
+        )  # fmt: skip
     share = float((np.asarray(restored.mask) > 0).mean())
     return Outcome(restored, share, time.perf_counter() - start)
+
+
+def levels_of(restorer: Restorer, photo: OnePhoto, mask: np.ndarray) -> Image.Image:
+    """A mended mask, bool (H, W), as a soft one: what was found keeps the soft edge within its
+    growth that it has unmended; what was painted is redrawn up to its edge."""
+    levels = mask.astype(np.uint8) * 255
+    if photo.found and photo.those:
+        marked = restorer.find_mask(photo.path, faces=photo.those, dilate=0)
+        core = (np.asarray(marked) > 0).astype(np.uint8)
+        ring = photo.mask & mask & (core == 0)
+        if ring.any() and core.any():
+            inner, outer = distance_to(core), distance_to(1 - mask.astype(np.uint8))
+            # 0 at the edge, 1 from the middle of the ring on: engines.photos.blend.feather_weight
+            weight = np.clip(2 * (outer[ring] - 0.5) / (inner[ring] + outer[ring]), 0.02, 1)
+            levels[ring] = np.rint(255 * weight)
+    return Image.fromarray(levels)
 
 
 def doubt_picture(restored: Restored) -> Image.Image:
