@@ -4,6 +4,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -13,6 +14,7 @@ from deocclude.engines.app import archives
 from deocclude.engines.app.limits import Limits
 from deocclude.engines.app.names import numbered, safe_name
 from deocclude.engines.app.photo import check_file
+from deocclude.engines.jobs.kinds import HEAD, is_animated, starts_like_video
 from deocclude.engines.jobs.manifest import Manifest, ManifestRow, failure, summary
 from deocclude.engines.jobs.plan import Choices, Job, plan_jobs
 from deocclude.engines.moving.video import restore_video
@@ -168,6 +170,7 @@ def restore_one(
     if not job.is_video:
         check_file(job.source, clock.limits, str(job.source))
         return restore_file(networks, job, choices)
+    check_video(job.source, clock.limits)
 
     def progress(frames: Iterable, total: int | None, name: str) -> Iterator:
         for count, frame in enumerate(frames):
@@ -178,6 +181,22 @@ def restore_one(
             yield frame
 
     return restore_video(networks, job, choices, progress)
+
+
+def check_video(path: Path, limits: Limits) -> None:
+    """ValueError for frames of too many pixels, before one is decoded, and for what only its name
+    says is a video: FFmpeg would take a list of other files for one, and open those."""
+    if is_animated(path):
+        return check_file(path, limits, str(path))
+    with open(path, "rb") as file:
+        head = file.read(HEAD)
+    if not starts_like_video(head):
+        raise ValueError(f"{path}: is no video that can be read")
+    import av
+
+    with suppress(av.FFmpegError), av.open(str(path), metadata_errors="replace") as video:
+        for stream in video.streams.video:
+            check_frame((stream.height, stream.width), limits)
 
 
 def check_frame(shape: tuple[int, ...], limits: Limits) -> None:

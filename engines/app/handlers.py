@@ -26,6 +26,7 @@ from deocclude.engines.app.editor import mask_url, reduce
 from deocclude.engines.app.limits import Limits
 from deocclude.engines.app.live import LivePicture, read_frame
 from deocclude.engines.app.models import Models
+from deocclude.engines.app.names import without_folders
 from deocclude.engines.app.sessions import Session, Sessions
 from deocclude.engines.app.texts import percent, words
 from deocclude.engines.jobs.plan import Choices
@@ -33,8 +34,6 @@ from deocclude.engines.photos.files import read_photo
 
 GROWTH = 3.0  # % of a face's square: engines.inference.hole_mask.DILATION
 logger = logging.getLogger(__name__)
-
-PATHS = re.compile(r"(?<![\w.])(/[^\s:'\"]+/)(?=[^\s/]+)")  # folders of this machine
 
 
 def as_it_came(part: gr.Image | gr.Video) -> Any:
@@ -188,7 +187,7 @@ class Handlers:
 
     def restore(
         self,
-        photo: str,
+        photo: str | None,
         mask: str | None = None,
         model: str | None = None,
         blend: str = "matched",
@@ -197,8 +196,10 @@ class Handlers:
         """What programs call: a photo, and a mask or none; the restored photo or none where nothing
         was redrawn, the mask, and what to know, one notice a line."""
         session, say = self.visit(request).session, words(None)
-        session.saw(Path(photo))
         with session.working(), told(say):
+            if photo is None:
+                raise ValueError("photo: missing")
+            session.saw(Path(photo))
             photos.check_file(Path(photo), self.limits)
             if mask is not None:
                 session.saw(Path(mask))
@@ -210,7 +211,7 @@ class Handlers:
         result = None
         if restored.changed:
             result = str(restored.save(session.place(f"{stem}-restored.png")))
-        return result, str(marked), "\n".join(restored.notices)
+        return result, str(marked), "\n".join(map(without_folders, restored.notices))
 
     # Many photos and videos
 
@@ -373,7 +374,7 @@ def told(say: Mapping[str, str]) -> Iterator[None]:
         raise
     except (ValueError, OSError) as error:
         raise gr.Error(
-            say["wrong"].format(reason=PATHS.sub("", str(error))), print_exception=False
+            say["wrong"].format(reason=without_folders(str(error))), print_exception=False
         ) from None
     except Exception:
         logger.exception("a visitor's request failed")

@@ -1,7 +1,9 @@
-"""Names that a stranger gave, made fit for a file on any system."""
+"""Names that a stranger gave, made fit for a file on any system; this machine's own, not shown."""
 
 import re
+import tempfile
 import unicodedata
+from pathlib import Path
 
 MOST = 120  # bytes of UTF-8; file systems take 255, and tools add to names
 MOST_SUFFIX = 16
@@ -10,6 +12,19 @@ FORBIDDEN = re.compile(r'[<>:"|?*]')  # by Windows
 RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE
 )
+
+PROJECT = Path(__file__).resolve().parents[2]
+FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[a-z]:)?[/\\](?:[^\s:'\"/\\]*[/\\])+", re.IGNORECASE)
+
+
+def without_folders(text: str) -> str:
+    """A message in which files of this machine have their names alone. In folders that are known
+    there may be spaces; of others, what looks like one goes."""
+    known = (tempfile.gettempdir(), Path.cwd(), PROJECT, Path.home())
+    for folder in sorted(map(str, known), key=len, reverse=True):
+        if len(folder) > 1:
+            text = text.replace(folder, "/")
+    return FOLDERS.sub("", text)
 
 
 def safe_name(text: str) -> str:

@@ -90,7 +90,7 @@ def _one_photo(
             )  # fmt: skip
             files = [[str(file)] for file in sorted(EXAMPLES.glob("*.jpg"))]
             if files:
-                gr.Examples(files, source, label=text("examples"), elem_id="examples")
+                gr.Examples(files, source, label=text("examples"), elem_id="examples", **PRIVATE)
             faces = gr.CheckboxGroup(label=text("faces"), visible=False, elem_id="faces")
         with gr.Column(scale=3, min_width=300):
             gr.Markdown(text("mask"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from deocclude.data.image_files import FORMATS
 from deocclude.data.images import ImageReadError, open_header
 from deocclude.data.mask_files.given import fit_given
 from deocclude.data.mask_files.reading import open_mask
@@ -24,6 +25,7 @@ from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.files import draw_extra, read_photo
 from deocclude.engines.photos.restoration import Restoration
 
+KINDS = (*FORMATS, "HEIF", "MPO")  # others, as EPS, would run a program on a stranger's file
 SLIDER = 1600  # pixels of the longer side of the two pictures that are compared
 
 
@@ -82,8 +84,11 @@ def check_file(path: Path, limits: Limits, name: str = "") -> None:
         with open_header(path) as picture:
             pixels = picture.width * picture.height
             shape = f"{picture.width} x {picture.height}"
+            kind = picture.format
     except Exception:  # whatever a stranger's file does to a library
         raise ImageReadError(f"{name}: is no picture that can be read") from None
+    if kind not in KINDS:
+        raise ImageReadError(f"{name}: {kind} is not taken; JPEG, PNG and the like are")
     if pixels > limits.pixels:
         raise ImageReadError(
             f"{name}: {shape} are {pixels / 1e6:.0f} million pixels; this page takes at most "
