@@ -15,7 +15,7 @@ from deocclude.engines.app.limits import Limits
 from deocclude.engines.app.names import numbered, safe_name
 from deocclude.engines.app.photo import check_file
 from deocclude.engines.jobs.kinds import HEAD, is_animated, starts_like_video
-from deocclude.engines.jobs.manifest import Manifest, ManifestRow, failure, summary
+from deocclude.engines.jobs.manifest import ManifestRow, failure, summary, write_rows
 from deocclude.engines.jobs.plan import Choices, Job, plan_jobs
 from deocclude.engines.moving.video import restore_video
 from deocclude.engines.photos.deoccluder import Deoccluder
@@ -135,10 +135,8 @@ def restore_many(
     ]
     for row in rows:
         _shorten(row, inputs, outputs)
-    manifest = Manifest(outputs / "manifest.csv")
-    manifest.by = by
-    manifest.add(*rows)
-    manifest.close()
+    cells = (row.cells() | ({"by": by} if row.output else {}) for row in rows)
+    write_rows(outputs / "manifest.csv", cells)
     archives.pack(outputs, batch.zip)
     what = "files" if any(job.is_video for job in plan.jobs) else "photos"
     line = summary(Counter(row.status for row in rows), "", what)

@@ -1,7 +1,6 @@
 """What the brush in the browser gets and gives: a reduced photo, and a mask over it."""
 
 import base64
-import binascii
 import io
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from deocclude.data.images import DAMAGE
+from deocclude.data.images import DAMAGE, open_header
 from deocclude.engines.photos.face import Face
 
 LONGEST = 1024  # pixels of the longer side that the browser paints on
@@ -103,7 +102,7 @@ def read_mask(value: Any, shape: tuple[int, int]) -> np.ndarray:
         raise EditorError(f"the mask has {len(text)} bytes; at most {MOST_BYTES} are taken")
     try:
         data = base64.b64decode(text[len(START) :], validate=True)
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+        with open_header(io.BytesIO(data), formats=("PNG",)) as picture:
             if picture.size != shape[::-1]:
                 width, height = picture.size
                 raise EditorError(
@@ -112,5 +111,5 @@ def read_mask(value: Any, shape: tuple[int, int]) -> np.ndarray:
             return np.asarray(picture.convert("RGBA"))[..., 3] > 127
     except EditorError:
         raise
-    except (binascii.Error, *DAMAGE) as error:
-        raise EditorError(f"the mask cannot be read ({error})") from None
+    except DAMAGE:
+        raise EditorError("the mask is no PNG that can be read") from None

@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from deocclude.data.images import DAMAGE, to_rgb
+from deocclude.data.images import DAMAGE, open_header, to_rgb
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder
@@ -33,15 +32,15 @@ def read_frame(url: str | None, path: str | Path | None) -> np.ndarray:
             source = Path(path)
         else:
             raise FrameError("no picture came")
-        with Image.open(source, formats=FORMATS) as picture:
+        with open_header(source, FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 size = f"{picture.width} x {picture.height}"
                 raise FrameError(f"{size} pixels are more than a camera's picture has")
             return np.array(to_rgb(picture))
     except FrameError:
         raise
-    except DAMAGE as error:
-        raise FrameError(f"the picture cannot be read ({error})") from None
+    except DAMAGE:
+        raise FrameError("the picture cannot be read") from None
 
 
 class LivePicture:
