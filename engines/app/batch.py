@@ -220,10 +220,12 @@ def restore_clip(
     path, name = file
     source = free_place(folder, name)
     shutil.copyfile(path, source)
-    job = plan_jobs([source]).jobs[0]
-    if not job.is_video:
-        raise ValueError(f"{name}: is no video or animated picture; photos have a tab of their own")
     try:
+        job = plan_jobs([source]).jobs[0]
+        if not job.is_video:
+            raise ValueError(
+                f"{name}: is no video or animated picture; photos have a tab of their own"
+            )
         row = restore_one(networks, job, choices, Clock(limits, stop), told)
     finally:
         source.unlink()
@@ -241,10 +243,12 @@ def _shorten(row: ManifestRow, inputs: Path, outputs: Path) -> None:
 
 
 def free_place(folder: Path, name: str) -> Path:
-    """A place in the folder for a file of a visitor's name, numbered where that is taken."""
+    """A place in the folder for a file of a visitor's name, numbered where that is taken, or where
+    it would be on systems that take A for a."""
     name = wanted = safe_name(name)
+    taken = {path.name.casefold() for path in folder.iterdir()}
     number = 1
-    while (folder / name).exists() or (folder / name).with_suffix("").exists():
+    while taken & {name.casefold(), Path(name).stem.casefold()}:
         number += 1
         name = numbered(wanted, number)
     return folder / name

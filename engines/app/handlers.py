@@ -132,7 +132,7 @@ class Handlers:
     ) -> tuple[Any, ...]:
         """Look anew for what covers the chosen faces."""
         visit, say = self.visit(request), texts_for(request)
-        one = photo_of(visit, say)
+        one = photo_of(visit, say, bool(chosen))
         with visit.session.working(), told(say):
             photos.find(self.restorer(model), one, list(map(int, chosen)), grown(growth))
         return brush(one), found_words(one, say)
@@ -152,7 +152,7 @@ class Handlers:
     ) -> tuple[Any, ...]:
         """The photo restored: two pictures to compare, files to download, words."""
         visit, say = self.visit(request), texts_for(request)
-        one = photo_of(visit, say)
+        one = photo_of(visit, say, bool(value))
         with visit.session.working(), told(say):
             outcome = photos.restore(self.restorer(model), one, value, blend, unsure)
         if outcome is None or not outcome.restored.changed:
@@ -358,9 +358,11 @@ def shown(progress: gr.Progress, say: Mapping[str, str]) -> batch.Told:
     return told
 
 
-def photo_of(visit: Visit, say: Mapping[str, str]) -> photos.OnePhoto:
+def photo_of(visit: Visit, say: Mapping[str, str], shown: bool = False) -> photos.OnePhoto:
+    """The visit's photo; `shown`: the page still shows one, which may be gone here."""
     if visit.photo is None or not visit.photo.path.exists():
-        raise gr.Error(say["no_photo"], print_exception=False)
+        line = say["gone" if shown or visit.photo else "no_photo"]
+        raise gr.Error(line, print_exception=False)
     return visit.photo
 
 

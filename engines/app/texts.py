@@ -4,6 +4,7 @@ A browser gets the language it prefers, or English. What the engines say of a ph
 say it, in English.
 """
 
+import re
 from collections.abc import Mapping
 
 ENGLISH = "en"
@@ -95,20 +96,23 @@ TEXTS: dict[str, dict[str, str]] = {
         "rate": "{rate} pictures a second",
     },
 }
+# A language with or without a region and so on, or any; and its weight from 0 to 1.
+RANGE = re.compile(
+    r"(\*|[a-z]{1,8}(?:-[a-z0-9]{1,8})*)(?:\s*;\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?))?"
+)
 COLUMNS = ("file", "status", "faces", "notes")  # of the table of many photos
 
 
 def language_of(accepted: str | None) -> str:
     """The best language of TEXTS for the header Accept-Language of HTTP (RFC 9110, 12.5.4)."""
-    weighed = []
-    for part in (accepted or "").split(","):
-        name, _, weight = part.strip().partition(";q=")
-        try:
-            weighed.append((float(weight or 1), name.split("-")[0].lower()))
-        except ValueError:
-            continue
-    best = [name for weight, name in sorted(weighed, key=lambda each: -each[0]) if name in TEXTS]
-    return best[0] if best else ENGLISH
+    weights: dict[str, float] = {}
+    for part in (accepted or "").lower().split(","):
+        if found := RANGE.fullmatch(part.strip()):
+            name = found[1].split("-")[0]
+            weights[name] = max(float(found[2] or 1), weights.get(name, 0))
+    weights |= {name: weights.get("*", 0) for name in TEXTS if name not in weights}
+    best = max((name for name in weights if name in TEXTS), key=weights.__getitem__)
+    return best if weights[best] else ENGLISH
 
 
 def words(accepted: str | None) -> Mapping[str, str]:
