@@ -74,7 +74,8 @@ class Page:
 
     def outside(self) -> dict[str, int]:
         """Every file that lies outside of that, and its size."""
-        places = (self.home, self.work, *set(self.temporary.iterdir()) - {self.folder})
+        own = set(self.temporary.glob("deocclude-app-*"))
+        places = (self.home, self.work, *set(self.temporary.iterdir()) - own)
         files = (f for place in places for f in (place.rglob("*") if place.is_dir() else [place]))
         return {str(file): file.stat().st_size for file in files if file.is_file()}
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SLOW = {
     "torch", "torchvision", "torchmetrics", "matplotlib", "pandas", "timm", "accelerate", "scipy",
     "segmentation_models_pytorch", "skimage", "sklearn", "umap", "optuna", "mediapipe", "gdown",
-    "tensorboard", "huggingface_hub", "av",
+    "tensorboard", "huggingface_hub", "av", "gradio", "gradio_client",
 }  # fmt: skip
 
 # Runs each command line of standard input, a JSON list each, and says how it ended, what it
@@ -48,6 +49,13 @@ for line in sys.stdin.read().splitlines():
 TRAIN = ("train_inpainting.py", "train_segmentation.py", "train_identity.py")
 WRONG = "did you mean"
 FIT = ("-m", "engines.ensemble", "fit", "--members")
+# Said once it is clear that the page could be made.
+PAGE_MISTAKES = [
+    ("app.py", "--checkpoint", "no.safetensors", "no such weights file"),
+    ("-m", "deocclude", "app", "--checkpoint", "Reconstrution", f"{WRONG} reconstruction?"),
+    ("app.py", "--checkpoint", "faithfull", f"{WRONG} faithful?"),
+    ("app.py", "--segmenter", "newest", "no finished segmenter below runs"),
+] if find_spec("gradio") else [("app.py", "the page needs Gradio: pip install")]  # fmt: skip
 # Command lines, and what must be in the answer.
 HELP = [
     *((script, "--help", "usage") for script in (*TRAIN, "deocclude.py")),
@@ -70,6 +78,8 @@ HELP = [
         )
     ),
     ("-m", "engines.ensemble", "fit", "--help", "usage"),
+    ("app.py", "--help", "--max-megapixels"),
+    ("-m", "deocclude", "app", "--help", "--max-megapixels"),
     *((script, "--list", "  ") for script in TRAIN),
 ]  # fmt: skip
 MISTAKES = [
@@ -125,6 +135,11 @@ MISTAKES = [
     ("deocclude.py", "photo.jpg", "--mask", "", "argument --mask: is empty"),
     ("deocclude.py", "photo.jpg", "--manifest", "", "argument --manifest: is empty"),
     ("deocclude.py", "photo.jpg", "--segmenter", "newest", "no finished segmenter below runs"),
+    ("app.py", "--port", "0", "argument --port: must be"),
+    ("app.py", "--max-files", "many", "argument --max-files: must be"),
+    ("app.py", "--host", "", "argument --host: is empty"),
+    ("app.py", "--device", "gpu", "none of auto, cpu, cuda, cuda:1, mps"),
+    *PAGE_MISTAKES,
     ("-m", "engines.suite", "sistems", f"{WRONG} systems?"),
     ("-m", "engines.suite", "systems", "--profile", "smal", f"{WRONG} small?"),
     ("-m", "engines.suite", "systems", "--set", "trainig.seed=1", f"{WRONG} training?"),

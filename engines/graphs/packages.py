@@ -1,5 +1,6 @@
 """The packages of the extra `onnx`, or the sentence that says what is missing."""
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -19,6 +20,8 @@ def has_runtime() -> bool:
 
 def need(name: str) -> ModuleType:
     """A package of the extra. OnnxError where it is not installed, or cannot be imported."""
+    # ONNX Runtime would send its maker how it is used, and keep a number of this machine.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return import_module(name)
     except Exception as error:  # native libraries raise what they like
