@@ -33,6 +33,7 @@ from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.files import read_photo
 
 GROWTH = 3.0  # % of a face's square: engines.inference.hole_mask.DILATION
+DAY = 86400.0  # seconds
 logger = logging.getLogger(__name__)
 
 
@@ -89,10 +90,11 @@ class Handlers:
         self._close(str(request.session_hash))
 
     def sweep(self, idle: float) -> None:
-        """End the visits of programs that have asked nothing for so many seconds."""
-        latest = time.monotonic() - idle
+        """End the visits of programs that have asked nothing for so many seconds, and of tabs that
+        have not for a day: they may never say that they are closed."""
+        now = time.monotonic()
         for key, visit in list(self._visits.items()):
-            if not visit.tab and visit.used < latest:
+            if now - visit.used > (max(idle, DAY) if visit.tab else idle):
                 self._close(key)
 
     def _close(self, key: str) -> None:
