@@ -39,7 +39,7 @@ class WideConvTranspose2d(nn.ConvTranspose2d):
     FEW = 256  # pixels in a batch
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        pixels = len(x) * x.shape[-2] * x.shape[-1]
+        pixels = x.shape[0] * x.shape[-2] * x.shape[-1]
         plain = self.groups == 1 and self.bias is not None and not output_size
         plain = plain and (self.dilation, self.output_padding, x.ndim) == ((1, 1), (0, 0), 4)
         if not plain or not self.training or x.device.type != "cpu" or pixels >= self.FEW:

@@ -98,7 +98,7 @@ class CoarseToFine(nn.Module):
         if not self.mirrored:
             return self.coarse(seen, hidden)
         both = [torch.cat([each, each.flip(3)]) for each in (seen, hidden)]
-        drawn, count = self.coarse(*both), len(seen)  # chunk(2) would fix an exported batch
+        drawn, count = self.coarse(*both), seen.shape[0]  # chunk(2) or len fix an exported batch
         return (drawn[:count] + drawn[count:].flip(3)) / 2
 
     def _coarse_trains(self) -> bool:

@@ -55,7 +55,7 @@ class TokenEncoder(nn.Module):
         x = self.vit.conv_proj(x)
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.vit.class_token.expand(len(x), -1, -1), tokens], dim=1)
+        tokens = torch.cat([self.vit.class_token.expand(x.shape[0], -1, -1), tokens], dim=1)
         tokens = tokens + self.positions(height, width)
         maps = []
         for number, layer in enumerate(self.vit.encoder.layers, start=1):

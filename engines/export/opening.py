@@ -1,7 +1,7 @@
 """Trained networks, made ready to be written: with features and members, which are files here."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -11,7 +11,9 @@ from deocclude.engines.graphs.description import Answer, Description, Mask, Pict
 from deocclude.engines.runs.features import load_features
 from deocclude.engines.runs.finished import read_metadata, task_of
 from deocclude.engines.runs.weights import load_identity_network, load_segmenter
-from deocclude.models.identity import IdentityNet
+
+if TYPE_CHECKING:  # brings torchvision, for 1.6 s
+    from deocclude.models.identity import IdentityNet
 
 WHAT = {"inpainting": "occluded", "segmentation": "image", "identity": "image"}
 OUTPUTS = {"inpainting": ("prediction",), "segmentation": ("logits",)}
@@ -28,14 +30,14 @@ class Inpainter(nn.Module):
     def forward(self, occluded: Tensor, mask: Tensor) -> Tensor:
         given: tuple[Tensor, ...] = ()
         if self.features is not None:
-            given = (cast(IdentityNet, self.features).embed(occluded),)
+            given = (cast("IdentityNet", self.features).embed(occluded),)
         return self.network(occluded, mask, *given)
 
 
 class Identity(nn.Module):
     """An identity network: the embedding, and what it makes of it."""
 
-    def __init__(self, network: IdentityNet) -> None:
+    def __init__(self, network: "IdentityNet") -> None:
         super().__init__()
         self.network = network
 

@@ -1,9 +1,9 @@
 """Two processes give the gradients of one process with the joint batch."""
 
 import os
+import runpy
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ ACCUMULATE = (1, 2)
 
 @pytest.fixture(scope="module")
 def gradients(tmp_path_factory, tiny_config):
-    """By the number of processes and of accumulated batches; one start for all of a number."""
+    """By the number of processes and of accumulated batches. One process is this one."""
     found = {}
     for processes in (1, 2):
         folder = tmp_path_factory.mktemp(f"processes{processes}")
@@ -27,15 +27,16 @@ def gradients(tmp_path_factory, tiny_config):
         for n, path in files.items():
             config = tiny_config("ablationv1", f"training.accumulate={n}")
             path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-        start(processes, files.values())
+        words = list(map(str, files.values()))
+        two_processes(words) if processes == 2 else runpy.run_path(str(WORKER))["main"](words)
         for n, path in files.items():
             found[processes, n] = torch.load(path.with_suffix(".pt"), weights_only=True)
     return found
 
 
-def start(processes: int, configs: Iterable[Path]) -> None:
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    command = [sys.executable, *(launch if processes > 1 else []), str(WORKER), *map(str, configs)]
+def two_processes(words: list[str]) -> None:
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [sys.executable, *launch, str(WORKER), *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
