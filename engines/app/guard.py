@@ -6,7 +6,9 @@ through what the page and Gradio's documented clients use, and nothing else.
 
 import json
 import re
+import shutil
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 Refusal = tuple[int, str]  # HTTP status, reason
 
 MOST_JSON = 8 << 20  # bytes of a request that is not an upload: frames and masks come inline
+SPARE = 2 << 30  # bytes of the disk that are left to others
 API = "/gradio_api/"
 FILE = f"{API}file="
 NAME = "[^/]+"
@@ -54,12 +57,19 @@ POLICY = {
 class Guard:
     """ASGI middleware. `hosts`: the only names (without port) that a request may come in under, so
     that no web page gets in by a DNS name of its own; None where a proxy stands before the server.
-    `most_bytes`: of one upload. `framed`: other sites may show the page in a frame."""
+    `most_bytes`: of one upload. `folder`: where uploads lie; none is taken where its disk would be
+    left with less than SPARE. `framed`: other sites may show the page in a frame."""
 
     def __init__(
-        self, app: App, *, hosts: Collection[str] | None, most_bytes: int, framed: bool = False
+        self,
+        app: App,
+        *,
+        hosts: Collection[str] | None,
+        most_bytes: int,
+        folder: Path | None = None,
+        framed: bool = False,
     ):
-        self.app = app
+        self.app, self.folder = app, folder
         self.hosts = None if hosts is None else {host.strip("[]").lower() for host in hosts}
         self.most_bytes = most_bytes
         policy = POLICY | ({} if framed else {"frame-ancestors": "'self'"})
@@ -111,9 +121,16 @@ class Guard:
             return 404, "there is nothing here"
         if path.startswith(FILE) and is_address(path.removeprefix(FILE)):
             return 403, "addresses are not fetched"
+        if path.startswith(UPLOAD) and self._full():
+            return 507, "there is no room for more files; try again later"
         most = self.most_bytes if path.startswith(UPLOAD) else MOST_JSON
         lengths = [int(text) for text in _headers(scope, b"content-length") if text.isdecimal()]
         return _too_large(most) if max(lengths, default=0) > most else None
+
+    def _full(self) -> bool:
+        if self.folder is None:
+            return False
+        return shutil.disk_usage(self.folder).free < self.most_bytes + SPARE
 
     def _counted(self, receive: Receive) -> Receive:
         """`receive` until more than `most_bytes` came, whatever the request says of its length. The

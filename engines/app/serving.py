@@ -47,6 +47,7 @@ class Server:
             Guard,
             hosts=LOCAL if self.local else None,
             most_bytes=self.limits.bytes + 1_000_000,  # with the form around the file
+            folder=self.sessions.folder,
             framed=not self.local,
         )
         self._blocks.queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)

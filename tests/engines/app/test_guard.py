@@ -5,6 +5,7 @@ import base64
 import http.client
 import json
 import os
+import shutil
 import socket
 import time
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from gradio import processing_utils  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from deocclude.engines.app.file_objects import check_body  # noqa: E402
-from deocclude.engines.app.guard import MOST_JSON, Guard  # noqa: E402
+from deocclude.engines.app.guard import MOST_JSON, SPARE, Guard  # noqa: E402
 
 MOST = 200_000
 JSON = {"Content-Type": "application/json"}
@@ -394,6 +395,15 @@ def test_below_another_apps_folder_the_same_is_allowed():
     guard = Guard(fine, hosts=None, most_bytes=MOST)
     for path, status in (("/app/config", 200), ("/app/gradio_api/token", 404), ("/apple", 404)):
         assert through(guard, path=path, root_path="/app")[0]["status"] == status
+
+
+def test_uploads_leave_room_on_the_disk(tmp_path, monkeypatch):
+    guard = Guard(fine, hosts=None, most_bytes=MOST, folder=tmp_path)
+    disk = shutil.disk_usage(tmp_path)
+    for free, status in ((MOST + SPARE, 200), (MOST + SPARE - 1, 507)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: disk._replace(free=free))
+        assert through(guard, method="POST", path="/gradio_api/upload")[0]["status"] == status
+        assert through(guard, path="/config")[0]["status"] == 200
 
 
 def test_websockets_are_closed():
