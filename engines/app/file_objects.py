@@ -13,7 +13,10 @@ from typing import Any
 ADDRESS = re.compile(r"[\s\0]*([a-z][a-z0-9+.-]+:|[/\\]{2})", re.IGNORECASE)
 # What a page that Gradio made sends back as its own: a file, by its place on this server.
 OWN_FILE = re.compile(r"(?:/[\w.~-]+)*/gradio_api/(?:file=|stream/)(.*)", re.DOTALL)
-INLINE = re.compile(r"data:image/(jpeg|png|webp);base64,[A-Za-z0-9+/=]*")
+# An SVG comes with its text, as encodeURIComponent has it; handlers say that it is no photo.
+INLINE = re.compile(
+    r"data:image/((jpeg|png|webp);base64,[A-Za-z0-9+/=]*|svg\+xml,[\w.!~*'()%-]*)", re.ASCII
+)
 ORIGIN = re.compile(r"https?://([^/?#\\@]+)(?=/)", re.IGNORECASE)
 
 
