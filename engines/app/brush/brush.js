@@ -32,7 +32,7 @@ const painter = button("paint", () => choose(false), true);
 const eraser = button("erase", () => choose(true), false);
 const sized = document.createElement("label");
 const size = document.createElement("input");
-Object.assign(size, { type: "range", min: 1, max: 100, value: 35 });
+Object.assign(size, { type: "range", min: 1, max: 100, value: 55 });
 sized.append(texts.size, size);
 tools.append(sized);
 const undoer = button("undo", () => step(done, undone));
@@ -213,7 +213,7 @@ async function load() {
   if (picture !== props.picture) return; // another one has come meanwhile
   canvas.width = photo.naturalWidth;
   canvas.height = photo.naturalHeight;
-  stage.style.width = `min(100%, ${(70 * canvas.width) / canvas.height}vh)`;
+  stage.style.width = `min(100%, ${(60 * canvas.width) / canvas.height}vh)`;
   const mask = props.value && props.value.mask;
   if (mask) {
     const drawn = new Image();
@@ -223,6 +223,7 @@ async function load() {
     pen.drawImage(drawn, 0, 0);
   }
   show();
+  element.scrollIntoView({ block: "nearest", behavior: "smooth" }); // below the fold of a phone
 }
 
 watch(["value", "picture"], load);
