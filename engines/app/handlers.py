@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 
 def as_it_came(part: gr.Image | gr.Video) -> Any:
     """The part, which gives its handlers the path of the file: Gradio would decode a picture before
-    its size is known. (A subclass would do; Gradio writes a file beside its source.)"""
+    its size is known. (A subclass would do; Gradio writes a file beside its source.) Listeners may
+    change its value but no property, or the visitor gets one of Gradio's instead."""
     return _given(part, lambda payload: Path(payload.path))
 
 
@@ -55,12 +56,15 @@ def _given(part: Any, read: Callable[[Any], Any]) -> Any:
 
 @dataclass
 class Visit:
-    """What one browser tab has: its folder, its photo, its running task, its live picture. `tab`:
-    there is one, which says when it is closed; a program may not. `used`: when, by a clock."""
+    """What one browser tab has: its folder, its photo, its running task, its live picture.
+
+    `tab`: there is one, which says when it is closed; a program may not. `used`: when, by a clock.
+    `source`: the photo's file as it was uploaded, readable or not."""
 
     session: Session
     tab: bool = False
     used: float = field(default_factory=time.monotonic)
+    source: Path | None = None
     photo: photos.OnePhoto | None = None
     task: Event = field(default_factory=Event)
     live: LivePicture | None = None
@@ -113,15 +117,22 @@ class Handlers:
     ) -> tuple[Any, ...]:
         """A photo came or went: its faces, and what covers them."""
         visit, say = self.visit(request), texts_for(request)
-        visit.photo = None
+        if path is not None and path == visit.source:  # Gradio tells of some changes twice
+            return (gr.skip(),) * 4
+        visit.source, visit.photo = path, None
         nothing = gr.Column(visible=False)
         if path is None:
             return brush(None), faces_choice(None, say), say["empty"], nothing
         visit.session.saw(path)
-        with visit.session.working(), told(say):
-            restorer = self.restorer(model)
-            visit.photo = photos.open_photo(restorer, path, self.limits)
-            photos.find(restorer, visit.photo, visit.photo.chosen, grown(growth))
+        try:
+            with visit.session.working(), told(say):
+                restorer = self.restorer(model)
+                visit.photo = photos.open_photo(restorer, path, self.limits)
+                photos.find(restorer, visit.photo, visit.photo.chosen, grown(growth))
+        except gr.Error as error:  # raised, it would leave the photo before on the page
+            visit.photo = None
+            gr.Warning(error.message)
+            return brush(None), faces_choice(None, say), listed(_plain(error.message), []), nothing
         return (
             brush(visit.photo),
             faces_choice(visit.photo, say),
@@ -295,8 +306,8 @@ class Handlers:
             return None, say["live_hint"]
         if visit.live is None or visit.live.model != model:
             visit.live = LivePicture(self.models.get(model), model)
-        restored = visit.live.restore(frame)
-        return restored, say["rate"].format(rate=f"{visit.live.rate:.1f}")
+        restored, rate = visit.live.restore(frame), visit.live.rate
+        return restored, say["rate"].format(rate=f"{rate:.1f}") if rate else say["live_hint"]
 
 
 # What parts are told

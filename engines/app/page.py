@@ -16,6 +16,8 @@ LONGEST_LIVE = 300  # seconds that one visitor holds the camera's place
 CSS = """
 .gradio-container { max-width: 1280px !important; }
 .words p { margin: 0; }
+#examples .gallery .container { width: 68px; height: 68px; }
+footer .divider { display: none; }
 """
 SCROLL = """() => document.querySelector("#result")
 ?.scrollIntoView({behavior: "smooth", block: "nearest"})"""
@@ -88,9 +90,7 @@ def _one_photo(
                     elem_id="photo", buttons=[],
                 )
             )  # fmt: skip
-            files = [[str(file)] for file in sorted(EXAMPLES.glob("*.jpg"))]
-            if files:
-                gr.Examples(files, source, label=text("examples"), elem_id="examples", **PRIVATE)
+            _examples(source)
             faces = gr.CheckboxGroup(label=text("faces"), visible=False, elem_id="faces")
         with gr.Column(scale=3, min_width=300):
             gr.Markdown(text("mask"))
@@ -113,11 +113,11 @@ def _one_photo(
     with gr.Column(visible=False, elem_id="result") as result:
         slider = gr.ImageSlider(
             label=text("result"), type="filepath", interactive=False, buttons=["fullscreen"],
-            elem_id="slider", slider_position=50, height=560,
+            elem_id="slider", slider_position=50, height="min(560px, 100vw)",
         )  # fmt: skip
         doubt = gr.Image(
             label=text("unsure_picture"), type="filepath", visible=False, interactive=False,
-            elem_id="doubt", height=560,
+            elem_id="doubt", height="min(420px, 100vw)", buttons=["download", "fullscreen"],
         )  # fmt: skip
         with gr.Row():
             picture = gr.DownloadButton(text("download"), variant="primary", elem_id="download")
@@ -125,13 +125,29 @@ def _one_photo(
     found = [brush, faces, said, result]
     source.change(handlers.take_photo, [source, model, growth], found, **PHOTO, **PRIVATE)
     again = [brush, said]
+    busy: dict[str, Any] = {"show_progress_on": said}  # an error leaves the mask to be seen
     for change in (find.click, faces.input, growth.release):
-        change(handlers.find, [faces, model, growth], again, **PHOTO, **PRIVATE)
-    mask.upload(handlers.take_mask, mask, again, **PHOTO, **PRIVATE)
+        change(handlers.find, [faces, model, growth], again, **busy, **PHOTO, **PRIVATE)
+    mask.upload(handlers.take_mask, mask, again, **busy, **PHOTO, **PRIVATE)
     shown = [result, slider, doubt, picture, marked, said]
     restore.click(
-        handlers.restore_photo, [brush, model, blend, unsure], shown, **PHOTO, **PRIVATE
+        handlers.restore_photo, [brush, model, blend, unsure], shown, **busy, **PHOTO, **PRIVATE
     ).success(None, None, None, js=SCROLL, **PRIVATE)
+
+
+def _examples(source: gr.Image) -> None:
+    files = [[str(file)] for file in sorted(EXAMPLES.glob("*.jpg"))]
+    if not files:
+        return
+    examples = gr.Dataset(
+        components=["image"], samples=files, label=text("examples"), elem_id="examples",
+        type="index",
+    )  # fmt: skip
+    # gr.Examples would give a new part in the place of `source`, which reads files in its own way.
+    examples.click(
+        lambda number: examples.samples[number][0]["path"], examples, source,
+        show_progress="hidden", **PRIVATE,
+    )  # fmt: skip
 
 
 def _many_photos(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
@@ -157,12 +173,13 @@ def _video(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
     with gr.Row():
         source = as_it_came(
             gr.Video(
-                label=text("video"), sources=["upload"], height=360, elem_id="video", buttons=[]
+                label=text("video"), sources=["upload"], height=360, elem_id="video", buttons=[],
+                min_width=300,
             )
-        )
+        )  # fmt: skip
         restored = gr.Video(
             label=text("restored_video"), interactive=False, height=360, elem_id="restored_video",
-            buttons=[],
+            buttons=[], min_width=300,
         )  # fmt: skip
     with gr.Row():
         start = gr.Button(text("start_video"), variant="primary", elem_id="start_video")
@@ -181,12 +198,12 @@ def _live(handlers: Handlers, model: gr.Dropdown) -> None:
         camera = as_frames(
             gr.Image(
                 label=text("camera"), sources=["webcam"], streaming=True, height=360,
-                elem_id="camera",
+                elem_id="camera", min_width=300, buttons=[],
             )
         )  # fmt: skip
         restored = gr.Image(
             label=text("live"), interactive=False, height=360, elem_id="live", format="jpeg",
-            buttons=[], streaming=True,
+            buttons=[], streaming=True, min_width=300,
         )  # fmt: skip
     said = gr.Markdown(text("live_hint"), elem_id="live_words", elem_classes="words")
     camera.stream(
