@@ -31,15 +31,15 @@ def free_port() -> int:
 
 
 class Page:
-    """A page that was started; `home`, `work`, `temporary` are its folders."""
+    """A page that was started, by `script`; `home`, `work`, `temporary` are its folders."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, script: Path = ROOT / "app.py") -> None:
         self.home, self.work, self.temporary = (folder / n for n in ("home", "work", "temporary"))
         for place in (self.home, self.work, self.temporary):
             place.mkdir(parents=True)
         self.port, self.output = free_port(), folder / "output.txt"
         own = {"HOME": str(self.home), "TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT)}
-        words = [sys.executable, str(ROOT / "app.py"), "--port", str(self.port), "--device", "cpu"]
+        words = [sys.executable, str(script), "--port", str(self.port), "--device", "cpu"]
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
                 [*words, *options], cwd=self.work, env=os.environ | own,
@@ -150,9 +150,9 @@ def given(path: str) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Page]:
+def serving(folder: Path, *options: str, script: Path = ROOT / "app.py") -> Iterator[Page]:
     """The page until the block ends; nothing of it is left then."""
-    page = Page(folder, *options)
+    page = Page(folder, *options, script=script)
     try:
         yield page.wait()
         assert page.end() == 143

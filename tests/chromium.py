@@ -16,6 +16,7 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element in the 
 KEYS = {
     "Tab": "\ue004", "Enter": "\ue007", "Space": " ", "End": "\ue010", "Home": "\ue011",
     "Left": "\ue012", "Up": "\ue013", "Right": "\ue014", "Down": "\ue015",
+    "Shift": "\ue008", "Control": "\ue009",
 }  # fmt: skip
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run")
 
@@ -142,11 +143,13 @@ class Chromium:
         self._ask("DELETE", f"/session/{self._session}/window")
 
     def press(self, *keys: str) -> None:
-        """Press and let go keys, by their names in KEYS or as they are, where the focus is."""
+        """Press and let go keys, by their names in KEYS or as they are, where the focus is; those
+        with a plus between them together."""
         actions = []
         for key in keys:
-            value = KEYS.get(key, key)
-            actions += [{"type": kind, "value": value} for kind in ("keyDown", "keyUp")]
+            values = [KEYS.get(each, each) for each in key.split("+")]
+            actions += [{"type": "keyDown", "value": value} for value in values]
+            actions += [{"type": "keyUp", "value": value} for value in reversed(values)]
         source = {"type": "key", "id": "keys", "actions": actions}
         self._call("actions", {"actions": [source]})
 
@@ -194,6 +197,21 @@ class Chromium:
     def errors(self) -> list[str]:
         """What the page complained about since the last call."""
         return [line["message"] for line in self._call("se/log", {"type": "browser"})]
+
+    def devtools(self, command: str, **parameters):
+        """A command of the Chrome DevTools Protocol to the tab that is driven."""
+        return self._call("goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def phone(self, width: int = 400, height: int = 850, dark: bool = False) -> None:
+        """Look like a phone's browser, in this tab, until `desk`."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
+        self.devtools("Emulation.setDeviceMetricsOverride", **size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.devtools("Emulation.setEmulatedMedia", features=[scheme])
+
+    def desk(self) -> None:
+        self.devtools("Emulation.clearDeviceMetricsOverride")
+        self.devtools("Emulation.setEmulatedMedia", features=[])
 
     def resize(self, width: int, height: int) -> None:
         self._call("window/rect", {"width": width, "height": height})

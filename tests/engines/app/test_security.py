@@ -314,7 +314,8 @@ def test_growth_is_a_number_of_the_slider(page):
     photo = given(page.upload(PHOTO.read_bytes()))
     for growth in ([1], "x", None, float("nan"), float("inf"), 1e300, -1, {}):
         output = page.press(page.parts["take_photo"], [photo, "sharp", growth], "growth")
-        assert set(output) - {"duration", "visible", "title"} == {"error"}, growth
+        # Gradio refuses it, or what the page does with a photo that cannot be shown
+        assert "error" in output or "could not be done" in output["data"][2], growth
 
 
 def data_url(content):
