@@ -226,5 +226,6 @@ async function load() {
   element.scrollIntoView({ block: "nearest", behavior: "smooth" }); // below the fold of a phone
 }
 
-watch(["value", "picture"], load);
+// Gradio takes every word in quotes for the name of an event of the component.
+watch(Object.keys({ value: 0, picture: 0 }), load);
 load();
