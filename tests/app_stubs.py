@@ -98,7 +98,7 @@ class Visitor(Chromium):
         """Upload a photo where none was, or another one; what the page says of it."""
         if self.run("return !!document.querySelector('#photo [aria-label=\"Remove Image\"]')"):
             self.click("#photo [aria-label='Remove Image']")
-            self.says("Choose a photo")
+            self.says("Choose a photo", "#brush .hint")
         self.upload("#photo input[type=file]", photo)
         return self.says(words)
 

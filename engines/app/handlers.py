@@ -31,6 +31,7 @@ from deocclude.engines.app.sessions import Session, Sessions
 from deocclude.engines.app.texts import percent, words
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.files import read_photo
+from deocclude.engines.photos.restoration import NO_FACE
 
 GROWTH = 3.0  # % of a face's square: engines.inference.hole_mask.DILATION
 DAY = 86400.0  # seconds
@@ -122,7 +123,7 @@ class Handlers:
         visit.source, visit.photo = path, None
         nothing = gr.Column(visible=False)
         if path is None:
-            return brush(None), faces_choice(None, say), say["empty"], nothing
+            return brush(None), faces_choice(None, say), "", nothing
         visit.session.saw(path)
         try:
             with visit.session.working(), told(say):
@@ -254,7 +255,7 @@ class Handlers:
         lines += [say["cancelled"]] if done.cancelled else []
         if done.late:
             lines.append(say["too_long"].format(seconds=f"{self.limits.seconds:g}"))
-        table = [[row.input, row.status, row.faces, " ".join(row.warnings)] for row in done.rows]
+        table = [[row.input, row.status, row.faces, "; ".join(row.warnings)] for row in done.rows]
         return gr.DownloadButton(value=str(done.zip), visible=True), table, "  \n".join(lines)
 
     def restore_video(
@@ -329,7 +330,7 @@ def faces_choice(one: photos.OnePhoto | None, say: Mapping[str, str]) -> Any:
 
 def found_words(one: photos.OnePhoto, say: Mapping[str, str]) -> str:
     if not one.faces:
-        return listed(say["no_face"], one.notices)
+        return listed(say["no_face"], [each for each in one.notices if each != NO_FACE])
     if not one.chosen:
         return say["no_chosen"]
     if not one.mask.any():

@@ -14,13 +14,29 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 EVERY = 0.05  # seconds between two pictures of the camera, at least
 LONGEST_LIVE = 300  # seconds that one visitor holds the camera's place
 CSS = """
-.gradio-container { max-width: 1280px !important; }
+.gradio-container {
+  max-width: 1280px !important; margin: 0 auto !important;
+  overflow: clip !important; /* not hidden, in which nothing sticks */
+}
 .words p { margin: 0; }
+#redrawn p { font-weight: 600; }
+@media (min-width: 700px) and (min-height: 600px) {
+  #act {
+    position: sticky; bottom: 0; z-index: 5; padding: 8px 0; max-height: 40vh; overflow: auto;
+    background: var(--body-background-fill);
+  }
+  #brush { scroll-margin-bottom: 110px; }
+}
 #examples .gallery .container { width: 68px; height: 68px; }
 footer .divider { display: none; }
 """
 SCROLL = """() => document.querySelector("#result")
 ?.scrollIntoView({behavior: "smooth", block: "nearest"})"""
+# A reader hears what an example shows: Gradio's buttons hold a picture without words.
+NAME = """() => document.querySelectorAll("#examples button").forEach((each) => {
+const file = each.querySelector("img")?.src.split("/").pop() ?? "";
+each.ariaLabel = file.replace(/^\\d+_|\\.\\w+$/g, "").replaceAll("_", " ");
+})"""
 # Of the operating system: nothing is fetched from elsewhere.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 OURS = "deocclude_"  # before each key: Gradio has texts of its own, some under the same keys
@@ -54,7 +70,9 @@ def build(handlers: Handlers) -> gr.Blocks:
         with gr.Tab(text("tab_live")):
             _live(handlers, model)
         _api(handlers, names)
-        page.load(handlers.arrive, None, model, **PRIVATE)
+        page.load(handlers.arrive, None, model, **PRIVATE).then(
+            None, None, None, js=NAME, **PRIVATE
+        )
         page.unload(handlers.leave)
     return page
 
@@ -93,7 +111,7 @@ def _one_photo(
             _examples(source)
             faces = gr.CheckboxGroup(label=text("faces"), visible=False, elem_id="faces")
         with gr.Column(scale=3, min_width=300):
-            gr.Markdown(text("mask"))
+            gr.Markdown(text("mask"), elem_id="redrawn")
             brush = gr.HTML(
                 None,
                 html_template=(BRUSH / "brush.html").read_text(encoding="utf-8"),
@@ -101,15 +119,17 @@ def _one_photo(
                 js_on_load=(BRUSH / "brush.js").read_text(encoding="utf-8"),
                 picture=None, texts=TEXTS, elem_id="brush",
             )  # fmt: skip
-            with gr.Row():
-                find = gr.Button(text("find"), elem_id="find", min_width=120)
-                mask = gr.UploadButton(
-                    text("upload_mask"), file_types=["image"], elem_id="upload_mask", min_width=120
-                )
-                restore = gr.Button(
-                    text("restore"), variant="primary", elem_id="restore", min_width=160
-                )
-            said = gr.Markdown(elem_id="words", elem_classes="words")
+            with gr.Column(elem_id="act"):  # in sight however tall the photo is
+                with gr.Row():
+                    find = gr.Button(text("find"), elem_id="find", min_width=120)
+                    mask = gr.UploadButton(
+                        text("upload_mask"), file_types=["image"], elem_id="upload_mask",
+                        min_width=120,
+                    )  # fmt: skip
+                    restore = gr.Button(
+                        text("restore"), variant="primary", elem_id="restore", min_width=160
+                    )
+                said = gr.Markdown(elem_id="words", elem_classes="words")
     with gr.Column(visible=False, elem_id="result") as result:
         slider = gr.ImageSlider(
             label=text("result"), type="filepath", interactive=False, buttons=["fullscreen"],
@@ -153,7 +173,7 @@ def _examples(source: gr.Image) -> None:
 def _many_photos(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
     files = gr.File(
         label=text("files"), file_count="multiple", file_types=["image", ".heic", ".heif", ".zip"],
-        elem_id="files",
+        elem_id="files", height=280,
     )  # fmt: skip
     with gr.Row():
         start = gr.Button(text("start"), variant="primary", elem_id="start")
@@ -162,7 +182,7 @@ def _many_photos(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> 
     results = gr.DownloadButton(text("zip"), variant="primary", visible=False, elem_id="zip")
     table = gr.Dataframe(
         headers=list(COLUMNS), label=text("table"), interactive=False, wrap=True, elem_id="table",
-        type="array",
+        type="array", column_widths=["25%", "15%", "10%", "50%"],
     )  # fmt: skip
     shown = [results, table, said]
     start.click(handlers.restore_many, [files, model, blend], shown, **TASK, **PRIVATE)

@@ -49,8 +49,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "download_video": "Download the video",
         "camera": "Camera",
         "live": "Restored",
-        "live_hint": "Press the round button under the camera's picture. Pictures go to the "
-        "machine that runs this page and nowhere else, and are not kept.",
+        "live_hint": "Click on the camera, let the browser use it, then press the button in its "
+        "picture. Pictures go to the machine that runs this page and nowhere else, and are not "
+        "kept.",
         # the brush
         "tools": "Tools for the mask",
         "canvas": "The mask over the photo. Arrow keys move the brush, space paints, E changes "

@@ -209,6 +209,8 @@ async function load() {
   if (!picture) { photo.removeAttribute("src"); show(); return; }
   photo.src = picture;
   photo.alt = texts.photo;
+  const shown = document.querySelector("#photo img"); // HEIC or TIFF, which few browsers know
+  if (shown && shown.complete && !shown.naturalWidth) shown.src = picture;
   await photo.decode();
   if (picture !== props.picture) return; // another one has come meanwhile
   canvas.width = photo.naturalWidth;
