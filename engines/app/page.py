@@ -18,6 +18,9 @@ CSS = """
   max-width: 1280px !important; margin: 0 auto !important;
   overflow: clip !important; /* not hidden, in which nothing sticks */
 }
+body:not(.dark) .gradio-container {
+  --block-info-text-color: var(--neutral-500); --body-text-color-subdued: var(--neutral-500);
+}
 .words p { margin: 0; }
 #redrawn p { font-weight: 600; }
 @media (min-width: 700px) and (min-height: 600px) {

@@ -151,8 +151,10 @@ function point(at) {
   tip.hidden = false;
 }
 
-canvas.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
+// One finger paints; with a second one it was the start of a pinch.
+function begin(event) {
+  if (event.button > 0) return;
+  if (!event.isPrimary) { abandon(); return; }
   event.preventDefault();
   canvas.focus({ preventScroll: true });
   try { canvas.setPointerCapture(event.pointerId); } catch { /* a pointer that is gone */ }
@@ -160,6 +162,19 @@ canvas.addEventListener("pointerdown", (event) => {
   last = place(event);
   stroke(last, last);
   point(last);
+}
+
+function abandon() {
+  if (!last) return;
+  last = null;
+  pen.putImageData(done.pop(), 0, 0);
+  tip.hidden = true;
+  show();
+}
+
+canvas.addEventListener("pointerdown", begin);
+canvas.addEventListener("pointerenter", (event) => { // pressed beside the picture
+  if (!last && event.pointerType === "mouse" && event.buttons === 1) begin(event);
 });
 canvas.addEventListener("pointermove", (event) => {
   const moves = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
@@ -169,18 +184,22 @@ canvas.addEventListener("pointermove", (event) => {
     point(at);
   }
 });
-for (const end of ["pointerup", "pointercancel"]) {
-  canvas.addEventListener(end, () => { if (last) { last = null; settle(); } });
-}
+canvas.addEventListener("pointerup", () => { if (last) { last = null; settle(); } });
+canvas.addEventListener("pointercancel", abandon);
 canvas.addEventListener("pointerleave", () => { tip.hidden = !last; });
 canvas.addEventListener("blur", () => { tip.hidden = true; });
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+element.addEventListener("keydown", (event) => { // from the tools too
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
+    event.shiftKey ? step(undone, done) : step(done, undone);
+    event.preventDefault();
+  }
+});
 canvas.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
-  if ((event.ctrlKey || event.metaKey) && key === "z") {
-    event.shiftKey ? step(undone, done) : step(done, undone);
-  } else if (ARROWS[event.key]) {
+  if (event.ctrlKey || event.metaKey) return;
+  if (ARROWS[event.key]) {
     spot = spot || { x: canvas.width / 2, y: canvas.height / 2 };
     const by = event.shiftKey ? 1 : Math.max(1, radius() / 2);
     const [x, y] = ARROWS[event.key];
