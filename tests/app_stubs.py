@@ -80,7 +80,7 @@ class Visitor(Chromium):
     def says(self, words: str, part: str = "#words", seconds: float = 30) -> str:
         """What a part says as soon as `words` are in it."""
         script = """const text = document.querySelector(arguments[0])?.innerText.trim() ?? "";
-            return text.includes(arguments[1]) && text"""
+            return text.includes(arguments[1]) && !text.startsWith("processing") && text"""
         try:
             return self.wait(script, part, words, seconds=seconds)
         except TimeoutError:

@@ -13,6 +13,7 @@ const language = navigator.languages.find((name) => props.texts[name.split("-")[
 const texts = props.texts[(language || "en").split("-")[0]];
 let erasing = false;
 let last = null; // where the stroke was, in pixels of the canvas
+let beside = null; // where the pointer was before it came over the picture
 let spot = null; // where the keyboard's brush is
 let done = [];
 let undone = [];
@@ -152,7 +153,7 @@ function point(at) {
 }
 
 // One finger paints; with a second one it was the start of a pinch.
-function begin(event) {
+function begin(event, from) {
   if (event.button > 0) return;
   if (!event.isPrimary) { abandon(); return; }
   event.preventDefault();
@@ -160,7 +161,7 @@ function begin(event) {
   try { canvas.setPointerCapture(event.pointerId); } catch { /* a pointer that is gone */ }
   remember();
   last = place(event);
-  stroke(last, last);
+  stroke(from || last, last);
   point(last);
 }
 
@@ -172,10 +173,14 @@ function abandon() {
   show();
 }
 
-canvas.addEventListener("pointerdown", begin);
+canvas.addEventListener("pointerdown", (event) => begin(event));
 canvas.addEventListener("pointerenter", (event) => { // pressed beside the picture
-  if (!last && event.pointerType === "mouse" && event.buttons === 1) begin(event);
+  if (!last && event.pointerType === "mouse" && event.buttons === 1) begin(event, beside);
 });
+for (const move of ["pointerdown", "pointermove"]) {
+  element.addEventListener(move, (event) => { beside = place(event); });
+}
+element.addEventListener("pointerleave", () => { beside = null; });
 canvas.addEventListener("pointermove", (event) => {
   const moves = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
   for (const each of moves.length ? moves : [event]) {
