@@ -182,8 +182,10 @@ class Handlers:
         before, after = (visit.session.place(f"{name}.jpg") for name in ("before", "after"))
         compared(one.path).save(before, quality=92)
         compared(restored.image).save(after, quality=92)
-        doubt = gr.Image(visible=False)
-        if unsure:
+        doubt, notices = gr.Image(visible=False), list(restored.notices)
+        if unsure and not states_doubt(restored.uncertainty):
+            notices.append(say["no_doubt"].format(model=model))
+        elif unsure:
             picture = visit.session.place("unsure.png")
             photos.doubt_picture(restored).save(picture)
             doubt = gr.Image(str(picture), visible=True)
@@ -196,7 +198,7 @@ class Handlers:
             doubt,
             str(file),
             str(mask),
-            listed(line, restored.notices),
+            listed(line, notices),
         )
 
     def restore(
@@ -345,6 +347,11 @@ def listed(line: str, notices: list[str]) -> str:
     """Markdown: a line, and below it what else there is to know. Notices may hold a file's name,
     which must not be taken for markup."""
     return "\n".join([line, "", *(f"- {_plain(text)}" for text in notices)])
+
+
+def states_doubt(uncertainty: np.ndarray | None) -> bool:
+    """Whether any of it would be seen; black all over would read as certainty."""
+    return uncertainty is not None and bool((uncertainty >= 1 / 255).any())
 
 
 def _plain(text: str) -> str:

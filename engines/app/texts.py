@@ -38,6 +38,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "blend_info": "matched: a soft edge and the colours of what is around",
         "unsure": "Show where the network is unsure",
         "unsure_picture": "Where the network is unsure: black not at all, yellow most",
+        "no_doubt": "{model} does not say where it is unsure, which does not mean that it is sure.",
         "files": "Photos, or zip files of photos",
         "start": "Restore all",
         "cancel": "Cancel",

@@ -297,7 +297,14 @@ def test_choices_are_heeded(tab):
     tab.click("#model input")
     tab.press("Down", "Enter")
     tab.click("#unsure input")
-    assert "by faithful" in tab.restore()
+    said = tab.restore()
+    assert "by faithful" in said
+    assert "does not mean that it is sure" in said  # instead of a picture all black
+    assert not tab.run("return document.querySelector('#doubt img')?.naturalWidth")
+    tab.click("#model input")
+    tab.press("Up", "Enter")
+    tab.click("#restore")
+    tab.says("by sharp")
     tab.wait("return document.querySelector('#doubt img')?.naturalWidth")
     assert not tab.run("return document.querySelector('[aria-label=Share]')")  # with whom, indeed
 
