@@ -179,7 +179,7 @@ def levels_of(restorer: Restorer, photo: OnePhoto, mask: np.ndarray) -> Image.Im
         marked = restorer.find_mask(photo.path, faces=photo.those, dilate=0)
         core = (np.asarray(marked) > 0).astype(np.uint8)
         ring = photo.mask & mask & (core == 0)
-        if ring.any() and core.any():
+        if ring.any() and core.any() and not mask.all():
             inner, outer = distance_to(core), distance_to(1 - mask.astype(np.uint8))
             # 0 at the edge, 1 from the middle of the ring on: engines.photos.blend.feather_weight
             weight = np.clip(2 * (outer[ring] - 0.5) / (inner[ring] + outer[ring]), 0.02, 1)

@@ -110,6 +110,14 @@ def test_erasing_everything_marks_nothing(path):
     assert photos.restore(networks, one, value, "matched", unsure=False) is None
 
 
+def test_painting_all_leaves_no_edge_of_what_was_found(path):
+    networks, one = opened(path, *FACES)
+    levels = photos.levels_of(networks, one, np.ones(SHAPE, bool))
+    assert (np.asarray(levels) == 255).all()
+    with pytest.raises(ValueError, match="mask"):
+        restored(networks, one, {"mask": mask_url(np.ones_like(one.shown))})
+
+
 def test_a_mask_file_takes_the_place_of_what_was_found(path, tmp_path):
     networks, one = opened(path, *FACES)
     mask = np.zeros(SHAPE, np.uint8)
