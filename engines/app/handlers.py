@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
+from threading import Event, RLock
 from typing import Any
 
 import gradio as gr
@@ -76,13 +76,15 @@ class Handlers:
     def __init__(self, models: Models, sessions: Sessions, limits: Limits) -> None:
         self.models, self.sessions, self.limits = models, sessions, limits
         self._visits: dict[str, Visit] = {}
+        self._lock = RLock()  # of the visits: events of a visit come in several threads
 
     def visit(self, request: gr.Request) -> Visit:
         key = str(request.session_hash)
-        if key not in self._visits:
-            self._visits[key] = Visit(self.sessions.open(key))
-        self._visits[key].used = time.monotonic()
-        return self._visits[key]
+        with self._lock:
+            if key not in self._visits:
+                self._visits[key] = Visit(self.sessions.open(key))
+            self._visits[key].used = time.monotonic()
+            return self._visits[key]
 
     def arrive(self, request: gr.Request) -> Any:
         """A tab is opened: the networks that can be chosen."""
@@ -97,15 +99,17 @@ class Handlers:
         """End the visits of programs that have asked nothing for so many seconds, and of tabs that
         have not for a day: they may never say that they are closed."""
         now = time.monotonic()
-        for key, visit in list(self._visits.items()):
-            if now - visit.used > (max(idle, DAY) if visit.tab else idle):
-                self._close(key)
+        with self._lock:
+            for key, visit in list(self._visits.items()):
+                if now - visit.used > (max(idle, DAY) if visit.tab else idle):
+                    self._close(key)
 
     def _close(self, key: str) -> None:
-        visit = self._visits.pop(key, None)
-        if visit is not None:
-            visit.task.set()
-        self.sessions.close(key)
+        with self._lock:
+            visit = self._visits.pop(key, None)
+            if visit is not None:
+                visit.task.set()
+            self.sessions.close(key)
 
     def restorer(self, model: str | None) -> Restorer:
         return Restorer(self.models.get(model, "photo"))

@@ -3,7 +3,10 @@
 import logging
 import re
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from types import SimpleNamespace
 
 import pytest
@@ -75,6 +78,20 @@ def test_programs_are_swept_when_idle_and_tabs_after_a_day(handlers, upload, mon
     clock[0] += DAY
     handlers.sweep(600)
     assert list(handlers.sessions.folder.iterdir()) == []
+
+
+def test_events_of_one_visit_at_once_have_one_visit(handlers, monkeypatch):
+    opened, gate = handlers.sessions.open, Barrier(2)
+
+    def together(key):
+        with suppress(BrokenBarrierError):
+            gate.wait(0.3)  # where two are in here, both go on
+        return opened(key)
+
+    monkeypatch.setattr(handlers.sessions, "open", together)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(handlers.visit, [asked("a")] * 2)
+    assert first is second
 
 
 def test_a_tab_that_is_closed_ends_its_task_and_takes_its_files(handlers, upload):
