@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from deocclude.data.images import to_rgb
-from deocclude.engines.api import Restorer
+from deocclude.engines.api import Restored, Restorer
 from deocclude.engines.app import batch
 from deocclude.engines.app import photo as photos
 from deocclude.engines.app.editor import mask_url, reduce
@@ -172,35 +172,17 @@ class Handlers:
         one = photo_of(visit, say, bool(value))
         with visit.session.working(), told(say):
             outcome = photos.restore(self.restorer(model), one, value, blend, unsure)
-        if outcome is None or not outcome.restored.changed:
-            notices = outcome.restored.notices if outcome else []
-            line = say["not_restored"] if outcome else say["nothing_marked"]
-            return gr.Column(visible=False), None, gr.Image(visible=False), None, None, listed(
-                line, notices
-            )  # fmt: skip
-        restored, stem = outcome.restored, Path(one.name).stem
-        file = restored.save(visit.session.place(f"{stem}-restored.png"))
-        mask = visit.session.place(f"{stem}-mask.png")
-        restored.mask.save(mask)
-        before, after = (visit.session.place(f"{name}.jpg") for name in ("before", "after"))
-        compared(one.path).save(before, quality=92)
-        compared(restored.image).save(after, quality=92)
-        doubt = gr.Image(visible=False)
-        if unsure:
-            picture = visit.session.place("unsure.png")
-            photos.doubt_picture(restored).save(picture)
-            doubt = gr.Image(str(picture), visible=True)
+            if outcome is None or not outcome.restored.changed:
+                notices = outcome.restored.notices if outcome else []
+                line = say["not_restored"] if outcome else say["nothing_marked"]
+                return gr.Column(visible=False), None, gr.Image(visible=False), None, None, listed(
+                    line, notices
+                )  # fmt: skip
+            files = written(outcome.restored, one, visit.session.place, unsure)
         line = say["restored"].format(
             seconds=f"{outcome.seconds:.1f}", model=model, share=percent(outcome.share)
         )
-        return (
-            gr.Column(visible=True),
-            (str(before), str(after)),
-            doubt,
-            str(file),
-            str(mask),
-            listed(line, restored.notices),
-        )
+        return gr.Column(visible=True), *files, listed(line, outcome.restored.notices)
 
     def restore(
         self,
@@ -222,12 +204,12 @@ class Handlers:
                 session.saw(Path(mask))
                 photos.check_file(Path(mask), self.limits)
             restored = self.restorer(model).restore(photo, mask, blend=blend)
-        stem = Path(photo).stem
-        marked = session.place(f"{stem}-mask.png")
-        restored.mask.save(marked)
-        result = None
-        if restored.changed:
-            result = str(restored.save(session.place(f"{stem}-restored.png")))
+            stem = Path(photo).stem
+            marked = session.place(f"{stem}-mask.png")
+            restored.mask.save(marked)
+            result = None
+            if restored.changed:
+                result = str(restored.save(session.place(f"{stem}-restored.png")))
         return result, str(marked), "\n".join(map(without_folders, restored.notices))
 
     # Many photos and videos
@@ -363,6 +345,25 @@ def compared(picture: Path | Image.Image) -> Image.Image:
     """A photo for the slider: upright, reduced, RGB."""
     rgb = read_photo(picture).rgb if isinstance(picture, Path) else np.asarray(to_rgb(picture))
     return Image.fromarray(reduce(rgb, photos.SLIDER))
+
+
+def written(
+    restored: Restored, one: photos.OnePhoto, place: Callable[[str], Path], unsure: bool
+) -> tuple[tuple[str, str], Any, str, str]:
+    """A restored photo's files: two to compare, how unsure the network is, itself, its mask."""
+    before, after = (place(f"{name}.jpg") for name in ("before", "after"))
+    compared(one.path).save(before, quality=92)
+    compared(restored.image).save(after, quality=92)
+    doubt = gr.Image(visible=False)
+    if unsure:
+        picture = place("unsure.png")
+        photos.doubt_picture(restored).save(picture)
+        doubt = gr.Image(str(picture), visible=True)
+    stem = Path(one.name).stem
+    mask = place(f"{stem}-mask.png")
+    restored.mask.save(mask)
+    file = restored.save(place(f"{stem}-restored.png"))
+    return (str(before), str(after)), doubt, str(file), str(mask)
 
 
 def shown(progress: gr.Progress, say: Mapping[str, str]) -> batch.Told:

@@ -115,6 +115,22 @@ def test_a_photo_that_is_gone_is_no_missing_one(handlers, upload):
         handlers.restore_photo(None, "sharp", "matched", False, asked("a"))
 
 
+def test_a_disk_without_room_for_results_is_said(handlers, upload, monkeypatch):
+    def full(name):
+        raise OSError(28, "No space left on device", str(handlers.sessions.folder / name))
+
+    path = upload()
+    handlers.take_photo(path, "sharp", 3.0, asked("a"))
+    monkeypatch.setattr(handlers.visit(asked("a")).session, "place", full)
+    for restore in (
+        lambda: handlers.restore_photo(None, "sharp", "matched", False, asked("a")),
+        lambda: handlers.restore(str(path), None, "sharp", request=asked("a")),
+    ):
+        with pytest.raises(gr.Error, match="No space left") as caught:
+            restore()
+        assert str(handlers.sessions.folder) not in caught.value.message
+
+
 def test_another_sessions_files_are_not_taken(handlers, upload):
     handlers.take_photo(upload(), "sharp", 3.0, asked("a"))
     result = handlers.visit(asked("a")).session.place("result.png")
