@@ -23,7 +23,7 @@ from deocclude.engines.api import Restored, Restorer
 from deocclude.engines.app import batch
 from deocclude.engines.app import photo as photos
 from deocclude.engines.app.editor import mask_url, reduce
-from deocclude.engines.app.limits import Limits
+from deocclude.engines.app.limits import MOST_FACES, Limits
 from deocclude.engines.app.live import LivePicture, read_frame
 from deocclude.engines.app.models import Models
 from deocclude.engines.app.names import without_folders
@@ -203,7 +203,7 @@ class Handlers:
             if mask is not None:
                 session.saw(Path(mask))
                 photos.check_file(Path(mask), self.limits)
-            restored = self.restorer(model).restore(photo, mask, blend=blend)
+            restored = self.restorer(model).restore(photo, mask, blend=blend, faces=MOST_FACES)
             stem = Path(photo).stem
             marked = session.place(f"{stem}-mask.png")
             restored.mask.save(marked)

@@ -10,7 +10,7 @@ from deocclude.data.images import ImageReadError
 from deocclude.engines.api import Restorer
 from deocclude.engines.app import photo as photos
 from deocclude.engines.app.editor import mask_url
-from deocclude.engines.app.limits import Limits
+from deocclude.engines.app.limits import MOST_FACES, Limits
 
 FACES = [face_at(8, 14, 120), face_at(150, 4, 64)]
 SHAPE = (150, 230)
@@ -79,6 +79,13 @@ def test_chosen_faces_and_growth(path):
     photos.find(networks, one, [], None)
     assert not one.mask.any()
     assert photos.restore(networks, one, None, "matched", unsure=False) is None
+
+
+def test_of_a_crowd_the_largest_faces_are_taken(path):
+    crowd = [face_at(x, 20, 20 + x / 9) for x in range(MOST_FACES + 3)]
+    one = photos.open_photo(restorer(*crowd), path, LIMITS)
+    assert one.faces == crowd[:2:-1]
+    assert one.notices == [f"3 of {len(crowd)} faces left out: 3 beyond the {MOST_FACES} largest"]
 
 
 def test_what_is_painted_is_redrawn_and_nothing_else(path):

@@ -13,7 +13,7 @@ import pytest
 from photo_stubs import Detector, draw_photo, face_at, stub_deoccluder
 from PIL import Image
 
-from deocclude.engines.app.limits import Limits
+from deocclude.engines.app.limits import MOST_FACES, Limits
 from deocclude.engines.app.names import PROJECT, without_folders
 from deocclude.engines.app.sessions import Sessions
 from deocclude.engines.app.texts import TEXTS
@@ -129,6 +129,14 @@ def test_a_disk_without_room_for_results_is_said(handlers, upload, monkeypatch):
         with pytest.raises(gr.Error, match="No space left") as caught:
             restore()
         assert str(handlers.sessions.folder) not in caught.value.message
+
+
+def test_programs_get_the_largest_faces_of_a_crowd(handlers, upload, monkeypatch):
+    crowd = [face_at(x, 20, 20) for x in range(MOST_FACES + 3)]
+    networks = stub_deoccluder(Detector(crowd))
+    monkeypatch.setattr(handlers.models, "get", lambda name, lane: networks)
+    _, _, notices = handlers.restore(str(upload()), None, "sharp", request=asked("a"))
+    assert "faces left out: 3 beyond" in notices
 
 
 def test_another_sessions_files_are_not_taken(handlers, upload):
