@@ -291,6 +291,9 @@ class Handlers:
             visit.live = None
             return None, say["live_hint"]
         if visit.live is None or visit.live.model != model:
+            with self._lock:  # one camera at a time: no other visitor's detector stays open
+                for other in self._visits.values():
+                    other.live = None
             visit.live = LivePicture(self.models.get(model), model)
         restored, rate = visit.live.restore(frame), visit.live.rate
         return restored, say["rate"].format(rate=f"{rate:.1f}") if rate else say["live_hint"]

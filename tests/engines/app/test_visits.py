@@ -139,6 +139,14 @@ def test_programs_get_the_largest_faces_of_a_crowd(handlers, upload, monkeypatch
     assert "faces left out: 3 beyond" in notices
 
 
+def test_of_cameras_that_were_looked_at_only_the_last_is_kept(handlers):
+    frame = draw_photo((150, 170), FACE)
+    for session in ("a", "b", "b"):
+        assert handlers.look(frame, "sharp", asked(session))[0].shape == frame.shape
+    assert handlers.visit(asked("a")).live is None
+    assert handlers.visit(asked("b")).live is not None
+
+
 def test_another_sessions_files_are_not_taken(handlers, upload):
     handlers.take_photo(upload(), "sharp", 3.0, asked("a"))
     result = handlers.visit(asked("a")).session.place("result.png")
