@@ -5,9 +5,11 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from deocclude.engines.app.limits import MOST_FACES
 from deocclude.engines.inference.backends import leave_cores
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.photos.face import FaceChoice
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.finished import INPAINTING, finished_runs
 from deocclude.engines.runs.places import RUNS, places
@@ -74,10 +76,11 @@ class Models:
         return own
 
     def _detector(self, template: str, lane: str | None) -> FaceDetector:
+        choice = FaceChoice(MOST_FACES)
         if lane is None:
-            return FaceDetector(template=template, small_faces=False)
+            return FaceDetector(template=template, small_faces=False, choice=choice)
         if (lane, template) not in self._detectors:
-            self._detectors[lane, template] = FaceDetector(template=template)
+            self._detectors[lane, template] = FaceDetector(template=template, choice=choice)
         return self._detectors[lane, template]
 
     def _load(self, name: str) -> Deoccluder:

@@ -19,9 +19,9 @@ from deocclude.engines.app.editor import (
     reduce,
     reduce_mask,
 )
-from deocclude.engines.app.limits import Limits
+from deocclude.engines.app.limits import MOST_FACES, Limits
 from deocclude.engines.inference.hole_mask import distance_to
-from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.face import Face, FaceChoice
 from deocclude.engines.photos.files import draw_extra, read_photo
 from deocclude.engines.photos.restoration import Restoration
 
@@ -97,8 +97,8 @@ def check_file(path: Path, limits: Limits, name: str = "") -> None:
 
 
 def open_photo(restorer: Restorer, path: Path, limits: Limits, name: str = "") -> OnePhoto:
-    """Read a photo and look for its faces; all of them are chosen. Errors as of `check_file`, and
-    ImageReadError for what is damaged."""
+    """Read a photo and look for its faces; all, or the largest MOST_FACES, are chosen. Errors as of
+    `check_file`, and ImageReadError for what is damaged."""
     name = name or path.name
     check_file(path, limits, name)
     try:
@@ -108,8 +108,8 @@ def open_photo(restorer: Restorer, path: Path, limits: Limits, name: str = "") -
     height, width = read.rgb.shape[:2]
     photo = OnePhoto(path, name, (height, width), read.orientation, reduce(read.rgb))
     found = restorer.find_faces(Image.fromarray(read.rgb))
-    photo.faces = list(found)
-    photo.notices = [*read.notices, *found.notices]
+    photo.faces, left_out = FaceChoice(MOST_FACES).pick(list(found))
+    photo.notices = [*read.notices, *found.notices, *left_out]
     photo.chosen = list(range(1, len(photo.faces) + 1))
     return photo
 
@@ -179,7 +179,7 @@ def levels_of(restorer: Restorer, photo: OnePhoto, mask: np.ndarray) -> Image.Im
         marked = restorer.find_mask(photo.path, faces=photo.those, dilate=0)
         core = (np.asarray(marked) > 0).astype(np.uint8)
         ring = photo.mask & mask & (core == 0)
-        if ring.any() and core.any():
+        if ring.any() and core.any() and not mask.all():
             inner, outer = distance_to(core), distance_to(1 - mask.astype(np.uint8))
             # 0 at the edge, 1 from the middle of the ring on: engines.photos.blend.feather_weight
             weight = np.clip(2 * (outer[ring] - 0.5) / (inner[ring] + outer[ring]), 0.02, 1)

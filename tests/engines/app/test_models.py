@@ -9,6 +9,7 @@ from photo_stubs import Constant, Detector, GreenFinder, stub_deoccluder, write_
 
 from deocclude import models as registry
 from deocclude.engines.app import models as page_models
+from deocclude.engines.app.limits import MOST_FACES
 from deocclude.engines.app.models import KEPT, Models, model_names
 from deocclude.engines.runs import released
 
@@ -109,6 +110,7 @@ def test_each_lane_has_its_own_detector_and_each_camera_a_new_one(loaded):
     assert many.detector is not photo.detector
     assert models.get("a").detector is not models.get("a").detector
     assert [each.get("small_faces", True) for each in loaded[0]] == [True, True, False, False]
+    assert {each["choice"].most for each in loaded[0]} == {MOST_FACES}
 
 
 def test_the_first_is_the_default(loaded):
