@@ -19,9 +19,9 @@ SHIPPED = ("sharp", "faithful")
 KEPT = 3  # inpainters in memory
 
 
-def model_names(default: str | None = None, runs: Path = RUNS) -> list[str]:
-    """What `choose_weights` takes as an inpainter, `default` first: those that ship, the latest
-    finished run of each name, fitted ensembles."""
+def model_names(default: str | None = None, runs: Path = RUNS) -> dict[str, str]:
+    """The inpainters to choose from: what visitors see -> what `choose_weights` takes. `default`
+    comes first; then those that ship, the latest finished run of each name, fitted ensembles."""
     names = [] if default is None else [default]
     for name in SHIPPED:
         try:
@@ -32,7 +32,16 @@ def model_names(default: str | None = None, runs: Path = RUNS) -> list[str]:
     names += [f"{run.parent.name}/{run.name}" for run in finished_runs(runs, task=INPAINTING)]
     for place in places(runs):
         names += [str(file) for file in sorted((place / "ensembles").glob("*.yaml"))]
-    return list(dict.fromkeys(names))
+    shown: dict[str, str] = {}
+    for name in names:
+        shown.setdefault(_shown(name), name)
+    return shown
+
+
+def _shown(name: str) -> str:
+    """A file without the folders of this machine."""
+    path = Path(name)
+    return "/".join(path.parts[-2:]) if path.is_absolute() or path.is_file() else name
 
 
 class Models:
@@ -55,18 +64,19 @@ class Models:
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
-        return model_names(self.default)
+        """What visitors choose from, the default first."""
+        return list(model_names(self.default))
 
     def get(self, name: str | None = None, lane: str | None = None) -> Deoccluder:
         """The networks, loaded at the first call; errors as of `choose_weights`, and ValueError for
         a name that is none of `names`. `lane`: who asks, one thread at a time; None gives a
         detector for live pictures that nobody else has."""
-        known = self.names()
-        name = name or known[0]
+        known = model_names(self.default)
+        name = name or next(iter(known))
         if name not in known:
             raise ValueError(f"network {name!r}: not one of {', '.join(known)}")
         with self._lock:
-            networks = self._kept.get(name) or self._load(name)
+            networks = self._kept.get(name) or self._load(known[name])
             self._kept[name] = networks
             self._kept.move_to_end(name)
             if len(self._kept) > KEPT:

@@ -31,18 +31,30 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_what_ships_comes_first_and_can_be_chosen():
-    assert model_names()[:2] == ["sharp", "faithful"]
-    assert model_names("faithful")[:2] == ["faithful", "sharp"]
+    assert list(model_names())[:2] == ["sharp", "faithful"]
+    assert list(model_names("faithful"))[:2] == ["faithful", "sharp"]
 
 
 def test_the_latest_run_of_each_name_and_ensembles(folder):
-    assert model_names() == ["grey/002", "light/001"]
+    assert list(model_names()) == ["grey/002", "light/001"]
     ensembles = folder / "runs" / "ensembles"
     ensembles.mkdir()
     for name in ("two.yaml", "one.yaml", "notes.txt"):
         (ensembles / name).write_text("")
     files = [f"runs/ensembles/{name}.yaml" for name in ("one", "two")]
-    assert model_names("mine.safetensors") == ["mine.safetensors", "grey/002", "light/001", *files]
+    shown = ["ensembles/one.yaml", "ensembles/two.yaml"]
+    found = model_names("mine.safetensors")
+    assert list(found) == ["mine.safetensors", "grey/002", "light/001", *shown]
+    assert list(found.values())[-2:] == files
+
+
+def test_a_file_is_shown_without_this_machines_folders(folder):
+    file = folder / "runs/light/001/best.safetensors"
+    models = Models(str(file), "green", "cpu", "torch")
+    assert models.names()[0] == "001/best.safetensors"
+    assert models.get("001/best.safetensors", "photo").inpainter is models.get().inpainter
+    with pytest.raises(ValueError, match="not one of 001/best"):
+        models.get(str(file), "photo")
 
 
 def test_runs_are_seen_when_they_finish(folder):
