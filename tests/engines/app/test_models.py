@@ -8,6 +8,7 @@ import pytest
 from photo_stubs import Constant, Detector, GreenFinder, stub_deoccluder, write_release
 
 from deocclude import models as registry
+from deocclude.engines.app import models as app_models
 from deocclude.engines.app import models as page_models
 from deocclude.engines.app.limits import MOST_FACES
 from deocclude.engines.app.models import KEPT, Models, model_names
@@ -92,7 +93,7 @@ def loaded(folder, monkeypatch):
         return stub_deoccluder(Detector())
 
     monkeypatch.setattr(Models, "_load", load)
-    monkeypatch.setattr(Models, "names", lambda self: ["a", "b", "c", "d"])
+    monkeypatch.setattr(app_models, "model_names", lambda default: {each: each for each in "abcd"})
     made = []
     monkeypatch.setattr(
         page_models, "FaceDetector", lambda **options: made.append(options) or Detector()
