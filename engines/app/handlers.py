@@ -321,11 +321,12 @@ def found_words(one: photos.OnePhoto, say: Mapping[str, str]) -> str:
         return listed(say["no_face"], one.notices)
     if not one.chosen:
         return say["no_chosen"]
-    if not one.mask.any():
+    share = float(one.mask.mean())
+    if not share:
         return listed(say["nothing_covers"], one.notices)
     count = len(one.faces)
     faces = say["one_face"] if count == 1 else say["several_faces"].format(count=count)
-    line = say["found"].format(faces=faces, share=percent(float(one.mask.mean())))
+    line = say["found"].format(faces=faces, share=percent(share))
     return listed(line, one.notices)
 
 

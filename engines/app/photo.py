@@ -33,9 +33,9 @@ SLIDER = 1600  # pixels of the longer side of the two pictures that are compared
 class OnePhoto:
     """A photo, and what is known of it.
 
-    `small`: uint8 (h, w, 3), what the browser shows. `mask`: bool (H, W), what is redrawn, and
-    `shown`: bool (h, w), what the browser got of it. `found`: the mask is as it was found, for the
-    faces whose numbers, from 1, are `chosen`, grown by `growth` percent.
+    `small`: uint8 (h, w, 3), what the browser shows. `shown`: bool (h, w), what it got of `mask`.
+    `found`: the mask is as it was found, for the faces whose numbers, from 1, are `chosen`, grown
+    by `growth` percent.
     """
 
     path: Path
@@ -45,11 +45,17 @@ class OnePhoto:
     small: np.ndarray
     faces: list[Face] = field(default_factory=list)
     chosen: list[int] = field(default_factory=list)
-    mask: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+    bits: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))  # `mask`, packed
     shown: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
     found: bool = False
     growth: float | None = None
     notices: list[str] = field(default_factory=list)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """What is redrawn, bool (H, W)."""
+        height, width = self.shape
+        return np.unpackbits(self.bits, count=height * width).view(bool).reshape(self.shape)
 
     @property
     def those(self) -> list[Face]:
@@ -67,7 +73,7 @@ class OnePhoto:
 
     def take(self, mask: np.ndarray, found: bool) -> None:
         """Another mask, bool (H, W)."""
-        self.mask, self.shown = mask, reduce_mask(mask, self.small.shape[:2])
+        self.bits, self.shown = np.packbits(mask), reduce_mask(mask, self.small.shape[:2])
         self.found = found
 
 
