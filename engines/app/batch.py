@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import Event
 
 from deocclude.data.files import no_room
@@ -134,7 +134,7 @@ def restore_many(
         if str(job.source) not in begun
     ]
     for row in rows:
-        _shorten(row, inputs, outputs)
+        shorten(row, inputs, outputs)
     cells = (row.cells() | ({"by": by} if row.output else {}) for row in rows)
     write_rows(outputs / "manifest.csv", cells)
     archives.pack(outputs, batch.zip)
@@ -229,17 +229,21 @@ def restore_clip(
         row = restore_one(networks, job, choices, Clock(limits, stop), told)
     finally:
         source.unlink()
-    _shorten(row, folder, folder)
+    shorten(row, folder, folder)
     return row, job.output
 
 
-def _shorten(row: ManifestRow, inputs: Path, outputs: Path) -> None:
+def shorten(row: ManifestRow, inputs: PurePath, outputs: PurePath) -> None:
     """Names as the visitor knows them, without the folders of this machine."""
-    for folder in (inputs, outputs):
-        start = f"{folder}/"
-        row.input = row.input.replace("\\", "/").replace(start, "")
-        row.output = row.output.replace("\\", "/").replace(start, "")
-        row.warnings = [text.replace(start, "") for text in row.warnings]
+
+    def shorter(text: str) -> str:
+        for start in (f"{folder}{mark}" for folder in (inputs, outputs) for mark in "/\\"):
+            text = text.replace(start, "")
+        return text
+
+    row.input = shorter(row.input).replace("\\", "/")
+    row.output = shorter(row.output).replace("\\", "/")
+    row.warnings = list(map(shorter, row.warnings))
 
 
 def free_place(folder: Path, name: str) -> Path:

@@ -22,7 +22,19 @@ from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.places import RUNS
 from deocclude.stopping import say_stopped
 
+HEEDED = "GRADIO_ROOT_PATH"  # where a proxy has the page; others would open files or share it
 INSTALL = 'the page needs Gradio: pip install -e ".[app]"'
+
+
+def _host(text: str) -> str:
+    return some_text(text).removeprefix("[").removesuffix("]")  # of IPv6, as in an address
+
+
+def _port(text: str) -> int:
+    value = at_least(1)(text)
+    if value > 65535:
+        raise argparse.ArgumentTypeError(f"must be 1 to 65535, found {value}")
+    return value
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,19 +44,17 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawTextHelpFormatter,
     )
     add, limits = parser.add_argument, Limits()
-    host = os.environ.get("GRADIO_SERVER_NAME", LOCAL[1])
-    port = os.environ.get("GRADIO_SERVER_PORT")
     add(
         "--host",
-        type=some_text,
-        default=host,
+        type=_host,
+        default=os.environ.get("GRADIO_SERVER_NAME") or LOCAL[1],
         help="address to listen at: this machine alone (default: 127.0.0.1, or\n"
         "GRADIO_SERVER_NAME), or 0.0.0.0 for everybody who can reach it",
     )
     add(
         "--port",
-        type=at_least(1),
-        default=int(port) if port and port.isdecimal() else None,
+        type=_port,
+        default=os.environ.get("GRADIO_SERVER_PORT") or None,
         help="default: GRADIO_SERVER_PORT, or the first free one from 7860 on",
     )
     add("--open", action="store_true", help="open the page in the browser")
@@ -112,6 +122,8 @@ def main(argv: list[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
     folder = Path(tempfile.mkdtemp(prefix="deocclude-app-"))
+    for name in [name for name in os.environ if name.startswith("GRADIO_") and name != HEEDED]:
+        del os.environ[name]
     # Read when Gradio is imported: its temporary files, and no word to anybody.
     os.environ |= {
         "GRADIO_TEMP_DIR": str(folder),

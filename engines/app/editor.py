@@ -53,6 +53,8 @@ def merge(base: np.ndarray, shown: np.ndarray, edited: np.ndarray) -> np.ndarray
     changed = shown != edited
     if not changed.any():
         return base
+    if not edited.any():  # of what is too fine to be shown, nothing stays either
+        return np.zeros_like(base)
     # A pixel of margin: the rims of strokes lie between two pixels of the browser's picture.
     near = cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     part = enlarge_mask(near, base.shape[:2])

@@ -35,8 +35,10 @@ READ = re.compile(
     re.DOTALL,
 )
 UPLOAD = f"{API}upload"
+# No cancel: it frees a place in the queue while the work there goes on, so that any number of
+# photos would be restored at once, by one face detector.
 WRITE = re.compile(
-    rf"{API}(upload|queue/join|cancel|reset|(run|call|call/v2)/{NAME}|stream/{NAME}(/close)?)/?"
+    rf"{API}(upload|queue/join|reset|(run|call|call/v2)/{NAME}|stream/{NAME}(/close)?)/?"
 )
 POLICY = {
     "default-src": "'self'",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
+from threading import Event, RLock
 from typing import Any
 
 import gradio as gr
@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 
 from deocclude.data.images import to_rgb
-from deocclude.engines.api import Restorer
+from deocclude.engines.api import Restored, Restorer
 from deocclude.engines.app import batch
 from deocclude.engines.app import photo as photos
 from deocclude.engines.app.editor import mask_url, reduce
-from deocclude.engines.app.limits import Limits
+from deocclude.engines.app.limits import MOST_FACES, Limits
 from deocclude.engines.app.live import LivePicture, read_frame
 from deocclude.engines.app.models import Models
 from deocclude.engines.app.names import without_folders
@@ -77,13 +77,15 @@ class Handlers:
     def __init__(self, models: Models, sessions: Sessions, limits: Limits) -> None:
         self.models, self.sessions, self.limits = models, sessions, limits
         self._visits: dict[str, Visit] = {}
+        self._lock = RLock()  # of the visits: events of a visit come in several threads
 
     def visit(self, request: gr.Request) -> Visit:
         key = str(request.session_hash)
-        if key not in self._visits:
-            self._visits[key] = Visit(self.sessions.open(key))
-        self._visits[key].used = time.monotonic()
-        return self._visits[key]
+        with self._lock:
+            if key not in self._visits:
+                self._visits[key] = Visit(self.sessions.open(key))
+            self._visits[key].used = time.monotonic()
+            return self._visits[key]
 
     def arrive(self, request: gr.Request) -> Any:
         """A tab is opened: the networks that can be chosen."""
@@ -98,15 +100,17 @@ class Handlers:
         """End the visits of programs that have asked nothing for so many seconds, and of tabs that
         have not for a day: they may never say that they are closed."""
         now = time.monotonic()
-        for key, visit in list(self._visits.items()):
-            if now - visit.used > (max(idle, DAY) if visit.tab else idle):
-                self._close(key)
+        with self._lock:
+            for key, visit in list(self._visits.items()):
+                if now - visit.used > (max(idle, DAY) if visit.tab else idle):
+                    self._close(key)
 
     def _close(self, key: str) -> None:
-        visit = self._visits.pop(key, None)
-        if visit is not None:
-            visit.task.set()
-        self.sessions.close(key)
+        with self._lock:
+            visit = self._visits.pop(key, None)
+            if visit is not None:
+                visit.task.set()
+            self.sessions.close(key)
 
     def restorer(self, model: str | None) -> Restorer:
         return Restorer(self.models.get(model, "photo"))
@@ -169,37 +173,21 @@ class Handlers:
         one = photo_of(visit, say, bool(value))
         with visit.session.working(), told(say):
             outcome = photos.restore(self.restorer(model), one, value, blend, unsure)
-        if outcome is None or not outcome.restored.changed:
-            notices = outcome.restored.notices if outcome else []
-            line = say["not_restored"] if outcome else say["nothing_marked"]
-            return gr.Column(visible=False), None, gr.Image(visible=False), None, None, listed(
-                line, notices
-            )  # fmt: skip
-        restored, stem = outcome.restored, Path(one.name).stem
-        file = restored.save(visit.session.place(f"{stem}-restored.png"))
-        mask = visit.session.place(f"{stem}-mask.png")
-        restored.mask.save(mask)
-        before, after = (visit.session.place(f"{name}.jpg") for name in ("before", "after"))
-        compared(one.path).save(before, quality=92)
-        compared(restored.image).save(after, quality=92)
-        doubt, notices = gr.Image(visible=False), list(restored.notices)
-        if unsure and not states_doubt(restored.uncertainty):
-            notices.append(say["no_doubt"].format(model=model))
-        elif unsure:
-            picture = visit.session.place("unsure.png")
-            photos.doubt_picture(restored).save(picture)
-            doubt = gr.Image(str(picture), visible=True)
+            if outcome is None or not outcome.restored.changed:
+                notices = outcome.restored.notices if outcome else []
+                line = say["not_restored"] if outcome else say["nothing_marked"]
+                return gr.Column(visible=False), None, gr.Image(visible=False), None, None, listed(
+                    line, notices
+                )  # fmt: skip
+            notices = list(outcome.restored.notices)
+            if unsure and not states_doubt(outcome.restored.uncertainty):
+                unsure = False
+                notices.append(say["no_doubt"].format(model=model))
+            files = written(outcome.restored, one, visit.session.place, unsure)
         line = say["restored"].format(
             seconds=f"{outcome.seconds:.1f}", model=model, share=percent(outcome.share)
         )
-        return (
-            gr.Column(visible=True),
-            (str(before), str(after)),
-            doubt,
-            str(file),
-            str(mask),
-            listed(line, notices),
-        )
+        return gr.Column(visible=True), *files, listed(line, notices)
 
     def restore(
         self,
@@ -220,13 +208,13 @@ class Handlers:
             if mask is not None:
                 session.saw(Path(mask))
                 photos.check_file(Path(mask), self.limits)
-            restored = self.restorer(model).restore(photo, mask, blend=blend)
-        stem = Path(photo).stem
-        marked = session.place(f"{stem}-mask.png")
-        restored.mask.save(marked)
-        result = None
-        if restored.changed:
-            result = str(restored.save(session.place(f"{stem}-restored.png")))
+            restored = self.restorer(model).restore(photo, mask, blend=blend, faces=MOST_FACES)
+            stem = Path(photo).stem
+            marked = session.place(f"{stem}-mask.png")
+            restored.mask.save(marked)
+            result = None
+            if restored.changed:
+                result = str(restored.save(session.place(f"{stem}-restored.png")))
         return result, str(marked), "\n".join(map(without_folders, restored.notices))
 
     # Many photos and videos
@@ -308,6 +296,9 @@ class Handlers:
             visit.live = None
             return None, say["live_hint"]
         if visit.live is None or visit.live.model != model:
+            with self._lock:  # one camera at a time: no other visitor's detector stays open
+                for other in self._visits.values():
+                    other.live = None
             visit.live = LivePicture(self.models.get(model), model)
         restored, rate = visit.live.restore(frame), visit.live.rate
         return restored, say["rate"].format(rate=f"{rate:.1f}") if rate else say["live_hint"]
@@ -335,11 +326,12 @@ def found_words(one: photos.OnePhoto, say: Mapping[str, str]) -> str:
         return listed(say["no_face"], [each for each in one.notices if each != NO_FACE])
     if not one.chosen:
         return say["no_chosen"]
-    if not one.mask.any():
+    share = float(one.mask.mean())
+    if not share:
         return listed(say["nothing_covers"], one.notices)
     count = len(one.faces)
     faces = say["one_face"] if count == 1 else say["several_faces"].format(count=count)
-    line = say["found"].format(faces=faces, share=percent(float(one.mask.mean())))
+    line = say["found"].format(faces=faces, share=percent(share))
     return listed(line, one.notices)
 
 
@@ -367,6 +359,25 @@ def compared(picture: Path | Image.Image) -> Image.Image:
     """A photo for the slider: upright, reduced, RGB."""
     rgb = read_photo(picture).rgb if isinstance(picture, Path) else np.asarray(to_rgb(picture))
     return Image.fromarray(reduce(rgb, photos.SLIDER))
+
+
+def written(
+    restored: Restored, one: photos.OnePhoto, place: Callable[[str], Path], unsure: bool
+) -> tuple[tuple[str, str], Any, str, str]:
+    """A restored photo's files: two to compare, how unsure the network is, itself, its mask."""
+    before, after = (place(f"{name}.jpg") for name in ("before", "after"))
+    compared(one.path).save(before, quality=92)
+    compared(restored.image).save(after, quality=92)
+    doubt = gr.Image(visible=False)
+    if unsure:
+        picture = place("unsure.png")
+        photos.doubt_picture(restored).save(picture)
+        doubt = gr.Image(str(picture), visible=True)
+    stem = Path(one.name).stem
+    mask = place(f"{stem}-mask.png")
+    restored.mask.save(mask)
+    file = restored.save(place(f"{stem}-restored.png"))
+    return (str(before), str(after)), doubt, str(file), str(mask)
 
 
 def shown(progress: gr.Progress, say: Mapping[str, str]) -> batch.Told:

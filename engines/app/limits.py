@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 LOCAL = ("localhost", "127.0.0.1", "::1")  # this machine alone
+MOST_FACES = 100  # of one picture, the largest: a crowd must not hold the page for long
 
 
 @dataclass(frozen=True)

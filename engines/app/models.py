@@ -5,9 +5,11 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from deocclude.engines.app.limits import MOST_FACES
 from deocclude.engines.inference.backends import leave_cores
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
+from deocclude.engines.photos.face import FaceChoice
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.finished import INPAINTING, finished_runs
 from deocclude.engines.runs.places import RUNS, places
@@ -17,9 +19,9 @@ SHIPPED = ("sharp", "faithful")
 KEPT = 3  # inpainters in memory
 
 
-def model_names(default: str | None = None, runs: Path = RUNS) -> list[str]:
-    """What `choose_weights` takes as an inpainter, `default` first: those that ship, the latest
-    finished run of each name, fitted ensembles."""
+def model_names(default: str | None = None, runs: Path = RUNS) -> dict[str, str]:
+    """The inpainters to choose from: what visitors see -> what `choose_weights` takes. `default`
+    comes first; then those that ship, the latest finished run of each name, fitted ensembles."""
     names = [] if default is None else [default]
     for name in SHIPPED:
         try:
@@ -30,7 +32,16 @@ def model_names(default: str | None = None, runs: Path = RUNS) -> list[str]:
     names += [f"{run.parent.name}/{run.name}" for run in finished_runs(runs, task=INPAINTING)]
     for place in places(runs):
         names += [str(file) for file in sorted((place / "ensembles").glob("*.yaml"))]
-    return list(dict.fromkeys(names))
+    shown: dict[str, str] = {}
+    for name in names:
+        shown.setdefault(_shown(name), name)
+    return shown
+
+
+def _shown(name: str) -> str:
+    """A file without the folders of this machine."""
+    path = Path(name)
+    return "/".join(path.parts[-2:]) if path.is_absolute() or path.is_file() else name
 
 
 class Models:
@@ -53,18 +64,19 @@ class Models:
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
-        return model_names(self.default)
+        """What visitors choose from, the default first."""
+        return list(model_names(self.default))
 
     def get(self, name: str | None = None, lane: str | None = None) -> Deoccluder:
         """The networks, loaded at the first call; errors as of `choose_weights`, and ValueError for
         a name that is none of `names`. `lane`: who asks, one thread at a time; None gives a
         detector for live pictures that nobody else has."""
-        known = self.names()
-        name = name or known[0]
+        known = model_names(self.default)
+        name = name or next(iter(known))
         if name not in known:
             raise ValueError(f"network {name!r}: not one of {', '.join(known)}")
         with self._lock:
-            networks = self._kept.get(name) or self._load(name)
+            networks = self._kept.get(name) or self._load(known[name])
             self._kept[name] = networks
             self._kept.move_to_end(name)
             if len(self._kept) > KEPT:
@@ -74,10 +86,11 @@ class Models:
         return own
 
     def _detector(self, template: str, lane: str | None) -> FaceDetector:
+        choice = FaceChoice(MOST_FACES)
         if lane is None:
-            return FaceDetector(template=template, small_faces=False)
+            return FaceDetector(template=template, small_faces=False, choice=choice)
         if (lane, template) not in self._detectors:
-            self._detectors[lane, template] = FaceDetector(template=template)
+            self._detectors[lane, template] = FaceDetector(template=template, choice=choice)
         return self._detectors[lane, template]
 
     def _load(self, name: str) -> Deoccluder:

@@ -19,9 +19,9 @@ from deocclude.engines.app.editor import (
     reduce,
     reduce_mask,
 )
-from deocclude.engines.app.limits import Limits
+from deocclude.engines.app.limits import MOST_FACES, Limits
 from deocclude.engines.inference.hole_mask import distance_to
-from deocclude.engines.photos.face import Face
+from deocclude.engines.photos.face import Face, FaceChoice
 from deocclude.engines.photos.files import draw_extra, read_photo
 from deocclude.engines.photos.restoration import Restoration
 
@@ -33,9 +33,9 @@ SLIDER = 1600  # pixels of the longer side of the two pictures that are compared
 class OnePhoto:
     """A photo, and what is known of it.
 
-    `small`: uint8 (h, w, 3), what the browser shows. `mask`: bool (H, W), what is redrawn, and
-    `shown`: bool (h, w), what the browser got of it. `found`: the mask is as it was found, for the
-    faces whose numbers, from 1, are `chosen`, grown by `growth` percent.
+    `small`: uint8 (h, w, 3), what the browser shows. `shown`: bool (h, w), what it got of `mask`.
+    `found`: the mask is as it was found, for the faces whose numbers, from 1, are `chosen`, grown
+    by `growth` percent.
     """
 
     path: Path
@@ -45,11 +45,17 @@ class OnePhoto:
     small: np.ndarray
     faces: list[Face] = field(default_factory=list)
     chosen: list[int] = field(default_factory=list)
-    mask: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+    bits: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))  # `mask`, packed
     shown: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
     found: bool = False
     growth: float | None = None
     notices: list[str] = field(default_factory=list)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """What is redrawn, bool (H, W)."""
+        height, width = self.shape
+        return np.unpackbits(self.bits, count=height * width).view(bool).reshape(self.shape)
 
     @property
     def those(self) -> list[Face]:
@@ -67,7 +73,7 @@ class OnePhoto:
 
     def take(self, mask: np.ndarray, found: bool) -> None:
         """Another mask, bool (H, W)."""
-        self.mask, self.shown = mask, reduce_mask(mask, self.small.shape[:2])
+        self.bits, self.shown = np.packbits(mask), reduce_mask(mask, self.small.shape[:2])
         self.found = found
 
 
@@ -97,8 +103,8 @@ def check_file(path: Path, limits: Limits, name: str = "") -> None:
 
 
 def open_photo(restorer: Restorer, path: Path, limits: Limits, name: str = "") -> OnePhoto:
-    """Read a photo and look for its faces; all of them are chosen. Errors as of `check_file`, and
-    ImageReadError for what is damaged."""
+    """Read a photo and look for its faces; all, or the largest MOST_FACES, are chosen. Errors as of
+    `check_file`, and ImageReadError for what is damaged."""
     name = name or path.name
     check_file(path, limits, name)
     try:
@@ -108,8 +114,8 @@ def open_photo(restorer: Restorer, path: Path, limits: Limits, name: str = "") -
     height, width = read.rgb.shape[:2]
     photo = OnePhoto(path, name, (height, width), read.orientation, reduce(read.rgb))
     found = restorer.find_faces(Image.fromarray(read.rgb))
-    photo.faces = list(found)
-    photo.notices = [*read.notices, *found.notices]
+    photo.faces, left_out = FaceChoice(MOST_FACES).pick(list(found))
+    photo.notices = [*read.notices, *found.notices, *left_out]
     photo.chosen = list(range(1, len(photo.faces) + 1))
     return photo
 
@@ -179,7 +185,7 @@ def levels_of(restorer: Restorer, photo: OnePhoto, mask: np.ndarray) -> Image.Im
         marked = restorer.find_mask(photo.path, faces=photo.those, dilate=0)
         core = (np.asarray(marked) > 0).astype(np.uint8)
         ring = photo.mask & mask & (core == 0)
-        if ring.any() and core.any():
+        if ring.any() and core.any() and not mask.all():
             inner, outer = distance_to(core), distance_to(1 - mask.astype(np.uint8))
             # 0 at the edge, 1 from the middle of the ring on: engines.photos.blend.feather_weight
             weight = np.clip(2 * (outer[ring] - 0.5) / (inner[ring] + outer[ring]), 0.02, 1)

@@ -52,8 +52,9 @@ class Server:
         )
         self._blocks.queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)
         _, self.address, _ = self._blocks.launch(
-            server_name=self.host, server_port=self.port, prevent_thread_lock=True, quiet=True,
-            share=False, inbrowser=False, show_error=False, ssr_mode=False, pwa=False,
+            server_name=f"[{self.host}]" if ":" in self.host else self.host,
+            server_port=self.port, prevent_thread_lock=True, quiet=True, share=False,
+            inbrowser=False, show_error=False, ssr_mode=False, pwa=False,
             mcp_server=False, enable_monitoring=False, run_history=False, strict_cors=True,
             max_file_size=self.limits.bytes, footer_links=["api"],
             theme=page.THEME, css=page.CSS, i18n=page.I18N, app_kwargs={"middleware": [guard]},

@@ -1,5 +1,6 @@
 """Photo files in, restored photo files out: modes, transparency, metadata."""
 
+import threading
 import time
 import warnings
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ from deocclude.engines.photos.restoration import UNCHANGED, Restoration
 BITS_PER_SAMPLE = 258  # TIFF tag
 CODESTREAM = b"\xff\x51"  # JPEG 2000: the marker before the sizes
 GREY_SPREAD = 4  # levels between the channels of a grey photo that a JPEG may leave
+CATCHING = threading.Lock()  # warnings are caught for the process, not for a thread
 UNCERTAINTY_FULL = 0.25  # of 1, that is drawn in the brightest colour
 
 
@@ -63,7 +65,7 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
 
     `max_pixels` as of `open_image`.
     """
-    with warnings.catch_warnings(record=True) as caught:
+    with CATCHING, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # damaged EXIF
         image = open_image(path, max_pixels)
         more, kind, turned = _header(path, image)

@@ -5,6 +5,7 @@ import errno
 import io
 import time
 import zipfile
+from pathlib import PureWindowsPath
 from threading import Event
 
 import av
@@ -16,6 +17,7 @@ from PIL import Image
 
 from deocclude.engines.app import batch
 from deocclude.engines.app.limits import Limits
+from deocclude.engines.jobs.manifest import ManifestRow
 from deocclude.engines.jobs.plan import Choices
 
 FACE = face_at(20, 10, 120)
@@ -316,3 +318,14 @@ def test_names_stay_in_the_folder(tmp_path, name):
     other = batch.free_place(tmp_path, name)
     assert other.parent == tmp_path
     assert not other.exists()
+
+
+def test_folders_of_windows_are_not_shown_either():
+    inputs, outputs = (PureWindowsPath(r"C:\temp\many") / name for name in ("inputs", "results"))
+    row = ManifestRow(
+        str(inputs / "a" / "b.jpg"),
+        str(outputs / "a" / "b.png"),
+        warnings=[f"{inputs / 'b.jpg'}: x"],
+    )
+    batch.shorten(row, inputs, outputs)
+    assert (row.input, row.output, row.warnings) == ("a/b.jpg", "a/b.png", ["b.jpg: x"])

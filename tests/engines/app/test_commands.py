@@ -1,10 +1,13 @@
 """`python app.py`: what it takes, what it says when that cannot be, and how it ends."""
 
 import os
+import re
 import signal
 import socket
 import stat
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from app_http import PHOTO, Page, given
@@ -53,8 +56,45 @@ def test_a_gradio_host_says_where_to_listen(monkeypatch):
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
     assert (parsed().host, parsed().port) == ("0.0.0.0", 7861)
     assert (parsed("--host", "::1", "--port", "9").host, parsed("--port", "9").port) == ("::1", 9)
-    monkeypatch.setenv("GRADIO_SERVER_PORT", "none")
-    assert parsed().port is None
+    assert parsed("--host", "[::1]").host == "::1"
+
+
+@pytest.mark.parametrize("port", ["none", "0", "65536"])
+def test_what_is_no_port_is_said(monkeypatch, capsys, port):
+    with pytest.raises(SystemExit):
+        parsed("--port", port)
+    monkeypatch.setenv("GRADIO_SERVER_PORT", port)
+    with pytest.raises(SystemExit):
+        parsed()
+    first, second = re.findall(r"argument --port: .*", capsys.readouterr().err)
+    assert first == second
+    assert port in first
+
+
+def test_of_gradios_variables_none_opens_the_page(serve, monkeypatch):
+    for name in ("ALLOWED_PATHS", "SHARE", "MCP_SERVER", "NUM_WORKERS", "ROOT_PATH"):
+        monkeypatch.setenv(f"GRADIO_{name}", "/")
+    commands.main([])
+    left = {name for name in os.environ if name.startswith("GRADIO_")}
+    assert left == {"GRADIO_ROOT_PATH", "GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"}
+
+
+def test_ipv6(tmp_path):
+    pytest.importorskip("gradio", reason='the page needs `pip install -e ".[app]"`')
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    page = Page(tmp_path, "--host", "[::1]")
+    try:
+        page.wait()
+        assert f"the page: http://[::1]:{page.port}/\n" in page.said  # not open to others
+        with urlopen(f"http://[::1]:{page.port}/config") as answer:
+            assert answer.status == 200
+        with pytest.raises(HTTPError, match="421"):
+            urlopen(Request(f"http://[::1]:{page.port}/config", headers={"Host": "evil.example"}))
+    finally:
+        page.end(signal.SIGINT)
 
 
 def test_limits_come_in_their_units_and_the_folder_goes(serve, capsys):

@@ -166,6 +166,7 @@ def test_the_page_and_what_it_loads_are_served_with_the_headers(site):
         "POST /gradio_api/component_server",
         "POST /gradio_api/vibe-edit",
         "POST /gradio_api/api/shape",
+        "POST /gradio_api/cancel",
         "POST /login",
         "GET /login",
         "GET /logout",

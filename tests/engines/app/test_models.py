@@ -8,7 +8,9 @@ import pytest
 from photo_stubs import Constant, Detector, GreenFinder, stub_deoccluder, write_release
 
 from deocclude import models as registry
+from deocclude.engines.app import models as app_models
 from deocclude.engines.app import models as page_models
+from deocclude.engines.app.limits import MOST_FACES
 from deocclude.engines.app.models import KEPT, Models, model_names
 from deocclude.engines.runs import released
 
@@ -30,18 +32,30 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_what_ships_comes_first_and_can_be_chosen():
-    assert model_names()[:2] == ["sharp", "faithful"]
-    assert model_names("faithful")[:2] == ["faithful", "sharp"]
+    assert list(model_names())[:2] == ["sharp", "faithful"]
+    assert list(model_names("faithful"))[:2] == ["faithful", "sharp"]
 
 
 def test_the_latest_run_of_each_name_and_ensembles(folder):
-    assert model_names() == ["grey/002", "light/001"]
+    assert list(model_names()) == ["grey/002", "light/001"]
     ensembles = folder / "runs" / "ensembles"
     ensembles.mkdir()
     for name in ("two.yaml", "one.yaml", "notes.txt"):
         (ensembles / name).write_text("")
     files = [f"runs/ensembles/{name}.yaml" for name in ("one", "two")]
-    assert model_names("mine.safetensors") == ["mine.safetensors", "grey/002", "light/001", *files]
+    shown = ["ensembles/one.yaml", "ensembles/two.yaml"]
+    found = model_names("mine.safetensors")
+    assert list(found) == ["mine.safetensors", "grey/002", "light/001", *shown]
+    assert list(found.values())[-2:] == files
+
+
+def test_a_file_is_shown_without_this_machines_folders(folder):
+    file = folder / "runs/light/001/best.safetensors"
+    models = Models(str(file), "green", "cpu", "torch")
+    assert models.names()[0] == "001/best.safetensors"
+    assert models.get("001/best.safetensors", "photo").inpainter is models.get().inpainter
+    with pytest.raises(ValueError, match="not one of 001/best"):
+        models.get(str(file), "photo")
 
 
 def test_runs_are_seen_when_they_finish(folder):
@@ -79,7 +93,7 @@ def loaded(folder, monkeypatch):
         return stub_deoccluder(Detector())
 
     monkeypatch.setattr(Models, "_load", load)
-    monkeypatch.setattr(Models, "names", lambda self: ["a", "b", "c", "d"])
+    monkeypatch.setattr(app_models, "model_names", lambda default: {each: each for each in "abcd"})
     made = []
     monkeypatch.setattr(
         page_models, "FaceDetector", lambda **options: made.append(options) or Detector()
@@ -109,6 +123,7 @@ def test_each_lane_has_its_own_detector_and_each_camera_a_new_one(loaded):
     assert many.detector is not photo.detector
     assert models.get("a").detector is not models.get("a").detector
     assert [each.get("small_faces", True) for each in loaded[0]] == [True, True, False, False]
+    assert {each["choice"].most for each in loaded[0]} == {MOST_FACES}
 
 
 def test_the_first_is_the_default(loaded):

@@ -10,7 +10,7 @@ from deocclude.data.images import ImageReadError
 from deocclude.engines.api import Restorer
 from deocclude.engines.app import photo as photos
 from deocclude.engines.app.editor import mask_url
-from deocclude.engines.app.limits import Limits
+from deocclude.engines.app.limits import MOST_FACES, Limits
 
 FACES = [face_at(8, 14, 120), face_at(150, 4, 64)]
 SHAPE = (150, 230)
@@ -81,6 +81,13 @@ def test_chosen_faces_and_growth(path):
     assert photos.restore(networks, one, None, "matched", unsure=False) is None
 
 
+def test_of_a_crowd_the_largest_faces_are_taken(path):
+    crowd = [face_at(x, 20, 20 + x / 9) for x in range(MOST_FACES + 3)]
+    one = photos.open_photo(restorer(*crowd), path, LIMITS)
+    assert one.faces == crowd[:2:-1]
+    assert one.notices == [f"3 of {len(crowd)} faces left out: 3 beyond the {MOST_FACES} largest"]
+
+
 def test_what_is_painted_is_redrawn_and_nothing_else(path):
     networks, one = opened(path, *FACES)
     edited = np.zeros_like(one.shown)
@@ -108,6 +115,14 @@ def test_erasing_everything_marks_nothing(path):
     networks, one = opened(path, *FACES)
     value = {"mask": mask_url(np.zeros_like(one.shown))}
     assert photos.restore(networks, one, value, "matched", unsure=False) is None
+
+
+def test_painting_all_leaves_no_edge_of_what_was_found(path):
+    networks, one = opened(path, *FACES)
+    levels = photos.levels_of(networks, one, np.ones(SHAPE, bool))
+    assert (np.asarray(levels) == 255).all()
+    with pytest.raises(ValueError, match="mask"):
+        restored(networks, one, {"mask": mask_url(np.ones_like(one.shown))})
 
 
 def test_a_mask_file_takes_the_place_of_what_was_found(path, tmp_path):

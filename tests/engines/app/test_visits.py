@@ -3,14 +3,17 @@
 import logging
 import re
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from types import SimpleNamespace
 
 import pytest
 from photo_stubs import Detector, draw_photo, face_at, stub_deoccluder
 from PIL import Image
 
-from deocclude.engines.app.limits import Limits
+from deocclude.engines.app.limits import MOST_FACES, Limits
 from deocclude.engines.app.names import PROJECT, without_folders
 from deocclude.engines.app.sessions import Sessions
 from deocclude.engines.app.texts import TEXTS
@@ -77,6 +80,20 @@ def test_programs_are_swept_when_idle_and_tabs_after_a_day(handlers, upload, mon
     assert list(handlers.sessions.folder.iterdir()) == []
 
 
+def test_events_of_one_visit_at_once_have_one_visit(handlers, monkeypatch):
+    opened, gate = handlers.sessions.open, Barrier(2)
+
+    def together(key):
+        with suppress(BrokenBarrierError):
+            gate.wait(0.3)  # where two are in here, both go on
+        return opened(key)
+
+    monkeypatch.setattr(handlers.sessions, "open", together)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(handlers.visit, [asked("a")] * 2)
+    assert first is second
+
+
 def test_a_tab_that_is_closed_ends_its_task_and_takes_its_files(handlers, upload):
     handlers.take_photo(upload(), "sharp", 3.0, asked("a"))
     visit = handlers.visit(asked("a"))
@@ -96,6 +113,38 @@ def test_a_photo_that_is_gone_is_no_missing_one(handlers, upload):
     path.unlink()
     with pytest.raises(gr.Error, match=re.escape(SAY["gone"])):
         handlers.restore_photo(None, "sharp", "matched", False, asked("a"))
+
+
+def test_a_disk_without_room_for_results_is_said(handlers, upload, monkeypatch):
+    def full(name):
+        raise OSError(28, "No space left on device", str(handlers.sessions.folder / name))
+
+    path = upload()
+    handlers.take_photo(path, "sharp", 3.0, asked("a"))
+    monkeypatch.setattr(handlers.visit(asked("a")).session, "place", full)
+    for restore in (
+        lambda: handlers.restore_photo(None, "sharp", "matched", False, asked("a")),
+        lambda: handlers.restore(str(path), None, "sharp", request=asked("a")),
+    ):
+        with pytest.raises(gr.Error, match="No space left") as caught:
+            restore()
+        assert str(handlers.sessions.folder) not in caught.value.message
+
+
+def test_programs_get_the_largest_faces_of_a_crowd(handlers, upload, monkeypatch):
+    crowd = [face_at(x, 20, 20) for x in range(MOST_FACES + 3)]
+    networks = stub_deoccluder(Detector(crowd))
+    monkeypatch.setattr(handlers.models, "get", lambda name, lane: networks)
+    _, _, notices = handlers.restore(str(upload()), None, "sharp", request=asked("a"))
+    assert "faces left out: 3 beyond" in notices
+
+
+def test_of_cameras_that_were_looked_at_only_the_last_is_kept(handlers):
+    frame = draw_photo((150, 170), FACE)
+    for session in ("a", "b", "b"):
+        assert handlers.look(frame, "sharp", asked(session))[0].shape == frame.shape
+    assert handlers.visit(asked("a")).live is None
+    assert handlers.visit(asked("b")).live is not None
 
 
 def test_another_sessions_files_are_not_taken(handlers, upload):

@@ -1,5 +1,10 @@
 """Photo files: what a file or a format cannot hold is said."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +12,7 @@ from photo_stubs import Detector, draw_photo, face_at, is_green, stub_deoccluder
 from PIL import Image
 
 from deocclude.engines.jobs.plan import Choices, Job
+from deocclude.engines.photos import files
 from deocclude.engines.photos.files import is_colourless, remove_colour, restore_file
 
 FACE = face_at(20, 10, 120)
@@ -84,3 +90,20 @@ def test_colour_goes_from_the_hole_only_and_one_coloured_pixel_is_colour():
     assert is_colourless(grey)
     grey[33, 49, 0] ^= 64
     assert not is_colourless(grey)
+
+
+def test_warnings_of_one_photo_are_no_other_threads(tmp_path, monkeypatch):
+    names, gate, opened = ("a.png", "b.png"), Barrier(2), files.open_image
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+
+    def warned(path, most):
+        with suppress(BrokenBarrierError):
+            gate.wait(0.3)  # where two are in here, both go on
+        warnings.warn(path.name, stacklevel=1)
+        return opened(path, most)
+
+    monkeypatch.setattr(files, "open_image", warned)
+    with ThreadPoolExecutor(2) as threads:
+        photos = list(threads.map(files.read_photo, [tmp_path / name for name in names]))
+    assert [photo.notices for photo in photos] == [["a.png"], ["b.png"]]
