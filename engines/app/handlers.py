@@ -232,7 +232,6 @@ class Handlers:
             raise gr.Error(say["no_files"], print_exception=False)
         for path in files:
             visit.session.saw(Path(path))
-        visit.task.clear()
         folder = visit.session.place("many")
         folder.mkdir()
         with visit.session.working(), told(say):
@@ -260,7 +259,6 @@ class Handlers:
         if path is None:
             raise gr.Error(say["no_files"], print_exception=False)
         visit.session.saw(path)
-        visit.task.clear()
         folder = visit.session.place("video")
         folder.mkdir()
         with visit.session.working(), told(say):
@@ -281,6 +279,10 @@ class Handlers:
             return None, hidden, listed(say["not_restored"], row.warnings)
         button = gr.DownloadButton(value=str(file), visible=True)
         return str(file), button, listed(line, row.warnings)
+
+    def begin(self, request: gr.Request) -> None:
+        """A task is asked for: from now on it can be cancelled, while it waits for others too."""
+        self.visit(request).task.clear()
 
     def cancel(self, request: gr.Request) -> None:
         self.visit(request).task.set()

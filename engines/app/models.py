@@ -73,7 +73,7 @@ class Models:
         detector for live pictures that nobody else has."""
         known = model_names(self.default)
         name = name or next(iter(known))
-        if name not in known:
+        if name not in list(known):  # a stranger may send what has no hash
             raise ValueError(f"network {name!r}: not one of {', '.join(known)}")
         with self._lock:
             networks = self._kept.get(name) or self._load(known[name])

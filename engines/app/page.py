@@ -188,7 +188,9 @@ def _many_photos(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> 
         type="array", column_widths=["25%", "15%", "10%", "50%"],
     )  # fmt: skip
     shown = [results, table, said]
-    start.click(handlers.restore_many, [files, model, blend], shown, **TASK, **PRIVATE)
+    start.click(handlers.begin, None, None, queue=False, **PRIVATE).then(
+        handlers.restore_many, [files, model, blend], shown, **TASK, **PRIVATE
+    )
     cancel.click(handlers.cancel, None, None, queue=False, **PRIVATE)
 
 
@@ -212,7 +214,9 @@ def _video(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
         text("download_video"), variant="primary", visible=False, elem_id="download_video"
     )
     shown = [restored, result, said]
-    start.click(handlers.restore_video, [source, model, blend], shown, **TASK, **PRIVATE)
+    start.click(handlers.begin, None, None, queue=False, **PRIVATE).then(
+        handlers.restore_video, [source, model, blend], shown, **TASK, **PRIVATE
+    )
     cancel.click(handlers.cancel, None, None, queue=False, **PRIVATE)
 
 

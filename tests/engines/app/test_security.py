@@ -369,7 +369,7 @@ def test_a_session_that_is_left_takes_its_files_along(page):
 
 def test_private_parts_are_no_api(page):
     photo = given(page.upload(PHOTO.read_bytes()))
-    own = {"cancel", "cancel_1"}  # of whoever calls them: not queued
+    own = {"begin", "begin_1", "cancel", "cancel_1"}  # of whoever calls them: not queued
     for name in set(page.parts) - {"restore", *own}:
         status, said = page.post(f"/run/{name}", {"data": [photo, "sharp", 3]})
         assert status != 200, (name, said)

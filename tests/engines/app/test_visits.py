@@ -195,3 +195,15 @@ def test_names_in_words_are_no_markup():
 )
 def test_folders_of_this_machine_are_not_shown(text, shown):
     assert without_folders(text) == shown
+
+
+def test_a_task_that_waits_for_others_can_be_cancelled(handlers, upload):
+    visitor, told = asked("waiting"), lambda *_, **__: None
+    handlers.cancel(visitor)  # of a task before
+    for cancelled in (False, True):
+        handlers.begin(visitor)
+        if cancelled:
+            handlers.cancel(visitor)
+        _, table, line = handlers.restore_many([upload()], "sharp", "none", visitor, told)
+        assert (SAY["cancelled"] in line) == cancelled
+        assert table[0][1] == ("not begun" if cancelled else "restored")
