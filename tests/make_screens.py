@@ -62,7 +62,7 @@ def main() -> None:
     for picture in small:
         sheet.paste(picture, (left, 0))
         left += picture.width + 12
-    sheet.save(output, quality=80, optimize=True)
+    sheet.save(output, quality=72, optimize=True)
     print(f"{output}: {sheet.width} x {sheet.height}, {output.stat().st_size / 1e3:.0f} kB")
 
 
