@@ -4,10 +4,10 @@ import http.client
 import json
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -15,19 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from chromium import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = ROOT / "examples" / "1_surgical_mask.jpg"
-PORTS = range(7970, 7990)
+# One for all pages: with a home of its own each would list the machine's fonts anew, for seconds.
+FONTS = Path(tempfile.gettempdir()) / "deocclude-tests-fonts"
 JSON = {"Content-Type": "application/json"}
 API = "/gradio_api"
-
-
-def free_port() -> int:
-    for port in PORTS:
-        with socket.socket() as tried:
-            if tried.connect_ex(("127.0.0.1", port)):
-                return port
-    raise OSError(f"no port of {PORTS} is free")
 
 
 class Page:
@@ -39,6 +34,7 @@ class Page:
             place.mkdir(parents=True)
         self.port, self.output = free_port(), folder / "output.txt"
         own = {"HOME": str(self.home), "TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT)}
+        own["MPLCONFIGDIR"] = str(FONTS)
         words = [sys.executable, str(script), "--port", str(self.port), "--device", "cpu"]
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
@@ -150,13 +146,17 @@ def given(path: str) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, script: Path = ROOT / "app.py") -> Iterator[Page]:
-    """The page until the block ends; nothing of it is left then."""
+def serving(
+    folder: Path, *options: str, script: Path = ROOT / "app.py", end: int = signal.SIGTERM
+) -> Iterator[Page]:
+    """The page until the block ends, by that signal; nothing of it is left then."""
     page = Page(folder, *options, script=script)
     try:
         yield page.wait()
-        assert page.end() == 143
+        assert page.end(end) == 128 + end
+        assert page.said.splitlines()[-1] == "stopped; the page is closed, every upload deleted"
         assert not list(page.temporary.glob("deocclude-app-*"))
+        assert page.outside() == {}
     finally:
         page.process.kill()
         page.process.wait()

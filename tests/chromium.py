@@ -30,6 +30,13 @@ def missing() -> str | None:
     return None
 
 
+def free_port() -> int:
+    """One that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Chromium:
     """One window; leave the `with` block to end browser and driver."""
 
@@ -48,9 +55,7 @@ class Chromium:
         self.language, self.camera, self.downloads = language, camera, downloads
 
     def __enter__(self) -> "Chromium":
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self._address = f"http://127.0.0.1:{port}"
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._driver = subprocess.Popen(

@@ -78,8 +78,8 @@ HELP = [
         )
     ),
     ("-m", "engines.ensemble", "fit", "--help", "usage"),
-    ("app.py", "--help", "--max-megapixels"),
-    ("-m", "deocclude", "app", "--help", "--max-megapixels"),
+    ("app.py", "--help", "usage"),
+    ("-m", "deocclude", "app", "--help", "usage"),
     *((script, "--list", "  ") for script in TRAIN),
 ]  # fmt: skip
 MISTAKES = [

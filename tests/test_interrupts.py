@@ -22,6 +22,7 @@ ENSEMBLE = "deocclude.engines.ensemble.commands"
 EVALUATE = "deocclude.engines.cli.evaluate"
 OPEN = "deocclude.engines.training.run:open_any_sources"
 
+PAGE = (("app.py",), ("-m", "deocclude", "app"))
 # Each command at work: its words, and the function in which the signal finds it.
 WORK = [
     ("train_inpainting.py", "ablationv1", "--profile", "quick", OPEN),
@@ -29,6 +30,7 @@ WORK = [
     ("train_identity.py", "EfficientNetB0", "--profile", "quick", OPEN),
     ("deocclude.py", "photo.png", "-o", "out", "deocclude.engines.cli.photos:load"),
     ("-m", "deocclude", "photo.png", "-o", "out", "deocclude.engines.cli.photos:restore_all"),
+    *((*words, "deocclude.engines.app.commands:_serve") for words in PAGE),
     ("evaluate.py", "--runs", "none", f"{EVALUATION}.inpainting:compare"),
     ("evaluate.py", "inpainting", "--runs", "none", f"{EVALUATION}.inpainting:compare"),
     ("evaluate.py", "segmentation", *SEGMENTER, f"{EVALUATION}.segmentation:compare_segmenters"),
@@ -102,6 +104,7 @@ def test_every_command_that_is_stopped_at_work_says_one_line(tmp_path):
     from PIL import Image
 
     pytest.importorskip("optuna")
+    pytest.importorskip("gradio", reason="the page would say that it is missing")
     Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
     signals = itertools.cycle(("SIGINT", "SIGTERM"))
     lines = [(name, *line) for name, line in zip(signals, WORK, strict=False)]

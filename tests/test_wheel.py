@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (
     "engines", "data", "models", "losses", "metrics", "ablations", "weights", "examples",
 )  # fmt: skip
-SCRIPTS = ("train_inpainting.py", "train_segmentation.py", "train_identity.py", "evaluate.py")
+SCRIPTS = (
+    "app.py", "train_inpainting.py", "train_segmentation.py", "train_identity.py", "evaluate.py",
+)  # fmt: skip
 BIN = "Scripts" if os.name == "nt" else "bin"
 FACE = "1_surgical_mask"
 

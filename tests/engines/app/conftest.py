@@ -1,6 +1,7 @@
 """Running pages: one for all tests of a process that ask it by HTTP, one for those in a browser."""
 
 import json
+import signal
 
 import chromium
 import pytest
@@ -14,7 +15,7 @@ LIMITS = ("--max-megabytes", "2", "--max-megapixels", "4", "--max-files", "5")
 def served(tmp_path_factory):
     """The page, with `restored`, what it makes of PHOTO, and `parts`, its functions' numbers."""
     pytest.importorskip("gradio", reason='the page needs `pip install -e ".[app]"`')
-    with serving(tmp_path_factory.mktemp("page"), *LIMITS) as page:
+    with serving(tmp_path_factory.mktemp("page"), *LIMITS, end=signal.SIGINT) as page:
         page.restored = page.file(page.restore(page.upload(PHOTO.read_bytes()))[1][0]["path"])
         page.parts = {
             each["api_name"]: each["id"]

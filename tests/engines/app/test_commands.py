@@ -2,15 +2,14 @@
 
 import os
 import re
-import signal
 import socket
 import stat
-from pathlib import Path
+from unittest.mock import patch
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from app_http import PHOTO, Page, given
+from chromium import free_port
 
 from deocclude.engines.app import commands
 from deocclude.engines.app.limits import Limits
@@ -79,22 +78,52 @@ def test_of_gradios_variables_none_opens_the_page(serve, monkeypatch):
     assert left == {"GRADIO_ROOT_PATH", "GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"}
 
 
-def test_ipv6(tmp_path):
+@pytest.fixture
+def visit(monkeypatch, capsys):
+    """Serves without networks, and calls a function with the server meanwhile: what it printed."""
     pytest.importorskip("gradio", reason='the page needs `pip install -e ".[app]"`')
+    from deocclude.engines.app.models import Models
+    from deocclude.engines.app.serving import Server
+
+    def visit(look, *words):
+        seen = []
+        monkeypatch.setattr(Models, "get", lambda *_: None)
+        monkeypatch.setattr(Server, "wait", lambda server: seen.append(look(server)))
+        with patch.dict(os.environ):
+            commands.main(list(words))
+        assert seen
+        return capsys.readouterr().out
+
+    return visit
+
+
+def test_ipv6(visit):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    page = Page(tmp_path, "--host", "[::1]")
-    try:
-        page.wait()
-        assert f"the page: http://[::1]:{page.port}/\n" in page.said  # not open to others
-        with urlopen(f"http://[::1]:{page.port}/config") as answer:
+    address = f"http://[::1]:{(port := free_port())}/"
+
+    def look(server):
+        with urlopen(f"{address}config") as answer:
             assert answer.status == 200
-        with pytest.raises(HTTPError, match="421"):
-            urlopen(Request(f"http://[::1]:{page.port}/config", headers={"Host": "evil.example"}))
-    finally:
-        page.end(signal.SIGINT)
+        with pytest.raises(HTTPError, match="421"):  # not open to others
+            urlopen(Request(f"{address}config", headers={"Host": "evil.example"}))
+
+    assert f"the page: {address}\n" in visit(look, "--host", "[::1]", "--port", str(port))
+
+
+def test_a_page_for_others_answers_under_any_name_and_in_their_frames(visit):
+    address = f"http://localhost:{(port := free_port())}/"
+
+    def look(server):
+        proxied = {"Host": "demo.example", "Origin": "https://demo.example"}
+        with urlopen(Request(f"{address}config", headers=proxied)) as answer:
+            assert answer.status == 200
+            assert "frame-ancestors" not in answer.headers["Content-Security-Policy"]
+
+    said = visit(look, "--host", "0.0.0.0", "--port", str(port))
+    assert f"the page: {address}, open to others\n" in said
 
 
 def test_limits_come_in_their_units_and_the_folder_goes(serve, capsys):
@@ -156,27 +185,3 @@ def test_a_taken_port_is_said(tmp_path, monkeypatch):
             Server(Models(), tmp_path, Limits(), port=port),
         ):
             pass
-
-
-def test_ctrl_c_ends_a_page_for_others_with_all_its_files(tmp_path):
-    pytest.importorskip("gradio", reason='the page needs `pip install -e ".[app]"`')
-    page = Page(tmp_path, "--host", "0.0.0.0")
-    try:
-        page.wait()
-        assert f"the page: http://localhost:{page.port}/, open to others" in page.said
-        proxied = {"Host": "demo.example", "Origin": "https://demo.example"}
-        status, headers, _ = page.ask("GET", "/config", headers=proxied)
-        assert status == 200
-        assert "frame-ancestors" not in headers["Content-Security-Policy"]
-        folder, photo = page.folder, Path(page.upload(PHOTO.read_bytes()))
-        assert photo.is_relative_to(folder)
-        assert page.call(given(str(photo)), None, None, "matched")[0] == "complete"
-        assert page.end(signal.SIGINT) == 130
-        assert not folder.exists()
-        assert page.said.splitlines()[-1] == "stopped; the page is closed, every upload deleted"
-        assert "Traceback" not in page.said
-        left = [file for file in page.outside() if "/.cache/matplotlib/" not in file]  # its fonts
-        assert left == []
-    finally:
-        page.process.kill()
-        page.process.wait()

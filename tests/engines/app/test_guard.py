@@ -6,12 +6,12 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import time
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from chromium import free_port
 from PIL import Image
 
 gr = pytest.importorskip("gradio", reason='the page needs `pip install -e ".[app]"`')
@@ -60,9 +60,7 @@ def sites(tmp_path_factory):
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         try:
             for middleware in ([guard], []):
-                with socket.socket() as free:
-                    free.bind(("127.0.0.1", 0))
-                    port = free.getsockname()[1]
+                port = free_port()
                 pages.append(build())
                 pages[-1].launch(
                     server_name="127.0.0.1", server_port=port, prevent_thread_lock=True,
