@@ -62,22 +62,32 @@ class Batch:
 
 def gather(files: list[tuple[Path, str]], folder: Path, limits: Limits) -> dict[str, str]:
     """Lay uploads, (file, the visitor's name of it), into an empty folder, zips unpacked each into
-    a folder of its name. Returns what was left out, name -> reason."""
+    a folder of its name; what all zips hold together is bounded as what one holds. Returns what was
+    left out, name -> reason."""
+    if len(files) > limits.files:
+        raise ValueError(f"{len(files)} files; this page takes at most {limits.files} at once")
     left_out: dict[str, str] = {}
-    held = archives.Limits(limits.files, limits.bytes, ZIPPED * limits.bytes)
+    zips = [each for each in files if _is_zip(each[1])]
+    count, room = limits.files - (len(files) - len(zips)), ZIPPED * limits.bytes
     for path, name in files:
-        if len(files) > limits.files:
-            raise ValueError(f"{len(files)} files; this page takes at most {limits.files} at once")
         place = free_place(folder, name)
-        if Path(name).suffix.lower() == ".zip":
-            try:
-                found = archives.unpack(path, place.with_suffix(""), held)
-                left_out |= {f"{name}/{inner}": why for inner, why in found.left_out.items()}
-            except ValueError as error:
-                left_out[name] = str(error)
-        else:
+        if not _is_zip(name):
             shutil.copyfile(path, place)
+            continue
+        try:
+            held = archives.Limits(count, limits.bytes, room)
+            found = archives.unpack(path, place.with_suffix(""), held)
+        except ValueError as error:
+            left_out[name] = str(error)
+            continue
+        left_out |= {f"{name}/{inner}": why for inner, why in found.left_out.items()}
+        count -= len(found.files)
+        room -= sum(file.stat().st_size for file in found.files)
     return left_out
+
+
+def _is_zip(name: str) -> bool:
+    return Path(name).suffix.lower() == ".zip"
 
 
 def restore_many(

@@ -1,7 +1,7 @@
 """One photo on its way through the page: faces found, the mask found and mended, restored."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -122,12 +122,13 @@ def open_photo(restorer: Restorer, path: Path, limits: Limits, name: str = "") -
 
 def find(restorer: Restorer, photo: OnePhoto, chosen: list[int], growth: float | None) -> None:
     """Mark what covers the chosen faces, grown by `growth` percent of each face's square."""
-    photo.chosen = sorted(number for number in chosen if 1 <= number <= len(photo.faces))
-    photo.growth = growth
+    chosen = sorted(number for number in chosen if 1 <= number <= len(photo.faces))
+    wanted = replace(photo, chosen=chosen, growth=growth)
     mask = np.zeros(photo.shape, bool)
-    if photo.those:
-        marked = restorer.find_mask(photo.path, faces=photo.those, dilate=photo.dilate)
+    if wanted.those:
+        marked = restorer.find_mask(photo.path, faces=wanted.those, dilate=wanted.dilate)
         mask = np.asarray(marked) > 0
+    photo.chosen, photo.growth = chosen, growth
     photo.take(mask, found=True)
 
 
@@ -145,7 +146,7 @@ def take_mask(photo: OnePhoto, path: Path, limits: Limits) -> list[str]:
 
 @dataclass
 class Outcome:
-    """A restored photo, its files in a session's folder, and how long it took in seconds."""
+    """A restored photo, which share of it was redrawn, and how many seconds that took."""
 
     restored: Restored
     share: float

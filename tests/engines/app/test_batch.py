@@ -166,6 +166,20 @@ def test_a_zip_holds_at_most_ten_times_an_upload(sent, tmp_path):
         assert bool(list(folder.rglob("*.png"))) != bool(left_out)
 
 
+@pytest.mark.parametrize("limits", [Limits(bytes=1000, files=9), Limits(bytes=600)])
+def test_zips_hold_together_what_one_may(sent, tmp_path, limits):
+    content = zipped(*((f"{n}.png", bytes(500)) for n in range(4)))
+    files = sent(*((f"{n}.zip", content) for n in range(4)), ("a.png", b"of a visitor"))
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    left_out = batch.gather(files, folder, limits)
+    kept = [file for file in folder.rglob("*.png") if file.stat().st_size == 500]
+    assert len(kept) + 1 <= limits.files
+    assert 500 * len(kept) <= 10 * limits.bytes
+    assert len(kept) == 4 * (4 - len(left_out)) > 0
+    assert left_out
+
+
 @pytest.mark.parametrize("end", ["cancelled", "late"])
 def test_what_is_done_before_the_end_is_kept(run, monkeypatch, end):
     stop, clock = Event(), time.monotonic

@@ -81,6 +81,20 @@ def test_chosen_faces_and_growth(path):
     assert photos.restore(networks, one, None, "matched", unsure=False) is None
 
 
+def test_a_search_that_fails_changes_nothing(path, monkeypatch):
+    networks, one = opened(path, *FACES)
+    before = one.mask
+
+    def fail(*given, **options):
+        raise ValueError("no more memory")
+
+    monkeypatch.setattr(networks, "find_mask", fail)
+    with pytest.raises(ValueError, match="no more memory"):
+        photos.find(networks, one, [2], 10.0)
+    assert (one.chosen, one.growth, one.found) == ([1, 2], None, True)
+    assert same(one.mask, before)
+
+
 def test_of_a_crowd_the_largest_faces_are_taken(path):
     crowd = [face_at(x, 20, 20 + x / 9) for x in range(MOST_FACES + 3)]
     one = photos.open_photo(restorer(*crowd), path, LIMITS)
