@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -45,6 +46,9 @@ WITH = {
 
 
 def pytest_collection_finish():
+    """Figures are drawn small: most tests only want them to be there."""
+    if figures := sys.modules.get("deocclude.engines.report.figures"):
+        figures.DPI = 25
     keep_what_is_there()
 
 
@@ -86,9 +90,8 @@ def pytest_xdist_make_scheduler(config, log):
 @pytest.fixture(scope="module")
 def tiny_config():
     """A factory: the named run, shrunk until an epoch takes half a second on built-in faces. Until
-    the module ends IFACENET has an eighth of its channels, and figures are small.
+    the module ends IFACENET has an eighth of its channels.
     """
-    from deocclude.engines.report import figures
     from deocclude.models import ifacenet
 
     def make(name: str = "ablationv1", *overrides: str) -> RunConfig:
@@ -96,7 +99,6 @@ def tiny_config():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ifacenet, "FEATURES", 64)
-        patch.setattr(figures, "DPI", 25)
         yield make
 
 
