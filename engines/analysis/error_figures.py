@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from deocclude.data.faces.regions import REGIONS, region_labels, region_shares
 from deocclude.engines.analysis.error_rows import HOLE, PLACES, ErrorMaps
 from deocclude.engines.analysis.error_tables import CURVES
-from deocclude.engines.evaluation.segmentation_tables import ALL
 from deocclude.engines.report.figures import COLOURS, DASHES, DPI, GREYS, INK, MARKERS, tidy
+from deocclude.engines.report.tables import ALL
 
 MOST = 12  # rows in one figure
 ACROSS = 6  # maps in one line

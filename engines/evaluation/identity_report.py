@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from deocclude.data.occluders.groups import DRAWN, REAL, group_of
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.engines.evaluation.segmentation_tables import DRAWN, REAL, group_of
 from deocclude.engines.evaluation.summaries import cost_table, pair_facts
 from deocclude.engines.measures.identity import IdentityRow, evaluate_identities
 from deocclude.engines.measures.rows import RowResult

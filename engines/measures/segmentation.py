@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from deocclude.data.files import replacing
-from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.engines.ensemble.opening import weights_identity
@@ -29,7 +28,6 @@ from deocclude.progress import Bar
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
 PAIR_COLUMNS = ("index", "image", "kind", "number", "hole_ratio")
-UNOCCLUDED = NONE  # the kind of a face with nothing on it
 
 
 class MaskFinder(Protocol):

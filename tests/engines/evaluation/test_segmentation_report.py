@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from deocclude.data.occluders.groups import WITHOUT_GLASSES, group_of
 from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
 from deocclude.data.seeding import keyed_rng
 from deocclude.engines.evaluation import segmentation_figures, segmentation_tables
 from deocclude.engines.evaluation.segmentation import segmentation_report
+from deocclude.engines.evaluation.summaries import summarise_masks
 from deocclude.engines.measures import segmentation
 from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.segmentation import ModelFinder, constant_rows, evaluate_segmenters
@@ -133,7 +135,7 @@ def test_packing_keeps_every_pixel():
 
 
 def test_groups_are_told_apart_and_pooling_is_over_pixels(pairs, results):
-    summary = segmentation_tables.summarise_masks(results, "perfect")
+    summary = summarise_masks(results, "perfect")
     frame = results[1].frame()
     real = frame[frame["kind"].isin(("sunglasses", "scarf"))]
     means = summary[summary["kind"].eq("all") & summary["row"].eq("half")]
@@ -158,7 +160,7 @@ def test_groups_are_told_apart_and_pooling_is_over_pixels(pairs, results):
     ],
 )  # fmt: skip
 def test_several_occluders_are_drawn_only_when_all_are(kind, group):
-    assert segmentation_tables.group_of(kind) == group
+    assert group_of(kind) == group
 
 
 def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
@@ -178,7 +180,7 @@ def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
 
 
 def test_tables_show_both_groups_unoccluded_faces_and_kinds(results):
-    summary = segmentation_tables.summarise_masks(results, "perfect")
+    summary = summarise_masks(results, "perfect")
     tables = segmentation_tables.mask_tables(results, summary, "perfect")
     assert [table.title.split(":")[0] for table in tables] == [
         "Real cut-outs, none of them trained on", "Drawn occluders", "Faces with nothing on them",
@@ -199,7 +201,7 @@ def test_tables_show_both_groups_unoccluded_faces_and_kinds(results):
 
 def test_only_faces_with_nothing_on_them_have_no_iou(tmp_path, rows):
     results = evaluate_segmenters(rows, magenta_pairs(kinds=("none",)), tmp_path)
-    summary = segmentation_tables.summarise_masks(results, "perfect")
+    summary = summarise_masks(results, "perfect")
     tables = segmentation_tables.mask_tables(results, summary, "perfect")
     assert [table.title.split(":")[0] for table in tables] == [
         "Faces with nothing on them", "Cost",
@@ -302,7 +304,7 @@ def test_real_cutouts_are_also_told_without_clear_eyeglasses(tmp_path):
     report = segmentation_report(rows, pairs, tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv").set_index(["group", "kind", "metric"])
     assert summary.loc[("real", "all", "iou"), "mean"] == pytest.approx(2 / 3)
-    others = segmentation_tables.WITHOUT_GLASSES
+    others = WITHOUT_GLASSES
     assert summary.loc[(others, "all", "iou"), "mean"] == pytest.approx(1)
     assert summary.loc[(others, "all", "iou"), "count"] == 6
     assert summary.loc[others].index.get_level_values("kind").unique().tolist() == ["all"]

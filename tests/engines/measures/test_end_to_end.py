@@ -12,11 +12,8 @@ from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
 from deocclude.data.seeding import keyed_rng
 from deocclude.engines.evaluation.end_to_end import choose_losses, end_to_end_report
-from deocclude.engines.evaluation.end_to_end_tables import (
-    Summary,
-    end_to_end_tables,
-    summarise_cases,
-)
+from deocclude.engines.evaluation.end_to_end_tables import Summary, end_to_end_tables
+from deocclude.engines.evaluation.summaries import summarise_cases
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.inference.networks import Networks
 from deocclude.engines.measures.end_to_end import (
