@@ -37,8 +37,8 @@ from deocclude.engines.measures.end_to_end import (
     restore,
     used_masks,
 )
-from deocclude.engines.measures.inpainting import Row, baseline_row, model_row
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.inpainting import baseline_row, model_row
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.measures.segmentation import evaluate_segmenters
 from deocclude.engines.report import figures
 from deocclude.engines.report.grids import picture_grid

@@ -11,8 +11,8 @@ from deocclude.data.occluders.groups import DRAWN, REAL, group_of
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.evaluation.summaries import cost_table, pair_facts
-from deocclude.engines.measures.identity import IdentityRow, evaluate_identities
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.identity import evaluate_identities
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.report import figures
 from deocclude.engines.report.html import save_html
 from deocclude.engines.report.report import Report
@@ -27,7 +27,7 @@ PUBLISHED = ("As published: ten people of its own, not these pictures", 99.11)
 
 
 def identity_report(
-    rows: Sequence[IdentityRow],
+    rows: Sequence[Row],
     pairs: FrozenOccluded,
     identities: Sequence[str],
     folder: Path,

@@ -13,8 +13,7 @@ from deocclude.engines.evaluation.segmentation_tables import mask_caption, mask_
 from deocclude.engines.evaluation.suites import Suite, suite_of
 from deocclude.engines.evaluation.summaries import choose_reference, pair_facts, summarise_masks
 from deocclude.engines.measures.end_to_end import DILATIONS
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.measures.segmentation import (
     constant_rows,
     evaluate_segmenters,

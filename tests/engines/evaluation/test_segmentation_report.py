@@ -15,7 +15,7 @@ from deocclude.engines.evaluation.segmentation import segmentation_report
 from deocclude.engines.evaluation.summaries import summarise_masks
 from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.measures import segmentation
-from deocclude.engines.measures.inpainting import Row
+from deocclude.engines.measures.rows import Row
 from deocclude.engines.measures.segmentation import constant_rows, evaluate_segmenters
 
 SIZE = 32

@@ -27,7 +27,8 @@ from deocclude.engines.measures.end_to_end import (
     plan_cases,
     used_masks,
 )
-from deocclude.engines.measures.inpainting import Row, baseline_row
+from deocclude.engines.measures.inpainting import baseline_row
+from deocclude.engines.measures.rows import Row
 from deocclude.engines.measures.segmentation import pack
 from deocclude.metrics.image import psnr
 
