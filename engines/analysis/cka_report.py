@@ -102,16 +102,13 @@ def _inside(systems: Sequence[System], cell) -> Table | None:
 
 
 def _between(systems: Sequence[System], cell) -> Table | None:
-    shown = systems[:COLUMNS]
     if len(systems) < 2:
         return None
+    shown, own = systems[:COLUMNS], Cell(1.0, form=".0f")
     rows = [
         [
             Cell(one.name),
-            *(
-                Cell(1.0, form=".0f") if one is other else cell(_deep(one), _deep(other))
-                for other in shown
-            ),
+            *(own if one is other else cell(_deep(one), _deep(other)) for other in shown),
         ]
         for one in systems
     ]

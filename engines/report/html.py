@@ -95,7 +95,7 @@ def _templates() -> Environment:
 
 def prose(text: str) -> Markup:
     """Escaped text with `...` set as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _as_it_is(name: str) -> Markup:
