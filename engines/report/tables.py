@@ -149,7 +149,7 @@ def column(
         found.reindex(columns=[of, *ends]).astype(float).itertuples(index=False)
     ):
         known = interval and math.isfinite(low) and math.isfinite(high)
-        cells.append(Cell(value, *((low, high) if known else (None, None)), form))
+        cells.append(Cell(value, low if known else None, high if known else None, form))
     return cells if higher is None else mark_best(cells, higher)
 
 
