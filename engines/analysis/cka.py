@@ -87,7 +87,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
         tables,
         {"cka": cka_report.values(result)},
         cka_report.figures(result, systems, drawn),
-        headline=range(max(1, len(tables) - 1)),
+        headline=max(1, len(tables) - 1),
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
-from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best, named_rows
+from deocclude.engines.report.tables import Cell, Table, column, mark_best, table_of
 
 MOST = 40  # rows in the figure
 WIDE = 5.0  # times the smallest value, from which an axis is logarithmic
@@ -28,23 +28,21 @@ def timing_tables(frame: pd.DataFrame) -> list[Table]:
     places = list(dict.fromkeys(zip(frame["size"], frame["batch"], strict=True)))
     smallest = min(batch for _, batch in places)
     alone = [place for place in places if place[1] == smallest]
-    latency = _table(
-        f"Latency at batch {smallest}, ms (95th percentile)", measured, names, alone, "median_ms",
-        lambda cell: f"{cell.median_ms:.1f} ({cell.p95_ms:.1f})", higher=False,
-    )  # fmt: skip
-    rate = _table(
-        "Images a second", measured, names, places, "images_per_second",
-        lambda cell: f"{cell.images_per_second:.1f}", higher=True,
-    )  # fmt: skip
-    memory = _table(
-        "Peak memory, MiB", measured, names, places, "own_mib",
-        lambda cell: _memory(cell.own_mib, cell.peak_mib), higher=False,
-    )  # fmt: skip
-    return [latency, rate, memory, _sizes(measured, names, alone)]
-
-
-def _memory(own: float, peak: float) -> str:
-    return MISSING if np.isnan(own) else f"{own:.0f} ({peak:.0f})"
+    return [
+        _table(
+            f"Latency at batch {smallest}, ms (95th percentile)", measured, names, alone,
+            "median_ms", "p95_ms", form="{value:.1f} ({high:.1f})", higher=False,
+        ),
+        _table(
+            "Images a second", measured, names, places, "images_per_second", form=".1f",
+            higher=True,
+        ),
+        _table(
+            "Peak memory, MiB", measured, names, places, "own_mib", "peak_mib",
+            form="{value:.0f} ({high:.0f})", higher=False,
+        ),
+        _sizes(measured, names, alone),
+    ]  # fmt: skip
 
 
 def _table(
@@ -52,39 +50,36 @@ def _table(
     measured: pd.DataFrame,
     names: Sequence[str],
     places: Sequence[tuple[int, int]],
-    column: str,
-    text: Callable,
+    number: str,
+    beside: str | None = None,
+    *,
+    form: str,
     higher: bool,
 ) -> Table:
     """A line a row, a column a size and batch, the best of each column marked."""
     columns = []
     for size, batch in places:
         part = measured[measured["size"].eq(size) & measured["batch"].eq(batch)]
-        cells = {cell.row: cell for cell in part.itertuples()}
-        texts = [text(cells[name]) if name in cells else MISSING for name in names]
-        values = [getattr(cells[name], column) if name in cells else np.nan for name in names]
-        columns.append(mark_best(texts, values, higher))
-    rows = named_rows(names, columns)
-    return Table(title, ["", *(f"{size} px, batch {batch}" for size, batch in places)], rows)
+        lines = part.set_index("row").reindex(names)
+        highs = lines[beside] if beside else [None] * len(lines)
+        cells = [Cell(v, high=h, form=form) for v, h in zip(lines[number], highs, strict=True)]
+        columns.append((f"{size} px, batch {batch}", mark_best(cells, higher)))
+    return table_of(title, names, columns)
 
 
 def _sizes(
     measured: pd.DataFrame, names: Sequence[str], places: Sequence[tuple[int, int]]
 ) -> Table:
-    sides = [size for size, _ in places]
-    rows = []
-    for name in names:
-        part = measured[measured["row"] == name]
-        texts = [MISSING, MISSING]
-        if len(part):
-            first = part.iloc[0]
-            texts = [f"{first[key] / 1e6:.2f}" for key in ("parameters", "features_parameters")]
-        for side in sides:
-            macs = part.loc[part["size"] == side, "macs"]
-            texts.append(f"{macs.iloc[0] / 1e9:.2f}" if len(macs) else MISSING)
-        rows.append([Cell(text) for text in (name, *texts)])
-    columns = ["", "parameters (M)", "of features (M)", *(f"GMACs, {side} px" for side in sides)]
-    return Table("Parameters and multiply-accumulates of one image", columns, rows)
+    first = measured.drop_duplicates("row")
+    columns = []
+    for heading, key in {"parameters": "parameters", "of features": "features_parameters"}.items():
+        cells = column(first.assign(millions=first[key] / 1e6), names, ".2f", of="millions")
+        columns.append((f"{heading} (M)", cells))
+    for side, _ in places:
+        part = measured[measured["size"] == side].drop_duplicates("row")
+        cells = column(part.assign(macs=part["macs"] / 1e9), names, ".2f", of="macs")
+        columns.append((f"GMACs, {side} px", cells))
+    return table_of("Parameters and multiply-accumulates of one image", names, columns)
 
 
 def timing_figure(frame: pd.DataFrame) -> tuple[Figure, list[str]]:
@@ -102,18 +97,18 @@ def timing_figure(frame: pd.DataFrame) -> tuple[Figure, list[str]]:
     width, height = 9.0 + 0.07 * longest, 0.26 * len(names) + 1.1
     figure = Figure(figsize=(width, height), dpi=DPI)
     axes = figure.subplots(1, len(panels), sharey=True)
-    for axis, (column, batch, title) in zip(axes, panels, strict=True):
+    for axis, (key, batch, title) in zip(axes, panels, strict=True):
         for i, size in enumerate(sorted(measured["size"].unique())):
             part = measured[measured["size"].eq(size) & measured["batch"].eq(batch)]
             line = part.set_index("row").reindex(names)
             look = {"color": COLOURS[i % 7], "marker": MARKERS[i % 7], "linestyle": "none"}
             look |= {"markersize": 5, "label": f"{size} px"}
-            if column == "median_ms":
-                reach = np.stack([np.zeros(len(line)), line["p95_ms"] - line[column]]).clip(min=0)
-                axis.errorbar(line[column], np.arange(len(names)), xerr=reach, capsize=2, **look)
+            if key == "median_ms":
+                reach = np.stack([np.zeros(len(line)), line["p95_ms"] - line[key]]).clip(min=0)
+                axis.errorbar(line[key], np.arange(len(names)), xerr=reach, capsize=2, **look)
             else:
-                axis.plot(line[column], np.arange(len(names)), **look)
-        _scale(axis, measured.loc[measured["batch"] == batch, column])
+                axis.plot(line[key], np.arange(len(names)), **look)
+        _scale(axis, measured.loc[measured["batch"] == batch, key])
         axis.set_title(title, fontsize=9, color=INK, loc="left")
         tidy(axis)
         axis.tick_params(axis="x", labelsize=7.5)

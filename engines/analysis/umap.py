@@ -75,7 +75,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
             "scores": scores,
         },
         {"umap": umap_report.scatter(cloud), "distance": umap_report.curves(cloud)},
-        headline=(0, 1),
+        headline=2,
     )
 
 

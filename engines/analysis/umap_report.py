@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
-from deocclude.engines.report.tables import BIN_LABELS, MISSING, Cell, Table, mark_best
+from deocclude.engines.report.tables import BIN_LABELS, PERCENT, Cell, Table, column, table_of
 from deocclude.metrics.statistics import bootstrap_interval, wilson_interval
 
 TRUE, OCCLUDED = "True face", "Occluded"
@@ -106,44 +106,50 @@ def scores(cloud: Cloud) -> pd.DataFrame:
 
 
 def distance_table(frame: pd.DataFrame) -> Table:
-    """Distances to the true faces, as text."""
-    marked = [
-        mark_best([f"{v:.4f}" for v in frame["distance"]], frame["distance"].tolist(), False),
-        mark_best([f"{100 * v:.1f} %" for v in frame["nearest"]], frame["nearest"].tolist(), True),
+    """Distances to the true faces, and how often the own one is the nearest."""
+    names = list(frame["group"])
+    others = frame[frame["group"].ne(OCCLUDED)]  # it has no difference to itself
+    percent = frame.assign(**{key: 100 * frame[key] for key in frame if key.startswith("nearest")})
+    distance = column(frame, names, ".4f", by="group", of="distance", higher=False)
+    nearest = column(percent, names, PERCENT, by="group", of="nearest", higher=True)
+    columns = [
+        ("distance", distance),
+        ("95 %", _ends(frame, names, "low", "high", "{low:.4f} to {high:.4f}")),
+        (f"Δ to {OCCLUDED}", column(others, names, "+.4f", by="group", of="difference")),
+        (
+            "95 %",
+            _ends(others, names, "difference_low", "difference_high", "{low:+.4f} to {high:+.4f}"),
+        ),
+        ("own face nearest", nearest),
+        ("95 %", _ends(percent, names, "nearest_low", "nearest_high", "{low:.1f} to {high:.1f} %")),
     ]
-    rows = []
-    for line, distance, nearest in zip(frame.to_dict("records"), *marked, strict=True):
-        texts = [f"{line['low']:.4f} to {line['high']:.4f}"]
-        texts.append(f"{line['difference']:+.4f}")
-        texts.append(f"{line['difference_low']:+.4f} to {line['difference_high']:+.4f}")
-        texts = [MISSING if "nan" in text else text for text in texts]
-        if line["group"] == OCCLUDED:
-            texts[1:] = [MISSING, MISSING]
-        share = f"{100 * line['nearest_low']:.1f} to {100 * line['nearest_high']:.1f} %"
-        cells = [Cell(text) for text in texts]
-        rows.append([Cell(line["group"]), distance, *cells, nearest, Cell(share)])
-    columns = ["", "distance", "95 %", f"Δ to {OCCLUDED}", "95 %", "own face nearest", "95 %"]
     note = (
         "Distance of a picture's features to those of its own true face, mean over faces; own face "
         "nearest: how often no other true face is nearer. Intervals over faces."
     )
-    return Table("Distance to the true face", columns, rows, [note])
+    return table_of("Distance to the true face", names, columns, [note])
+
+
+def _ends(frame: pd.DataFrame, names: list[str], low: str, high: str, form: str) -> list[Cell]:
+    """Intervals in columns of their own, sorted by their low ends."""
+    ends = frame.set_index("group").reindex(names)[[low, high]]
+    return [Cell(first, first, last, form) for first, last in ends.itertuples(index=False)]
 
 
 def score_table(frame: pd.DataFrame, cloud: Cloud) -> Table:
-    """Silhouettes, and the trustworthiness of the plane, as text."""
-    rows = [
-        [Cell(line["group"]), Cell(f"{line['features']:.3f}"), Cell(f"{line['umap']:.3f}")]
-        for line in frame.to_dict("records")
-    ]
+    """Silhouettes, and the trustworthiness of the plane."""
     note = (
         f"Trustworthiness of the plane with {cloud.neighbours} neighbours: "
         f"{frame['trustworthiness'].iloc[0]:.3f} (1: every neighbour in the plane is one among the "
         "features). Silhouette of two groups, the true faces and this one: 0 where they cannot be "
         "told apart, 1 where they lie far from each other."
     )
-    columns = ["", "silhouette, features", "silhouette, UMAP"]
-    return Table("Told apart from the true faces", columns, rows, [note])
+    names = list(frame["group"])
+    columns = [
+        (f"silhouette, {word}", column(frame, names, ".3f", by="group", of=of))
+        for of, word in (("features", "features"), ("umap", "UMAP"))
+    ]
+    return table_of("Told apart from the true faces", names, columns, [note])
 
 
 def points(cloud: Cloud, pairs: FrozenPairs) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
         [correlation_table(results), calibration_table(results)],
         all_values(results),
         figures,
-        headline=(0, 1),
+        headline=2,
     )
 
 

@@ -16,12 +16,13 @@ from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
 from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.report.tables import (
     BIN_LABELS,
-    MISSING,
     OUTSIDE,
+    PERCENT,
     Cell,
     Table,
+    finite,
     mark_best,
-    named_rows,
+    table_of,
 )
 from deocclude.metrics.correlation import Correlations, correlate, ranks_within
 from deocclude.metrics.statistics import Interval, bootstrap_interval
@@ -236,10 +237,9 @@ def correlation_table(results: Sequence[KeptValues]) -> Table:
         "holes of one bin, ρ": [f.equal_holes for _, f in named],
     }
     cells = [
-        mark_best([_interval(value) for value in values], [v.mean for v in values], True)
-        for values in columns.values()
+        (heading, mark_best([Cell(*value[:3], form=".3f") for value in values], True))
+        for heading, values in columns.items()
     ]
-    rows = named_rows([name for name, _ in named], cells)
     notes = [
         "ρ: Spearman's, r: Pearson's coefficient of uncertainty and absolute error, with 95 % "
         "bootstrap intervals over images, each with all its masks. Pixels: all that were sampled, "
@@ -255,7 +255,7 @@ def correlation_table(results: Sequence[KeptValues]) -> Table:
                 f"{result.name}: in {flat} of {len(result.images)} holes uncertainty or error is "
                 "the same everywhere; they are no part of the mean over holes."
             )
-    return Table("Correlation with the error", ["", *columns], rows, notes)
+    return table_of("Correlation with the error", [name for name, _ in named], cells, notes)
 
 
 def calibration_table(results: Sequence[KeptValues]) -> Table:
@@ -267,13 +267,10 @@ def calibration_table(results: Sequence[KeptValues]) -> Table:
         ends = [result.curve[c].iloc[i] for i in (0, -1) for c in ("uncertainty", "rmse")]
         areas = [own.ause, depth.sparsification.ause if depth else np.nan, own.worst]
         factor = result.came / result.predicted if result.predicted > 0 else np.nan
-        texts = [
-            *_digits([result.predicted, result.came], ".4f"),
-            *_digits([factor], ".2f"),
-            *_digits([*ends, *areas], ".4f"),
-            f"{100 * own.gain:.1f} %" if np.isfinite(own.gain) else MISSING,
-        ]
-        rows.append([Cell(result.name), *map(Cell, texts)])
+        cells = [Cell(number, form=".4f") for number in (result.predicted, result.came)]
+        cells.append(Cell(factor, form=".2f"))
+        cells += [Cell(finite(number), form=".4f") for number in (*ends, *areas)]
+        rows.append([Cell(result.name), *cells, Cell(100 * finite(own.gain), form=PERCENT)])
     columns = ["", "uncertainty (RMS)", "RMSE", "RMSE ÷ uncertainty"]
     ends = ("surest", "least sure")
     columns += [f"{end}: {what}" for end in ends for what in ("uncertainty", "RMSE")]
@@ -288,18 +285,6 @@ def calibration_table(results: Sequence[KeptValues]) -> Table:
         "better.",
     ]
     return Table("Calibration and sparsification", columns, rows, notes)
-
-
-def _digits(values: Sequence[float], form: str) -> list[str]:
-    return [format(value, form) if np.isfinite(value) else MISSING for value in values]
-
-
-def _interval(value: Interval) -> str:
-    if not np.isfinite(value.mean):
-        return MISSING
-    if not np.isfinite(value.low):
-        return f"{value.mean:.3f} [{MISSING}]"
-    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
 def all_values(results: Sequence[KeptValues]) -> dict[str, pd.DataFrame]:

@@ -40,12 +40,9 @@ from deocclude.engines.measures.end_to_end import (
 from deocclude.engines.measures.inpainting import baseline_row, model_row
 from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.measures.segmentation import evaluate_segmenters
-from deocclude.engines.report import figures
 from deocclude.engines.report.grids import picture_grid
-from deocclude.engines.report.html import save_html
-from deocclude.engines.report.report import Report
+from deocclude.engines.report.report import Drawing, Report, pairs_line, write_report
 from deocclude.engines.report.tables import ALL
-from deocclude.engines.report.writers import save_tables, to_markdown
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
 from deocclude.engines.runs.members import choose_both
@@ -53,7 +50,6 @@ from deocclude.engines.runs.pairs import group_by_occluded
 
 TITLE = "End to end"
 EACH = 2  # pictures of each rank in a figure
-HEADLINE = 2  # tables: PSNR and its loss on the first group
 
 
 def end_to_end_report(
@@ -88,24 +84,15 @@ def end_to_end_report(
         cases.append(Case(untouched, NO_MASK))
         results = evaluate_cases(cases, pairs, values_folder, batch=batch, device=device)
     summary = summarise_cases(results)
-    tables = end_to_end_tables(summary, pairs.size, pairs.held_out)
-    lines = end_to_end_caption(results, quality, best.name, remarks)
-    files = save_tables(tables, lines, summary, folder, TITLE)
-    files["pairs.json"] = folder / "pairs.json"
-    pairs.save(files["pairs.json"])
-    figure, drawn = example_figure(shown, best, results, pairs), {}
+    figure, drawings = example_figure(shown, best, results, pairs), {}
     if figure is not None:
-        files["end_to_end.png"] = figures.save(figure, folder / "figures" / "end_to_end.png")
-        figures.show(figure)
-        drawn = {
-            f"{shown.name} with the true mask, {best.name}'s, and none": files["end_to_end.png"]
-        }
-    files["report.html"] = save_html(
-        folder / "report.html", TITLE, lines, tables, facts=pair_facts(results),
-        figures=drawn, headline=HEADLINE,
+        words = f"{shown.name} with the true mask, {best.name}'s, and none"
+        drawings["end_to_end"] = Drawing(figure, words)
+    return write_report(
+        folder, TITLE, end_to_end_caption(results, quality, best.name, remarks),
+        end_to_end_tables(summary, pairs.size, pairs.held_out), {"summary": summary},
+        drawings=drawings, pairs=pairs, measured=values_folder / "rows", facts=pair_facts(results),
     )  # fmt: skip
-    files["values of each image"] = values_folder / "rows"
-    return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:HEADLINE])), files)
 
 
 def choose_inpainter(rows: Sequence[Row], wanted: str | None) -> Row:
@@ -144,8 +131,7 @@ def end_to_end_caption(
         for name, means in quality.items()
     )
     return [
-        f"N = {info['count']} pairs of {images} faces at {key['size']} px ({info['pairs']}); "
-        f"SHA-256 of the pairs: {key['pairs']}.",
+        pairs_line(info["count"], f"of {images} faces", key["size"], info["pairs"], key["pairs"]),
         f"Mean IoU of the masks: {ious}.",
         "The inpainter sees the occluded picture hidden by the mask it is given; its answer is "
         "composed into the occluded picture, so what the mask misses of the occluder stays. Blind: "

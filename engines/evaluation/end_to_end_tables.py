@@ -8,7 +8,15 @@ from deocclude.engines.evaluation.segmentation_tables import group_title
 from deocclude.engines.evaluation.summaries import CASE
 from deocclude.engines.inference.baselines import LABELS
 from deocclude.engines.measures.end_to_end import BLIND, METRICS, TRUE
-from deocclude.engines.report.tables import DECIMALS, MISSING, Cell, Table, mark_best
+from deocclude.engines.report.tables import (
+    REFERENCE,
+    Cell,
+    Table,
+    decimals,
+    finite,
+    mark_best,
+    table_of,
+)
 from deocclude.metrics.image import HIGHER_IS_BETTER
 
 SHORT = {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "L1"}
@@ -42,39 +50,29 @@ class Summary:
 
 def psnr_table(summary: Summary, group: str) -> Table:
     """Inpainters by mask: PSNR of the whole picture."""
-    masks = [TRUE, *summary.segmenters, *summary.blind]
-    columns = ["", *_mask_titles(summary), *summary.blind]
-    rows = _matrix(summary, masks, lambda row, mask: summary.line(row, mask, group, "image/psnr"))
-    title = f"PSNR (dB), composed, whole image, by mask: {summary.title(group)} (higher is better)"
-    return Table(title, columns, rows)
-
-
-def _mask_titles(summary: Summary) -> list[str]:
-    return [TRUE, *(f"mask of {name}" for name in summary.segmenters)]
-
-
-def _matrix(summary: Summary, masks: list[str], line) -> list[list[Cell]]:
-    """A cell an inpainter and mask, the best of each column marked."""
     columns = []
-    for mask in masks:
-        found = [line(row, mask) for row in summary.inpainters]
-        means = [one["mean"] if one else np.nan for one in found]
-        columns.append(mark_best([number(mean, "psnr") for mean in means], means, True))
-    names = [Cell(name) for name in summary.inpainters]
-    return [list(row) for row in zip(names, *columns, strict=True)]
+    for mask, title in {TRUE: TRUE, **_mask_titles(summary)}.items():
+        lines = [summary.line(row, mask, group, "image/psnr") for row in summary.inpainters]
+        columns.append((title, mark_best([_mean(line, "psnr") for line in lines], True)))
+    title = f"PSNR (dB), composed, whole image, by mask: {summary.title(group)}"
+    return table_of(title, summary.inpainters, columns, higher=True)
+
+
+def _mask_titles(summary: Summary) -> dict[str, str]:
+    """What a column is called, by its mask; the true one aside."""
+    found = {name: f"mask of {name}" for name in summary.segmenters}
+    return found | {name: name for name in summary.blind}
 
 
 def loss_table(summary: Summary, group: str) -> Table:
     """What each segmenter's mask costs each inpainter against the true mask, in dB."""
-    masks, rows = [*summary.segmenters, *summary.blind], []
+    masks, rows = _mask_titles(summary), []
     for inpainter in summary.inpainters:
-        if not summary.line(inpainter, TRUE, group, "image/psnr"):
-            continue
-        found = [summary.line(inpainter, mask, group, "image/psnr") for mask in masks]
-        rows.append([Cell(inpainter), *(Cell(loss(line, "psnr")) for line in found)])
-    columns = ["", *_mask_titles(summary)[1:], *summary.blind]
-    what = "Loss in PSNR from not knowing the mask (dB) [95 %]"
-    return Table(f"{what}: {summary.title(group)} (lower is better)", columns, rows)
+        if summary.line(inpainter, TRUE, group, "image/psnr"):
+            lines = [summary.line(inpainter, mask, group, "image/psnr") for mask in masks]
+            rows.append([Cell(inpainter), *(_loss(line, "psnr") for line in lines)])
+    title = f"Loss in PSNR from not knowing the mask (dB) [95 %]: {summary.title(group)}"
+    return Table(title, ["", *masks.values()], rows, higher=False)
 
 
 def detail_table(summary: Summary, group: str) -> Table:
@@ -85,23 +83,21 @@ def detail_table(summary: Summary, group: str) -> Table:
         for mask in (TRUE, *summary.segmenters, BLIND)
         if summary.line(inpainter, mask, group, "image/psnr")
     ]
-    columns, cells = [], []
-    for view in ("image", "hole"):
+    columns = []
+    for view, where in (("image", ""), ("hole", ", hole")):
         for metric in METRICS:
             found = [summary.line(*case, group, f"{view}/{metric}") for case in cases]
-            means = [line["mean"] for line in found]
-            columns.append(SHORT[metric] if view == "image" else f"{SHORT[metric]}, hole")
-            texts = [number(mean, metric) for mean in means]
-            cells.append(mark_best(texts, means, HIGHER_IS_BETTER[metric]))
-            if columns == [SHORT["psnr"]]:
-                columns.append("loss (dB) [95 %]")
-                texts = ["reference" if mask == TRUE else None for _, mask in cases]
-                pairs = zip(texts, found, strict=True)
-                cells.append([Cell(text or loss(line, metric)) for text, line in pairs])
-    names = [Cell(case_name(*case)) for case in cases]
-    rows = [[name, *(column[i] for column in cells)] for i, name in enumerate(names)]
+            cells = mark_best([_mean(line, metric) for line in found], HIGHER_IS_BETTER[metric])
+            columns.append((f"{SHORT[metric]}{where}", cells))
+            if len(columns) == 1:
+                losses = [
+                    REFERENCE if mask == TRUE else _loss(line, metric)
+                    for (_, mask), line in zip(cases, found, strict=True)
+                ]
+                columns.append(("loss (dB) [95 %]", losses))
     title = f"Every inpainter with every mask: {summary.title(group)}"
-    return Table(title, ["", *columns], rows, _notes(summary, cases, group))
+    names = [case_name(*case) for case in cases]
+    return table_of(title, names, columns, _notes(summary, cases, group))
 
 
 def case_name(inpainter: str, mask: str) -> str:
@@ -139,46 +135,37 @@ def dilation_table(summary: Summary, group: str, size: int) -> Table | None:
     rows = []
     for case in cases:
         found = [summary.line(*case, group, "image/psnr", radius) for radius in radii]
-        means = [line["mean"] if line else np.nan for line in found]
-        texts = [number(mean, "psnr") for mean in means]
-        rows.append([Cell(case_name(*case)), *mark_best(texts, means, True)])
+        cells = mark_best([_mean(line, "psnr") for line in found], True)
+        rows.append([Cell(case_name(*case)), *cells])
     shares = [f"{radius} px ({radius / size:.1%})" if radius else "0 px" for radius in radii]
-    title = f"PSNR (dB) by dilation of the mask: {summary.title(group)} (higher is better)"
+    title = f"PSNR (dB) by dilation of the mask: {summary.title(group)}"
     note = f"Pixels at {size} px; in brackets the share of the side. Euclidean discs."
-    return Table(title, ["", *shares], rows, [note])
+    return Table(title, ["", *shares], rows, [note], higher=True)
 
 
 def harm_table(summary: Summary) -> Table | None:
     """What is done to faces with nothing on them: mean absolute change; None without such faces."""
     if UNOCCLUDED not in summary.groups:
         return None
-    masks, rows = [*summary.segmenters, *summary.blind], []
+    masks, rows = _mask_titles(summary), []
     for inpainter in summary.inpainters:
         found = [summary.line(inpainter, mask, UNOCCLUDED, "image/l1") for mask in masks]
         if any(found):
-            texts = [f"{255 * line['mean']:.2f}" if line else MISSING for line in found]
-            rows.append([Cell(inpainter), *(Cell(text) for text in texts)])
-    columns = ["", *_mask_titles(summary)[1:], *summary.blind]
+            cells = [Cell(255 * line["mean"] if line else None, form=".2f") for line in found]
+            rows.append([Cell(inpainter), *cells])
     title = "Faces with nothing on them: mean absolute change in grey levels of 255 (0 is right)"
-    return Table(title, columns, rows)
+    return Table(title, ["", *masks.values()], rows)
 
 
-def number(value: float, metric: str) -> str:
-    """A mean as the cells print it."""
-    if np.isnan(value):
-        return MISSING
-    return "∞" if np.isinf(value) else f"{value:.{DECIMALS[metric]}f}"
+def _mean(line: dict | None, metric: str) -> Cell:
+    return Cell(line["mean"] if line else None, form=decimals(metric))
 
 
-def loss(line: dict | None, metric: str) -> str:
-    """What a mask costs, with its interval."""
-    if line is None or not np.isfinite(line["loss"]):
-        return MISSING
-    mean, *ends = (
-        f"{line[key]:+.{DECIMALS[metric]}f}" if np.isfinite(line[key]) else MISSING
-        for key in ("loss", "loss_low", "loss_high")
-    )
-    return mean if MISSING in ends else f"{mean} [{', '.join(ends)}]"
+def _loss(line: dict | None, metric: str) -> Cell:
+    """What a mask costs, with its interval where it has one."""
+    numbers = [finite(line[key]) if line else None for key in ("loss", "loss_low", "loss_high")]
+    ends = numbers[1:] if np.isfinite(np.array(numbers, float)).all() else (None, None)
+    return Cell(numbers[0], *ends, decimals(metric, "+"))
 
 
 def end_to_end_tables(frame: pd.DataFrame, size: int, held_out: bool = True) -> list[Table]:

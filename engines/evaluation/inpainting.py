@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,7 @@ from deocclude.engines.measures.columns import FID, Measure
 from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows
 from deocclude.engines.measures.rows import Row
 from deocclude.engines.report import figures
-from deocclude.engines.report.html import save_html
-from deocclude.engines.report.report import Report
-from deocclude.engines.report.writers import save_tables, to_markdown
+from deocclude.engines.report.report import Drawing, Report, write_report
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.config import Data
@@ -295,28 +294,16 @@ def report(
     reference = evaluation_summaries.choose_reference(results, reference)
     summary = summarise(results, reference)
     lines = [*evaluation_summaries.caption(results, reference), *remarks]
-    built = build_tables(results, summary, reference)
-    files = save_tables(built, lines, summary, folder, title)
-    files["pairs.json"] = folder / "pairs.json"
-    pairs.save(files["pairs.json"])
     kinds = {result.name: result.info["kind"] for result in results}
-    curves = {}
+    drawings = {}
     if not isinstance(pairs, ShapedPairs):
-        curves = figures.write(
-            lambda: figures.ratio_figure(summary, kinds, reference=reference),
-            folder / "figures" / "metrics.png",
-        )
-    files |= curves
+        curves = partial(figures.ratio_figure, summary, kinds, reference=reference)
+        drawings["metrics"] = Drawing(curves, CURVES)
     examples = restore_examples(rows, results, pairs, reference)
     if examples:
-        grid = example_figure(examples, reference)
-        files["examples.png"] = figures.save(grid, folder / "figures" / "examples.png")
-        figures.show(grid)
-    files["report.html"] = save_html(
-        folder / "report.html", title, lines, built, facts=pair_facts(results, reference),
-        kinds=kinds, reference=reference, figures={CURVES: files["metrics.png"]} if curves else {},
-        examples=examples,
+        drawings["examples"] = Drawing(example_figure(examples, reference))
+    return write_report(
+        folder, title, lines, build_tables(results, summary, reference), {"summary": summary},
+        drawings=drawings, pairs=pairs, measured=values_folder / "rows",
+        facts=pair_facts(results, reference), kinds=kinds, reference=reference, examples=examples,
     )  # fmt: skip
-    files["values of each image"] = values_folder / "rows"
-    texts = [to_markdown(chosen, title, lines) for chosen in (built, built[:2])]
-    return Report(*texts, files)

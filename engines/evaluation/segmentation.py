@@ -19,10 +19,7 @@ from deocclude.engines.measures.segmentation import (
     evaluate_segmenters,
     segmenter_row,
 )
-from deocclude.engines.report import figures
-from deocclude.engines.report.html import save_html
-from deocclude.engines.report.report import Report
-from deocclude.engines.report.writers import save_tables, to_markdown
+from deocclude.engines.report.report import Drawing, Report, write_report
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import SEGMENTATION, Trained
 from deocclude.engines.runs.members import choose
@@ -31,11 +28,8 @@ from deocclude.engines.runs.pairs import default_folder, group_by_occluded
 logger = logging.getLogger(__name__)
 
 TITLE = "Segmentation"
-HEADLINE = 2  # tables: both groups of occluders
-FIGURES = {
-    "kinds.png": "IoU by kind of occluder, with 95 % bootstrap intervals over faces",
-    "masks.png": "Worst, median and best masks of the reference row",
-}
+BARS = "IoU by kind of occluder, with 95 % bootstrap intervals over faces"
+MASKS = "Worst, median and best masks of the reference row"
 
 
 @dataclass(frozen=True)
@@ -144,32 +138,23 @@ def segmentation_report(
     results = evaluate_segmenters(rows, pairs, values_folder, batch=batch)
     reference = choose_reference(results, reference)
     summary = summarise_masks(results, reference)
-    tables, lines = mask_tables(results, summary, reference), mask_caption(results, reference)
-    lines = [*lines, *remarks]
-    files = save_tables(tables, lines, summary, folder, TITLE)
-    files["pairs.json"] = folder / "pairs.json"
-    pairs.save(files["pairs.json"])
-    drawn = _draw(results, summary, pairs, reference, folder / "figures")
-    kinds = {result.name: result.info["kind"] for result in results}
-    named = {FIGURES[name]: path for name, path in drawn.items()}
-    files |= drawn
-    files["report.html"] = save_html(
-        folder / "report.html", TITLE, lines, tables, facts=pair_facts(results, reference),
-        kinds=kinds, reference=reference, figures=named, headline=HEADLINE,
+    return write_report(
+        folder, TITLE, [*mask_caption(results, reference), *remarks],
+        mask_tables(results, summary, reference), {"summary": summary},
+        drawings=_drawings(results, summary, pairs, reference), pairs=pairs,
+        measured=values_folder / "rows", facts=pair_facts(results, reference),
+        kinds={result.name: result.info["kind"] for result in results}, reference=reference,
     )  # fmt: skip
-    files["values of each image"] = values_folder / "rows"
-    return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:HEADLINE])), files)
 
 
-def _draw(results: Sequence[RowResult], summary, pairs, reference: str, folder: Path):
+def _drawings(
+    results: Sequence[RowResult], summary, pairs: FrozenOccluded, reference: str
+) -> dict[str, Drawing]:
     models = [result.name for result in results if result.info["kind"] == "model"]
     ordered = sorted(models, key=lambda name: name != reference)  # stable: the reference first
     drawn = {}
     if models and set(summary["group"]) - {UNOCCLUDED}:
-        drawn["kinds.png"] = partial(kind_figure, summary, ordered)
+        drawn["kinds"] = Drawing(partial(kind_figure, summary, ordered), BARS)
     if models:
-        drawn["masks.png"] = partial(mask_figure, results, pairs, reference)
-    files = {}
-    for name, make in drawn.items():
-        files |= figures.write(make, folder / name)
-    return files
+        drawn["masks"] = Drawing(partial(mask_figure, results, pairs, reference), MASKS)
+    return drawn

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from deocclude.data.occluders.groups import (
@@ -16,7 +15,8 @@ from deocclude.data.occluders.groups import (
 )
 from deocclude.engines.evaluation.summaries import cost_table
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.report.tables import ALL, MISSING, Cell, Table, mark_best, named_rows
+from deocclude.engines.report.report import pairs_line
+from deocclude.engines.report.tables import ALL, REFERENCE, Cell, Table, column, table_of
 from deocclude.metrics.segmentation import HIGHER_IS_BETTER, boundary_tolerance
 
 TITLES = {
@@ -50,42 +50,19 @@ def group_table(summary: pd.DataFrame, group: str, reference: str, title: str) -
     """Rows by metric for one group, best value of each column marked."""
     part = summary[summary["group"].eq(group) & summary["kind"].eq(ALL)]
     names = list(dict.fromkeys(summary["row"]))
-    columns, cells = list(HEADINGS.values()), []
-    cells += [_column(part, names, metric) for metric in HEADINGS]
-    columns.append(f"Δ IoU to {reference} [95 %]")
-    cells.append(_differences(part, names, reference))
-    columns += list(POOLED.values())
-    cells += [_column(part, names, metric) for metric in POOLED]
+    iou = part[part["metric"].eq("iou")]
+    differences = column(iou, names, "+.3f", of="difference", interval=True)
+    differences[names.index(reference)] = REFERENCE
+    columns = [(heading, _means(part, names, metric)) for metric, heading in HEADINGS.items()]
+    columns.append((f"Δ IoU to {reference} [95 %]", differences))
+    columns += [(heading, _means(part, names, metric)) for metric, heading in POOLED.items()]
     count = int(part["count"].max())
-    rows = named_rows(names, cells)
-    return Table(f"{title}: {count} images (higher is better)", ["", *columns], rows)
+    return table_of(f"{title}: {count} images", names, columns, higher=True)
 
 
-def _column(part: pd.DataFrame, names: list[str], metric: str) -> list[Cell]:
-    chosen = part[part["metric"].eq(metric)].set_index("row")["mean"]
-    means = [float(chosen.get(name, np.nan)) for name in names]
-    return mark_best([_number(mean) for mean in means], means, HIGHER_IS_BETTER[_plain(metric)])
-
-
-def _plain(metric: str) -> str:
-    return metric.rsplit("/", 1)[-1]
-
-
-def _number(value: float, form: str = ".3f") -> str:
-    return format(value, form) if np.isfinite(value) else MISSING
-
-
-def _differences(part: pd.DataFrame, names: list[str], reference: str) -> list[Cell]:
-    chosen = part[part["metric"].eq("iou")].set_index("row")
-    cells = []
-    for name in names:
-        if name == reference:
-            cells.append(Cell("reference"))
-            continue
-        keys = ("difference", "difference_low", "difference_high")
-        mean, low, high = (_number(chosen.loc[name, key], "+.3f") for key in keys)
-        cells.append(Cell(f"{mean} [{low}, {high}]" if MISSING not in (low, high) else mean))
-    return cells
+def _means(part: pd.DataFrame, names: list[str], metric: str) -> list[Cell]:
+    higher = HIGHER_IS_BETTER[metric.rsplit("/", 1)[-1]]
+    return column(part[part["metric"].eq(metric)], names, ".3f", higher=higher)
 
 
 def false_table(summary: pd.DataFrame, results: Sequence[RowResult]) -> Table | None:
@@ -93,21 +70,18 @@ def false_table(summary: pd.DataFrame, results: Sequence[RowResult]) -> Table | 
     part = summary[summary["metric"].eq("false_positive") & summary["kind"].eq(ALL)]
     if part.empty:
         return None
-    means = part.set_index("row")
     names = [result.name for result in results]
-    texts, shares = [], []
-    for result in results:
-        low, high = (_number(100 * means.loc[result.name, key], ".2f") for key in ("low", "high"))
-        texts.append(f"{100 * means.loc[result.name, 'mean']:.2f} [{low}, {high}]")
-        marked = result.frame()["false_positive"].dropna()
-        shares.append(100 * float((marked > SPECK).mean()))
-    rows = [
-        [Cell(name), Cell(text), Cell(f"{share:.0f}")]
-        for name, text, share in zip(names, texts, shares, strict=True)
+    shares = 100 * part.set_index("row").loc[names, ["mean", "low", "high"]]
+    form = "{value:.2f} [{low:.2f}, {high:.2f}]"
+    pixels = [Cell(*numbers, form=form) for numbers in shares.itertuples(index=False)]
+    marked = [result.frame()["false_positive"].dropna() for result in results]
+    faces = [Cell(100 * float((part > SPECK).mean()), form=".0f") for part in marked]
+    columns = [
+        ("pixels marked (%) [95 %]", pixels),
+        (f"faces with more than {SPECK:.0%} marked (%)", faces),
     ]
-    columns = ["", "pixels marked (%) [95 %]", f"faces with more than {SPECK:.0%} marked (%)"]
-    title = f"Faces with nothing on them: {int(part['count'].max())} images (lower is better)"
-    return Table(title, columns, rows)
+    title = f"Faces with nothing on them: {int(part['count'].max())} images"
+    return table_of(title, names, columns, higher=False)
 
 
 def kind_table(summary: pd.DataFrame) -> Table:
@@ -116,12 +90,11 @@ def kind_table(summary: pd.DataFrame) -> Table:
     names = list(dict.fromkeys(summary["row"]))
     rows = []
     for group, kind in dict.fromkeys(zip(part["group"], part["kind"], strict=True)):
-        lines = part[part["kind"].eq(kind)].set_index("row")
-        means = [float(lines.loc[name, "mean"]) for name in names]
-        cells = mark_best([_number(mean) for mean in means], means, True)
+        lines = part[part["kind"].eq(kind)]
         name = kind if kind == group else f"{kind} ({group})"
-        rows.append([Cell(name), Cell(str(int(lines["count"].max()))), *cells])
-    return Table("IoU by kind of occluder (higher is better)", ["", "N", *names], rows)
+        count = Cell(lines["count"].max(), form=".0f")
+        rows.append([Cell(name), count, *column(lines, names, ".3f", higher=True)])
+    return Table("IoU by kind of occluder", ["", "N", *names], rows, higher=True)
 
 
 def mask_tables(results: Sequence[RowResult], summary: pd.DataFrame, reference: str) -> list[Table]:
@@ -152,8 +125,7 @@ def mask_caption(results: Sequence[RowResult], reference: str) -> list[str]:
         "occluders may be in training pairs too."
     )
     return [
-        f"N = {info['count']} pairs of {images} faces at {key['size']} px ({info['pairs']}); "
-        f"SHA-256 of the pairs: {key['pairs']}.",
+        pairs_line(info["count"], f"of {images} faces", key["size"], info["pairs"], key["pairs"]),
         "Means over images; pooled: from the sums over the pixels of all images. A pixel is marked "
         f"above probability 0.5; boundaries agree within {near} px.",
         origin,

@@ -19,10 +19,10 @@ from deocclude.data.occluders.groups import (
 from deocclude.engines.measures import end_to_end
 from deocclude.engines.measures.columns import FID
 from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.report.report import pairs_line
 from deocclude.engines.report.tables import (
     ALL,
     MEAN,
-    MISSING,
     Cell,
     Table,
     are_kinds,
@@ -321,27 +321,26 @@ def cost_table(results: Sequence[RowResult]) -> Table:
     columns += ["device", "trained on"]
     rows = []
     for result in results:
-        cost = result.info["cost"]
-        size = f"{cost['parameters'] / 1e6:.2f}" if cost["parameters"] else MISSING
-        macs = f"{cost['macs'] / 1e9:.2f}" if cost["macs"] else MISSING
-        times = [f"{cost[key]:.1f}" for key in ("median_ms", "p95_ms", "images_per_second")]
-        texts = [result.name, size, macs, *times, cost["device"], _training(result.info)]
-        rows.append([Cell(text) for text in texts])
+        cost, cells = result.info["cost"], [Cell(result.name)]
+        for key, unit in (("parameters", 1e6), ("macs", 1e9)):
+            cells.append(Cell(cost[key] / unit if cost[key] else None, form=".2f"))
+        for key in ("median_ms", "p95_ms", "images_per_second"):
+            cells.append(Cell(cost[key], form=".1f"))
+        rows.append([*cells, Cell(cost["device"]), _training(result.info)])
     note = "images/s: models in batches, baselines on up to all cores, when first measured."
     return Table("Cost", columns, rows, [note])
 
 
-def _training(info: dict) -> str:
-    facts = info.get("training")
-    if not facts:
-        return MISSING
-    times = f"{facts['seeds']} × " if "seeds" in facts else ""
-    parts = [f"{times}{facts['images']:,} images" if "images" in facts else None]
-    each = " each" if "seeds" in facts else ""
+def _training(info: dict) -> Cell:
+    """How much a row was trained, sorted by images where they are known."""
+    facts = info.get("training") or {}
+    times, each = (f"{facts['seeds']} × ", " each") if "seeds" in facts else ("", "")
+    parts = [f"{times}{{value:,.0f}} images" if "images" in facts else None]
     parts += [f"{facts['minutes']:.0f} min{each}" if "minutes" in facts else None]
     parts.append(facts.get("device"))
     parts += [f"ended by {facts['reason']}" if facts.get("reason", "epochs") != "epochs" else None]
-    return ", ".join(part for part in parts if part) or MISSING
+    text = ", ".join(part for part in parts if part)
+    return Cell(facts["images"], form=text) if "images" in facts else Cell(text or None)
 
 
 def caption(results: Sequence[RowResult], reference: str) -> list[str]:
@@ -352,8 +351,7 @@ def caption(results: Sequence[RowResult], reference: str) -> list[str]:
     bins = "bins: kinds of occluder, whose shape the holes have" if kinds else "hole area"
     several = any(result.seeds for result in results)
     return [
-        f"N = {info['count']} pairs of {images} images at {key['size']} px ({info['pairs']}); "
-        f"SHA-256 of the pairs: {key['pairs']}.",
+        pairs_line(info["count"], f"of {images} images", key["size"], info["pairs"], key["pairs"]),
         "Composed: the prediction inside the hole, the known pixels outside. Columns are "
         f"{bins}; the mean of bins counts every bin the same.",
         f"Δ: difference of the mean of bins to {reference} on the same pairs, with its 95 % "

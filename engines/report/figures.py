@@ -36,11 +36,11 @@ class NothingToDraw(ValueError):
     """A figure without a value to show; the message says which values are missing."""
 
 
-def write(make: Callable[[], Figure], path: Path) -> dict[str, Path]:
-    """Make a figure, save and show it: its file by that file's name. Empty, with a line that says
-    why, where there is NothingToDraw: tables do not need it."""
+def write(make: Figure | Callable[[], Figure], path: Path) -> dict[str, Path]:
+    """Save and show a figure, or what makes it: its file by that file's name. Empty, with a line
+    that says why, where there is NothingToDraw: tables do not need it."""
     try:
-        figure = make()
+        figure = make if isinstance(make, Figure) else make()
     except NothingToDraw as error:
         logger.warning("%s is left out: %s", path.name, error)
         return {}

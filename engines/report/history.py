@@ -14,7 +14,7 @@ from deocclude.engines.report.tables import MISSING, Cell, Table
 from deocclude.engines.report.writers import to_markdown
 
 WEIGHT = "weight/"
-
+LOSS = ".4g"  # how a loss is written
 EPOCHS = (1, 5, 10)  # shown besides the last one
 TRAIN, VALIDATION, TOTAL = "train/", "val/loss/", "total"
 DISCRIMINATOR = "discriminator"  # train/discriminator and train/discriminator.<name> are no terms
@@ -119,13 +119,13 @@ def epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> tuple[T
     cells = [
         [
             Cell(term),
-            *(Cell(loss_text(line.get(f"{p}{term}"))) for line in lines for p in kinds.values()),
+            *(Cell(line.get(f"{p}{term}"), form=LOSS) for line in lines for p in kinds.values()),
         ]
         for term in terms
     ]
     released = released_row(history, run)
     notes = [] if released is None else [f"Released: epoch {released['epoch']:g}."]
-    if any(cell.text == MISSING for row in cells for cell in row):
+    if any(cell.missing for row in cells for cell in row):
         notes.append(f"{MISSING}: not measured.")
     return Table(f"Losses of {name}", ["", *labels], cells, notes), numbers
 
@@ -162,7 +162,3 @@ def released_row(history: pd.DataFrame, run: Path) -> pd.Series | None:
         return None
     found = history[history["step"].eq(step)]
     return None if found.empty else found.iloc[-1]
-
-
-def loss_text(value: float | None) -> str:
-    return MISSING if value is None or value != value else f"{value:.4g}"

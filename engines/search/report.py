@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from deocclude.data.files import write_text
 from deocclude.engines.report import figures
+from deocclude.engines.report.report import write_report as write_tables
 from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
-from deocclude.engines.report.writers import save_tables
 from deocclude.engines.runs.config import ABLATIONS, nested
 from deocclude.engines.search import figures as search_figures
 from deocclude.engines.search.study import SharedStudy, study_lock
@@ -74,16 +74,17 @@ def trials_table(
     ).sort_values(["rank", "sign", "number"])
     shown = order.head(SHOWN)
     beside = [name for name in BESIDE if name != search.objective and f"val/{name}" in frame]
-    values = shown["value"].where(shown["state"].eq(search_figures.COMPLETE)).tolist()
-    texts = [_number(value, 5) for value in shown["value"]]
-    objective = mark_best(texts, values, search.higher)
+    values = [Cell(value, form=".5g") for value in shown["value"]]
+    complete = int(shown["state"].eq(search_figures.COMPLETE).sum())  # they stand first
+    objective = [*mark_best(values[:complete], search.higher), *values[complete:]]
     rows = []
     for cell, (_, line) in zip(objective, shown.iterrows(), strict=True):
-        weights = [Cell(_number(line[term])) for term in terms]
-        scores = [Cell(_number(line[f"val/{name}"])) for name in beside]
-        name = f"{line['number']}{' (own weights)' if line['own'] else ''}"
-        end = [Cell(f"{line['epochs']:g}"), Cell(_number(line["minutes"], 3)), Cell(_end(line))]
-        rows.append([Cell(name), *weights, cell, *scores, *end])
+        weights = [Cell(line[term], form=".4g") for term in terms]
+        scores = [Cell(line[f"val/{name}"], form=".4g") for name in beside]
+        name = Cell(f"{line['number']}{' (own weights)' if line['own'] else ''}")
+        minutes = Cell(line["minutes"], form=".3g")
+        end = [Cell(line["epochs"], form="g"), minutes, Cell(_end(line))]
+        rows.append([name, *weights, cell, *scores, *end])
     columns = ["trial", *terms, search.objective, *beside, "epochs", "minutes", "end"]
     return Table("Trials", columns, rows, _notes(shared, frame, importances))
 
@@ -192,7 +193,8 @@ def write_report(shared: SharedStudy) -> tuple[list[str], dict[str, Path]]:
         frame, lines = trials_frame(shared), caption(shared)
         importances = shared.importances()
         table = trials_table(shared, frame, importances)
-        files = save_tables([table], lines, frame, folder, f"Search {folder.name}")
+        title = f"Search {folder.name}"
+        files = write_tables(folder, title, lines, [table], {"summary": frame}, page=False).files
         best = shared.best()
         if best is None:
             return lines, files
@@ -215,7 +217,3 @@ def write_report(shared: SharedStudy) -> tuple[list[str], dict[str, Path]]:
         for name, figure in drawn.items():
             files[name] = figures.save(figure, folder / "figures" / name)
     return lines, files
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return MISSING if value is None or value != value else f"{value:.{digits}g}"

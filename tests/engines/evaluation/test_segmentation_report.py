@@ -183,7 +183,7 @@ def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
 def test_tables_show_both_groups_unoccluded_faces_and_kinds(results):
     summary = summarise_masks(results, "perfect")
     tables = segmentation_tables.mask_tables(results, summary, "perfect")
-    assert [table.title.split(":")[0] for table in tables] == [
+    assert [table.heading.split(":")[0] for table in tables] == [
         "Real cut-outs, none of them trained on", "Drawn occluders", "Faces with nothing on them",
         "IoU by kind of occluder (higher is better)", "Cost",
     ]  # fmt: skip
@@ -204,7 +204,7 @@ def test_only_faces_with_nothing_on_them_have_no_iou(tmp_path, rows):
     results = evaluate_segmenters(rows, magenta_pairs(kinds=("none",)), tmp_path)
     summary = summarise_masks(results, "perfect")
     tables = segmentation_tables.mask_tables(results, summary, "perfect")
-    assert [table.title.split(":")[0] for table in tables] == [
+    assert [table.heading.split(":")[0] for table in tables] == [
         "Faces with nothing on them", "Cost",
     ]  # fmt: skip
     assert not any(

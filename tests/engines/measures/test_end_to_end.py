@@ -257,8 +257,8 @@ def test_report_writes_every_file(pairs, tmp_path):
 def test_pairs_of_a_set_are_not_said_to_be_held_out(pairs, tmp_path):
     results = evaluate_cases([Case(row("Flat", Flat()), TRUE_MASK)], pairs, tmp_path)
     tables = end_to_end_tables(summarise_cases(results), SIZE, held_out=False)
-    assert any("real cut-outs (higher" in table.title for table in tables)
-    assert not any("trained on" in table.title for table in tables)
+    assert any("real cut-outs (higher" in table.heading for table in tables)
+    assert not any("trained on" in table.heading for table in tables)
 
 
 def test_examples_lose_most_median_and_least(pairs, tmp_path):

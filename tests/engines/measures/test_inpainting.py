@@ -161,7 +161,8 @@ def test_best_value_is_marked_in_the_right_direction(results):
 
 
 def test_equal_values_are_all_best():
-    cells = tables.mark_best(["1.00", "1.00", "0.90", "–"], [1.001, 1.0, 0.9, math.nan], True)
+    values = (1.001, 1.0, 0.9, math.nan)
+    cells = tables.mark_best([tables.Cell(value, form=".2f") for value in values], True)
     assert [cell.best for cell in cells] == [True, True, False, False]
 
 
