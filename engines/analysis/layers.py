@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from deocclude.engines.inference.networks import Networks
 from deocclude.engines.measures.identity_similarity import Embedding
-from deocclude.engines.runs.features import MAKE_ONE
 from deocclude.engines.runs.finished import (
     DEFAULT,
     IDENTITY,
     INPAINTING,
+    MAKE_IDENTITY,
     identity_file,
     read_metadata,
     task_of,
@@ -143,7 +143,7 @@ def open_embedder(
     file = identity_file(named, runs)
     if file is None:
         raise FileNotFoundError(
-            f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}; "
+            f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_IDENTITY}; "
             f"--network {', '.join(VGG_LAYER)}, a run or a weights file is another choice"
         )
     config, _ = read_metadata(file)
