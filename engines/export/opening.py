@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # brings torchvision, for 1.6 s
 Opened = tuple[nn.Module, tuple[str, ...], tuple[str, ...], dict[str, Any]]
 
 
-class Inpainter(nn.Module):
+class WholeInpainter(nn.Module):
     """An inpainter with its members and the network of its features: (occluded, mask) alone."""
 
     def __init__(self, network: nn.Module, features: nn.Module | None = None) -> None:
@@ -93,7 +93,7 @@ def _template(named: str | None) -> str:
 def exported_inpainter(file: Path) -> Opened:
     network, metadata = open_inpainter(file, keep="memory")
     features = load_features(file) if getattr(network, "uses_features", False) else None
-    return Inpainter(network, features), ("occluded", "mask"), ("prediction",), metadata
+    return WholeInpainter(network, features), ("occluded", "mask"), ("prediction",), metadata
 
 
 def exported_segmenter(file: Path) -> Opened:
