@@ -147,14 +147,6 @@ def _mean_frame(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return frames[0].assign(**{name: summed[name] / len(frames) for name in values})
 
 
-def read_result(path: Path) -> RowResult:
-    """A row from its JSON file. FileNotFoundError when its CSV is gone."""
-    info = json.loads(path.read_text(encoding="utf-8"))
-    if not path.with_suffix(".csv").is_file() and info.get("by_image", True):
-        raise FileNotFoundError(f"{path.with_suffix('.csv')}: the values of this row are missing")
-    return RowResult(path.with_suffix(".csv"), info)
-
-
 def row_file(folder: Path, name: str, key: Mapping[str, Any]) -> Path:
     """The CSV below `folder/rows/` in which the values that `key` decides are kept."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
@@ -253,7 +245,7 @@ def _measure(
             for each, recorder in zip(files, recorders, strict=True)
         ]
         times = len(files) if ask is None else 1
-        name = row.name if times == 1 else f"{row.name}, {times} times"
+        name = row.name if times == 1 else f"{row.name} × {times}"
         bar = stack.enter_context(Bar(total=times * len(pairs), desc=name, unit="image"))
         for part in _batches(pairs, batch):
             answer, count = None, len(part.indices)
@@ -265,7 +257,8 @@ def _measure(
             for each, recorder, writer in zip(files, recorders, writers, strict=True):
                 try:
                     lines = recorder.add(part, answer)
-                    writer.write(_lines(pairs, part.indices, lines, each.sheet.describes))
+                    if recorder.columns:
+                        writer.write(_lines(pairs, part.indices, lines, each.sheet.describes))
                 except NotFiniteError as error:
                     raise NotFiniteError(f"{row.name}: {error}") from error
                 if ask is None:
@@ -309,7 +302,7 @@ def _columns(sheet: Sheet, recorder: Recorder, pairs: Pairs) -> list[str]:
 
 
 def _lines(pairs: Pairs, indices: Sequence[int], lines: Iterable, describes: bool) -> Iterator:
-    for index, values in zip(indices, lines, strict=False):  # none without columns
+    for index, values in zip(indices, lines, strict=True):
         pair = pairs.pairs[index]
         known: list[Any] = [index]
         if describes and isinstance(pair, Pair):

@@ -18,7 +18,7 @@ from deocclude.engines.evaluation.summaries import summarise
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.measures.columns import learned, published
 from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows
-from deocclude.engines.measures.rows import Row, read_result
+from deocclude.engines.measures.rows import Row
 from deocclude.engines.report import figures, tables
 from deocclude.engines.report.writers import escape, to_latex, to_markdown
 from deocclude.metrics.image import psnr
@@ -122,7 +122,7 @@ def test_a_shortened_csv_is_refused(results):
     lines = results[0].path.read_text().splitlines(keepends=True)
     results[0].path.write_text("".join(lines[:-2]))
     with pytest.raises(ValueError, match="10 lines, expected 12"):
-        read_result(results[0].path.with_suffix(".json")).frame()
+        results[0].frame()
 
 
 def test_a_prediction_that_is_not_finite_names_its_row_and_image(pairs, tmp_path):
