@@ -12,7 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
+from deocclude.engines.report.charts import COLOURS, FAINT, MARKERS, legend_below, tidy
+from deocclude.engines.report.grids import DPI
 from deocclude.engines.report.tables import Cell, Table, column, mark_best, table_of
 
 MOST = 40  # rows in the figure
@@ -109,15 +110,12 @@ def timing_figure(frame: pd.DataFrame) -> tuple[Figure, list[str]]:
             else:
                 axis.plot(line[key], np.arange(len(names)), **look)
         _scale(axis, measured.loc[measured["batch"] == batch, key])
-        axis.set_title(title, fontsize=9, color=INK, loc="left")
-        tidy(axis)
+        tidy(axis, title, size=9)
         axis.tick_params(axis="x", labelsize=7.5)
-        axis.grid(axis="x", color="#E4E4E4", linewidth=0.7)
+        axis.grid(axis="x", color=FAINT, linewidth=0.7)
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=8)
-    figure.tight_layout(rect=(0, 0.3 / height, 1, 1))
+    legend_below(figure, axes[0], measured["size"].nunique(), 0.3, fontsize=8)
     if len(names) == len(order):
         return figure, []
     return figure, [f"The figure shows {len(names)} of {len(order)} rows, those of fewest MACs."]

@@ -14,7 +14,9 @@ from deocclude.engines.evaluation.segmentation_tables import DRAWN, REAL, group_
 from deocclude.engines.evaluation.summaries import cost_table, pair_facts
 from deocclude.engines.measures.identity import IdentityRow, evaluate_identities
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.report import figures
+from deocclude.engines.report import charts
+from deocclude.engines.report.figures import NothingToDraw
+from deocclude.engines.report.grids import DPI
 from deocclude.engines.report.report import Drawing, Report, pairs_line, write_report
 from deocclude.engines.report.tables import Cell, Table, column, table_of
 from deocclude.metrics.statistics import wilson_interval
@@ -164,27 +166,15 @@ def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
     """Accuracy by kind as bars, a colour a row, from the first row's best kind to its worst."""
     part = summary[summary["part"].str.startswith("kind/") | summary["part"].eq(CLEAN)]
     if not rows or not part["row"].eq(rows[0]).any():
-        raise figures.NothingToDraw("no accuracy of any kind of occluder")
+        raise NothingToDraw("no accuracy of any kind of occluder")
     first = part[part["row"].eq(rows[0])].sort_values("mean", ascending=False)
     labels = first["part"].tolist()
-    figure = Figure(figsize=(10, 3.2), dpi=figures.DPI)
+    figure = Figure(figsize=(10, 3.2), dpi=DPI)
     axis = figure.subplots()
-    width = 0.8 / len(rows)
-    for i, row in enumerate(rows):
-        line = part[part["row"].eq(row)].set_index("part").loc[labels]
-        mean = line["mean"].to_numpy()
-        errors = np.stack([mean - line["low"], line["high"] - mean]).clip(min=0)
-        places = np.arange(len(labels)) + (i - (len(rows) - 1) / 2) * width
-        axis.bar(
-            places, mean, 0.92 * width, yerr=errors, label=row,
-            color=figures.COLOURS[i % len(figures.COLOURS)],
-            error_kw={"elinewidth": 0.6, "ecolor": "#555555"},
-        )  # fmt: skip
+    charts.bars(axis, part, "part", labels, rows)
     names = [label.removeprefix("kind/").replace("_", " ") for label in labels]
     axis.set_xticks(range(len(labels)), names, fontsize=8, rotation=35, ha="right")
-    axis.set_ylim(0, 1)
-    figures.tidy(axis)
-    axis.set_title("Accuracy by kind of occluder ↑", fontsize=10, color=figures.INK, loc="left")
+    charts.tidy(axis, "Accuracy by kind of occluder ↑")
     if len(rows) > 1:
         axis.legend(frameon=False, fontsize=8)
     figure.tight_layout()
