@@ -238,11 +238,8 @@ def draw_brow(canvas: Canvas, head: TurnedHead, side: int, texture: np.ndarray) 
     t = head.traits
     base = 104.5 - t.brow_lift
     points = [
-        (-17, 2.5),
-        (-6, -0.6 * t.brow_arch),
-        (8, -t.brow_arch),
-        (21, 3.5 - 0.3 * t.brow_arch),
-    ]
+        (-17, 2.5), (-6, -0.6 * t.brow_arch), (8, -t.brow_arch), (21, 3.5 - 0.3 * t.brow_arch),
+    ]  # fmt: skip
     bend = [(CENTRE + side * (t.eye_gap + a), base + b) for a, b in points]
     path = smooth(head.at(bend, 3), closed=False)
     width = np.interp(np.linspace(0, 1, len(path)), [0, 0.25, 0.65, 1], [0.75, 1, 0.8, 0.15])

@@ -79,12 +79,8 @@ def draw_back_hair(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> None
         )
     elif t.style == "cover":
         side = [
-            (wide - 14, 60),
-            (wide - 5, 110),
-            (wide - 6, 165),
-            (wide - 4, 215),
-            (wide + 24, 262),
-        ]
+            (wide - 14, 60), (wide - 5, 110), (wide - 6, 165), (wide - 4, 215), (wide + 24, 262),
+        ]  # fmt: skip
         points = [(x + a, b) for a, b in side] + [(x - a, b) for a, b in reversed(side)]
         hair.lay(canvas, smooth(points), 1)
     canvas.shade(canvas.blob(x, 215, 46, 45), 0.45 if t.style in (*LONG, "cover") else 0.0)
@@ -124,13 +120,9 @@ def draw_front_hair(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> Non
         return
     temple = line + 14 - back * 0.9
     front = [
-        (1.0, 138),
-        (0.93, 116),
-        (0.86, 92),
-        (0.70, temple),
-        (0.36, line - back * 0.5),
+        (1.0, 138), (0.93, 116), (0.86, 92), (0.70, temple), (0.36, line - back * 0.5),
         (0, line + 2),
-    ]
+    ]  # fmt: skip
     front += [(-a, b) for a, b in reversed(front[:-1])]
     if t.style == "fringe":
         front = [(1.0, 140), (0.95, 112), (0.80, 101), (0.5, 97), (0.2, 95), (-0.1, 96)]
@@ -139,11 +131,8 @@ def draw_front_hair(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> Non
         share = np.clip(t.part / t.half_width, -0.6, 0.6)
         sweep = 10 + 8 * abs(share)
         front = [
-            (1.0, 138),
-            (0.95, 112),
-            (0.80, 86 + sweep * (share < 0)),
-            (share + 0.25, line + 4),
-        ]
+            (1.0, 138), (0.95, 112), (0.80, 86 + sweep * (share < 0)), (share + 0.25, line + 4),
+        ]  # fmt: skip
         front += [(share, line - 8), (share - 0.25, line + 4)]
         front += [(-0.80, 86 + sweep * (share > 0)), (-0.95, 112), (-1.0, 138)]
     ragged = 0.3 if t.style in ("buzz", "bun") else 1.0
@@ -211,12 +200,8 @@ def draw_beard(canvas: Canvas, head: TurnedHead, texture: np.ndarray, hair: np.n
     if t.moustache:
         y = 176.5 + t.mouth_drop
         shape = [
-            (0.0, y - 2),
-            (0.55, y - 2),
-            (1.0, y + 9 - 2 * t.smile),
-            (0.5, y + 5.5),
-            (0.0, y + 4.5),
-        ]
+            (0.0, y - 2), (0.55, y - 2), (1.0, y + 9 - 2 * t.smile), (0.5, y + 5.5), (0.0, y + 4.5),
+        ]  # fmt: skip
         left = [(-a, b) for a, b in shape[3:0:-1]]
         points = [(CENTRE + t.mouth_width * a, b) for a, b in shape + left]
         _grow(canvas, canvas.cover(smooth(head.at(points, 5)), 2), grain, dark, t.moustache)
@@ -244,15 +229,8 @@ def draw_glasses(canvas: Canvas, head: TurnedHead) -> None:
             rim = ellipse(x, 123, 22.5 * size, 21 * size)
         else:
             corners = [
-                (-22, -12),
-                (-8, -15),
-                (10, -15),
-                (24, -13),
-                (23, 6),
-                (12, 16),
-                (-10, 16),
-                (-20, 6),
-            ]
+                (-22, -12), (-8, -15), (10, -15), (24, -13), (23, 6), (12, 16), (-10, 16), (-20, 6),
+            ]  # fmt: skip
             rim = smooth([(x + side * a * size, 122 + b * size) for a, b in corners])
         rims.append(head.at(rim, 10))
     bridge = smooth(

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from deocclude.data.faces.layout import SPLITS, given_splits, needs_train
+from deocclude.data.faces.layout import SPLITS, check_split, given_splits, needs_train
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError
 from deocclude.data.mask_files.fitting import same_proportions
@@ -30,17 +30,6 @@ from deocclude.data.masks.shapes import (
 )
 from deocclude.data.seeding import keyed_rng
 from deocclude.progress import Bar
-
-__all__ = [
-    "KINDS",
-    "RATIO_BINS",
-    "MaskFolder",
-    "MaskGenerator",
-    "MaskSpec",
-    "bin_of",
-    "generate_mask",
-    "touches_border",
-]
 
 HELD_OUT = 0.1  # share of a folder's files that val gets, and test again
 MAX_CORRUPT = 0.05
@@ -302,12 +291,6 @@ class MaskFolder:
 
     def _sizes(self) -> str:
         return ", ".join(f"{split}: {len(names)} files" for split, names in self.names.items())
-
-
-def check_split(split: str) -> None:
-    """ValueError unless `split` is one of SPLITS."""
-    if split not in SPLITS:
-        raise ValueError(f"split: must be one of {', '.join(SPLITS)}, found {split!r}")
 
 
 def _mask_names(folder: Path) -> list[str]:

@@ -14,8 +14,7 @@ from deocclude.data.faces.layout import SPLITS, face_images, given_splits
 from deocclude.data.files import check_writable, some_path
 from deocclude.data.images import open_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
-from deocclude.data.occluders.drawn.kinds import KINDS
-from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS
+from deocclude.data.occluders.drawn.kinds import KINDS, PHOTO_KINDS
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.presets import PRESETS
 from deocclude.data.occluders.set_files import LAYOUTS

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from deocclude.data.faces.regions import REGIONS, region_labels, region_shares
 from deocclude.engines.analysis.error_rows import HOLE, PLACES, ErrorMaps
 from deocclude.engines.analysis.error_tables import CURVES
-from deocclude.engines.evaluation.segmentation_tables import ALL
 from deocclude.engines.report.charts import (
     COLOURS,
     EDGE,
@@ -25,6 +24,7 @@ from deocclude.engines.report.charts import (
     tidy,
 )
 from deocclude.engines.report.grids import DPI, INK
+from deocclude.engines.report.tables import ALL
 
 ACROSS = 6  # maps in one line
 REGION_COLOURS = dict(zip(REGIONS, (*COLOURS[:4], "#F0C8A0", "#7A5C3A", "#C8CDD2"), strict=True))

@@ -5,12 +5,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from deocclude.data.occluders.groups import OCCLUDED, UNOCCLUDED, group_of
 from deocclude.engines.analysis.error_rows import HOLE, PLACES, hole_values, sums_of
-from deocclude.engines.evaluation.segmentation_tables import ALL, OCCLUDED, group_of, interval_lines
-from deocclude.engines.evaluation.summaries import check_same_pairs
+from deocclude.engines.evaluation.summaries import (
+    check_same_pairs,
+    intervals,
+    placed,
+    stacked,
+)
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED
 from deocclude.engines.report.tables import (
+    ALL,
     HEADINGS,
     PERCENT,
     Cell,
@@ -22,12 +27,7 @@ from deocclude.engines.report.tables import (
 )
 from deocclude.metrics.image import HIGHER_IS_BETTER
 from deocclude.metrics.ratios import RatioSamples, percentiles, sample_ratios, smooth_curve
-from deocclude.metrics.statistics import (
-    Interval,
-    bootstrap_interval,
-    bootstrap_strata,
-    paired_difference,
-)
+from deocclude.metrics.statistics import Interval
 
 CURVES = {"psnr_composed": "PSNR, composed (dB)", "l1_hole": "L1 in the hole"}
 PLACE_METRICS = ("l1", "rmse", "psnr")
@@ -116,24 +116,21 @@ def kind_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
     check_same_pairs(results)
     names = [result.info["inpainter"] for result in results]
     frames = [frame[frame["kind"] != UNOCCLUDED] for frame in (r.frame() for r in results)]
-    values = np.stack([f[list(KIND_COLUMNS.values())].to_numpy(np.float64) for f in frames])
-    base = values[names.index(reference)]
-    flat = np.concatenate([values, paired_difference(values, base)])
-    flat = flat.transpose(1, 0, 2).reshape(len(frames[0]), -1)
-    kinds, faces = frames[0]["kind"].to_numpy(), frames[0]["image"].to_numpy()
+    first, metrics = frames[0], list(KIND_COLUMNS)
+    values = stacked(frames, list(KIND_COLUMNS.values()))
+    base, faces = values[names.index(reference)], first["image"].to_numpy()
+    kinds = first["kind"].to_numpy()
     groups = np.array([group_of(kind) for kind in kinds])
-    lines = []
+    parts = []
     for group in [name for name in OCCLUDED if name in groups]:
-        chosen = groups == group
-        parts = {ALL: bootstrap_interval(flat[chosen], images=faces[chosen])}
-        parts |= bootstrap_strata(flat[chosen], kinds[chosen], faces[chosen])
-        parts.pop(None)
-        for kind, interval in parts.items():
-            own = chosen if kind == ALL else kinds == kind
-            ratio = float(frames[0].loc[own, "hole_ratio"].mean())
-            place = {"group": group, "kind": kind, "hole_ratio": ratio}
-            lines += interval_lines(names, place, list(KIND_COLUMNS), interval)
-    return pd.DataFrame(lines)
+        own = groups == group
+        found = intervals(names, metrics, values, base, faces, strata=kinds, within=own)
+        found = placed(found, group)
+        holes = {ALL: own} | {kind: kinds == kind for kind in set(kinds[own])}
+        ratios = {kind: first.loc[there, "hole_ratio"].mean() for kind, there in holes.items()}
+        found.insert(3, "hole_ratio", found["kind"].map(ratios))
+        parts.append(found)
+    return pd.concat(parts, ignore_index=True)
 
 
 def place_table(places: pd.DataFrame, metric: str, digits: int) -> Table:

@@ -25,8 +25,8 @@ from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.summaries import choose_reference
 from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.measures.end_to_end import TRUE_MASK, Case, evaluate_cases
-from deocclude.engines.measures.inpainting import Row, baseline_row, model_row
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.inpainting import baseline_row, model_row
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs

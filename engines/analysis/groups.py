@@ -13,6 +13,7 @@ import pandas as pd
 
 from deocclude.data.faces.cache import cache_faces
 from deocclude.data.faces.people import GROUPINGS, PATTERN, Person, person_of
+from deocclude.data.occluders.groups import REAL, UNOCCLUDED, group_of
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.occluders.photographs import EYEGLASSES
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
@@ -25,18 +26,18 @@ from deocclude.engines.analysis.frame import (
     save_analysis,
     shared_group,
 )
-from deocclude.engines.evaluation.segmentation_tables import REAL, SPECK, group_of, interval_lines
+from deocclude.engines.evaluation.segmentation_tables import SPECK
+from deocclude.engines.evaluation.summaries import intervals, stacked
 from deocclude.engines.measures.inpainting import evaluate_rows
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED, evaluate_segmenters, segmenter_row
+from deocclude.engines.measures.segmentation import evaluate_segmenters, segmenter_row
 from deocclude.engines.report.report import Report
-from deocclude.engines.report.tables import Cell, Table, bin_names, column, table_of
+from deocclude.engines.report.tables import MEAN, Cell, Table, bin_names, column, table_of
 from deocclude.engines.runs import finished
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
 from deocclude.engines.runs.members import choose_labelled
 from deocclude.engines.runs.pairs import PRESET, default_folder, settle_occluded
-from deocclude.metrics.statistics import bootstrap_strata, paired_difference
 
 TITLE = "Errors by group of people"
 LABELS = (
@@ -202,20 +203,19 @@ def _group_frame(
     frames: dict[str, pd.DataFrame], metrics: list[str], strata: np.ndarray, reference: str
 ) -> pd.DataFrame:
     """A line for each row, group and metric: the mean of the strata's means."""
-    values = np.stack([frame[metrics].to_numpy(np.float64) for frame in frames.values()])
-    base = values[list(frames).index(reference)]
-    flat = np.concatenate([values, paired_difference(values, base)])
-    flat = flat.transpose(1, 0, 2).reshape(len(strata), -1)
-    images = frames[reference]["image"].to_numpy()
-    lines = []
-    for by, group, chosen in _groups(people_of(frames[reference])):
-        interval = bootstrap_strata(flat[chosen], strata[chosen], images[chosen])[None]
+    names, first = list(frames), frames[reference]
+    values, images = stacked(list(frames.values()), metrics), first["image"].to_numpy()
+    base, parts = values[names.index(reference)], []
+    for by, group, chosen in _groups(people_of(first)):
+        own, people = values[:, chosen], images[chosen]
+        found = intervals(names, metrics, own, base[chosen], people, strata=strata[chosen])
+        found = found[found["stratum"].eq(MEAN)].drop(columns=["stratum", "infinite", "missing"])
         if len(set(strata[chosen])) < len(set(strata)):
-            nothing = np.full_like(interval.mean, np.nan)
-            interval = interval._replace(mean=nothing, low=nothing, high=nothing)
-        place = {"by": by, "group": group, "people": len(set(images[chosen]))}
-        lines += interval_lines(list(frames), place, metrics, interval)
-    return pd.DataFrame(lines)
+            found.loc[:, "mean":] = np.nan
+        parts.append(found.assign(by=by, group=group, people=len(set(people))))
+    table = pd.concat(parts, ignore_index=True)
+    first_columns = ["row", "by", "group", "people"]
+    return table[[*first_columns, *table.columns.difference(first_columns, sort=False)]]
 
 
 def _groups(people: Sequence[Person]) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from deocclude.data.images import to_tensor, to_uint8
+from deocclude.data.occluders.groups import OCCLUDED, REAL, UNOCCLUDED, groups_of
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables, summarise_cases
+from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables
 from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.segmentation import (
     MaskOptions,
@@ -17,15 +18,9 @@ from deocclude.engines.evaluation.segmentation import (
     values_folder_of,
 )
 from deocclude.engines.evaluation.segmentation_figures import ranked
-from deocclude.engines.evaluation.segmentation_tables import (
-    ALL,
-    OCCLUDED,
-    REAL,
-    faces_only,
-    groups_of,
-)
+from deocclude.engines.evaluation.segmentation_tables import faces_only
 from deocclude.engines.evaluation.suites import Suite, suite_of
-from deocclude.engines.evaluation.summaries import pair_facts
+from deocclude.engines.evaluation.summaries import pair_facts, summarise_cases
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.inference.hole_mask import DILATION
 from deocclude.engines.measures.end_to_end import (
@@ -42,11 +37,12 @@ from deocclude.engines.measures.end_to_end import (
     restore,
     used_masks,
 )
-from deocclude.engines.measures.inpainting import Row, baseline_row, model_row
-from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED, evaluate_segmenters
+from deocclude.engines.measures.inpainting import baseline_row, model_row
+from deocclude.engines.measures.rows import Row, RowResult
+from deocclude.engines.measures.segmentation import evaluate_segmenters
 from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.report.report import Drawing, Report, pairs_line, write_report
+from deocclude.engines.report.tables import ALL
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
 from deocclude.engines.runs.members import choose_both

@@ -1,20 +1,13 @@
 """End-to-end tables, made from the per-image CSVs of `engines.measures.end_to_end` alone."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
-from deocclude.engines.evaluation.segmentation_tables import (
-    GROUPS,
-    OCCLUDED,
-    group_title,
-    groups_of,
-)
+from deocclude.data.occluders.groups import OCCLUDED, UNOCCLUDED
+from deocclude.engines.evaluation.segmentation_tables import group_title
+from deocclude.engines.evaluation.summaries import CASE
 from deocclude.engines.inference.baselines import LABELS
-from deocclude.engines.measures.end_to_end import BLIND, COLUMNS, METRICS, TRUE
-from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED
+from deocclude.engines.measures.end_to_end import BLIND, METRICS, TRUE
 from deocclude.engines.report.tables import (
     REFERENCE,
     Cell,
@@ -25,65 +18,8 @@ from deocclude.engines.report.tables import (
     table_of,
 )
 from deocclude.metrics.image import HIGHER_IS_BETTER
-from deocclude.metrics.statistics import bootstrap_interval, paired_difference
 
 SHORT = {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "L1"}
-
-
-def summarise_cases(results: Sequence[RowResult]) -> pd.DataFrame:
-    """Every mean with its intervals, a line for each case, group and metric.
-
-    Columns: inpainter, mask, dilation, group, metric, count, mean, low, high, infinite (values left
-    out of the mean), loss, loss_low, loss_high: what the mask of this line costs against the same
-    inpainter with the true mask, undilated, on the same pairs (positive: this line is worse).
-    Intervals are 95 %, over faces, each with all its occluders.
-    """
-    frames = [result.frame() for result in results]
-    values = np.stack([frame[list(COLUMNS)].to_numpy(np.float64) for frame in frames])
-    signs = np.array([1 if HIGHER_IS_BETTER[c.rsplit("/", 1)[-1]] else -1 for c in COLUMNS])
-    losses = np.stack(
-        [
-            np.full_like(own, np.nan)
-            if (base := _base(results, result)) is None
-            else signs * paired_difference(values[base], own)
-            for result, own in zip(results, values, strict=True)
-        ]
-    )
-    flat = np.concatenate([values, losses]).transpose(1, 0, 2).reshape(len(frames[0]), -1)
-    groups, faces = groups_of(frames[0]), frames[0]["image"].to_numpy()
-    lines = []
-    for group in [name for name in GROUPS if name in groups]:
-        chosen = groups == group
-        interval = bootstrap_interval(flat[chosen], images=faces[chosen])
-        infinite = np.isinf(values[:, chosen]).sum(1)
-        lines += _lines(results, group, interval, infinite)
-    return pd.DataFrame(lines)
-
-
-def _base(results: Sequence[RowResult], result: RowResult) -> int | None:
-    """The place of the same inpainter's case with the true mask."""
-    for place, other in enumerate(results):
-        same = other.info["inpainter"] == result.info["inpainter"]
-        if same and other.info["mask"] == TRUE and other.info["dilation"] == 0:
-            return place
-    return None
-
-
-def _lines(results: Sequence[RowResult], group: str, interval, infinite) -> list[dict]:
-    shape = (2, len(results), len(COLUMNS))
-    mean, low, high, count = (np.reshape(part, shape) for part in interval)
-    lines = []
-    for i, result in enumerate(results):
-        for j, metric in enumerate(COLUMNS):
-            if not count[0, i, j] and not infinite[i, j]:
-                continue  # no hole on a face with nothing on it
-            facts = {key: result.info[key] for key in ("inpainter", "mask", "dilation")}
-            facts |= {"group": group, "metric": metric, "count": int(count[0, i, j])}
-            facts |= {"mean": mean[0, i, j] if count[0, i, j] else np.inf}
-            facts |= {"low": low[0, i, j], "high": high[0, i, j], "infinite": int(infinite[i, j])}
-            facts |= {"loss": mean[1, i, j], "loss_low": low[1, i, j], "loss_high": high[1, i, j]}
-            lines.append(facts)
-    return lines
 
 
 class Summary:
@@ -95,8 +31,7 @@ class Summary:
         self.inpainters = list(dict.fromkeys(frame["inpainter"]))
         masks = dict.fromkeys(mask for mask in frame["mask"] if mask not in (TRUE, BLIND))
         self.segmenters = list(masks)
-        keys = ["inpainter", "mask", "dilation", "group", "metric"]
-        self.lines = frame.set_index(keys).to_dict("index")
+        self.lines = frame.set_index([*CASE]).to_dict("index")
         self.blind = [BLIND] if BLIND in set(frame["mask"]) else []
 
     def line(self, inpainter: str, mask: str, group: str, metric: str, dilation: int = 0):

@@ -8,8 +8,7 @@ import pandas as pd
 from deocclude.data.contract import compose, hide
 from deocclude.data.images import to_tensor, to_uint8
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.report import tables
 from deocclude.engines.report.charts import LEGIBLE, legible
 from deocclude.engines.report.grids import picture_grid

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from deocclude.data.occluders.groups import DRAWN, REAL, group_of
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.engines.evaluation.segmentation_tables import DRAWN, REAL, group_of
 from deocclude.engines.evaluation.summaries import cost_table, pair_facts
-from deocclude.engines.measures.identity import IdentityRow, evaluate_identities
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.identity import evaluate_identities
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.report import charts
 from deocclude.engines.report.figures import NothingToDraw
 from deocclude.engines.report.grids import DPI
@@ -29,7 +29,7 @@ PUBLISHED = ("As published: ten people of its own, not these pictures", 99.11)
 
 
 def identity_report(
-    rows: Sequence[IdentityRow],
+    rows: Sequence[Row],
     pairs: FrozenOccluded,
     identities: Sequence[str],
     folder: Path,

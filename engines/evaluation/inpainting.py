@@ -22,7 +22,8 @@ from deocclude.engines.inference.hole_mask import DILATION, dilate
 from deocclude.engines.measures import dlib_similarity
 from deocclude.engines.measures.choice import choose_measures
 from deocclude.engines.measures.columns import FID, Measure
-from deocclude.engines.measures.inpainting import Row, baseline_row, evaluate_rows
+from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows
+from deocclude.engines.measures.rows import Row
 from deocclude.engines.report import figures
 from deocclude.engines.report.report import Drawing, Report, write_report
 from deocclude.engines.runs import finished

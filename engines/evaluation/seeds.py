@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from deocclude.engines.evaluation.lineage import level, seed_of, settings_of, sources_of
-from deocclude.engines.measures.inpainting import Row, model_row
+from deocclude.engines.measures.inpainting import model_row
+from deocclude.engines.measures.rows import Row
 from deocclude.engines.runs.config import ConfigError, changes
 from deocclude.engines.runs.finished import Trained
 

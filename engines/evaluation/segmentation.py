@@ -6,20 +6,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from deocclude.data.occluders.groups import UNOCCLUDED
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.evaluation.segmentation_figures import kind_figure, mask_figure
-from deocclude.engines.evaluation.segmentation_tables import (
-    mask_caption,
-    mask_tables,
-    summarise_masks,
-)
+from deocclude.engines.evaluation.segmentation_tables import mask_caption, mask_tables
 from deocclude.engines.evaluation.suites import Suite, suite_of
-from deocclude.engines.evaluation.summaries import choose_reference, pair_facts
+from deocclude.engines.evaluation.summaries import choose_reference, pair_facts, summarise_masks
 from deocclude.engines.measures.end_to_end import DILATIONS
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.measures.segmentation import (
-    UNOCCLUDED,
     constant_rows,
     evaluate_segmenters,
     segmenter_row,

@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from deocclude.data.occluders.groups import GROUPS, OCCLUDED, UNOCCLUDED, groups_of
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.evaluation.examples import RANKS
-from deocclude.engines.evaluation.segmentation_tables import ALL, GROUPS, OCCLUDED, groups_of
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED, read_masks, unpack
+from deocclude.engines.measures.segmentation import read_masks, unpack
 from deocclude.engines.report import charts
 from deocclude.engines.report.figures import NothingToDraw
 from deocclude.engines.report.grids import DPI, picture_grid
+from deocclude.engines.report.tables import ALL
 
 # Okabe and Ito's green, vermilion and blue, told apart with any colour vision.
 HIT, FALSE, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)
@@ -23,7 +24,7 @@ STRENGTH = 0.65  # of a colour over the picture
 def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
     """IoU by kind as bars, a colour a row, a panel for real, one for drawn occluders.
 
-    `summary` comes from `engines.evaluation.segmentation_tables.summarise_masks`. Kinds go from the
+    `summary` comes from `engines.evaluation.summaries.summarise_masks`. Kinds go from the
     first row's best to its worst; thin lines are 95 % bootstrap intervals over faces. ValueError
     without values.
     """

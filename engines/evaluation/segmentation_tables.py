@@ -1,31 +1,24 @@
 """Segmentation tables, made from the per-image CSVs of `engines.measures.segmentation` alone."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from deocclude.data.occluders.drawn.kinds import KINDS
-from deocclude.data.occluders.photographs import EYEGLASSES
-from deocclude.data.occluders.sets import UNKNOWN
+from deocclude.data.occluders.groups import (
+    DRAWN,
+    OCCLUDED,
+    REAL,
+    UNKNOWN,
+    UNOCCLUDED,
+    WITHOUT_GLASSES,
+    groups_of,
+)
 from deocclude.engines.evaluation.summaries import cost_table
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED
 from deocclude.engines.report.report import pairs_line
-from deocclude.engines.report.tables import REFERENCE, Cell, Table, column, table_of
-from deocclude.metrics.segmentation import COLUMNS, HIGHER_IS_BETTER, boundary_tolerance
-from deocclude.metrics.statistics import (
-    Interval,
-    bootstrap_interval,
-    bootstrap_strata,
-    paired_difference,
-)
+from deocclude.engines.report.tables import ALL, REFERENCE, Cell, Table, column, table_of
+from deocclude.metrics.segmentation import HIGHER_IS_BETTER, boundary_tolerance
 
-REAL, DRAWN = "real", "drawn"
-OCCLUDED = (REAL, DRAWN, UNKNOWN)
-WITHOUT_GLASSES = "real without eyeglasses"  # part of REAL: clear ones may be meant to stay
-GROUPS = (*OCCLUDED, UNOCCLUDED)
 TITLES = {
     REAL: "Real cut-outs",
     DRAWN: "Drawn occluders",
@@ -35,28 +28,12 @@ TITLES = {
 HEADINGS = {"accuracy": "pixel accuracy", "iou": "IoU", "dice": "Dice", "boundary_f": "boundary F"}
 POOLED = {"pooled/iou": "IoU, pooled", "pooled/accuracy": "accuracy, pooled"}
 SPECK = 0.01  # a face of which more than this is marked counts as falsely marked
-ALL = "all"  # every kind of a group together
-
-
-def group_of(kind: str) -> str:
-    """The group that a kind of occluder is reported in; several ("scarf+patch") are drawn only when
-    all of them are."""
-    if kind in (UNOCCLUDED, UNKNOWN):
-        return kind
-    return DRAWN if all(part in KINDS for part in kind.split("+")) else REAL
 
 
 def group_title(group: str, held_out: bool) -> str:
     """A group of occluded pictures as the tables call it; `held_out` as in FrozenOccluded."""
     real = group in (REAL, WITHOUT_GLASSES)
     return TITLES[group] + (", none of them trained on" if real and held_out else "")
-
-
-def groups_of(frame: pd.DataFrame) -> np.ndarray:
-    """The group of each line of a row's CSV; eyeglasses that are kept leave a face unoccluded."""
-    kept = frame["kind"].isin([*EYEGLASSES]) & frame["hole_ratio"].eq(0)
-    groups = np.array([group_of(kind) for kind in frame["kind"]], dtype=object)
-    return np.where(kept, UNOCCLUDED, groups).astype(str)
 
 
 def faces_only(results: Sequence[RowResult]) -> list[str]:
@@ -67,90 +44,6 @@ def faces_only(results: Sequence[RowResult]) -> list[str]:
         "Intervals are over faces only: how much the values of real occluders would change with "
         "other cut-outs, of which there are far fewer, they do not tell."
     ]
-
-
-def summarise_masks(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
-    """Every mean with its intervals, a line for each row, metric, group and kind.
-
-    Columns: row, group, kind ("all": the group's images together), metric, count, mean, low, high,
-    difference, difference_low, difference_high (to `reference`, on the same pairs, 95 %). Intervals
-    are over faces, each with all its occluders; pooled metrics have none. Where some real occluders
-    are clear eyeglasses, WITHOUT_GLASSES is a group of all others, without lines by kind.
-    """
-    frames = [result.frame() for result in results]
-    values = np.stack([frame[list(COLUMNS)].to_numpy(np.float64) for frame in frames])
-    base = values[[result.name for result in results].index(reference)]
-    flat = np.concatenate([values, paired_difference(values, base)])
-    flat = flat.transpose(1, 0, 2).reshape(len(frames[0]), -1)
-    groups, kinds = groups_of(frames[0]), frames[0]["kind"].to_numpy()
-    faces = frames[0]["image"].to_numpy()
-    lines = []
-    selected = {group: groups == group for group in GROUPS if group in groups}
-    if (without := _without_glasses(groups, kinds)) is not None:
-        selected[WITHOUT_GLASSES] = without
-    for group, chosen in selected.items():
-        parts = {ALL: bootstrap_interval(flat[chosen], images=faces[chosen])}
-        if group != WITHOUT_GLASSES:
-            by_kind = bootstrap_strata(flat[chosen], kinds[chosen], faces[chosen])
-            parts |= {kind: part for kind, part in by_kind.items() if kind is not None}
-        for kind, interval in parts.items():
-            place = {"group": group, "kind": kind}
-            found = interval_lines([r.name for r in results], place, COLUMNS, interval)
-            lines += [line for line in found if line["count"]]
-        lines += _pooled(results, frames, group, chosen)
-    return pd.DataFrame(lines)
-
-
-def _without_glasses(groups: np.ndarray, kinds: np.ndarray) -> np.ndarray | None:
-    """Which lines are of real occluders other than clear eyeglasses; None where that is all or no
-    real ones."""
-    real = groups == REAL
-    others = real & ~np.isin(kinds, list(EYEGLASSES))
-    return others if 0 < others.sum() < real.sum() else None
-
-
-def interval_lines(
-    names: Sequence[str], place: dict[str, Any], metrics: Sequence[str], interval: Interval
-) -> list[dict]:
-    """A line for each row and metric of an interval over values and their paired differences.
-
-    `interval` holds (2 x rows x metrics,) numbers: the values' first, then the differences'.
-    `place` is what the lines have in common. One without any value has the count 0.
-    """
-    shape = (2, len(names), len(metrics))
-    mean, low, high, count = (np.reshape(part, shape) for part in interval)
-    return [
-        {
-            "row": name,
-            **place,
-            "metric": metric,
-            "count": int(count[0, i, j]),
-            "mean": mean[0, i, j],
-            "low": low[0, i, j],
-            "high": high[0, i, j],
-            "difference": mean[1, i, j],
-            "difference_low": low[1, i, j],
-            "difference_high": high[1, i, j],
-        }
-        for i, name in enumerate(names)
-        for j, metric in enumerate(metrics)
-    ]
-
-
-def _pooled(results, frames, group: str, chosen: np.ndarray) -> list[dict]:
-    lines = []
-    for result, frame in zip(results, frames, strict=True):
-        tp, fp, fn, tn = (int(frame.loc[chosen, name].sum()) for name in ("tp", "fp", "fn", "tn"))
-        marked = tp + fp + fn
-        pooled = {"pooled/accuracy": (tp + tn) / (marked + tn)}
-        if group != UNOCCLUDED:
-            pooled |= {"pooled/iou": tp / marked, "pooled/dice": 2 * tp / (tp + marked)}
-        lines += [
-            {"row": result.name, "group": group, "kind": ALL, "metric": metric, "mean": mean}
-            | {"count": int(chosen.sum())}
-            for metric, mean in pooled.items()
-        ]
-    return lines
 
 
 def group_table(summary: pd.DataFrame, group: str, reference: str, title: str) -> Table:

@@ -1,10 +1,4 @@
-"""Drawn things before the eyes: clear eyeglasses, goggles, face shields.
-
-Every function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn.
-"""
-
-import math
+"""Drawn things before the eyes: clear eyeglasses, goggles, face shields."""
 
 import cv2
 import numpy as np
@@ -28,6 +22,8 @@ from deocclude.data.occluders.drawn.paint import (
     face_light,
     gradient,
     grown,
+    log_uniform,
+    pick,
     random_colour,
     shaded,
     shrink,
@@ -51,8 +47,8 @@ def eyeglasses_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """
     solid = Solid(face, points)
     frame = solid.frame
-    style = CLEAR_STYLES[rng.integers(len(CLEAR_STYLES))]
-    rim = frame.unit * math.exp(rng.uniform(math.log(0.01), math.log(0.05)))
+    style = pick(rng, CLEAR_STYLES)
+    rim = frame.unit * log_uniform(rng, 0.01, 0.05)
     lift = rng.normal(0.03, 0.05)
     lenses = [frame.at(lens + DOWN * lift) for lens in lens_outlines(frame, style, rng)]
     half_rim = chance(rng, 0.2)

@@ -1,9 +1,4 @@
-"""A drawn face mask.
-
-The function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn. Sizes are in
-eye distances, the unit that a face carries with it: `Frame` turns them into pixels.
-"""
+"""A drawn face mask."""
 
 import math
 
@@ -31,6 +26,7 @@ from deocclude.data.occluders.drawn.paint import (
     lay,
     light,
     pattern,
+    pick,
     random_colour,
     shaded,
     soften,
@@ -135,9 +131,9 @@ def _cloth(frame: Frame, style: str, rng: Generator, side: int) -> np.ndarray:
     """The material, uint8 (side, side, 3), turned with the face."""
     _, papers, patterns = CLOTH[style]
     fresh = not papers or (style == "cloth" and chance(rng, 0.3))
-    paper = random_colour(rng) if fresh else papers[rng.integers(len(papers))]
+    paper = random_colour(rng) if fresh else pick(rng, papers)
     paper = tuple(np.clip(paper + rng.normal(0, 8, 3), 0, 255).astype(int).tolist())
-    name = patterns[rng.integers(len(patterns))]
+    name = pick(rng, patterns)
     ink = shaded(paper, rng.uniform(0.8, 0.95)) if name == "weave" else random_colour(rng)
     repeat = frame.unit * (rng.uniform(0.12, 0.3) if name == "weave" else rng.uniform(0.25, 0.9))
     turn = -frame.angle + (0 if chance(rng, 0.6) else rng.uniform(0, math.pi))

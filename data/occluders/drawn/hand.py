@@ -1,9 +1,4 @@
-"""A drawn hand.
-
-The function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn. Sizes are in
-eye distances, the unit that a face carries with it: `Frame` turns them into pixels.
-"""
+"""A drawn hand."""
 
 import math
 from collections.abc import Callable
@@ -21,6 +16,7 @@ from deocclude.data.occluders.drawn.outline import (
     draw_line,
     face_frame,
     fill,
+    fixed_pixel,
     fixed_point,
     turned,
 )
@@ -33,6 +29,7 @@ from deocclude.data.occluders.drawn.paint import (
     grain,
     lay,
     light,
+    pick,
     soften,
     working_side,
 )
@@ -88,7 +85,7 @@ def lay_hand(
         spots = np.clip(np.rint(middle), 0, size - 1).astype(int)
         skin = np.median(face[spots[:, 1], spots[:, 0]], axis=0) * rng.uniform(0.85, 1.12)
     else:
-        skin = np.array(SKIN[rng.integers(len(SKIN))]) * face_light(face)
+        skin = np.array(pick(rng, SKIN)) * face_light(face)
     skin = np.clip(skin + rng.normal(0, 6, 3), 0, 255)
     cover = np.zeros((side, side), np.uint8)
     surface = np.full((side, side, 3), skin.astype(np.uint8))
@@ -183,5 +180,5 @@ def _finger(
         axes = fixed_point([(half * 0.5 * width, half * 0.62 * width)])[0].tolist()
         turned_by = math.degrees(math.atan2(reach[1], reach[0])) + 90
         nail = tuple(np.clip(skin * 1.06 + (14, 2, 6), 0, 255).tolist())
-        where = tuple(fixed_point([centre])[0].tolist())
+        where = fixed_pixel(centre)
         cv2.ellipse(surface, where, axes, turned_by, 0, 360, nail, -1, cv2.LINE_AA, SHIFT)

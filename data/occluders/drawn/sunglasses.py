@@ -1,11 +1,4 @@
-"""Drawn sunglasses.
-
-The function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn. Sizes are in
-eye distances, the unit that a face carries with it: `Frame` turns them into pixels.
-"""
-
-import math
+"""Drawn sunglasses."""
 
 import cv2
 import numpy as np
@@ -32,6 +25,8 @@ from deocclude.data.occluders.drawn.paint import (
     face_light,
     gradient,
     lay,
+    log_uniform,
+    pick,
     random_colour,
     shaded,
     soften,
@@ -46,8 +41,8 @@ def sunglasses_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     size = face.shape[0]
     side, frame = working_side(size), face_frame(points, size)
     cover, glass = np.zeros((2, side, side), np.uint8)
-    style = LENSES[rng.integers(len(LENSES))]
-    rim = frame.unit * math.exp(rng.uniform(math.log(0.012), math.log(0.065)))
+    style = pick(rng, LENSES)
+    rim = frame.unit * log_uniform(rng, 0.012, 0.065)
     lift = rng.normal(0.03, 0.05)
     lenses = [frame.at(lens + DOWN * lift) for lens in lens_outlines(frame, style, rng)]
     colour = frame_colour(rng)

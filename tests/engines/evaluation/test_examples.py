@@ -18,7 +18,8 @@ from deocclude.engines.evaluation.examples import (
 )
 from deocclude.engines.evaluation.inpainting import report
 from deocclude.engines.inference.baselines import BaselinePool
-from deocclude.engines.measures.inpainting import Row, baseline_row, evaluate_rows
+from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows
+from deocclude.engines.measures.rows import Row
 
 
 @pytest.fixture

@@ -7,13 +7,16 @@ import pandas as pd
 import pytest
 import torch
 
+from deocclude.data.occluders.groups import WITHOUT_GLASSES, group_of
 from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
 from deocclude.data.seeding import keyed_rng
 from deocclude.engines.evaluation import segmentation_figures, segmentation_tables
 from deocclude.engines.evaluation.segmentation import segmentation_report
+from deocclude.engines.evaluation.summaries import summarise_masks
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.measures import segmentation
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.segmentation import ModelFinder, constant_rows, evaluate_segmenters
+from deocclude.engines.measures.rows import Row
+from deocclude.engines.measures.segmentation import constant_rows, evaluate_segmenters
 
 SIZE = 32
 KINDS = ("sunglasses", "scarf", "scratches", "none")
@@ -58,7 +61,7 @@ def finder_row(name, network, opened=None):
     def make():
         if opened is not None:
             opened.append(name)
-        return ModelFinder(network)
+        return Segmenter(network, SIZE)
 
     return Row(name, "model", f"{type(network).__name__} {vars(network).get('columns')}", make)
 
@@ -133,7 +136,7 @@ def test_packing_keeps_every_pixel():
 
 
 def test_groups_are_told_apart_and_pooling_is_over_pixels(pairs, results):
-    summary = segmentation_tables.summarise_masks(results, "perfect")
+    summary = summarise_masks(results, "perfect")
     frame = results[1].frame()
     real = frame[frame["kind"].isin(("sunglasses", "scarf"))]
     means = summary[summary["kind"].eq("all") & summary["row"].eq("half")]
@@ -158,7 +161,7 @@ def test_groups_are_told_apart_and_pooling_is_over_pixels(pairs, results):
     ],
 )  # fmt: skip
 def test_several_occluders_are_drawn_only_when_all_are(kind, group):
-    assert segmentation_tables.group_of(kind) == group
+    assert group_of(kind) == group
 
 
 def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
@@ -178,7 +181,7 @@ def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
 
 
 def test_tables_show_both_groups_unoccluded_faces_and_kinds(results):
-    summary = segmentation_tables.summarise_masks(results, "perfect")
+    summary = summarise_masks(results, "perfect")
     tables = segmentation_tables.mask_tables(results, summary, "perfect")
     assert [table.heading.split(":")[0] for table in tables] == [
         "Real cut-outs, none of them trained on", "Drawn occluders", "Faces with nothing on them",
@@ -199,7 +202,7 @@ def test_tables_show_both_groups_unoccluded_faces_and_kinds(results):
 
 def test_only_faces_with_nothing_on_them_have_no_iou(tmp_path, rows):
     results = evaluate_segmenters(rows, magenta_pairs(kinds=("none",)), tmp_path)
-    summary = segmentation_tables.summarise_masks(results, "perfect")
+    summary = summarise_masks(results, "perfect")
     tables = segmentation_tables.mask_tables(results, summary, "perfect")
     assert [table.heading.split(":")[0] for table in tables] == [
         "Faces with nothing on them", "Cost",
@@ -230,7 +233,7 @@ def test_an_answer_that_is_no_mask_is_refused(answer, message):
     network = torch.nn.Module()
     network.forward = answer
     with pytest.raises(ValueError, match=message):
-        ModelFinder(network).find(torch.ones(1, 3, SIZE, SIZE))
+        Segmenter(network, SIZE).find(torch.ones(1, 3, SIZE, SIZE))
 
 
 def test_overlay_colours_what_was_found_wrong_and_missed():
@@ -302,7 +305,7 @@ def test_real_cutouts_are_also_told_without_clear_eyeglasses(tmp_path):
     report = segmentation_report(rows, pairs, tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv").set_index(["group", "kind", "metric"])
     assert summary.loc[("real", "all", "iou"), "mean"] == pytest.approx(2 / 3)
-    others = segmentation_tables.WITHOUT_GLASSES
+    others = WITHOUT_GLASSES
     assert summary.loc[(others, "all", "iou"), "mean"] == pytest.approx(1)
     assert summary.loc[(others, "all", "iou"), "count"] == 6
     assert summary.loc[others].index.get_level_values("kind").unique().tolist() == ["all"]

@@ -12,7 +12,8 @@ from deocclude.data.pairs.holes import FrozenPairs, Pair
 from deocclude.engines.evaluation import inpainting_tables
 from deocclude.engines.evaluation.summaries import summarise
 from deocclude.engines.measures.columns import FidSums, fid, learned, published
-from deocclude.engines.measures.inpainting import PAIR_COLUMNS, Row, evaluate_rows
+from deocclude.engines.measures.inpainting import evaluate_rows
+from deocclude.engines.measures.rows import HOLE_COLUMNS, Row
 from deocclude.engines.report.writers import to_markdown
 
 
@@ -53,7 +54,7 @@ def test_a_measure_added_later_is_measured_alone(pairs, tmp_path):
     evaluate_rows([row], pairs, tmp_path, measures=[learned("lpips", squared), published()])
     assert len(opened) == 3
     assert list(evaluate_rows([row], pairs, tmp_path)[0].frame()) == [
-        *PAIR_COLUMNS, *(c for c in frame if "/" in c and "lpips" not in c),
+        *HOLE_COLUMNS, *(c for c in frame if "/" in c and "lpips" not in c),
     ]  # fmt: skip
 
 

@@ -16,8 +16,8 @@ from deocclude.engines.evaluation.inpainting import report
 from deocclude.engines.evaluation.summaries import summarise
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.measures.columns import learned, published
-from deocclude.engines.measures.inpainting import Row, baseline_row, evaluate_rows
-from deocclude.engines.measures.rows import read_result
+from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows
+from deocclude.engines.measures.rows import Row, read_result
 from deocclude.engines.report import figures, tables
 from deocclude.engines.report.writers import escape, to_latex, to_markdown
 from deocclude.metrics.image import psnr
