@@ -118,9 +118,9 @@ def table_of(
     higher: bool | None = None,
 ) -> Table:
     """A table from its columns, (heading, cells) each; `names` stand in front of the rows."""
-    headings, cells = zip(*columns, strict=True)
-    rows = [[Cell(name), *line] for name, line in zip(names, zip(*cells, strict=True), strict=True)]
-    return Table(title, ["", *headings], rows, notes, higher)
+    columns = list(columns)
+    rows = [[Cell(name), *(cells[i] for _, cells in columns)] for i, name in enumerate(names)]
+    return Table(title, ["", *(heading for heading, _ in columns)], rows, notes, higher)
 
 
 def column(
@@ -164,7 +164,7 @@ def pivot(
     of: str = "mean",
     interval: bool = False,
     higher: bool | None = None,
-    say_higher: bool = True,
+    mark: bool = True,
     notes: Sequence[str] = (),
 ) -> Table:
     """A line for each value of the column `rows`, a column for each of `columns`.
@@ -172,18 +172,18 @@ def pivot(
     Args:
         frame: a line for each cell.
         heads: values of `columns` that are shown and their headings; all of them by default.
-        say_higher: say behind the title which way is better.
-        form, of, interval, higher: as in `column`; the best of each column is marked.
+        higher: which way is better, said behind the title; None says nothing.
+        mark: mark the best of each column, where one way is better.
+        form, of, interval: as in `column`.
     """
     names = list(dict.fromkeys(frame[rows]))
     shown = {key: str(key) for key in dict.fromkeys(frame[columns])} if heads is None else heads
-    cells = []
+    best, cells = higher if mark else None, []
     for key, head in shown.items():
         lines = frame[frame[columns].eq(key)]
-        cells.append(
-            (head, column(lines, names, form, by=rows, of=of, interval=interval, higher=higher))
-        )
-    return table_of(title, names, cells, notes, higher if say_higher else None)
+        found = column(lines, names, form, by=rows, of=of, interval=interval, higher=best)
+        cells.append((head, found))
+    return table_of(title, names, cells, notes, higher)
 
 
 def mark_best(cells: Sequence[Cell], higher: bool) -> list[Cell]:
