@@ -177,7 +177,8 @@ def curve_table(curves: pd.DataFrame, metric: str = "psnr_composed") -> Table:
     names = list(dict.fromkeys(part["row"]))
     columns = []
     for mark in marks:
-        lines = part[part["hole_ratio"] == ratios[np.abs(ratios - mark).argmin()]]
+        nearest = part[part["hole_ratio"] == ratios[np.abs(ratios - mark).argmin()]]
+        lines = nearest.drop_duplicates("row")  # one pair has one ratio, at every place
         how = {"interval": True, "higher": HIGHER_IS_BETTER[short]}
         columns.append((f"at {100 * mark:.0f} %", column(lines, names, decimals(short), **how)))
     return table_of(f"{CURVES[metric]} at a hole ratio of, smoothed [95 %]", names, columns)
