@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.steps import OURS, Case, random_part
-from deocclude import models
 from deocclude.engines.analysis.timing_tables import MEASURED, TOO_LARGE
 from deocclude.engines.inference.cost import model_cost, noise, rate, synchronise
 from deocclude.engines.inference.networks import Inpainter
@@ -42,7 +41,7 @@ def cell_config(
         "training.features_weights=random",
         "init_from=null",
     ]
-    if models.takes_option("inpainting", plain.model.name, "pretrained"):
+    if plain.model.takes("pretrained"):
         settled.append("model.pretrained=false")
     if plain.features is not None:
         settled.append("features.weights=random")

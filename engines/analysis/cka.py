@@ -131,7 +131,7 @@ def _sources(
 def _untrained(member: Trained, opener: Callable[[], Inpainter], seed: int) -> Inpainter:
     """The same network with the weights it has before any training, no pretrained ones."""
     model = dict(member.config["model"])
-    if models.takes_option("inpainting", model["name"], "pretrained"):
+    if models.takes_option(models.INPAINTERS, model["name"], "pretrained"):
         model["pretrained"] = False
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

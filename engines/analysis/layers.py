@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from deocclude.engines.inference.networks import Inpainter, read_embedder, read_inpainter
-from deocclude.engines.runs.features import MAKE_ONE
 from deocclude.engines.runs.finished import (
     DEFAULT,
     IDENTITY,
     INPAINTING,
+    MAKE_IDENTITY,
     identity_file,
     read_metadata,
     task_of,
@@ -141,7 +141,7 @@ def open_extractor(
     file = identity_file(named, runs)
     if file is None:
         raise FileNotFoundError(
-            f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}; "
+            f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_IDENTITY}; "
             f"--network {', '.join(VGG_LAYER)}, a run or a weights file is another choice"
         )
     config, _ = read_metadata(file)

@@ -13,7 +13,6 @@ from deocclude.data.files import sha256
 from deocclude.engines.graphs.asking import open_network
 from deocclude.engines.graphs.description import config_of, identity_of, is_onnx
 from deocclude.engines.runs import weights
-from deocclude.engines.runs.features import features_of, load_features
 from deocclude.engines.runs.metadata import CheckpointError, release_metadata
 from deocclude.engines.runs.recipes import (
     KEEP,
@@ -27,7 +26,13 @@ from deocclude.engines.runs.recipes import (
     read_recipe,
     without_paths,
 )
-from deocclude.engines.runs.weights import inpainter_of, load_release, save_release
+from deocclude.engines.runs.weights import (
+    features_of,
+    load_features,
+    load_release,
+    network_of,
+    save_release,
+)
 from deocclude.models.ensemble import Ensemble, Member, parameter_count
 from deocclude.names import shown
 
@@ -140,7 +145,7 @@ def _packed_members(
     for number, entry in enumerate(entries):
         part, config = f"members/{number}", entry["config"]
         words = f"{path}, {part} ({entry['name']})"
-        network = inpainter_of(config, load_release(path, part)[0], words)
+        network = network_of(config, load_release(path, part)[0], words)
         features = features_of(config, load_release(path, f"{part}/features")[0], words)
         fill = config["data"]["fill"]
         members.append(Member(network, fill, features, entry["name"]).to(device))

@@ -1,4 +1,4 @@
-"""Identity networks compared on frozen pictures: values, tables, figure."""
+"""What a comparison of identity networks shows: values, tables, figure."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -21,47 +21,10 @@ from deocclude.engines.report.report import Drawing, Report, pairs_line, write_r
 from deocclude.engines.report.tables import Cell, Table, column, table_of
 from deocclude.metrics.statistics import wilson_interval
 
-TITLE = "Identity"
 CLEAN, OCCLUDED = "clean", "occluded"
 GROUPS = {CLEAN: "clean", OCCLUDED: "occluded", REAL: "real cut-outs", DRAWN: "drawn occluders"}
 WHOSE = {"face": "the face's person", "surroundings": "the surroundings' person"}
 PUBLISHED = ("As published: ten people of its own, not these pictures", 99.11)
-
-
-def identity_report(
-    rows: Sequence[Row],
-    pairs: FrozenOccluded,
-    identities: Sequence[str],
-    folder: Path,
-    *,
-    template: str = "ffhq",
-    batch: int = 64,
-    values_folder: Path | None = None,
-    title: str = TITLE,
-    remarks: Sequence[str] = (),
-) -> Report:
-    """Measure `rows` on `pairs` and write everything that compares them into `folder`.
-
-    Files: `rows/*.csv` (a line a picture), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
-    `figures/kinds.png` (accuracy by kind), `report.html` (all of it). `values_folder` holds
-    `rows/` instead of `folder`; `remarks` stand below the caption.
-    """
-    values_folder = values_folder or folder
-    folder.mkdir(parents=True, exist_ok=True)
-    results = evaluate_identities(
-        rows, pairs, identities, values_folder, template=template, batch=batch
-    )
-    summary = summarise_identities(results)
-    swapped = [table] if (table := swap_table(results)) else []
-    tables = [accuracy_table(summary), *swapped, kind_table(summary), cost_table(results)]
-    kinds = {result.name: result.info["kind"] for result in results}
-    models = [name for name, kind in kinds.items() if kind == "model"]
-    bars = Drawing(partial(kind_figure, summary, models), "Accuracy by kind of occluder")
-    return write_report(
-        folder, title, [*caption(results), *remarks], tables, {"summary": summary},
-        drawings={"kinds": bars}, pairs=pairs, measured=values_folder / "rows",
-        facts=pair_facts(results), kinds=kinds,
-    )  # fmt: skip
 
 
 def summarise_identities(results: Sequence[RowResult]) -> pd.DataFrame:
@@ -137,7 +100,7 @@ def _percent(lines: pd.DataFrame, names: Sequence[str]) -> list[Cell]:
     return column(shares, names, ".1f", interval=True, higher=True)
 
 
-def caption(results: Sequence[RowResult]) -> list[str]:
+def identity_caption(results: Sequence[RowResult]) -> list[str]:
     """What a reader needs to know about the numbers, one line each."""
     key, info = results[0].info["key"], results[0].info
     images = results[0].frame()["image"].nunique()

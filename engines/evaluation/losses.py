@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from deocclude.engines.evaluation.compare import Options
 from deocclude.engines.evaluation.suites import suite_of
 from deocclude.engines.report.history import (
     EPOCHS,
@@ -30,15 +31,10 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LossOptions:
-    """Whose losses, and where the tables go: the options of `evaluate.py losses`."""
+class LossOptions(Options):
+    """Whose losses, and where the tables go."""
 
-    runs: list[str] | None = None
-    all_runs: bool = False
-    suite: Path | None = None
     epochs: tuple[int, ...] = EPOCHS
-    output: Path | None = None
-    runs_folder: Path = Path("runs")
 
 
 def compare_losses(options: LossOptions) -> list[Report]:

@@ -11,16 +11,12 @@ from deocclude.engines.runs.config import ABLATIONS, read_yaml
 from deocclude.engines.runs.finished import finished_words, unfinished
 from deocclude.engines.runs.places import looked_in, places
 from deocclude.engines.runs.recipes import FIXED, read_recipe
+from deocclude.engines.runs.released import EXPORTED
 from deocclude.names import did_you_mean, shown
 
 TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
 ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
 SUITE_KEYS = (*TABLE_KEYS, "tables", "export")
-EXPORTED = {  # what ships, as its file is called -> its task
-    "segmenter": "segmentation",
-    "inpainter": "inpainting",
-    "inpainter-faithful": "inpainting",
-}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of a table: its folder too
 
 

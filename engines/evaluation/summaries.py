@@ -315,6 +315,11 @@ def choose_reference(results: Sequence[RowResult], wanted: str | None = None) ->
     raise ValueError(f"reference {wanted!r} is not a row; rows: {', '.join(names)}")
 
 
+def kinds_of(results: Sequence[RowResult]) -> dict[str, str]:
+    """Whether each row is a "model" or a "baseline"."""
+    return {result.name: result.info["kind"] for result in results}
+
+
 def cost_table(results: Sequence[RowResult]) -> Table:
     """Parameters, multiply-accumulates and time an image, as recorded when the rows were run."""
     columns = ["", "parameters (M)", "MACs (G)", "latency, batch 1 (ms)", "p95 (ms)", "images/s"]

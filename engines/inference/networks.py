@@ -27,7 +27,7 @@ from deocclude.engines.inference import cost
 from deocclude.engines.inference.backends import TORCH, Say, graph_for, read_asked
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.devices import resolve_device
-from deocclude.engines.runs.features import load_features
+from deocclude.engines.runs.weights import load_features
 
 if TYPE_CHECKING:
     from deocclude.models.ensemble import Ensemble

@@ -7,10 +7,10 @@ import torch
 from deocclude.data.files import sha256
 from deocclude.engines.inference.networks import read_embedder
 from deocclude.engines.measures.columns import Measure, learned
-from deocclude.engines.runs.features import MAKE_ONE
 from deocclude.engines.runs.finished import (
     DEFAULT,
     IDENTITY,
+    MAKE_IDENTITY,
     OFF,
     identity_file,
     read_metadata,
@@ -32,13 +32,13 @@ def identity_similarity(
         return None
     file = identity_file(named, runs)
     if file is None:
-        reason = f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}"
+        reason = f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_IDENTITY}"
         return learned("identity", None, reason=reason)
     config, _ = read_metadata(file)
     if task_of(config) != IDENTITY:
         raise ValueError(
             f"--identity {named}: {file} was trained for {task_of(config)}, an identity network is "
-            f"needed; {MAKE_ONE}"
+            f"needed; {MAKE_IDENTITY}"
         )
     embedder, digest = read_embedder(file, device), sha256(file)
     people, template = config["model"].get("classes"), config["data"].get("template", "auto")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from deocclude.data.files import replacing, sha256, some_path, some_text, write_text
 from deocclude.data.images import load_square, to_tensor
-from deocclude.engines.evaluation.suites import EXPORTED, Suite, load_suite
+from deocclude.engines.evaluation.suites import Suite, load_suite
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import END, RunFolder, read_end
 from deocclude.engines.runs.metadata import (
@@ -32,7 +32,7 @@ from deocclude.engines.runs.metadata import (
     release_task,
 )
 from deocclude.engines.runs.recipes import pointers_of, source_name, starts
-from deocclude.engines.runs.released import FOLDER, SUMS
+from deocclude.engines.runs.released import EXPORTED, FOLDER, SUMS
 from deocclude.engines.runs.weights import (
     SCALE,
     load_inpainter,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deocclude.engines.runs.config import ABLATIONS, SCRIPTS
+from deocclude.engines.runs.config import ABLATIONS, TASKS
 from deocclude.engines.suite.request import UNFINISHED, Request, SuiteJob
 
 SHOWN = re.compile(  # of a run's own lines
@@ -25,7 +25,7 @@ LEAST = 0.05  # minutes: a run whose budget is used up still validates and close
 
 def command(job: SuiteJob, request: Request) -> list[str]:
     """The command that trains a job, or goes on with it for what is left of its budget."""
-    line = [sys.executable, str(ABLATIONS.parent / SCRIPTS[job.task]), job.run]
+    line = [sys.executable, str(ABLATIONS.parent / TASKS[job.task].script), job.run]
     budget = job.budget(request)
     if job.state == UNFINISHED:
         line += ["--resume", str(job.folder.resolve())]

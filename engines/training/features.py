@@ -6,10 +6,16 @@ from pathlib import Path
 from torch import nn
 
 from deocclude.data.files import sha256
-from deocclude.engines.runs.features import MAKE_ONE, create_features
-from deocclude.engines.runs.finished import DEFAULT, RANDOM, identity_file, read_metadata, task_of
+from deocclude.engines.runs.finished import (
+    DEFAULT,
+    MAKE_IDENTITY,
+    RANDOM,
+    identity_file,
+    read_metadata,
+    task_of,
+)
 from deocclude.engines.runs.settings import Features
-from deocclude.engines.runs.weights import load_release, load_strictly
+from deocclude.engines.runs.weights import create_features, load_release, load_strictly
 
 logger = logging.getLogger(__name__)
 NO_INFORMATION = "which gives nearly the same numbers for every picture: in effect no features"
@@ -28,14 +34,14 @@ def settle_features(features: Features | None, runs: Path) -> Features | None:
         logger.warning(
             "features  no finished run of %s below %s: the embedding comes from a network "
             "with random weights, " + NO_INFORMATION + "; %s",
-            DEFAULT, runs, MAKE_ONE,
+            DEFAULT, runs, MAKE_IDENTITY,
         )  # fmt: skip
         return features.model_copy(update={"weights": RANDOM})
     config, _ = read_metadata(file)
     if task_of(config) != "identity":
         raise ValueError(
             f"features.weights: {file} was trained for {task_of(config)}, "
-            f"an identity network is needed; {MAKE_ONE}"
+            f"an identity network is needed; {MAKE_IDENTITY}"
         )
     return Features(weights=str(file.resolve()), **config["model"])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -139,7 +140,7 @@ def mean(answers: Sequence[bool]) -> float:
 
 
 def build_identity_trainer(
-    config: IdentityConfig, runtime: Runtime, train_images: int
+    config: IdentityConfig, runtime: Runtime, train_images: int, runs: Path | None = None
 ) -> IdentityTrainer:
     """Network, loss and optimizer of a configuration, on the runtime's device."""
     training = config.training

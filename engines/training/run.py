@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 
 from deocclude import models, stopping
 from deocclude.data.pairs.frozen import FrozenList
-from deocclude.data.sources.task import AnySources, open_any_sources
+from deocclude.data.sources.faces import AnySources
 from deocclude.engines.report import figures
 from deocclude.engines.report.history import record_losses
 from deocclude.engines.runs.config import AnyRun, FaceData, RunConfig
@@ -21,26 +21,19 @@ from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import RunFolder, dump_config, recorded_data
 from deocclude.engines.runs.recipes import each_start
 from deocclude.engines.runs.runtime import Runtime, start_runtime, versions
+from deocclude.engines.runs.tasks import TASKS, open_any_sources
 from deocclude.engines.training.features import settle_features
 from deocclude.engines.training.fit import INTERRUPTED, Fit
 from deocclude.engines.training.gan_steps import role
-from deocclude.engines.training.identity import build_identity_trainer
-from deocclude.engines.training.inpainting import build_trainer
 from deocclude.engines.training.members import settle_members
-from deocclude.engines.training.segmentation import build_segmentation_trainer
 from deocclude.engines.training.teacher import settle_teacher
 from deocclude.engines.training.trainer import BaseTrainer
 from deocclude.models.blocks import count_parameters
-from deocclude.names import in_words
+from deocclude.names import imported, in_words
 
 logger = logging.getLogger(__name__)
 
 VALIDATION = "validation_pairs.json"
-NETWORKS = {  # what a task's main network is made by, and called
-    "inpainting": (models.create_inpainter, "generator"),
-    "segmentation": (models.create_segmenter, "segmenter"),
-    "identity": (models.create_identity_network, "identity network"),
-}
 
 
 @dataclass(frozen=True)
@@ -107,13 +100,13 @@ def dry_run(
     sources = open_any_sources(config.model_copy(update={"data": data}), root, split_file)
     config = _with_template(config, sources)
     options = config.model_options()
-    if models.takes_option(config.task, config.model.name, "pretrained"):
+    if config.model.takes("pretrained"):
         options["pretrained"] = False  # counting needs no download
-    create, what = NETWORKS[config.task]
-    network = create(config.model.name, **options)
+    task = TASKS[config.task]
+    network = task.create(config.model.name, **options)
     lines = [dump_config(config)]
     lines += [] if folder is None else [f"continues {folder.path}"]
-    lines.append(f"{what}: {count_parameters(network) / 1e6:.2f} M parameters")
+    lines.append(f"{task.main}: {count_parameters(network) / 1e6:.2f} M parameters")
     for name, each in getattr(config, "discriminators", {}).items():
         critic = models.create_discriminator(each.name, **each.options)
         lines.append(f"{role(name)}: {count_parameters(critic) / 1e6:.3f} M parameters")
@@ -130,17 +123,6 @@ def _with_template(config: AnyRun, sources: AnySources) -> AnyRun:
         if hasattr(config.data, name)
     }
     return config.model_copy(update={"data": config.data.model_copy(update=told)})
-
-
-def create_trainer(
-    config: AnyRun, runtime: Runtime, train_images: int, runs: Path | None = None
-) -> BaseTrainer:
-    """The trainer of a run's task. `runs` as for `build_trainer`."""
-    if config.task == "segmentation":
-        return build_segmentation_trainer(config, runtime, train_images, runs)
-    if config.task == "identity":
-        return build_identity_trainer(config, runtime, train_images)
-    return build_trainer(config, runtime, train_images, runs)
 
 
 def train(
@@ -205,7 +187,8 @@ def _train(
         pairs = sources.training_pairs(
             config.training.seed, output / ".cache", runtime.processes, config.training.batch_size
         )
-    trainer = create_trainer(config, runtime, pairs.images, None if continued else output)
+    build = imported(TASKS[config.task].builder)
+    trainer = build(config, runtime, pairs.images, None if continued else output)
     validation = sources.frozen("val")
     if folder is None:  # only now: a start that fails leaves no empty run behind
         folder = _shared_new_folder(runtime, output, config)

@@ -234,7 +234,7 @@ def test_the_pipeline_gives_it_what_it_uses(variant):
 def test_every_run_gives_its_inpainter_what_that_takes(run):
     config = load_config(run, "small")
     options = config.model_options()
-    if models.takes_option("inpainting", config.model.name, "pretrained"):
+    if config.model.takes("pretrained"):
         options["pretrained"] = False
     with torch.device("meta"):
         model = models.create_inpainter(config.model.name, **options)

@@ -10,11 +10,11 @@ from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.set_files import LAYOUTS
 from deocclude.data.occluders.set_writer import write_set
 from deocclude.data.pairs.tensors import load_occluded
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.cli.train import overrides, parse_arguments
 from deocclude.engines.evaluation.end_to_end import compare_end_to_end
 from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segmenters
 from deocclude.engines.runs.config import ConfigError, load_config
+from deocclude.engines.runs.tasks import TASKS, open_any_sources
 from deocclude.engines.runs.weights import load_segmenter
 from deocclude.engines.training.run import train
 
@@ -133,7 +133,7 @@ def test_masks_of_which_black_means_hole_are_turned_round(tmp_path, caplog):
 
 
 def test_the_option_for_inverted_masks_needs_a_set(tmp_path):
-    arguments = parse_arguments("segmentation", "UNet", "", ["--pairs", "s", "--invert-mask"])
+    arguments = parse_arguments(TASKS["segmentation"], "", ["--pairs", "s", "--invert-mask"])
     assert overrides(arguments) == ['data.pairs="s"', "data.invert_mask=true"]
     with pytest.raises(ConfigError, match="invert_mask: true is for the masks of a paired set"):
         load_config("unet", "quick", ["data.invert_mask=true"], "segmentation")

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from deocclude.engines.evaluation.suites import load_suite
+from deocclude.engines.runs.tasks import TASKS
 from deocclude.engines.suite import tables
 from deocclude.engines.suite.request import Request, SuiteJob
 
@@ -11,7 +12,11 @@ def no_losses(options):
     raise ValueError("no history")
 
 
-def watch(monkeypatch, name):
+COMPARE, SEGMENTERS, IDENTITIES = (task.comparison.replace(":", ".") for task in TASKS.values())
+LOSSES = "deocclude.engines.suite.tables.compare_losses"
+
+
+def watch(monkeypatch, place):
     """Replace a comparison by one that only keeps what it is asked; returns the list of that."""
     seen = []
 
@@ -19,7 +24,7 @@ def watch(monkeypatch, name):
         seen.append(options)
         return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
 
-    monkeypatch.setattr(tables, name, compare)
+    monkeypatch.setattr(place, compare)
     return seen
 
 
@@ -30,7 +35,7 @@ def job(name, folder="f", differences=(), task="inpainting"):
 
 
 def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
-    seen = watch(monkeypatch, "compare")
+    seen = watch(monkeypatch, COMPARE)
     monkeypatch.setattr(tables, "compare_losses", no_losses)
     (tmp_path / "s.yaml").write_text(
         "baselines: [telea]\n"
@@ -66,7 +71,7 @@ def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
             raise ValueError("faces are gone")
         return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
 
-    monkeypatch.setattr(tables, "compare", compare)
+    monkeypatch.setattr(COMPARE, compare)
     monkeypatch.setattr(tables, "compare_losses", no_losses)
     (tmp_path / "s.yaml").write_text("tables: [{name: one, runs: [a]}, {name: two, runs: [a]}]")
     files, problems = tables.make_tables(
@@ -82,7 +87,7 @@ def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
 
 
 def test_tables_of_identity_networks_say_the_same_and_have_no_losses(tmp_path, monkeypatch):
-    seen = watch(monkeypatch, "compare_identities")
+    seen = watch(monkeypatch, IDENTITIES)
     (tmp_path / "s.yaml").write_text("name: people\nruns: [a]")
     row = job("a", differences=["data.size 48 (now 64)"], task="identity")
     _, problems = tables.make_tables(
@@ -104,7 +109,7 @@ def test_tables_may_spell_a_run_in_two_ways(tmp_path):
 
 
 def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
-    seen = watch(monkeypatch, "compare")
+    seen = watch(monkeypatch, COMPARE)
     monkeypatch.setattr(tables, "compare_losses", no_losses)
     (tmp_path / "s.yaml").write_text("runs: [a]\nreference: a\nbaselines: none")
     jobs = [
@@ -118,7 +123,7 @@ def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
 
 
 def test_a_reference_that_has_seeds_is_a_row_of_its_task(tmp_path, monkeypatch):
-    seen = watch(monkeypatch, "compare_segmenters")
+    seen = watch(monkeypatch, SEGMENTERS)
     (tmp_path / "s.yaml").write_text("runs: [a, b]\nreference: A\nbaselines: none")
     folders = [tmp_path / "a" / number for number in ("002", "005")]
     jobs = [job("a", folder=folder, task="segmentation") for folder in folders]
@@ -130,7 +135,7 @@ def test_a_reference_that_has_seeds_is_a_row_of_its_task(tmp_path, monkeypatch):
 
 
 def test_ensembles_are_rows_and_have_no_losses(tmp_path, monkeypatch):
-    seen, losses = watch(monkeypatch, "compare"), watch(monkeypatch, "compare_losses")
+    seen, losses = watch(monkeypatch, COMPARE), watch(monkeypatch, LOSSES)
     (tmp_path / "s.yaml").write_text("runs: [a]\nensembles: [{name: e, members: [a, b]}]")
     chosen = load_suite(tmp_path / "s.yaml")
     fitted = job("e", folder=tmp_path / "e.yaml")

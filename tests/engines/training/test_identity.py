@@ -12,7 +12,6 @@ from PIL import Image
 from deocclude.data.builtin.faces import render_person
 from deocclude.data.faces.identities import identity_of
 from deocclude.data.sources.people import open_identity_sources
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.train import list_runs, parse_arguments
 from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
@@ -20,6 +19,7 @@ from deocclude.engines.measures.identity import name_swapped
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.runs.tasks import TASKS, open_any_sources
 from deocclude.engines.runs.weights import load_checkpoint, load_inpainter
 from deocclude.engines.training import fit as fit_module
 from deocclude.engines.training.identity import build_identity_trainer, load_identity_network
@@ -272,12 +272,12 @@ def test_wrong_settings_are_named(override, words):
 
 
 def test_the_command_lists_runs_and_a_dry_run_tells_everything(capsys):
-    assert "EfficientNet-B0" in list_runs("identity")
+    assert "EfficientNet-B0" in list_runs(TASKS["identity"])
     text = dry_run(tiny(), None)
     assert "identity network: 5.93 M parameters" in text
     assert "data: identities: 3" in text
     with pytest.raises(SystemExit):
-        parse_arguments("identity", "EfficientNetB0", "", ["--pairs", "x"])
+        parse_arguments(TASKS["identity"], "", ["--pairs", "x"])
     with pytest.raises(ConfigError, match=r"train_identity\.py"):
         load_config("efficientnetb0", "quick", [], "inpainting")
 

@@ -16,6 +16,7 @@ from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.recipes import members_of, write_recipe
 from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.runs.tasks import TASKS
 from deocclude.engines.runs.weights import load_checkpoint
 from deocclude.engines.training.inpainting import build_trainer, train_step
 from deocclude.engines.training.members import released_weights, settle_members
@@ -216,16 +217,15 @@ def test_members_recorded_for_another_model_are_refused(runs):
 
 
 def test_the_options_stand_for_settings():
-    arguments = parse_arguments(
-        "inpainting", "Reconstruction", "", ["ensemble_gate", "--members", "a", "b/002", "c"]
-    )
+    words = ["ensemble_gate", "--members", "a", "b/002", "c"]
+    arguments = parse_arguments(TASKS["inpainting"], "", words)
     assert overrides(arguments) == ['model.members=["a", "b/002", "c"]']
-    arguments = parse_arguments("inpainting", "", "", ["distill", "--teacher", "x/y.yaml"])
+    arguments = parse_arguments(TASKS["inpainting"], "", ["distill", "--teacher", "x/y.yaml"])
     assert overrides(arguments) == ['teacher="x/y.yaml"']
 
 
 @pytest.mark.parametrize("option", [("--members", "a", "b"), ("--teacher", "a")])
 def test_a_continued_run_takes_neither_anew(option, capsys):
     with pytest.raises(SystemExit):
-        parse_arguments("inpainting", "", "", ["distill", "--resume", "latest", *option])
+        parse_arguments(TASKS["inpainting"], "", ["distill", "--resume", "latest", *option])
     assert "members or a teacher" in capsys.readouterr().err

@@ -157,7 +157,7 @@ def test_ctrl_c_ends_after_the_step_with_the_command_that_goes_on(
     monkeypatch.setattr(BaseTrainer, "validate", None, raising=False)
     monkeypatch.setattr("sys.argv", ["elsewhere/train_inpainting.py"])
     signalled(step=1)
-    assert train_command("inpainting", "Reconstruction", "", tiny_command(tmp_path)) == 130
+    assert train_command("inpainting", "", tiny_command(tmp_path)) == 130
     said = capsys.readouterr()
     assert "the tables" not in said.out
     line = said.err.splitlines()[-1]
@@ -171,14 +171,14 @@ def test_ctrl_c_ends_after_the_step_with_the_command_that_goes_on(
     ]  # fmt: skip
     signalled(step=99)
     again = shlex.split(line.partition("train_inpainting.py ")[2])
-    assert train_command("inpainting", "Reconstruction", "", again) == 0
+    assert train_command("inpainting", "", again) == 0
     assert "the tables" in capsys.readouterr().out
     assert_same_weights(RunFolder(folder), whole.folder)
 
 
 def test_a_second_ctrl_c_ends_at_once_without_damage(tmp_path, monkeypatch, capsys, signalled):
     signalled(step=4, times=2)
-    assert train_command("inpainting", "Reconstruction", "", tiny_command(tmp_path)) == 130
+    assert train_command("inpainting", "", tiny_command(tmp_path)) == 130
     folder = tmp_path / "runs" / "ablationv1" / "001"
     assert f"--resume {folder}" in capsys.readouterr().err.splitlines()[-1]
     assert load_checkpoint(folder / "last")[1]["step"] == 3  # of the first epoch's end

@@ -19,11 +19,11 @@ from system_stubs import (
 
 from deocclude.engines.inference.networks import Inpainter, read_inpainter
 from deocclude.engines.runs.config import ConfigError
-from deocclude.engines.runs.features import load_features
 from deocclude.engines.runs.recipes import starts
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.weights import (
     load_checkpoint,
+    load_features,
     load_inpainter,
     load_release,
     save_release,

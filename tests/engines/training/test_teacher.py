@@ -10,12 +10,12 @@ from safetensors import safe_open
 from system_stubs import NARROW, TINY, make_part, tiny
 
 from deocclude.data.contract import hide
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.ensemble.opening import weights_identity
 from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.settings import WeightsFile
+from deocclude.engines.runs.tasks import open_any_sources
 from deocclude.engines.runs.weights import load_checkpoint
 from deocclude.engines.training.gan_steps import generator_step
 from deocclude.engines.training.inpainting import build_trainer, validate
