@@ -1,8 +1,6 @@
 """What a comparison of identity networks shows: values, tables, figure."""
 
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,14 +8,11 @@ from matplotlib.figure import Figure
 
 from deocclude.data.occluders.groups import DRAWN, REAL, group_of
 from deocclude.data.occluders.mixture import NONE
-from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.engines.evaluation.summaries import cost_table, pair_facts
-from deocclude.engines.measures.identity import evaluate_identities
-from deocclude.engines.measures.rows import Row, RowResult
+from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report import charts
 from deocclude.engines.report.figures import NothingToDraw
 from deocclude.engines.report.grids import DPI
-from deocclude.engines.report.report import Drawing, Report, pairs_line, write_report
+from deocclude.engines.report.report import pairs_line
 from deocclude.engines.report.tables import Cell, Table, column, table_of
 from deocclude.metrics.statistics import wilson_interval
 

@@ -17,9 +17,7 @@ from deocclude.engines.runs.pairs import Group
 logger = logging.getLogger(__name__)
 
 
-def fitting_inpainters(
-    members: list[Trained], group: Group
-) -> tuple[list[Trained], list[str]]:
+def fitting_inpainters(members: list[Trained], group: Group) -> tuple[list[Trained], list[str]]:
     """The inpainters that can be measured on a group's pairs; why the others cannot, and of which
     of them nobody can tell whether they saw the faces in training."""
     fit, remarks = [], []
