@@ -159,13 +159,14 @@ def share_table(places: pd.DataFrame) -> Table:
     first = part[part["row"] == part["row"].iloc[0]]
     holes = first.assign(row="hole pixels", share=first["pixel_share"])
     shares = pd.concat([holes, part.assign(share=part["error_share"])])
-    shares["share"] *= 100
     note = (
         "First line: of all hole pixels. Others: of the row's squared error in them; more than in "
         "the first line means harder than the average pixel."
     )
-    title = "Share of each place"
-    return pivot(shares, "row", "place", form=PERCENT, of="share", title=title, notes=[note])
+    return pivot(
+        shares, "row", "place", form=PERCENT, of="share", times=100, title="Share of each place",
+        notes=[note],
+    )  # fmt: skip
 
 
 def curve_table(curves: pd.DataFrame, metric: str = "psnr_composed") -> Table:

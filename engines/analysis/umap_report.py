@@ -117,32 +117,25 @@ def scores(cloud: Cloud) -> pd.DataFrame:
 def distance_table(frame: pd.DataFrame) -> Table:
     """Distances to the true faces, and how often the own one is the nearest."""
     names = list(frame["group"])
+    frame = frame.rename(columns={"low": "distance_low", "high": "distance_high"})
     others = frame[frame["group"].ne(OCCLUDED)]  # it has no difference to itself
-    percent = frame.assign(**{key: 100 * frame[key] for key in frame if key.startswith("nearest")})
-    distance = column(frame, names, ".4f", by="group", of="distance", higher=False)
-    nearest = column(percent, names, PERCENT, by="group", of="nearest", higher=True)
+
+    def cells(lines: pd.DataFrame, of: str, form: str, **how) -> list[Cell]:
+        return column(lines, names, form, by="group", of=of, interval="low" in form, **how)
+
     columns = [
-        ("distance", distance),
-        ("95 %", _ends(frame, names, "low", "high", "{low:.4f} to {high:.4f}")),
-        (f"Δ to {OCCLUDED}", column(others, names, "+.4f", by="group", of="difference")),
-        (
-            "95 %",
-            _ends(others, names, "difference_low", "difference_high", "{low:+.4f} to {high:+.4f}"),
-        ),
-        ("own face nearest", nearest),
-        ("95 %", _ends(percent, names, "nearest_low", "nearest_high", "{low:.1f} to {high:.1f} %")),
+        ("distance", cells(frame, "distance", ".4f", higher=False)),
+        ("95 %", cells(frame, "distance", "{low:.4f} to {high:.4f}")),
+        (f"Δ to {OCCLUDED}", cells(others, "difference", "+.4f")),
+        ("95 %", cells(others, "difference", "{low:+.4f} to {high:+.4f}")),
+        ("own face nearest", cells(frame, "nearest", PERCENT, higher=True, times=100)),
+        ("95 %", cells(frame, "nearest", "{low:.1f} to {high:.1f} %", times=100)),
     ]
     note = (
         "Distance of a picture's features to those of its own true face, mean over faces; own face "
         "nearest: how often no other true face is nearer. Intervals over faces."
     )
     return table_of("Distance to the true face", names, columns, [note])
-
-
-def _ends(frame: pd.DataFrame, names: list[str], low: str, high: str, form: str) -> list[Cell]:
-    """Intervals in columns of their own, sorted by their low ends."""
-    ends = frame.set_index("group").reindex(names)[[low, high]]
-    return [Cell(first, first, last, form) for first, last in ends.itertuples(index=False)]
 
 
 def score_table(frame: pd.DataFrame, cloud: Cloud) -> Table:

@@ -1,5 +1,7 @@
 """End-to-end tables, made from what `engines.evaluation.summaries.summarise_cases` found."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from deocclude.data.occluders.groups import OCCLUDED, UNOCCLUDED
@@ -66,12 +68,12 @@ def psnr_table(psnr: pd.DataFrame, heads: dict[str, str], group: str) -> Table:
 def loss_table(psnr: pd.DataFrame, heads: dict[str, str], group: str) -> Table:
     """What each segmenter's mask costs each inpainter against the true mask, in dB."""
     known = psnr["inpainter"].isin(psnr.loc[psnr["mask"].eq(TRUE), "inpainter"])
-    return pivot(
+    table = pivot(
         psnr[known], "inpainter", "mask", form=decimals("psnr", "+"), of="loss", interval=True,
         heads={mask: head for mask, head in heads.items() if mask != TRUE},
-        higher=False, mark=False,
         title=f"Loss in PSNR from not knowing the mask (dB) [95 %]: {group}",
     )  # fmt: skip
+    return replace(table, higher=False)  # said, and no best marked: the masks differ
 
 
 def detail_table(frame: pd.DataFrame, group: str) -> Table:
@@ -119,7 +121,7 @@ def harm_table(bare: pd.DataFrame, heads: dict[str, str]) -> Table | None:
         return None
     changed = bare[bare["metric"].eq("image/l1") & bare["mask"].ne(TRUE)]
     return pivot(
-        changed.assign(mean=255 * changed["mean"]), "inpainter", "mask", form=".2f",
+        changed, "inpainter", "mask", form=".2f", times=255,
         heads={mask: head for mask, head in heads.items() if mask != TRUE},
         title="Faces with nothing on them: mean absolute change in grey levels of 255 (0 is right)",
     )  # fmt: skip

@@ -91,8 +91,7 @@ def kind_table(summary: pd.DataFrame) -> Table:
 
 
 def _percent(lines: pd.DataFrame, names: Sequence[str]) -> list[Cell]:
-    shares = lines.assign(**{key: 100 * lines[key] for key in ("mean", "low", "high")})
-    return column(shares, names, ".1f", interval=True, higher=True)
+    return column(lines, names, ".1f", interval=True, higher=True, times=100)
 
 
 def identity_caption(results: Sequence[RowResult]) -> list[str]:

@@ -6,6 +6,7 @@ Text is made when a table is written: `engines.report.writers`, `engines.report.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -132,6 +133,7 @@ def column(
     of: str = "mean",
     interval: bool = False,
     higher: bool | None = None,
+    times: float = 1,
 ) -> list[Cell]:
     """A cell for each of `names`, which stand in the column `by` of `lines`, each at most once.
 
@@ -139,17 +141,17 @@ def column(
         form: as in Cell.
         of: the column of the numbers; their ends are in `low` and `high` for the mean, else in
             `<of>_low` and `<of>_high`.
-        interval: also write the ends, where both are known.
+        interval: with the ends; where one is missing a plain `form` leaves both out.
         higher: mark the best, which is the highest or the lowest; None marks nothing.
+        times: by what all numbers are multiplied, 100 for per cent.
     """
-    found = lines.set_index(by).reindex(names)
     ends = [f"{of}_low".removeprefix("mean_"), f"{of}_high".removeprefix("mean_")]
+    found = lines.set_index(by).reindex(index=names, columns=[of, *ends]).astype(float) * times
     cells = []
-    for value, low, high in (
-        found.reindex(columns=[of, *ends]).astype(float).itertuples(index=False)
-    ):
-        known = interval and math.isfinite(low) and math.isfinite(high)
-        cells.append(Cell(value, low if known else None, high if known else None, form))
+    for value, *known in found.itertuples(index=False):
+        whole = interval and ("{" in form or all(map(math.isfinite, known)))
+        low, high = known if whole else (None, None)
+        cells.append(Cell(value, low, high, form))
     return cells if higher is None else mark_best(cells, higher)
 
 
@@ -161,29 +163,27 @@ def pivot(
     form: str,
     title: str,
     heads: Mapping[str, str] | None = None,
-    of: str = "mean",
-    interval: bool = False,
     higher: bool | None = None,
-    mark: bool = True,
+    say: bool = True,
     notes: Sequence[str] = (),
+    **how: Any,
 ) -> Table:
     """A line for each value of the column `rows`, a column for each of `columns`.
 
     Args:
         frame: a line for each cell.
         heads: values of `columns` that are shown and their headings; all of them by default.
-        higher: which way is better, said behind the title; None says nothing.
-        mark: mark the best of each column, where one way is better.
-        form, of, interval: as in `column`.
+        higher: mark the best of each column, and unless `say` is false name the better way behind
+            the title.
+        form, how: as in `column`.
     """
     names = list(dict.fromkeys(frame[rows]))
     shown = {key: str(key) for key in dict.fromkeys(frame[columns])} if heads is None else heads
-    best, cells = higher if mark else None, []
-    for key, head in shown.items():
-        lines = frame[frame[columns].eq(key)]
-        found = column(lines, names, form, by=rows, of=of, interval=interval, higher=best)
-        cells.append((head, found))
-    return table_of(title, names, cells, notes, higher)
+    cells = [
+        (head, column(frame[frame[columns].eq(key)], names, form, by=rows, higher=higher, **how))
+        for key, head in shown.items()
+    ]
+    return table_of(title, names, cells, notes, higher if say else None)
 
 
 def mark_best(cells: Sequence[Cell], higher: bool) -> list[Cell]:
