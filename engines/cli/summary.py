@@ -1,8 +1,8 @@
 """What a finished training run says: its test table, and where everything is."""
 
-from dataclasses import fields
 from pathlib import Path
 
+from deocclude.engines.evaluation.compare import compare
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.finished import Trained, read_trained
 from deocclude.engines.runs.tasks import INPAINTING, TASKS
@@ -59,17 +59,16 @@ def _next_steps(trained: Trained, pictures: Path) -> list[str]:
 
 def _evaluate(trained: Trained, run: Path, output: Path, device: str) -> Report:
     task = TASKS[trained.task]
-    options = imported(task.comparison_options)
+    comparison = imported(task.comparison)
     downloads = trained.config.get("downloads", True)  # as LPIPS's backbone would be
     quick = {"baselines": FAST_BASELINES, "fid": "off", "lpips": "auto" if downloads else "off"}
-    known = {field.name for field in fields(options)}
-    asked = options(
+    (report,) = compare(
+        comparison,
         runs=[str(run)],
         runs_folder=output,
         output=run / "evaluation",
         share_values=True,
         device=device,
-        **{key: value for key, value in quick.items() if key in known},
+        **comparison.options.known(quick),
     )
-    (report,) = imported(task.comparison)(asked)
     return report

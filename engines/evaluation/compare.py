@@ -5,8 +5,8 @@ on the same pairs. Which folders, which values are shared and what is written is
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,6 +47,11 @@ class Options:
     device: str = "auto"
     share_values: bool = False
     remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def known(cls, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of `asked` that this comparison has."""
+        return {each.name: asked[each.name] for each in fields(cls) if each.name in asked}
 
     def of_tables(self, suite: Suite) -> list[Self]:
         """The options of each table of a suite, with its runs by their names. Those of several

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -42,7 +42,9 @@ def compare_losses(options: LossOptions) -> list[Report]:
     Raises ValueError or FileNotFoundError that says which run or file is missing.
     """
     suite = suite_of(options)
-    members = choose_with_losses(options, suite)
+    members = choose_with_losses(
+        options if suite is None else replace(options, runs=list(suite.runs))
+    )
     table, numbers = released_table(members)
     tables = [table]
     for member in members:

@@ -121,7 +121,8 @@ def finished_suite(named: Path, runs_folder: Path) -> Suite:
 
 def suite_of(options: Any) -> Suite | None:
     """The suite that a command's options name, all of its runs finished; None if they name none."""
-    return finished_suite(options.suite, options.runs_folder) if options.suite else None
+    named = getattr(options, "suite", None)
+    return finished_suite(named, options.runs_folder) if named else None
 
 
 def load_suite(named: Path) -> Suite:

@@ -67,7 +67,8 @@ def _grouped(
             frozen[key] = freeze(data, root, split)
         made = frozen[key]
         people = made.people.people if made.people else ()
-        groups.setdefault((made.pairs.hash, people), replace(made, members=[])).members.append(member)
+        shared = groups.setdefault((made.pairs.hash, people), replace(made, members=[]))
+        shared.members.append(member)
     return list(groups.values())
 
 

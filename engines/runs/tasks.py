@@ -38,7 +38,7 @@ class Task:
     options: those that its script has beside those of all scripts, of `engines.cli.train.OPTIONS`.
     sources: (data settings, data folder, split.json) -> what is read. builder: (configuration,
     runtime, number of training images, where runs lie) -> trainer. comparison: of trained networks,
-    a function of an object of the class `comparison_options`. picture: the file of its report to
+    for `engines.evaluation.compare.compare`. picture: the file of its report to
     look at. exporter: (weights file) -> `engines.export.opening.Opened`. ships: the weights file
     that comes with the project.
     """
@@ -52,7 +52,6 @@ class Task:
     sources: str
     builder: str
     comparison: str
-    comparison_options: str
     picture: str
     exporter: str | None = None
     ships: str | None = None
@@ -108,8 +107,7 @@ TASKS: dict[str, Task] = {
             options=("masks", "members", "teacher", "invert-mask"),
             sources="deocclude.data.sources.holes:open_sources",
             builder="deocclude.engines.training.inpainting:build_trainer",
-            comparison="deocclude.engines.evaluation.inpainting:compare",
-            comparison_options="deocclude.engines.evaluation.inpainting:Options",
+            comparison="deocclude.engines.evaluation.inpainting:INPAINTERS",
             picture="examples.png",
             exporter="deocclude.engines.export.opening:exported_inpainter",
             ships="inpainter.safetensors",
@@ -123,8 +121,7 @@ TASKS: dict[str, Task] = {
             options=("occluders", "pairs", "invert-mask"),
             sources="deocclude.data.sources.covered:open_segmentation_sources",
             builder="deocclude.engines.training.segmentation:build_segmentation_trainer",
-            comparison="deocclude.engines.evaluation.segmentation:compare_segmenters",
-            comparison_options="deocclude.engines.evaluation.segmentation:MaskOptions",
+            comparison="deocclude.engines.evaluation.segmentation:SEGMENTERS",
             picture="masks.png",
             exporter="deocclude.engines.export.opening:exported_segmenter",
             ships="segmenter.safetensors",
@@ -138,8 +135,7 @@ TASKS: dict[str, Task] = {
             options=("occluders",),
             sources="deocclude.data.sources.people:open_identity_sources",
             builder="deocclude.engines.training.identity:build_identity_trainer",
-            comparison="deocclude.engines.evaluation.identity:compare_identities",
-            comparison_options="deocclude.engines.evaluation.identity:IdentityOptions",
+            comparison="deocclude.engines.evaluation.identity:IDENTITIES",
             picture="kinds.png",
             exporter="deocclude.engines.export.opening:exported_identity_network",
         ),

@@ -1,8 +1,8 @@
 """The tables of a suite from the runs that are finished; what is missing or other is said there."""
 
-from dataclasses import fields
 from pathlib import Path
 
+from deocclude.engines.evaluation.compare import compare
 from deocclude.engines.evaluation.losses import LossOptions, compare_losses
 from deocclude.engines.evaluation.suites import Suite
 from deocclude.engines.report.report import Report
@@ -87,24 +87,23 @@ def _compare(
     reference = table.reference
     if reference and reference.lower() not in [job.name.lower() for job in jobs]:
         said, reference = (*said, f"The reference {reference} is not among the rows."), None
-    options = imported(TASKS[task].comparison_options)
-    known = {field.name for field in fields(options)}
-    named = [job for job in jobs if job.name.lower() == (reference or "").lower()]
-    if len(named) > 1 and "fold_seeds" not in known:  # a row each, called by their numbers
-        reference = f"{named[0].name}/{named[0].folder.name}"
-    asked = {
-        "runs": [str(job.folder) for job in jobs if job.ensemble is None],
-        "checkpoint": [job.folder for job in jobs if job.ensemble is not None],
-        "output": folder,
-        "runs_folder": request.output,
-        "device": request.device,
-        "share_values": True,
-        "title": f"Suite: {table.name}",
-        "remarks": said,
-        "reference": reference,
-        "baselines": ",".join(table.baselines) or "none",
-        "fold_seeds": bool(request.seeds),
-    }
-    return imported(TASKS[task].comparison)(
-        options(**{key: value for key, value in asked.items() if key in known})
+    comparison = imported(TASKS[task].comparison)
+    asked = comparison.options.known(
+        {
+            "runs": [str(job.folder) for job in jobs if job.ensemble is None],
+            "checkpoint": [job.folder for job in jobs if job.ensemble is not None],
+            "output": folder,
+            "runs_folder": request.output,
+            "device": request.device,
+            "share_values": True,
+            "title": f"Suite: {table.name}",
+            "remarks": said,
+            "reference": reference,
+            "baselines": ",".join(table.baselines) or "none",
+            "fold_seeds": bool(request.seeds),
+        }
     )
+    named = [job for job in jobs if job.name.lower() == (reference or "").lower()]
+    if len(named) > 1 and "fold_seeds" not in asked:  # a row each, called by their numbers
+        asked["reference"] = f"{named[0].name}/{named[0].folder.name}"
+    return compare(comparison, **asked)

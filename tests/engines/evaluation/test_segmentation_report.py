@@ -11,7 +11,8 @@ from deocclude.data.occluders.groups import WITHOUT_GLASSES, group_of
 from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
 from deocclude.data.seeding import keyed_rng
 from deocclude.engines.evaluation import segmentation_figures, segmentation_tables
-from deocclude.engines.evaluation.segmentation import segmentation_report
+from deocclude.engines.evaluation.compare import report
+from deocclude.engines.evaluation.segmentation import SEGMENTERS
 from deocclude.engines.evaluation.summaries import summarise_masks
 from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.measures import segmentation
@@ -167,7 +168,7 @@ def test_several_occluders_are_drawn_only_when_all_are(kind, group):
 def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
     pairs = magenta_pairs(kinds=("scarf", "patch+shadow", "unknown", "none"))
     pairs.held_out = False
-    made = segmentation_report(rows, pairs, tmp_path)
+    made = report(SEGMENTERS, rows, pairs, tmp_path)
     titles = [line for line in made.markdown.splitlines() if line.startswith("## ")]
     assert [title.split(":")[0].lstrip("# ") for title in titles[:4]] == [
         "Real cut-outs", "Drawn occluders", "Occluders of kinds that the set does not name",
@@ -265,18 +266,18 @@ def test_examples_are_worst_median_and_best_of_each_group():
 def test_kept_eyeglasses_are_reported_with_the_faces_that_nothing_covers(rows, tmp_path):
     kinds = ("scarf", "eyeglasses", "none")
     kept = magenta_pairs(kinds=kinds, empty=("eyeglasses", "none"))
-    made = segmentation_report(rows, kept, tmp_path / "kept", batch=4)
+    made = report(SEGMENTERS, rows, kept, tmp_path / "kept", batch=4)
     assert "Real cut-outs, none of them trained on: 3 images" in made.markdown
     assert "Faces with nothing on them: 6 images" in made.markdown
     assert "eyeglasses (real)" not in made.markdown
-    marked = segmentation_report(rows, magenta_pairs(kinds=kinds), tmp_path / "marked", batch=4)
+    marked = report(SEGMENTERS, rows, magenta_pairs(kinds=kinds), tmp_path / "marked", batch=4)
     assert "Real cut-outs, none of them trained on: 6 images" in marked.markdown
     assert "Faces with nothing on them: 3 images" in marked.markdown
     assert "eyeglasses (real)" in marked.markdown
 
 
 def test_report_writes_every_file(pairs, rows, tmp_path):
-    made = segmentation_report(rows, pairs, tmp_path, batch=4)
+    made = report(SEGMENTERS, rows, pairs, tmp_path, batch=4)
     for name in ("table.md", "table.tex", "summary.csv", "pairs.json", "kinds.png", "masks.png"):
         assert made.files[name].stat().st_size > 300, name
     assert made.markdown == made.files["table.md"].read_text(encoding="utf-8")
@@ -287,7 +288,7 @@ def test_report_writes_every_file(pairs, rows, tmp_path):
     assert {"accuracy", "dice", "boundary_f"} <= set(kinds)
     assert "Intervals are over faces only" in made.markdown
     with pytest.raises(ValueError, match="rows: perfect, half, Nothing marked"):
-        segmentation_report(rows, pairs, tmp_path, reference="none")
+        report(SEGMENTERS, rows, pairs, tmp_path, reference="none")
 
 
 def test_real_cutouts_are_also_told_without_clear_eyeglasses(tmp_path):
@@ -302,19 +303,17 @@ def test_real_cutouts_are_also_told_without_clear_eyeglasses(tmp_path):
 
     pairs = magenta_pairs(kinds=("scarf", "eyeglasses", "sunglasses", "none"))
     rows = [finder_row("model", LetsGlassesStay())]
-    report = segmentation_report(rows, pairs, tmp_path)
+    made = report(SEGMENTERS, rows, pairs, tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv").set_index(["group", "kind", "metric"])
     assert summary.loc[("real", "all", "iou"), "mean"] == pytest.approx(2 / 3)
     others = WITHOUT_GLASSES
     assert summary.loc[(others, "all", "iou"), "mean"] == pytest.approx(1)
     assert summary.loc[(others, "all", "iou"), "count"] == 6
     assert summary.loc[others].index.get_level_values("kind").unique().tolist() == ["all"]
-    assert (
-        "## Real cut-outs without clear eyeglasses, none of them trained on: 6" in report.markdown
-    )
-    assert report.markdown.count("eyeglasses (real)") == 1
+    assert "## Real cut-outs without clear eyeglasses, none of them trained on: 6" in made.markdown
+    assert made.markdown.count("eyeglasses (real)") == 1
 
 
 def test_without_eyeglasses_there_is_one_table_of_real_cutouts(tmp_path):
-    report = segmentation_report([finder_row("model", SeesMagenta())], magenta_pairs(), tmp_path)
-    assert "without clear eyeglasses" not in report.markdown
+    made = report(SEGMENTERS, [finder_row("model", SeesMagenta())], magenta_pairs(), tmp_path)
+    assert "without clear eyeglasses" not in made.markdown

@@ -11,7 +11,8 @@ from deocclude.data.contract import hide
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
 from deocclude.data.seeding import keyed_rng
-from deocclude.engines.evaluation.end_to_end import choose_losses, end_to_end_report
+from deocclude.engines.evaluation.compare import report
+from deocclude.engines.evaluation.end_to_end import END_TO_END, Rows, choose_losses
 from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables
 from deocclude.engines.evaluation.summaries import summarise_cases
 from deocclude.engines.inference.baselines import BaselinePool
@@ -231,8 +232,8 @@ def test_report_writes_every_file(pairs, tmp_path):
     ]
     inpainters = [row("Flat", Flat()), row("Knows", Knows())]
     remarks = ["Large is left out."]
-    made = end_to_end_report(
-        inpainters, segmenters, pairs, tmp_path, dilations=(0, 3), remarks=remarks
+    made = report(
+        END_TO_END, Rows(inpainters, segmenters), pairs, tmp_path, dilations=(0, 3), remarks=remarks
     )
     for name in ("table.md", "table.tex", "summary.csv", "pairs.json", "end_to_end.png"):
         assert made.files[name].stat().st_size > 300, name
@@ -252,7 +253,7 @@ def test_report_writes_every_file(pairs, tmp_path):
     losses = text.split("Loss in PSNR")[1].split("##")[0]
     assert "+0.00 [+0.00, +0.00]" in losses
     with pytest.raises(ValueError, match="inpainters: Flat, Knows"):
-        end_to_end_report(inpainters, segmenters, pairs, tmp_path, reference="half")
+        report(END_TO_END, Rows(inpainters, segmenters), pairs, tmp_path, reference="half")
 
 
 def test_pairs_of_a_set_are_not_said_to_be_held_out(pairs, tmp_path):

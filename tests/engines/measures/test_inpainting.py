@@ -11,8 +11,9 @@ from evaluation_stubs import Shifted, fake_pairs, shifted_row
 
 from deocclude.engines.evaluation import inpainting_tables
 from deocclude.engines.evaluation import summaries as evaluation_summaries
+from deocclude.engines.evaluation.compare import report
 from deocclude.engines.evaluation.examples import choose_examples
-from deocclude.engines.evaluation.inpainting import report
+from deocclude.engines.evaluation.inpainting import INPAINTERS
 from deocclude.engines.evaluation.summaries import summarise
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.measures.columns import learned, published
@@ -231,7 +232,7 @@ def test_examples_are_worst_median_and_best_of_each_bin():
 
 def test_report_writes_every_file(pairs, tmp_path):
     rows = [shifted_row("near", pairs, 0.02), baseline_row("occluded", BaselinePool(0))]
-    made = report(rows, pairs, tmp_path)
+    made = report(INPAINTERS, rows, pairs, tmp_path)
     for name in ("table.md", "table.tex", "summary.csv", "pairs.json", "metrics.png"):
         assert made.files[name].stat().st_size > 300, name
     assert made.files["examples.png"].is_file()
