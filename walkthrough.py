@@ -72,7 +72,7 @@ from deocclude.engines.inference.baselines import LABELS, BaselinePool
 from deocclude.engines.inference.networks import read_inpainter, read_segmenter
 from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows, model_row
 from deocclude.engines.photos.deoccluder import Deoccluder
-from deocclude.engines.report import figures
+from deocclude.engines.report import charts, figures
 from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import load_config
@@ -275,7 +275,7 @@ for name in ("total", "hole_l1"):
 
 figure = Figure(figsize=(7, 3.2))
 axis = figure.subplots()
-for name, colour in zip(history[0], figures.COLOURS, strict=False):
+for name, colour in zip(history[0], charts.COLOURS, strict=False):
     axis.plot([step[name] for step in history], label=name, color=colour, linewidth=1.5)
 axis.set(xlabel="step", yscale="log", title="unweighted terms, and their weighted total")
 axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

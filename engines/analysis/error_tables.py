@@ -159,13 +159,14 @@ def share_table(places: pd.DataFrame) -> Table:
     first = part[part["row"] == part["row"].iloc[0]]
     holes = first.assign(row="hole pixels", share=first["pixel_share"])
     shares = pd.concat([holes, part.assign(share=part["error_share"])])
-    shares["share"] *= 100
     note = (
         "First line: of all hole pixels. Others: of the row's squared error in them; more than in "
         "the first line means harder than the average pixel."
     )
-    title = "Share of each place"
-    return pivot(shares, "row", "place", form=PERCENT, of="share", title=title, notes=[note])
+    return pivot(
+        shares, "row", "place", form=PERCENT, of="share", times=100, title="Share of each place",
+        notes=[note],
+    )  # fmt: skip
 
 
 def curve_table(curves: pd.DataFrame, metric: str = "psnr_composed") -> Table:
@@ -177,7 +178,8 @@ def curve_table(curves: pd.DataFrame, metric: str = "psnr_composed") -> Table:
     names = list(dict.fromkeys(part["row"]))
     columns = []
     for mark in marks:
-        lines = part[part["hole_ratio"] == ratios[np.abs(ratios - mark).argmin()]]
+        nearest = part[part["hole_ratio"] == ratios[np.abs(ratios - mark).argmin()]]
+        lines = nearest.drop_duplicates("row")  # one pair has one ratio, at every place
         how = {"interval": True, "higher": HIGHER_IS_BETTER[short]}
         columns.append((f"at {100 * mark:.0f} %", column(lines, names, decimals(short), **how)))
     return table_of(f"{CURVES[metric]} at a hole ratio of, smoothed [95 %]", names, columns)

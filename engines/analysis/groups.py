@@ -245,15 +245,14 @@ def inpainted_table(frame: pd.DataFrame, model: str, baseline: str | None) -> Ta
 def masks_table(frame: pd.DataFrame, model: str) -> Table:
     """A segmenter's values, a line a group."""
     own = frame[frame["row"].eq(model)]
-    percent = own.assign(**{name: 100 * own[name] for name in ("mean", "low", "high")})
-    pixels = _cells(own, percent, FALSE, ".2f", interval=True)
+    pixels = _cells(own, own, FALSE, ".2f", interval=True, times=100)
     flagged = f"bare faces with more than {SPECK:.0%} marked (%)"
     columns = [
         *_counted(own, IOU, "covered faces"),
         ("IoU [95 %]", _cells(own, own, IOU, ".3f", interval=True)),
         ("bare faces", _cells(own, own, FALSE, ".0f", of="count")),
         ("their pixels marked (%) [95 %]", pixels),
-        (flagged, _cells(own, percent, FLAGGED, ".1f")),
+        (flagged, _cells(own, own, FLAGGED, ".1f", times=100)),
     ]
     return table_of(f"{model}, by group of people", list(_labels(own).values()), columns)
 

@@ -12,8 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
-from deocclude.engines.report.tables import Cell, Table, column, mark_best, table_of
+from deocclude.engines.report.charts import COLOURS, FAINT, MARKERS, legend_below, tidy
+from deocclude.engines.report.grids import DPI
+from deocclude.engines.report.tables import Table, column, pivot, table_of
 
 MOST = 40  # rows in the figure
 WIDE = 5.0  # times the smallest value, from which an axis is logarithmic
@@ -23,61 +24,40 @@ MEASURED, TOO_LARGE, FAILED = "measured", "out of memory", "failed"
 
 def timing_tables(frame: pd.DataFrame) -> list[Table]:
     """Latency at the smallest batch, images/s, memory, and what does not depend on the machine."""
-    measured = frame[frame["status"] == MEASURED]
-    names = list(dict.fromkeys(frame["row"]))
-    places = list(dict.fromkeys(zip(frame["size"], frame["batch"], strict=True)))
-    smallest = min(batch for _, batch in places)
-    alone = [place for place in places if place[1] == smallest]
+    headings = [
+        f"{size} px, batch {n}" for size, n in zip(frame["size"], frame["batch"], strict=True)
+    ]
+    others = {"p95_ms": "median_ms_high", "peak_mib": "own_mib_high"}
+    frame = frame.assign(place=headings).rename(columns=others)
+    smallest = frame["batch"].min()
+    alone = frame[frame["batch"] == smallest]
+    how = {"rows": "row", "columns": "place", "say": False, "interval": True}
     return [
-        _table(
-            f"Latency at batch {smallest}, ms (95th percentile)", measured, names, alone,
-            "median_ms", "p95_ms", form="{value:.1f} ({high:.1f})", higher=False,
+        pivot(
+            alone, **how, form="{value:.1f} ({high:.1f})", of="median_ms", higher=False,
+            title=f"Latency at batch {smallest}, ms (95th percentile)",
         ),
-        _table(
-            "Images a second", measured, names, places, "images_per_second", form=".1f",
-            higher=True,
+        pivot(
+            frame, **how, form=".1f", of="images_per_second", higher=True, title="Images a second"
         ),
-        _table(
-            "Peak memory, MiB", measured, names, places, "own_mib", "peak_mib",
-            form="{value:.0f} ({high:.0f})", higher=False,
+        pivot(
+            frame, **how, form="{value:.0f} ({high:.0f})", of="own_mib", higher=False,
+            title="Peak memory, MiB",
         ),
-        _sizes(measured, names, alone),
+        _sizes(alone),
     ]  # fmt: skip
 
 
-def _table(
-    title: str,
-    measured: pd.DataFrame,
-    names: Sequence[str],
-    places: Sequence[tuple[int, int]],
-    number: str,
-    beside: str | None = None,
-    *,
-    form: str,
-    higher: bool,
-) -> Table:
-    """A line a row, a column a size and batch, the best of each column marked."""
-    columns = []
-    for size, batch in places:
-        part = measured[measured["size"].eq(size) & measured["batch"].eq(batch)]
-        lines = part.set_index("row").reindex(names)
-        highs = lines[beside] if beside else [None] * len(lines)
-        cells = [Cell(v, high=h, form=form) for v, h in zip(lines[number], highs, strict=True)]
-        columns.append((f"{size} px, batch {batch}", mark_best(cells, higher)))
-    return table_of(title, names, columns)
-
-
-def _sizes(
-    measured: pd.DataFrame, names: Sequence[str], places: Sequence[tuple[int, int]]
-) -> Table:
-    first = measured.drop_duplicates("row")
-    columns = []
+def _sizes(alone: pd.DataFrame) -> Table:
+    """What does not depend on the batch."""
+    names, columns = list(dict.fromkeys(alone["row"])), []
+    first = alone.dropna(subset=["parameters"]).drop_duplicates("row")
     for heading, key in {"parameters": "parameters", "of features": "features_parameters"}.items():
         cells = column(first.assign(millions=first[key] / 1e6), names, ".2f", of="millions")
         columns.append((f"{heading} (M)", cells))
-    for side, _ in places:
-        part = measured[measured["size"] == side].drop_duplicates("row")
-        cells = column(part.assign(macs=part["macs"] / 1e9), names, ".2f", of="macs")
+    for side in dict.fromkeys(alone["size"]):
+        part = alone[alone["size"] == side]
+        cells = column(part.assign(billions=part["macs"] / 1e9), names, ".2f", of="billions")
         columns.append((f"GMACs, {side} px", cells))
     return table_of("Parameters and multiply-accumulates of one image", names, columns)
 
@@ -109,15 +89,12 @@ def timing_figure(frame: pd.DataFrame) -> tuple[Figure, list[str]]:
             else:
                 axis.plot(line[key], np.arange(len(names)), **look)
         _scale(axis, measured.loc[measured["batch"] == batch, key])
-        axis.set_title(title, fontsize=9, color=INK, loc="left")
-        tidy(axis)
+        tidy(axis, title, size=9)
         axis.tick_params(axis="x", labelsize=7.5)
-        axis.grid(axis="x", color="#E4E4E4", linewidth=0.7)
+        axis.grid(axis="x", color=FAINT, linewidth=0.7)
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=8)
-    figure.tight_layout(rect=(0, 0.3 / height, 1, 1))
+    legend_below(figure, axes[0], measured["size"].nunique(), 0.3, fontsize=8)
     if len(names) == len(order):
         return figure, []
     return figure, [f"The figure shows {len(names)} of {len(order)} rows, those of fewest MACs."]

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from deocclude.data.occluders.groups import DRAWN, REAL, group_of
 from deocclude.data.occluders.mixture import NONE
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.report import figures
+from deocclude.engines.report import charts
+from deocclude.engines.report.figures import NothingToDraw
+from deocclude.engines.report.grids import DPI
 from deocclude.engines.report.report import pairs_line
 from deocclude.engines.report.tables import Cell, Table, column, table_of
 from deocclude.metrics.statistics import wilson_interval
@@ -89,8 +91,7 @@ def kind_table(summary: pd.DataFrame) -> Table:
 
 
 def _percent(lines: pd.DataFrame, names: Sequence[str]) -> list[Cell]:
-    shares = lines.assign(**{key: 100 * lines[key] for key in ("mean", "low", "high")})
-    return column(shares, names, ".1f", interval=True, higher=True)
+    return column(lines, names, ".1f", interval=True, higher=True, times=100)
 
 
 def identity_caption(results: Sequence[RowResult]) -> list[str]:
@@ -122,27 +123,15 @@ def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
     """Accuracy by kind as bars, a colour a row, from the first row's best kind to its worst."""
     part = summary[summary["part"].str.startswith("kind/") | summary["part"].eq(CLEAN)]
     if not rows or not part["row"].eq(rows[0]).any():
-        raise figures.NothingToDraw("no accuracy of any kind of occluder")
+        raise NothingToDraw("no accuracy of any kind of occluder")
     first = part[part["row"].eq(rows[0])].sort_values("mean", ascending=False)
     labels = first["part"].tolist()
-    figure = Figure(figsize=(10, 3.2), dpi=figures.DPI)
+    figure = Figure(figsize=(10, 3.2), dpi=DPI)
     axis = figure.subplots()
-    width = 0.8 / len(rows)
-    for i, row in enumerate(rows):
-        line = part[part["row"].eq(row)].set_index("part").loc[labels]
-        mean = line["mean"].to_numpy()
-        errors = np.stack([mean - line["low"], line["high"] - mean]).clip(min=0)
-        places = np.arange(len(labels)) + (i - (len(rows) - 1) / 2) * width
-        axis.bar(
-            places, mean, 0.92 * width, yerr=errors, label=row,
-            color=figures.COLOURS[i % len(figures.COLOURS)],
-            error_kw={"elinewidth": 0.6, "ecolor": "#555555"},
-        )  # fmt: skip
+    charts.bars(axis, part, "part", labels, rows)
     names = [label.removeprefix("kind/").replace("_", " ") for label in labels]
     axis.set_xticks(range(len(labels)), names, fontsize=8, rotation=35, ha="right")
-    axis.set_ylim(0, 1)
-    figures.tidy(axis)
-    axis.set_title("Accuracy by kind of occluder ↑", fontsize=10, color=figures.INK, loc="left")
+    charts.tidy(axis, "Accuracy by kind of occluder ↑")
     if len(rows) > 1:
         axis.legend(frameon=False, fontsize=8)
     figure.tight_layout()

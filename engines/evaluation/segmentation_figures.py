@@ -11,8 +11,9 @@ from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.evaluation.examples import RANKS
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.measures.segmentation import read_masks, unpack
-from deocclude.engines.report.figures import COLOURS, DPI, INK, NothingToDraw, tidy
-from deocclude.engines.report.grids import picture_grid
+from deocclude.engines.report import charts
+from deocclude.engines.report.figures import NothingToDraw
+from deocclude.engines.report.grids import DPI, picture_grid
 from deocclude.engines.report.tables import ALL
 
 # Okabe and Ito's green, vermilion and blue, told apart with any colour vision.
@@ -34,31 +35,17 @@ def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
         raise NothingToDraw("no IoU of any kind of occluder")
     figure = Figure(figsize=(10, 2.9 * len(groups) + 0.3), dpi=DPI)
     axes = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
-    width = 0.8 / len(rows)
     for axis, group in zip(axes, groups, strict=True):
         lines = part[part["group"].eq(group)]
         first = lines[lines["row"].eq(rows[0])].sort_values("mean", ascending=False)
         kinds = first["kind"].tolist()
-        for i, row in enumerate(rows):
-            line = lines[lines["row"].eq(row)].set_index("kind").loc[kinds]
-            mean = line["mean"].to_numpy()
-            errors = np.nan_to_num(np.stack([mean - line["low"], line["high"] - mean])).clip(min=0)
-            axis.bar(
-                np.arange(len(kinds)) + (i - (len(rows) - 1) / 2) * width, mean, 0.92 * width,
-                yerr=errors, label=row, color=COLOURS[i % len(COLOURS)],
-                error_kw={"elinewidth": 0.6, "ecolor": "#555555"},
-            )  # fmt: skip
+        charts.bars(axis, lines, "kind", kinds, rows)
         names = [kind.replace("_", " ") for kind in kinds]
         turned = {"rotation": 35, "ha": "right"} if len(kinds) > 8 else {}
         axis.set_xticks(range(len(kinds)), names, fontsize=8, **turned)
         axis.set_xlim(-0.6, len(kinds) - 0.4)
-        axis.set_ylim(0, 1)
-        tidy(axis)
-        axis.set_title(f"IoU, {group} occluders ↑", fontsize=10, color=INK, loc="left")
-    handles, labels = axes[0].get_legend_handles_labels()
-    across = {"loc": "lower center", "ncols": len(rows), "frameon": False, "fontsize": 8.5}
-    figure.legend(handles, labels, **across)
-    figure.tight_layout(rect=(0, 0.3 / figure.get_figheight(), 1, 1))
+        charts.tidy(axis, f"IoU, {group} occluders ↑")
+    charts.legend_below(figure, axes[0], len(rows), room=0.3)
     return figure
 
 

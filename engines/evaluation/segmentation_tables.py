@@ -71,9 +71,8 @@ def false_table(summary: pd.DataFrame, results: Sequence[RowResult]) -> Table | 
     if part.empty:
         return None
     names = [result.name for result in results]
-    shares = 100 * part.set_index("row").loc[names, ["mean", "low", "high"]]
     form = "{value:.2f} [{low:.2f}, {high:.2f}]"
-    pixels = [Cell(*numbers, form=form) for numbers in shares.itertuples(index=False)]
+    pixels = column(part, names, form, interval=True, times=100)
     marked = [result.frame()["false_positive"].dropna() for result in results]
     faces = [Cell(100 * float((part > SPECK).mean()), form=".0f") for part in marked]
     columns = [

@@ -6,11 +6,11 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from deocclude.data.files import write_text
 from deocclude.engines.report.html_pictures import (
@@ -67,9 +67,9 @@ def save_html(
     page = _templates().get_template("page.html")
     text = page.render(
         title=title,
-        style=_as_it_is("style.css"),
-        theme_script=_as_it_is("theme.js"),
-        scripts=Markup("\n").join(_as_it_is(name) for name in ("tables.js", "examples.js")),
+        style=_text("style.css"),
+        theme_script=_text("theme.js"),
+        scripts="\n".join(_text(name) for name in ("tables.js", "examples.js")),
         facts=facts or {},
         lines=lines,
         kinds=kinds,
@@ -82,7 +82,7 @@ def save_html(
 
 
 def _templates() -> Environment:
-    """The page's templates, which escape everything that is not marked as HTML."""
+    """The page's templates, which escape all that they do not call safe."""
     found = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -93,13 +93,13 @@ def _templates() -> Environment:
     return found
 
 
-def prose(text: str) -> Markup:
-    """Escaped text with `...` set as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+def prose(text: str) -> str:
+    """HTML of a text with `...` set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
-def _as_it_is(name: str) -> Markup:
-    return Markup((PAGE / name).read_text(encoding="utf-8").strip())
+def _text(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8").strip()
 
 
 def _figures(figures: Mapping[str, Path]) -> dict[str, Any]:

@@ -46,14 +46,14 @@ def _order(cell: Cell) -> float:
 
 
 def _is_higher_better(table: Table, heading: str, cells: Sequence[Cell]) -> bool:
-    """An arrow in the heading says so, else the best cells, else the table."""
+    """An arrow in the heading says so, else the table, else the best cells, else it is so."""
     if "↓" in heading or "↑" in heading:
         return "↑" in heading
-    known = [cell for cell in cells if not cell.missing]
-    best = [_order(cell) for cell in known if cell.best]
-    if 0 < len(best) < len(known):
-        return max(best) == max(map(_order, known))
-    return table.higher is not False
+    best = [cell for cell in cells if cell.best]
+    if table.higher is not None or len({cell.text for cell in best}) != 1:
+        return table.higher is not False
+    values = [_order(cell) for cell in cells if not cell.missing]
+    return max(map(_order, best)) == max(values)
 
 
 def shown(cell: Cell, head: Head) -> Shown:

@@ -6,6 +6,7 @@ Text is made when a table is written: `engines.report.writers`, `engines.report.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,9 +119,9 @@ def table_of(
     higher: bool | None = None,
 ) -> Table:
     """A table from its columns, (heading, cells) each; `names` stand in front of the rows."""
-    headings, cells = zip(*columns, strict=True)
-    rows = [[Cell(name), *line] for name, line in zip(names, zip(*cells, strict=True), strict=True)]
-    return Table(title, ["", *headings], rows, notes, higher)
+    columns = list(columns)
+    rows = [[Cell(name), *(cells[i] for _, cells in columns)] for i, name in enumerate(names)]
+    return Table(title, ["", *(heading for heading, _ in columns)], rows, notes, higher)
 
 
 def column(
@@ -132,6 +133,7 @@ def column(
     of: str = "mean",
     interval: bool = False,
     higher: bool | None = None,
+    times: float = 1,
 ) -> list[Cell]:
     """A cell for each of `names`, which stand in the column `by` of `lines`, each at most once.
 
@@ -139,17 +141,17 @@ def column(
         form: as in Cell.
         of: the column of the numbers; their ends are in `low` and `high` for the mean, else in
             `<of>_low` and `<of>_high`.
-        interval: also write the ends, where both are known.
+        interval: with the ends; where one is missing a plain `form` leaves both out.
         higher: mark the best, which is the highest or the lowest; None marks nothing.
+        times: by what all numbers are multiplied, 100 for per cent.
     """
-    found = lines.set_index(by).reindex(names)
     ends = [f"{of}_low".removeprefix("mean_"), f"{of}_high".removeprefix("mean_")]
+    found = lines.set_index(by).reindex(index=names, columns=[of, *ends]).astype(float) * times
     cells = []
-    for value, low, high in (
-        found.reindex(columns=[of, *ends]).astype(float).itertuples(index=False)
-    ):
-        known = interval and math.isfinite(low) and math.isfinite(high)
-        cells.append(Cell(value, low if known else None, high if known else None, form))
+    for value, *known in found.itertuples(index=False):
+        whole = interval and ("{" in form or all(map(math.isfinite, known)))
+        low, high = known if whole else (None, None)
+        cells.append(Cell(value, low, high, form))
     return cells if higher is None else mark_best(cells, higher)
 
 
@@ -161,29 +163,27 @@ def pivot(
     form: str,
     title: str,
     heads: Mapping[str, str] | None = None,
-    of: str = "mean",
-    interval: bool = False,
     higher: bool | None = None,
-    say_higher: bool = True,
+    say: bool = True,
     notes: Sequence[str] = (),
+    **how: Any,
 ) -> Table:
     """A line for each value of the column `rows`, a column for each of `columns`.
 
     Args:
         frame: a line for each cell.
         heads: values of `columns` that are shown and their headings; all of them by default.
-        say_higher: say behind the title which way is better.
-        form, of, interval, higher: as in `column`; the best of each column is marked.
+        higher: mark the best of each column, and unless `say` is false name the better way behind
+            the title.
+        form, how: as in `column`.
     """
     names = list(dict.fromkeys(frame[rows]))
     shown = {key: str(key) for key in dict.fromkeys(frame[columns])} if heads is None else heads
-    cells = []
-    for key, head in shown.items():
-        lines = frame[frame[columns].eq(key)]
-        cells.append(
-            (head, column(lines, names, form, by=rows, of=of, interval=interval, higher=higher))
-        )
-    return table_of(title, names, cells, notes, higher if say_higher else None)
+    cells = [
+        (head, column(frame[frame[columns].eq(key)], names, form, by=rows, higher=higher, **how))
+        for key, head in shown.items()
+    ]
+    return table_of(title, names, cells, notes, higher if say else None)
 
 
 def mark_best(cells: Sequence[Cell], higher: bool) -> list[Cell]:

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from deocclude.engines.report.figures import COLOURS, DPI, INK, tidy
+from deocclude.engines.report.charts import COLOURS, tidy
+from deocclude.engines.report.grids import DPI, INK
 
 COMPLETE, PRUNED = "complete", "pruned"
 GREY = "#9A9A9A"

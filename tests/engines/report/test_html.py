@@ -145,6 +145,7 @@ def test_the_better_end_comes_first():
         ("L1", False, None, False),
         ("PSNR", True, None, True),
         ("PSNR ↓", True, 3, False),
+        ("PSNR", True, 1, True),  # the best of its line
         ("Rank", None, 1, False),
         ("Rate", None, 3, True),
         ("Cost", None, None, True),
