@@ -119,7 +119,7 @@ def test_two_parts_give_the_step_of_one_batch():
     changed = []
     for parts in (1, 2):
         trainer = make_trainer("training.clip_gradients=null")
-        network = trainer.segmenter
+        network = trainer.network
         network.eval()
         batch = batch_of(trainer)
         size = 4 // parts
@@ -140,7 +140,7 @@ def test_steps_on_one_batch_lower_the_loss():
     trainer = make_trainer(
         "training.optimizer.lr=0.01", "training.learning_rate={schedule: constant, warmup_steps: 0}"
     )
-    trainer.segmenter.train()
+    trainer.network.train()
     part = trainer.to_part(batch_of(trainer))
     totals = [float(trainer.train_step([part])["total"]) for _ in range(12)]
     assert totals[-1] < 0.8 * totals[0]
@@ -191,13 +191,13 @@ def test_validation_tells_what_is_marked_on_faces_with_kept_eyeglasses(tmp_path)
 
 def test_validation_leaves_modes_and_weights_as_they_are():
     trainer = make_trainer()
-    trainer.segmenter.train()
+    trainer.network.train()
     trainer.train_step([trainer.to_part(batch_of(trainer))])
-    networks = (trainer.segmenter, trainer.ema)
+    networks = (trainer.network, trainer.ema)
     before = [{k: v.clone() for k, v in network.state_dict().items()} for network in networks]
     sources = open_segmentation_sources(trainer.config.data, None)
     first = trainer.validate(sources.frozen("val"))
-    assert trainer.segmenter.training
+    assert trainer.network.training
     assert not trainer.ema.module.training
     for network, values in zip(networks, before, strict=True):
         for name, value in network.state_dict().items():
