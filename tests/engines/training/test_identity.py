@@ -20,9 +20,9 @@ from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.tasks import TASKS, open_any_sources
-from deocclude.engines.runs.weights import load_checkpoint, load_inpainter
+from deocclude.engines.runs.weights import load_checkpoint, load_identity_network, load_inpainter
 from deocclude.engines.training import fit as fit_module
-from deocclude.engines.training.identity import build_identity_trainer, load_identity_network
+from deocclude.engines.training.identity import build_identity_trainer
 from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.trainer import NonFiniteLossError
 
