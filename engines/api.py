@@ -27,7 +27,7 @@ from deocclude.data.mask_files.given import (
     NO_DILATION,
     erased_part,
 )
-from deocclude.engines.inference.networks import Inpainter, Segmenter, read_segmenter
+from deocclude.engines.inference.networks import Inpainter, read_segmenter
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
@@ -147,9 +147,8 @@ class Restorer:
     ) -> Image.Image:
         """As the function `find_mask`, by these networks: what `restore` would redraw."""
         finder, given = self._asked(faces, min_face, face_box, whole)
-        finder = replace(finder, inpainter=_nothing_at(finder.inpainter))
-        result = finder.restore(open_picture(photo).rgb, faces=given, dilate=dilate, blend="none")
-        return Image.fromarray(result.mask * np.uint8(255))
+        mask = finder.find_mask(open_picture(photo).rgb, given, dilate=dilate)
+        return Image.fromarray(mask * np.uint8(255))
 
     def find_faces(self, photo: Picture, *, whole: bool = False, min_face: float = 0) -> Faces:
         """As the function `find_faces`, by this one's detector: those that `restore` looks at."""
@@ -379,11 +378,8 @@ def _kept_detector(landmarker: str | None) -> FaceDetector:
 
 def _only_segmenter(file: Path, device: str) -> Deoccluder:
     segmenter = read_segmenter(file, device, backend="auto")
-    return Deoccluder(_nothing_at(segmenter), segmenter)
-
-
-def _nothing_at(other: Inpainter | Segmenter) -> Inpainter:
-    return Inpainter(_Nothing(), other.size, template=other.template, hides=False)
+    nothing = Inpainter(_Nothing(), segmenter.size, template=segmenter.template, hides=False)
+    return Deoccluder(nothing, segmenter)
 
 
 def _restore(
