@@ -78,8 +78,11 @@ class Restoration:
         uncertainty = np.zeros(shape, np.float32) if doubting else None
         return cls(image.copy(), np.zeros(shape, np.uint8), uncertainty=uncertainty)
 
-    def put(self, patch: Patch | None) -> None:
-        """Paste what was redrawn."""
+    def put(self, face: FaceResult | None, patch: Patch | None) -> None:
+        """Take in what became of a face, None for more of one that is there already, and paste what
+        was redrawn of it."""
+        if face is not None:
+            self.faces.append(face)
         if patch is None:
             return
         with self.timing("paste"):
