@@ -19,6 +19,16 @@ BARE = "nothing covers this face"
 Timing = Callable[[str], AbstractContextManager[None]]  # adds a `with` block's time to a stage
 
 
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time of a `with` block to a stage's seconds."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] += time.perf_counter() - start
+
+
 @dataclass
 class FaceResult:
     """One face: its square as the inpainter's template has it, before and after.
@@ -129,11 +139,6 @@ class Restoration:
             self.notices = [*(text for text in self.notices if text != NO_FACE), why]
         return self
 
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
+    def timing(self, stage: str) -> AbstractContextManager[None]:
         """Add the time of a `with` block to the stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
+        return timed(self.seconds, stage)
