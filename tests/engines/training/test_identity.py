@@ -16,8 +16,8 @@ from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.train import list_runs, parse_arguments
 from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
-from deocclude.engines.measures.identity import name_swapped
 from deocclude.engines.inference.networks import Embedder
+from deocclude.engines.measures.identity import name_swapped
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.runtime import start_runtime
