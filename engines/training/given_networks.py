@@ -13,7 +13,7 @@ from deocclude.engines.ensemble.opening import attach_members
 from deocclude.engines.inference.networks import Inpainter, read_inpainter
 from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.finished import RANDOM
-from deocclude.engines.runs.recipes import MemberFile
+from deocclude.engines.runs.recipes import MemberFile, members_of
 from deocclude.engines.runs.weights import create_features, load_release, load_strictly
 from deocclude.engines.training.origins import NO_INFORMATION, pointers, teacher_digest
 from deocclude.models.ensemble import Ensemble
@@ -63,7 +63,8 @@ def members_for(
     """The members of an ensemble, attached to it; none for another generator."""
     if not isinstance(generator, Ensemble):
         return (), {}
-    members = attach_members(generator, pointers(config.members), device, source=RECORDED)
+    members = members_of(pointers(config.members), RECORDED)
+    attach_members(generator, members, device)
     return members, {f"member {m.label}": f"file {m.path}, sha256 {m.sha256}" for m in members}
 
 
