@@ -82,7 +82,7 @@ from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.weights import save_release
 from deocclude.engines.training.fit import CONTRACT
 from deocclude.engines.training.gan_steps import loss_inputs
-from deocclude.engines.training.inpainting import build_trainer, train_step
+from deocclude.engines.training.inpainting import build_trainer
 from deocclude.engines.training.segmentation import build_segmentation_trainer
 from deocclude.metrics.image import psnr
 from deocclude.models import create_discriminator, create_inpainter
@@ -260,7 +260,7 @@ history = []
 began = time.perf_counter()
 trainer.generator.train()
 for batch in loader:
-    terms = train_step(trainer, [trainer.to_part(batch)])
+    terms = trainer.train_step([trainer.to_part(batch)])
     history.append({name: float(value) for name, value in terms.items()})
     if len(history) % max(1, STEPS // 5) == 0:
         rate = len(history) * BATCH / (time.perf_counter() - began)
@@ -370,7 +370,7 @@ segmenter = build_segmentation_trainer(segmentation, runtime, occluded_pairs.ima
 more = PositionSampler(BATCH, start=0, stop=6 * STEPS, accumulate=1, rank=0, processes=1)
 loader = training_loader(occluded_pairs, more, workers=0)
 history = []
-segmenter.segmenter.train()
+segmenter.network.train()
 for batch in loader:
     terms = segmenter.train_step([segmenter.to_part(batch)])
     history.append({name: float(value) for name, value in terms.items()})

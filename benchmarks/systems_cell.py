@@ -19,7 +19,7 @@ from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.runs.config import RunConfig, load_config
 from deocclude.engines.runs.memory import free, held_mib
 from deocclude.engines.runs.runtime import Runtime, start_runtime
-from deocclude.engines.training.inpainting import Trainer, build_trainer, released, train_step
+from deocclude.engines.training.inpainting import Trainer, build_trainer
 
 MISSING_PRECISION = "not on this device"
 
@@ -67,7 +67,7 @@ def measure_cell(config: RunConfig, device: str, repetitions: int, warm_up: int)
         trainer = build_trainer(config, runtime, 1000)
         cell = _training(trainer, repetitions, warm_up)
         cell |= _parameters(trainer)
-        inpainter = released(trainer)
+        inpainter = trainer.released()
         del trainer
         free(runtime.device)
         cell |= _inference(inpainter, runtime, config.training.batch_size, repetitions)
@@ -83,14 +83,14 @@ def _training(trainer: Trainer, repetitions: int, warm_up: int) -> dict[str, flo
     free(device)
     before = held_mib(device)
     for _ in range(warm_up):
-        train_step(trainer, [part])
+        trainer.train_step([part])
     case = Case(trainer.config.name, trainer.config.data.size, len(part.target), [])
     seconds = case.seconds[OURS] = []
     synchronise(device)
     used = time.process_time()
     for _ in range(repetitions):
         start = time.perf_counter()
-        train_step(trainer, [part])
+        trainer.train_step([part])
         synchronise(device)
         seconds.append(time.perf_counter() - start)
     used = time.process_time() - used

@@ -4,7 +4,7 @@
     python benchmarks/training.py --public --runs Reconstruction occlufix student_alone
     python benchmarks/training.py --loader
 
-The headline is images a second of data + `engines.training.inpainting.train_step`; the split of our
+The headline is images a second of data + a `train_step` of ours; the split of our
 step comes from hooks at its seams. `benchmarks/public_loop.py` says what the public order is. Ours
 and theirs take turns on the same batches; the ratio is the median over neighbouring repetitions.
 Peak memory is that of a fresh process for each case.

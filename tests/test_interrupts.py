@@ -20,7 +20,7 @@ INPAINTER, SEGMENTER = (
 EVALUATION = "deocclude.engines.evaluation"
 ENSEMBLE = "deocclude.engines.ensemble.commands"
 EVALUATE = "deocclude.engines.cli.evaluate"
-OPEN = "deocclude.engines.training.run:open_any_sources"
+OPEN = "deocclude.engines.training.origins:open_any_sources"
 
 PAGE = (("app.py",), ("-m", "deocclude", "app"))
 # Each command at work: its words, and the function in which the signal finds it.

@@ -82,7 +82,7 @@ def test_restoring_is_in_the_precision_of_the_cell(monkeypatch):
     for precision in ("no", "bf16"):
         config = cell_config("facial_deocclusion", 32, precision, 1, None, ["model.width=4"])
         runtime = systems_cell.start_runtime(precision, "cpu")
-        inpainter = systems_cell.released(systems_cell.build_trainer(config, runtime, 10))
+        inpainter = systems_cell.build_trainer(config, runtime, 10).released()
         kinds = seen.setdefault(precision, set())
         for module in inpainter.network.modules():
             if type(module).__name__ == "Conv2d":

@@ -37,10 +37,10 @@ class Task:
     when none is named. runs: where the YAML files of its runs lie, and those of profiles/.
     options: those that its script has beside those of all scripts, of `engines.cli.train.OPTIONS`.
     sources: (data settings, data folder, split.json) -> what is read. builder: (configuration,
-    runtime, number of training images, where runs lie) -> trainer. comparison: of trained networks,
-    for `engines.evaluation.compare.compare`. picture: the file of its report to
-    look at. exporter: (weights file) -> `engines.export.opening.Opened`. ships: the weights file
-    that comes with the project.
+    runtime, number of training images, whether the run goes on) -> trainer. comparison: of trained
+    networks, for `engines.evaluation.compare.compare`. picture: the file of its report to look at.
+    exporter: (weights file) -> `engines.export.opening.Opened`. ships: the weights file that comes
+    with the project.
     """
 
     name: str

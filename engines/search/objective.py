@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from deocclude.data.sources.holes import open_sources
 from deocclude.engines.runs.config import RunConfig, changes, find_run, load_config, validate
 from deocclude.engines.runs.folder import RunFolder, RunFolderError
-from deocclude.engines.training.features import released_as
-from deocclude.engines.training.run import Outcome, settled, train
+from deocclude.engines.training.origins import features_source, settled
+from deocclude.engines.training.run import Outcome, train
 from deocclude.metrics.image import HIGHER_IS_BETTER, ImageMetrics
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Search:
             "range": [space.low, space.high, space.step],
             "training_images": images if wanted is None else min(images, wanted),
             "validation_pairs": sources.frozen("val").hash,
-            "embedding": None if features is None else released_as(features),
+            "embedding": None if features is None else features_source(features.weights),
         }
 
 

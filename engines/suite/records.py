@@ -24,8 +24,7 @@ from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.recipes import each_start, source_name, starts
 from deocclude.engines.runs.weights import STATE
 from deocclude.engines.suite.request import Request
-from deocclude.engines.training.members import settle_members
-from deocclude.engines.training.teacher import settle_teacher
+from deocclude.engines.training.origins import tell_members, tell_teacher
 from deocclude.names import shown
 
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)  # a file cut short or edited
@@ -112,10 +111,11 @@ def _with_weights(asked: AnyRun, recorded: AnyRun, request: Request, waits: bool
             _check_sources(recorded)
             return asked
         told = {
-            "teacher": settle_teacher(asked.teacher, request.output),
             "init_from": _start(asked.init_from, recorded.init_from, request.output),
+            **tell_teacher(asked, request.output),
+            **tell_members(asked, request.output),
         }
-        return settle_members(asked.model_copy(update=told), request.output)
+        return asked.model_copy(update=told)
     except (OSError, ValueError):
         told = {key: getattr(recorded, key) for key in ("init_from", "teacher", "members")}
         if recorded.members and asked.model.name == recorded.model.name:

@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial_only(tmp_path, monkeypatch):
 
 
 def test_weights_that_became_nan_are_found_by_validation(tmp_path, monkeypatch):
-    original = inpainting.train_step
+    original = inpainting.Trainer.train_step
 
     def poisoned(trainer, parts):
         terms = original(trainer, parts)
@@ -124,7 +124,7 @@ def test_weights_that_became_nan_are_found_by_validation(tmp_path, monkeypatch):
             weights.data.fill_(float("nan"))
         return terms
 
-    monkeypatch.setattr(inpainting, "train_step", poisoned)
+    monkeypatch.setattr(inpainting.Trainer, "train_step", poisoned)
     shared = open_study(tmp_path)
     assert run(shared, 1) is None
     assert shared.trials()[0].user_attrs["reason"].startswith("diverged: prediction is not finite")
