@@ -13,8 +13,9 @@ from deocclude.engines.jobs.kinds import is_animated
 from deocclude.engines.jobs.manifest import (
     Manifest,
     ManifestRow,
-    failure,
+    kind_of,
     report,
+    rows_beside,
     run_jobs,
     summary,
 )
@@ -123,9 +124,10 @@ def restore_all(
 
     for line in plan.notices:
         print(line)
-    rows = [failure(source, reason) for source, reason in plan.failures]
+    rows = rows_beside(plan)
     for row in rows:
-        report(row, tqdm.write)
+        if row.status == "failed":
+            report(row, tqdm.write)
     if existing := plan.existing:
         several = f"{len(existing)} results exist already, e.g. {existing[0].output}"
         one = f"{existing[0].output}: exists already"
@@ -133,20 +135,13 @@ def restore_all(
             f"error: {several if len(existing) > 1 else one}; --overwrite replaces, "
             "--skip-existing passes over"
         )
-    rows += [ManifestRow(str(job.source), status="exists") for job in existing]
-    rows += [ManifestRow(str(job.source), status="skipped") for job in plan.done]
-    rows += [
-        ManifestRow(str(path), status="left out", warnings=[reason])
-        for path, reason in plan.left_out.items()
-    ]
     try:
         if plan.shard != WHOLE:  # so that what a killed part leaves undone stands in its manifest
             manifest.add(*(ManifestRow(str(job.source), status="not begun") for job in plan.jobs))
         if rows:
             manifest.add(*rows)
-        what = _kind(plan)
-        bar = Bar(plan.jobs, what, unit=what[:-1], seen=len(plan.jobs) > 1)
-        with bar:
+        what = kind_of([job.is_video for job in plan.jobs])
+        with Bar(plan.jobs, what, unit=what[:-1], seen=len(plan.jobs) > 1) as bar:
             done = run_jobs(bar, restore, manifest, tqdm.write)
         rows += done
         print(summary(Counter(row.status for row in rows), plan.output, what))
@@ -155,8 +150,3 @@ def restore_all(
     finally:
         manifest.close()
     return rows
-
-
-def _kind(plan: Plan) -> str:
-    kinds = {job.is_video for job in plan.jobs}
-    return "inputs" if len(kinds) > 1 else "videos" if True in kinds else "photos"

@@ -42,8 +42,6 @@ from deocclude.engines.jobs.plan import (
     SAME,
     Choices,
     plan_jobs,
-    refuse_existing,
-    set_aside,
 )
 from deocclude.engines.jobs.shards import WHOLE
 from deocclude.engines.options import DEVICE, at_least
@@ -294,9 +292,9 @@ def main(argv: list[str] | None = None) -> None:
             raise ValueError("--quality: no result is a JPEG, AVIF or WebP; see --format")
         manifest = Manifest(path, tqdm.write)
         if options.skip_existing:
-            set_aside(plan, manifest.nothing_to_restore)
+            plan.set_aside(manifest.nothing_to_restore)
         elif not options.overwrite:
-            refuse_existing(plan)
+            plan.refuse_existing()
         # What is wrong is said before PyTorch is imported.
         written = [path] * (path is not None) + [t for job in plan.jobs for t in job.targets]
         check_writable(each.parent for each in written)
