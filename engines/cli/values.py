@@ -74,13 +74,6 @@ def face_box(text: str) -> FaceBox:
     return left, top, width, height
 
 
-def percent(text: str) -> int:
-    value = at_least(1)(text)
-    if value > 100:
-        raise argparse.ArgumentTypeError(f"must be 1 to 100, found {value}")
-    return value
-
-
 def count(text: str) -> int:
     value = pixels(text)  # 300e6 too
     if value < 1:
