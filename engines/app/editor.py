@@ -35,14 +35,16 @@ def reduce(image: np.ndarray, longest: int = LONGEST) -> np.ndarray:
 
 def reduce_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Bool (H, W) to bool of `shape` (height, width): where at least half of a pixel is marked."""
-    size = shape[::-1]
-    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
+    return _resized(mask, shape, cv2.INTER_AREA)
 
 
 def enlarge_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Bool (h, w) to bool of `shape`, its steps smoothed."""
-    size = shape[::-1]
-    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
+    return _resized(mask, shape, cv2.INTER_LINEAR)
+
+
+def _resized(mask: np.ndarray, shape: tuple[int, int], how: int) -> np.ndarray:
+    return cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=how) >= 0.5
 
 
 def merge(base: np.ndarray, shown: np.ndarray, edited: np.ndarray) -> np.ndarray:
@@ -105,13 +107,9 @@ def read_mask(value: Any, shape: tuple[int, int]) -> np.ndarray:
     try:
         data = base64.b64decode(text[len(START) :], validate=True)
         with open_header(io.BytesIO(data), formats=("PNG",)) as picture:
-            if picture.size != shape[::-1]:
-                width, height = picture.size
-                raise EditorError(
-                    f"the mask is {width} x {height}, the picture shown {shape[1]} x {shape[0]}"
-                )
-            return np.asarray(picture.convert("RGBA"))[..., 3] > 127
-    except EditorError:
-        raise
+            width, height = picture.size
+            if (height, width) == shape:
+                return np.asarray(picture.convert("RGBA"))[..., 3] > 127
     except DAMAGE:
         raise EditorError("the mask is no PNG that can be read") from None
+    raise EditorError(f"the mask is {width} x {height}, the picture shown {shape[1]} x {shape[0]}")

@@ -115,6 +115,14 @@ class Handlers:
     def restorer(self, model: str | None) -> Restorer:
         return Restorer(self.models.get(model, "photo"))
 
+    @contextmanager
+    def _answering(self, request: gr.Request) -> Iterator[tuple[Visit, Mapping[str, str]]]:
+        """Work for a visit, which lasts until it is done, and the texts to answer in. What is wrong
+        is said as `told` says it."""
+        visit, say = self.visit(request), texts_for(request)
+        with visit.session.working(), told(say):
+            yield visit, say
+
     # One photo
 
     def take_photo(
@@ -124,54 +132,45 @@ class Handlers:
         visit, say = self.visit(request), texts_for(request)
         if path is not None and path == visit.source:  # Gradio tells of some changes twice
             return (gr.skip(),) * 4
-        visit.source, visit.photo = path, None
+        visit.source, visit.photo, line = path, None, ""
+        if path is not None:
+            visit.session.saw(path)
+            try:
+                with self._answering(request):
+                    restorer = self.restorer(model)
+                    visit.photo = photos.open_photo(restorer, path, self.limits)
+                    photos.find(restorer, visit.photo, visit.photo.chosen, grown(growth))
+                    line = found_words(visit.photo, say)
+            except gr.Error as error:  # raised, it would leave the photo before on the page
+                visit.photo, line = None, listed(_plain(error.message), [])
+                gr.Warning(error.message)
         nothing = gr.Column(visible=False)
-        if path is None:
-            return brush(None), faces_choice(None, say), "", nothing
-        visit.session.saw(path)
-        try:
-            with visit.session.working(), told(say):
-                restorer = self.restorer(model)
-                visit.photo = photos.open_photo(restorer, path, self.limits)
-                photos.find(restorer, visit.photo, visit.photo.chosen, grown(growth))
-        except gr.Error as error:  # raised, it would leave the photo before on the page
-            visit.photo = None
-            gr.Warning(error.message)
-            return brush(None), faces_choice(None, say), listed(_plain(error.message), []), nothing
-        return (
-            brush(visit.photo),
-            faces_choice(visit.photo, say),
-            found_words(visit.photo, say),
-            nothing,
-        )
+        return brush(visit.photo), faces_choice(visit.photo, say), line, nothing
 
     def find(
         self, chosen: list[str], model: str, growth: float, request: gr.Request
     ) -> tuple[Any, ...]:
         """Look anew for what covers the chosen faces."""
-        visit, say = self.visit(request), texts_for(request)
-        one = photo_of(visit, say, bool(chosen))
-        with visit.session.working(), told(say):
+        with self._answering(request) as (visit, say):
+            one = photo_of(visit, say, bool(chosen))
             photos.find(self.restorer(model), one, list(map(int, chosen)), grown(growth))
-        return brush(one), found_words(one, say)
+            return brush(one), found_words(one, say)
 
     def take_mask(self, path: str | None, request: gr.Request) -> tuple[Any, ...]:
-        visit, say = self.visit(request), texts_for(request)
-        one = photo_of(visit, say)
-        if path is None:
-            return brush(one), ""
-        visit.session.saw(Path(path))
-        with visit.session.working(), told(say):
+        with self._answering(request) as (visit, say):
+            one = photo_of(visit, say)
+            if path is None:
+                return brush(one), ""
+            visit.session.saw(Path(path))
             notices = photos.take_mask(one, Path(path), self.limits)
-        return brush(one), listed(say["mask_taken"], notices)
+            return brush(one), listed(say["mask_taken"], notices)
 
     def restore_photo(
         self, value: Any, model: str, blend: str, unsure: bool, request: gr.Request
     ) -> tuple[Any, ...]:
         """The photo restored: two pictures to compare, files to download, words."""
-        visit, say = self.visit(request), texts_for(request)
-        one = photo_of(visit, say, bool(value))
-        with visit.session.working(), told(say):
+        with self._answering(request) as (visit, say):
+            one = photo_of(visit, say, bool(value))
             outcome = photos.restore(self.restorer(model), one, value, blend, unsure)
             if outcome is None or not outcome.restored.changed:
                 notices = outcome.restored.notices if outcome else []
@@ -183,11 +182,11 @@ class Handlers:
             if unsure and not states_doubt(outcome.restored.uncertainty):
                 unsure = False
                 notices.append(say["no_doubt"].format(model=model))
-            files = written(outcome.restored, one, visit.session.place, unsure)
-        line = say["restored"].format(
-            seconds=f"{outcome.seconds:.1f}", model=model, share=percent(outcome.share)
-        )
-        return gr.Column(visible=True), *files, listed(line, notices)
+            files = written(outcome.restored, one.path, visit.session.place, unsure)
+            line = say["restored"].format(
+                seconds=f"{outcome.seconds:.1f}", model=model, share=percent(outcome.share)
+            )
+            return gr.Column(visible=True), *files, listed(line, notices)
 
     def restore(
         self,
@@ -203,11 +202,9 @@ class Handlers:
         with session.working(), told(say):
             if photo is None:
                 raise ValueError("photo: missing")
-            session.saw(Path(photo))
-            photos.check_file(Path(photo), self.limits)
-            if mask is not None:
-                session.saw(Path(mask))
-                photos.check_file(Path(mask), self.limits)
+            for file in filter(None, (photo, mask)):
+                session.saw(file)
+                photos.check_file(Path(file), self.limits)
             restored = self.restorer(model).restore(photo, mask, blend=blend, faces=MOST_FACES)
             stem = Path(photo).stem
             marked = session.place(f"{stem}-mask.png")
@@ -227,23 +224,15 @@ class Handlers:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio looks for it there
     ) -> tuple[Any, ...]:
-        visit, say = self.visit(request), texts_for(request)
-        if not files:
-            raise gr.Error(say["no_files"], print_exception=False)
-        for path in files:
-            visit.session.saw(Path(path))
-        folder = visit.session.place("many")
-        folder.mkdir()
-        with visit.session.working(), told(say):
+        with self._answering(request) as (visit, say):
+            if not files:
+                raise gr.Error(say["no_files"], print_exception=False)
+            uploads = [visit.session.saw(path) for path in files]
             done = batch.restore_many(
-                self.models.get(model, "many"), [(Path(p), Path(p).name) for p in files], folder,
-                Choices(blend=blend, overwrite=True), self.limits, visit.task,
-                shown(progress, say), model,
-            )  # fmt: skip
-        lines = [say["ended"].format(summary=done.summary)]
-        lines += [say["cancelled"]] if done.cancelled else []
-        if done.late:
-            lines.append(say["too_long"].format(seconds=f"{self.limits.seconds:g}"))
+                self._task(visit, model, blend, shown(progress, say)), uploads
+            )
+            lines = [say["ended"].format(summary=done.summary)]
+            lines += [say["cancelled"]] * done.cancelled + [self._too_long(say)] * done.late
         table = [[row.input, row.status, row.faces, "; ".join(row.warnings)] for row in done.rows]
         return gr.DownloadButton(value=str(done.zip), visible=True), table, "  \n".join(lines)
 
@@ -255,30 +244,36 @@ class Handlers:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:
-        visit, say = self.visit(request), texts_for(request)
-        if path is None:
-            raise gr.Error(say["no_files"], print_exception=False)
-        visit.session.saw(path)
-        folder = visit.session.place("video")
-        folder.mkdir()
-        with visit.session.working(), told(say):
+        with self._answering(request) as (visit, say):
+            if path is None:
+                raise gr.Error(say["no_files"], print_exception=False)
+            visit.session.saw(path)
+            task, hidden = (
+                self._task(visit, model, blend, shown(progress, say)),
+                gr.DownloadButton(visible=False),
+            )
             try:
-                row, file = batch.restore_clip(
-                    self.models.get(model, "many"), (path, path.name), folder,
-                    Choices(blend=blend, overwrite=True), self.limits, visit.task,
-                    shown(progress, say),
-                )  # fmt: skip
+                row, file = batch.restore_clip(task, path)
             except batch.Cancelled:
-                return None, gr.DownloadButton(visible=False), say["video_cancelled"]
+                return None, hidden, say["video_cancelled"]
             except batch.TimeIsUp:
-                line = say["too_long"].format(seconds=f"{self.limits.seconds:g}")
-                return None, gr.DownloadButton(visible=False), line
-        line = say["video_done"].format(frames=row.frames, restored=row.frames_restored)
-        if not row.output:
-            hidden = gr.DownloadButton(visible=False)
-            return None, hidden, listed(say["not_restored"], row.warnings)
-        button = gr.DownloadButton(value=str(file), visible=True)
-        return str(file), button, listed(line, row.warnings)
+                return None, hidden, self._too_long(say)
+            if not row.output:
+                return None, hidden, listed(say["not_restored"], row.warnings)
+            line = say["video_done"].format(frames=row.frames, restored=row.frames_restored)
+            button = gr.DownloadButton(value=str(file), visible=True)
+            return str(file), button, listed(line, row.warnings)
+
+    def _task(self, visit: Visit, model: str, blend: str, told: batch.Told) -> batch.Task:
+        """A long task of a visit, and a folder for it."""
+        folder = visit.session.place("task")
+        folder.mkdir()
+        choices = Choices(blend=blend, overwrite=True)
+        networks = self.models.get(model, "many")
+        return batch.Task(networks, model, choices, folder, self.limits, visit.task, told)
+
+    def _too_long(self, say: Mapping[str, str]) -> str:
+        return say["too_long"].format(seconds=f"{self.limits.seconds:g}")
 
     def begin(self, request: gr.Request) -> None:
         """A task is asked for: from now on it can be cancelled, while it waits for others too."""
@@ -364,21 +359,20 @@ def compared(picture: Path | Image.Image) -> Image.Image:
 
 
 def written(
-    restored: Restored, one: photos.OnePhoto, place: Callable[[str], Path], unsure: bool
+    restored: Restored, source: Path, place: Callable[[str], Path], unsure: bool
 ) -> tuple[tuple[str, str], Any, str, str]:
     """A restored photo's files: two to compare, how unsure the network is, itself, its mask."""
     before, after = (place(f"{name}.jpg") for name in ("before", "after"))
-    compared(one.path).save(before, quality=92)
+    compared(source).save(before, quality=92)
     compared(restored.image).save(after, quality=92)
     doubt = gr.Image(visible=False)
     if unsure:
         picture = place("unsure.png")
         photos.doubt_picture(restored).save(picture)
         doubt = gr.Image(str(picture), visible=True)
-    stem = Path(one.name).stem
-    mask = place(f"{stem}-mask.png")
+    mask = place(f"{source.stem}-mask.png")
     restored.mask.save(mask)
-    file = restored.save(place(f"{stem}-restored.png"))
+    file = restored.save(place(f"{source.stem}-restored.png"))
     return (str(before), str(after)), doubt, str(file), str(mask)
 
 

@@ -24,23 +24,18 @@ class FrameError(ValueError):
 def read_frame(url: str | None, path: str | Path | None) -> np.ndarray:
     """A camera's picture, uint8 (H, W, 3), from a data URL or a file. FrameError for anything else;
     the size is known before a pixel is read."""
-    source: io.BytesIO | Path
+    inline = url.partition(",")[2] if url and url.startswith("data:") else None
+    if inline is None and not path:
+        raise FrameError("no picture came")
     try:
-        if url and url.startswith("data:"):
-            source = io.BytesIO(base64.b64decode(url.partition(",")[2]))
-        elif path:
-            source = Path(path)
-        else:
-            raise FrameError("no picture came")
+        source = Path(path or "") if inline is None else io.BytesIO(base64.b64decode(inline))
         with open_header(source, FORMATS) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                size = f"{picture.width} x {picture.height}"
-                raise FrameError(f"{size} pixels are more than a camera's picture has")
-            return np.array(to_rgb(picture))
-    except FrameError:
-        raise
+            width, height = picture.size
+            if width * height <= MOST_PIXELS:
+                return np.array(to_rgb(picture))
     except DAMAGE:
         raise FrameError("the picture cannot be read") from None
+    raise FrameError(f"{width} x {height} pixels are more than a camera's picture has")
 
 
 class LivePicture:

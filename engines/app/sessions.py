@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deocclude.engines.app.names import numbered, safe_name
+from deocclude.engines.app.names import free_name
 
 PREFIX = "session-"
 Seen = tuple[int, int]  # which file of a name it was: its number on the disk, its time
@@ -36,11 +36,7 @@ class Session:
         with self._lock:
             if self not in self._sessions._all:
                 raise ValueError(f"the session of {self.folder} has ended; open another")
-            wanted = free = safe_name(name)
-            number = 1
-            while free.casefold() in self._names:
-                number += 1
-                free = numbered(wanted, number)
+            free = free_name(name, lambda each: each.casefold() in self._names)
             self._names.add(free.casefold())
             return self.folder / free
 
