@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -33,7 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from deocclude import stopping
 from deocclude.data.files import some_path, some_text
 from deocclude.data.images import load_image
-from deocclude.engines.inference.backends import AUTO, BACKENDS, leave_cores
+from deocclude.engines.inference.backends import AUTO, BACKENDS
+from deocclude.engines.inference.networks import leave_cores
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.moving.pipeline import Behind, ahead
 from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
@@ -215,7 +216,8 @@ def run(arguments: argparse.Namespace) -> list[Measured]:
         say=print,
     )  # fmt: skip
     leave_cores(deoccluder.inpainter, deoccluder.segmenter)
-    deoccluder.detector = FaceDetector(template=deoccluder.template, small_faces=False)
+    detector = FaceDetector(template=deoccluder.inpainter.template, small_faces=False)
+    deoccluder = replace(deoccluder, detector=detector)
     with tempfile.TemporaryDirectory() as folder:
         videos = {path.name: path for path in arguments.video or ()}
         for width, height in () if videos else arguments.size:

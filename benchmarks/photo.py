@@ -26,7 +26,8 @@ from deocclude.data.builtin.faces import render_face
 from deocclude.data.files import some_path
 from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
-from deocclude.engines.inference.backends import AUTO, BACKENDS, leave_cores
+from deocclude.engines.inference.backends import AUTO, BACKENDS
+from deocclude.engines.inference.networks import Inpainter, Segmenter, leave_cores
 from deocclude.engines.options import DEVICE
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
@@ -96,7 +97,9 @@ def stand_ins(count: int) -> Iterator[np.ndarray]:
         yield photo
 
 
-def untrained(run: str, segmenter_run: str, size: int, **options) -> Deoccluder:
+def untrained(
+    run: str, segmenter_run: str, size: int, device: str, detector: FaceDetector
+) -> Deoccluder:
     """The networks of two runs with random weights."""
     networks = []
     for name, task, create in (
@@ -108,7 +111,10 @@ def untrained(run: str, segmenter_run: str, size: int, **options) -> Deoccluder:
         if "pretrained" in choice:
             choice["pretrained"] = False
         networks.append(create(config.model.name, **choice).eval())
-    return Deoccluder(networks[0], size, LowerHalf(networks[1]), **options)
+    where = resolve_device(device)
+    inpainter = Inpainter(networks[0], size, device=where)
+    segmenter = Segmenter(LowerHalf(networks[1]), size, device=where)
+    return Deoccluder(inpainter, segmenter, detector)
 
 
 def photo_table(cases: list[PhotoCase]) -> Table:

@@ -11,7 +11,7 @@ is found the whole photo is. Sheets show people: they are not written into the p
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -177,7 +177,8 @@ def main(argv: list[str] | None = None) -> int:
         named = {"inpainting": arguments.checkpoint, "segmentation": arguments.segmenter}
         chosen = {task: choose_weights(name, task, RUNS)[0] for task, name in named.items()}
         deoccluder = load_deoccluder(chosen["inpainting"], arguments.device, chosen["segmentation"])
-        with FaceDetector(template=deoccluder.template) as deoccluder.detector:
+        with FaceDetector(template=deoccluder.inpainter.template) as detector:
+            deoccluder = replace(deoccluder, detector=detector)
             looks = arguments.size, arguments.wide, arguments.blend
             shown = list(restore_all(deoccluder, paths, *looks))
         if not shown:

@@ -16,7 +16,7 @@ from benchmarks.steps import OURS, Case, random_part
 from deocclude import models
 from deocclude.engines.analysis.timing_tables import MEASURED, TOO_LARGE
 from deocclude.engines.inference.cost import model_cost, noise, rate, synchronise
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.runs.config import RunConfig, load_config
 from deocclude.engines.runs.memory import free, held_mib
 from deocclude.engines.runs.runtime import Runtime, start_runtime
@@ -68,10 +68,10 @@ def measure_cell(config: RunConfig, device: str, repetitions: int, warm_up: int)
         trainer = build_trainer(config, runtime, 1000)
         cell = _training(trainer, repetitions, warm_up)
         cell |= _parameters(trainer)
-        networks = released(trainer)
+        inpainter = released(trainer)
         del trainer
         free(runtime.device)
-        cell |= _inference(networks, runtime, config.training.batch_size, repetitions)
+        cell |= _inference(inpainter, runtime, config.training.batch_size, repetitions)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return {"status": TOO_LARGE, "reason": str(error).splitlines()[0] if str(error) else ""}
     return {"status": MEASURED, "load": load, "device_type": runtime.device.type, **cell}
@@ -119,14 +119,14 @@ def _count(network: nn.Module) -> int:
 
 
 def _inference(
-    networks: Networks, runtime: Runtime, batch: int, repetitions: int
+    inpainter: Inpainter, runtime: Runtime, batch: int, repetitions: int
 ) -> dict[str, Any]:
     """`engines.inference.cost.model_cost` and images a second in batches, in the runtime's
     precision."""
-    forward = _in_precision(networks, runtime)
-    size = networks.size
+    forward = _in_precision(inpainter, runtime)
+    size = inpainter.size
     clock, used = time.perf_counter(), time.process_time()
-    cost = model_cost(networks.inpainter, forward, size, runtime.device)
+    cost = model_cost(inpainter.network, forward, size, runtime.device)
     occluded, mask = noise(batch, size)
     spent = []
     for _ in range(repetitions + 1):  # the first one does not count
@@ -142,9 +142,9 @@ def _inference(
     }
 
 
-def _in_precision(networks: Networks, runtime: Runtime) -> Callable[[Tensor, Tensor], Tensor]:
+def _in_precision(inpainter: Inpainter, runtime: Runtime) -> Callable[[Tensor, Tensor], Tensor]:
     def forward(occluded: Tensor, mask: Tensor) -> Tensor:
         with runtime.autocast():
-            return networks.restore_batch(occluded, mask)
+            return inpainter.restore(occluded, mask)
 
     return forward

@@ -27,7 +27,7 @@ from deocclude.data.mask_files.given import (
     NO_DILATION,
     erased_part,
 )
-from deocclude.engines.inference.networks import read_segmenter
+from deocclude.engines.inference.networks import Inpainter, Segmenter, read_segmenter
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
@@ -49,7 +49,6 @@ from deocclude.engines.photos.pictures import (
 )
 from deocclude.engines.photos.restoration import FaceResult
 from deocclude.engines.runs.chosen import choose_weights
-from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.places import RUNS
 
 Grown = float | str | None
@@ -130,7 +129,8 @@ class Restorer:
     ) -> Restored:
         """As the function `restore`, by these networks."""
         networks, given = self._asked(faces, min_face, face_box, whole)
-        networks.flip = flip
+        inpainter = replace(networks.inpainter, flip=flip)
+        networks = replace(networks, inpainter=inpainter)
         return _restore(
             networks, photo, mask, dilate, blend, soft_mask, grain, uncertainty, faces=given
         )
@@ -147,31 +147,28 @@ class Restorer:
     ) -> Image.Image:
         """As the function `find_mask`, by these networks: what `restore` would redraw."""
         finder, given = self._asked(faces, min_face, face_box, whole)
-        finder.inpainter, finder.features, finder.hides = _Nothing(), None, False
+        finder = replace(finder, inpainter=_nothing_at(finder.inpainter))
         result = finder.restore(open_picture(photo).rgb, faces=given, dilate=dilate, blend="none")
         return Image.fromarray(result.mask * np.uint8(255))
 
     def find_faces(self, photo: Picture, *, whole: bool = False, min_face: float = 0) -> Faces:
         """As the function `find_faces`, by this one's detector: those that `restore` looks at."""
-        return _find_faces(self._networks.own_detector(), photo, whole, min_face)
+        return _find_faces(self._networks.detector, photo, whole, min_face)
 
     def apart(self) -> "Restorer":
         """One for another thread: the same networks, not loaded again, and its own detector.
 
         One Restorer serves one thread at a time, as face detectors do.
         """
-        networks = copy.copy(self._networks)
-        networks.detector = self._networks.own_detector().anew()
-        return Restorer(networks)
+        return Restorer(replace(self._networks, detector=self._networks.detector.anew()))
 
     def _asked(
         self, faces: Wanted, min_face: float, boxes: Boxes | None, whole: bool
     ) -> tuple[Deoccluder, list[Face] | None]:
         """A copy of the networks that looks for these faces, or the faces where they are given."""
         choice, given = wanted(faces, min_face, boxes)
-        networks = copy.copy(self._networks)
-        networks.detector = _looking_for(self._networks.own_detector(), choice, whole)
-        return networks, given
+        detector = _looking_for(self._networks.detector, choice, whole)
+        return replace(self._networks, detector=detector), given
 
 
 def load(
@@ -368,8 +365,8 @@ def _load(
     else:
         assert segmenter is not None  # nothing is asked of no network
         networks = _only_segmenter(segmenter, device)
-    networks.detector = FaceDetector(landmarker, template=networks.template)
-    return Restorer(networks)
+    detector = FaceDetector(landmarker, template=networks.inpainter.template)
+    return Restorer(replace(networks, detector=detector))
 
 
 _cached = lru_cache(maxsize=4)(_load)
@@ -381,10 +378,12 @@ def _kept_detector(landmarker: str | None) -> FaceDetector:
 
 
 def _only_segmenter(file: Path, device: str) -> Deoccluder:
-    where = resolve_device(device)
-    network, data = read_segmenter(file, where, "auto")
-    template = data.get("template", "ffhq")
-    return Deoccluder(_Nothing(), data["size"], network, where, template=template, hides=False)
+    segmenter = read_segmenter(file, device, backend="auto")
+    return Deoccluder(_nothing_at(segmenter), segmenter)
+
+
+def _nothing_at(other: Inpainter | Segmenter) -> Inpainter:
+    return Inpainter(_Nothing(), other.size, template=other.template, hides=False)
 
 
 def _restore(

@@ -10,6 +10,7 @@ from torch import nn
 
 from benchmarks import photo
 from benchmarks.photo import LowerHalf, measure_photos, photo_table, stand_ins
+from deocclude.engines.inference.networks import Inpainter, Segmenter
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.restoration import STAGES
@@ -21,8 +22,9 @@ class Echo(nn.Module):
 
 
 def stub() -> Deoccluder:
-    segmenter = LowerHalf(nn.Conv2d(3, 1, 1))
-    return Deoccluder(Echo(), 32, segmenter, detector=FaceDetector(kinds=("haar", "whole")))
+    segmenter = Segmenter(LowerHalf(nn.Conv2d(3, 1, 1)), 32)
+    detector = FaceDetector(kinds=("haar", "whole"))
+    return Deoccluder(Inpainter(Echo(), 32), segmenter, detector)
 
 
 def test_every_stage_is_timed_and_every_photo_restored():

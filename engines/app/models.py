@@ -1,12 +1,12 @@
 """The inpainters that can be chosen, and the networks themselves, each loaded once."""
 
-import copy
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 from deocclude.engines.app.limits import MOST_FACES
-from deocclude.engines.inference.backends import leave_cores
+from deocclude.engines.inference.networks import leave_cores
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import FaceChoice
@@ -81,9 +81,8 @@ class Models:
             self._kept.move_to_end(name)
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-            own = copy.copy(networks)
-            own.detector = self._detector(networks.template, lane)
-        return own
+            detector = self._detector(networks.inpainter.template, lane)
+        return replace(networks, detector=detector)
 
     def _detector(self, template: str, lane: str | None) -> FaceDetector:
         choice = FaceChoice(MOST_FACES)

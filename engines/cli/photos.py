@@ -3,12 +3,14 @@
 import argparse
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from deocclude.engines.inference.backends import AUTO, leave_cores
+from deocclude.engines.inference.backends import AUTO
+from deocclude.engines.inference.networks import leave_cores
 from deocclude.engines.jobs.kinds import is_animated
 from deocclude.engines.jobs.manifest import (
     Manifest,
@@ -54,14 +56,14 @@ def load(
         flip=options.flip,
     )
     leave_cores(deoccluder.inpainter, deoccluder.segmenter)
-    deoccluder.detector = FaceDetector(
+    detector = FaceDetector(
         options.landmarker,
         kinds=KINDS if options.whole else FINDERS,
-        template=deoccluder.template,
+        template=deoccluder.inpainter.template,
         choice=FaceChoice(options.faces, options.min_face or 0, tuple(options.face_box or ())),
         small_faces=options.webcam is None,  # a tenth of a second that a live picture lacks
     )
-    return deoccluder
+    return replace(deoccluder, detector=detector)
 
 
 def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Choices) -> None:

@@ -17,13 +17,13 @@ from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.sources.people import IdentitySources, open_identity_sources
 from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.identity_report import TITLE, identity_report
+from deocclude.engines.inference.networks import read_embedder
 from deocclude.engines.measures.identity import network_row, pixel_rows
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import IDENTITY, Trained
 from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import default_folder
-from deocclude.engines.runs.weights import load_identity_network
 
 logger = logging.getLogger(__name__)
 
@@ -132,14 +132,14 @@ def export_embeddings(
     Arrays: embeddings float32 (N, `embedding`), labels int64 (N,) into `identities` (classes,),
     names (N,) and split (N,), one of train, val and test.
     """
-    network, _ = load_identity_network(checkpoint, device)
+    embedder = read_embedder(checkpoint, device)
     names, split, found = [], [], []
     for part in SPLITS:
         faces = sources.faces(part)
         for first in range(0, len(faces), batch):
             indices = range(first, min(first + batch, len(faces)))
             image = torch.stack([to_tensor(faces[i]) for i in indices])
-            found.append(network.embed(image.to(device)).float().cpu().numpy())
+            found.append(embedder.embed(image).cpu().numpy())
         names += faces.names
         split += [part] * len(faces)
     identities = sources.data.identities

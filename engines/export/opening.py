@@ -19,7 +19,7 @@ WHAT = {"inpainting": "occluded", "segmentation": "image", "identity": "image"}
 OUTPUTS = {"inpainting": ("prediction",), "segmentation": ("logits",)}
 
 
-class Inpainter(nn.Module):
+class WholeInpainter(nn.Module):
     """An inpainter with its members and the network of its features: (occluded, mask) alone."""
 
     def __init__(self, network: nn.Module, features: nn.Module | None = None) -> None:
@@ -95,4 +95,4 @@ def _open(file: Path, task: str) -> tuple[nn.Module, dict[str, Any]]:
         return Identity(cast(IdentityNet, network)), metadata
     network, metadata = open_inpainter(file, keep="memory")
     uses = getattr(network, "uses_features", False)
-    return Inpainter(network, load_features(file) if uses else None), metadata
+    return WholeInpainter(network, load_features(file) if uses else None), metadata

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deocclude.data.faces.files import Faces
 from deocclude.data.faces.identities import label_names
@@ -25,7 +25,7 @@ from deocclude.data.images import to_tensor
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_occluded
-from deocclude.engines.inference import cost
+from deocclude.engines.inference import cost, networks
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
 from deocclude.engines.runs.devices import device_name
 from deocclude.progress import Bar
@@ -44,26 +44,6 @@ class Namer(Protocol):
     def name(self, image: Tensor) -> Tensor: ...
 
     def cost(self, size: int) -> dict[str, Any]: ...
-
-
-class NetworkNamer:
-    """A trained network; the person with the largest logit."""
-
-    def __init__(self, network: nn.Module, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
-
-    @torch.inference_mode()
-    def name(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) to the places of people, (N,). ValueError for logits that are not finite."""
-        logits = self.network(image.to(self.device))
-        if not logits.isfinite().all():
-            raise ValueError("the identity network's logits hold values that are not finite")
-        return logits.argmax(1)
-
-    def cost(self, size: int) -> dict[str, Any]:
-        """Parameters, multiply-accumulates and latency; see `engines.inference.cost`."""
-        return cost.model_cost(self.network, lambda image, _: self.name(image), size, self.device)
 
 
 class NearestPicture:
@@ -123,15 +103,8 @@ def network_row(
     training: dict[str, Any] | None = None,
 ) -> IdentityRow:
     """The row of an identity run's `best.safetensors`, read when the row is opened."""
-    return IdentityRow(
-        name, "model", sha256(checkpoint), partial(_open, checkpoint, device), training
-    )
-
-
-def _open(checkpoint: Path, device: str | torch.device) -> NetworkNamer:
-    from deocclude.engines.runs.weights import load_identity_network
-
-    return NetworkNamer(load_identity_network(checkpoint, device)[0], device)
+    opener = partial(networks.read_embedder, checkpoint, device)
+    return IdentityRow(name, "model", sha256(checkpoint), opener, training)
 
 
 def pixel_rows(known: Faces, identities: Sequence[str]) -> list[IdentityRow]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from deocclude.data.contract import hide
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.inference import baselines, cost
+from deocclude.engines.inference import baselines, cost, networks
 from deocclude.engines.measures.columns import (
     PIXELS,
     PUBLISHED,
@@ -54,27 +54,6 @@ class BatchRestorer(Protocol):
     def restore(self, occluded: Tensor, mask: Tensor) -> Tensor: ...
 
     def cost(self, size: int) -> dict[str, Any]: ...
-
-
-class ModelRestorer:
-    """A trained model behind `engines.inference.networks.Networks`, the project's one forward
-    path."""
-
-    def __init__(self, networks):
-        self.networks = networks
-        self.fill = networks.fill
-        self.device = networks.device
-        self.show = networks.show
-
-    def restore(self, occluded: Tensor, mask: Tensor) -> Tensor:
-        """(N, 3, H, W) and (N, 1, H, W) to (N, 3, H, W) on the model's device."""
-        return self.networks.restore_batch(occluded, mask)
-
-    def cost(self, size: int) -> dict[str, Any]:
-        """Parameters, multiply-accumulates and latency; see `engines.inference.cost`."""
-        return cost.model_cost(
-            self.networks.inpainter, self.networks.restore_batch, size, self.device
-        )
 
 
 class BaselineRestorer:
@@ -140,19 +119,13 @@ def model_row(
 
     With `flip` it is the row "<name> + flip": its predictions are means with the mirrored input's.
     """
-    opener = partial(_open_model, checkpoint, device, flip)
+    opener = partial(networks.read_inpainter, checkpoint, device, flip=flip)
     identity = weights_identity(checkpoint)
     members = member_digests(checkpoint)
     if flip:
         name, identity = f"{name} + flip", f"{identity} + flip"
         members = tuple(f"{member} + flip" for member in members)
     return Row(name, "model", identity, opener, training, members=members)
-
-
-def _open_model(checkpoint: Path, device: str | torch.device, flip: bool) -> ModelRestorer:
-    from deocclude.engines.inference.networks import load_networks
-
-    return ModelRestorer(load_networks(checkpoint, device, flip=flip))
 
 
 def evaluate_rows(

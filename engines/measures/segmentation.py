@@ -13,14 +13,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deocclude.data.files import replacing
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.inference import cost
+from deocclude.engines.inference import cost, networks
 from deocclude.engines.measures.inpainting import Row
 from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
 from deocclude.engines.runs.devices import device_name
@@ -40,33 +40,6 @@ class MaskFinder(Protocol):
     def find(self, occluded: Tensor) -> Tensor: ...
 
     def cost(self, size: int) -> dict[str, Any]: ...
-
-
-class ModelFinder:
-    """A trained segmenter; a pixel is marked when its probability is above one half."""
-
-    def __init__(self, segmenter: nn.Module, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
-        self.segmenter = segmenter.to(self.device).eval()
-
-    @torch.inference_mode()
-    def find(self, occluded: Tensor) -> Tensor:
-        """(N, 3, H, W) to a mask (N, 1, H, W) of {0, 1} on the model's device."""
-        logits = self.segmenter(occluded.to(self.device))
-        if logits.shape != (len(occluded), 1, *occluded.shape[2:]):
-            raise ValueError(
-                f"the segmenter answered with shape {tuple(logits.shape)} "
-                f"for an input of {tuple(occluded.shape)}; one logit a pixel is needed"
-            )
-        if not logits.isfinite().all():
-            raise ValueError("the segmenter's logits hold values that are not finite")
-        return (logits > 0).float()
-
-    def cost(self, size: int) -> dict[str, Any]:
-        """Parameters, multiply-accumulates and latency; see `engines.inference.cost`."""
-        return cost.model_cost(
-            self.segmenter, lambda occluded, _: self.find(occluded), size, self.device
-        )
 
 
 class ConstantFinder:
@@ -106,14 +79,8 @@ def segmenter_row(
 ) -> Row:
     """The row of a segmentation run's `best.safetensors`, or of an ONNX file, read when the row is
     opened."""
-    opener = partial(_open, checkpoint, device)
+    opener = partial(networks.read_segmenter, checkpoint, device)
     return Row(name, "model", weights_identity(checkpoint), opener, training)
-
-
-def _open(checkpoint: Path, device: str | torch.device) -> ModelFinder:
-    from deocclude.engines.inference.networks import read_segmenter
-
-    return ModelFinder(read_segmenter(checkpoint, torch.device(device))[0], device)
 
 
 def batches(

@@ -79,13 +79,15 @@ class FrameRestorer:
             given.notices += result.notices
             given.seconds["detect"] += result.seconds["detect"]
             return given
-        self.deoccluder.check_segmenter()
+        segmenter = self.deoccluder.check_segmenter()
         if self.uncertainty:
             result.uncertainty = np.zeros(frame.shape[:2], np.float32)
-        faces, left_out = self.deoccluder.own_detector().choice.pick(faces)
+        faces, left_out = self.deoccluder.detector.choice.pick(faces)
         result.notices += left_out
         tracks = [self.tracker.track_of(face) for face in faces]
-        restore_faces(self.deoccluder, frame, tracks, self.tracker, self.settings, result)
+        restore_faces(
+            self.deoccluder.inpainter, segmenter, frame, tracks, self.tracker, self.settings, result
+        )
         self._covered = result.mask
         return result.concluded()
 
@@ -125,7 +127,7 @@ class FrameRestorer:
 
     def _find(self, frame: np.ndarray, result: Restoration) -> list[Face]:
         """Those of the detector's faces that count in a video, the notices in `result`."""
-        detector = self.deoccluder.own_detector()
+        detector = self.deoccluder.detector
         faces, notices = detector.detect(frame)
         self._sure |= any(face.source == "mediapipe" and face.score >= SURE for face in faces)
         unsure = ("whole", "given", "haar") if self._sure else ("whole", "given")

@@ -17,7 +17,7 @@ from deocclude.engines.inference.hole_mask import (
     distance_to,
     hole_mask,
 )
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter, Segmenter
 from deocclude.engines.moving.tracker import FaceTracker, Track
 from deocclude.engines.photos.blend import GAP, feather_weight, match_surroundings, paste
 from deocclude.engines.photos.restoration import BARE, FaceResult, Restoration
@@ -86,7 +86,8 @@ class SquareWork:
 
 
 def restore_faces(
-    networks: Networks,
+    inpainter: Inpainter,
+    segmenter: Segmenter,
     frame: np.ndarray,
     tracks: list[Track],
     tracker: FaceTracker,
@@ -98,17 +99,18 @@ def restore_faces(
     Shape: frame uint8 (H, W, 3). As `engines.photos.steps` for photos, but that a mask's edge is as
     fine as the network's pixels and that what runs out of a face's square is cut there.
     """
-    masks = _find_masks(networks, frame, tracks, tracker, settings, result)
+    masks = _find_masks(inpainter, segmenter, frame, tracks, tracker, settings, result)
     with result.timing("segment"):
         works = [_settle(*mask, settings) for mask in masks]
         works.sort(key=lambda each: each.seen.window.side)
     for start in range(0, len(works), settings.batch):
         chunk = works[start : start + settings.batch]
-        _redraw(networks, chunk, works, tracker, settings, result)
+        _redraw(inpainter, chunk, works, tracker, settings, result)
 
 
 def _find_masks(
-    networks: Networks,
+    inpainter: Inpainter,
+    segmenter: Segmenter,
     frame: np.ndarray,
     tracks: list[Track],
     tracker: FaceTracker,
@@ -120,8 +122,14 @@ def _find_masks(
     with result.timing("align"):
         for track in tracks:
             try:
-                seen = _see(networks, frame, track, settings)
-                shown.append((track, seen, _for_segmenter(networks, frame, track, seen, settings)))
+                seen = _see(inpainter, frame, track, settings)
+                shown.append(
+                    (
+                        track,
+                        seen,
+                        _for_segmenter(segmenter, inpainter, frame, track, seen, settings),
+                    )
+                )
             except ValueError as error:
                 result.notices.append(f"a face was left out: {error}")
                 result.left_out += 1
@@ -130,28 +138,33 @@ def _find_masks(
         probabilities: list[np.ndarray] = []
         for start in range(0, len(shown), settings.batch):
             views = np.stack([other.view for _, _, other in shown[start : start + settings.batch]])
-            probabilities += list(networks.find_mask(to_tensor(views))[:, 0].cpu().numpy())
+            probabilities += list(segmenter.probability(to_tensor(views))[:, 0].cpu().numpy())
         for (track, seen, other), probability in zip(shown, probabilities, strict=True):
             probability = track.smooth_probability(probability, tracker.probability)
             if settings.alignment == AUTO and _aligns_anew(track, other, probability):
                 with suppress(ValueError):  # the new one lies outside of the frame
-                    seen = _see(networks, frame, track, settings)
+                    seen = _see(inpainter, frame, track, settings)
             found.append((track, seen, _moved_to(seen.window, other.window, probability)))
     return found
 
 
-def _see(networks: Networks, frame: np.ndarray, track: Track, settings: Settings) -> Seen:
+def _see(inpainter: Inpainter, frame: np.ndarray, track: Track, settings: Settings) -> Seen:
     """The inpainter's square of a face. ValueError where it lies outside of the frame."""
-    return _seen(frame, track, networks.size, networks.template, settings)
+    return _seen(frame, track, inpainter.size, inpainter.template, settings)
 
 
 def _for_segmenter(
-    networks: Networks, frame: np.ndarray, track: Track, seen: Seen, settings: Settings
+    segmenter: Segmenter,
+    inpainter: Inpainter,
+    frame: np.ndarray,
+    track: Track,
+    seen: Seen,
+    settings: Settings,
 ) -> Seen:
     """The same square where the segmenter takes it, one of its own where it was trained otherwise.
     The inpainter's own square follows the landmarks that are seen, which suits segmenters too."""
-    size, template = networks.segmenter_size, networks.segmenter_template
-    if (size, template) == (networks.size, networks.template):
+    size, template = segmenter.size, segmenter.template
+    if (size, template) == (inpainter.size, inpainter.template):
         return seen
     return _seen(frame, track, size, template, settings)
 
@@ -210,7 +223,7 @@ def _settle(track: Track, seen: Seen, probability: np.ndarray, settings: Setting
 
 
 def _redraw(
-    networks: Networks,
+    inpainter: Inpainter,
     chunk: list[SquareWork],
     works: list[SquareWork],
     tracker: FaceTracker,
@@ -221,7 +234,7 @@ def _redraw(
     todo = [each for each in chunk if each.work.todo]
     holes = {id(each): _hidden(each, works) for each in todo}
     with result.timing("inpaint"):
-        predictions, doubts = _predict(networks, todo, holes, settings.uncertainty)
+        predictions, doubts = _predict(inpainter, todo, holes, settings.uncertainty)
     with result.timing("paste"):
         answers = iter(zip(predictions, doubts, strict=True))
         for each in chunk:
@@ -253,19 +266,19 @@ def _hidden(each: SquareWork, works: list[SquareWork]) -> np.ndarray:
 
 
 def _predict(
-    networks: Networks, todo: list[SquareWork], holes: dict[int, np.ndarray], doubting: bool
+    inpainter: Inpainter, todo: list[SquareWork], holes: dict[int, np.ndarray], doubting: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The redrawn squares, float32 (S, S, 3) in [0, 1], and with `doubting` how unsure they are."""
     if not todo:
         return [], []
     picture = to_tensor(np.stack([each.seen.view for each in todo]))
     hidden = [holes[id(each)] for each in todo]
-    if networks.hides:  # what lies beyond the frame is unknown too
+    if inpainter.hides:  # what lies beyond the frame is unknown too
         hidden = [h | each.seen.window.beyond() for h, each in zip(hidden, todo, strict=True)]
     hole = to_tensor(np.stack(hidden))
-    prediction, doubt = predict(networks, networks.show(picture, hole), hole, doubting)
+    prediction, doubt = predict(inpainter, inpainter.show(picture, hole), hole, doubting)
     drawn = [np.ascontiguousarray(each.movedim(0, -1).numpy()) for each in prediction]
-    size = networks.size
+    size = inpainter.size
     return drawn, [np.zeros((size, size), np.float32)] * len(todo) if doubt is None else list(
         doubt.numpy()
     )

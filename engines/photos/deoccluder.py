@@ -1,19 +1,24 @@
 """A photo in, the restored photo out: face by face, or without one from the whole photo."""
 
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
 from deocclude.engines.inference.backends import TORCH, Say
 from deocclude.engines.inference.hole_mask import Dilation
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
-from deocclude.engines.inference.networks import Networks, read_networks
+from deocclude.engines.inference.networks import (
+    Inpainter,
+    Segmenter,
+    read_inpainter,
+    read_segmenter,
+)
 from deocclude.engines.photos.blend import check_blend
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import Face
@@ -39,39 +44,32 @@ from deocclude.engines.photos.windows import (
 logger = logging.getLogger(__name__)
 
 
-class Deoccluder(Networks):
-    """Networks that restore photos.
+@dataclass(frozen=True, eq=False)
+class Deoccluder:
+    """Networks that restore photos. `dataclasses.replace` gives one that does it otherwise.
 
     Parameters
     ----------
-    inpainter, size, segmenter, device : as of `engines.inference.networks.Networks`; its other
-        parameters are taken by name.
-    dilate : by how many photo pixels a found mask is dilated, or by how much of the face's square,
-        "5%"; None: engines.inference.hole_mask.DILATION of it.
-    detector : finds the faces; by default one is made when first needed.
+    inpainter : redraws what covers a face.
+    segmenter : finds the mask when none is given.
+    detector : finds the faces; by default as `FaceDetector()` does.
     alignment : the landmarks that place a face, one of engines.photos.windows.ALIGNMENTS, or
         "auto": what suits the landmarks that are covered.
+    dilate : by how many photo pixels a found mask is dilated, or by how much of the face's square,
+        "5%"; None: engines.inference.hole_mask.DILATION of it.
     batch : how many faces of a photo the networks see at once.
     """
 
-    def __init__(
-        self,
-        inpainter: nn.Module,
-        size: int,
-        segmenter: nn.Module | None = None,
-        device: str | torch.device = "cpu",
-        *,
-        dilate: float | str | None = None,
-        detector: FaceDetector | None = None,
-        alignment: str = AUTO,
-        batch: int = 8,
-        **others: Any,
-    ):
-        super().__init__(inpainter, size, segmenter, device, **others)
-        if batch < 1:
-            raise ValueError(f"batch: must be at least 1 face, found {batch}")
-        self.dilate, self.detector = dilate, detector
-        self.alignment, self.batch = alignment, batch
+    inpainter: Inpainter
+    segmenter: Segmenter | None = None
+    detector: FaceDetector = field(default_factory=FaceDetector)
+    alignment: str = AUTO
+    dilate: float | str | None = None
+    batch: int = 8
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch: must be at least 1 face, found {self.batch}")
 
     def restore(
         self,
@@ -105,12 +103,10 @@ class Deoccluder(Networks):
         check_image(image)
         if mask is not None:
             check_photo(image, mask)
-        elif self.segmenter is None:
-            self.check_segmenter()
-        if mask is None:
-            grown = Dilation.of(self.dilate if dilate is None else dilate)
-        else:
             grown = Dilation.of_given(dilate)
+        else:
+            self.check_segmenter()
+            grown = Dilation.of(self.dilate if dilate is None else dilate)
         settings = Settings(
             grown, check_blend(blend), uncertainty, self.alignment, self.batch, grain
         )
@@ -119,29 +115,30 @@ class Deoccluder(Networks):
             result.uncertainty = np.zeros(image.shape[:2], np.float32)
         with result.timing("detect"):
             faces = self._faces(image, faces, mask is not None, result)
-            if self.detector is not None:
-                faces, left_out = self.detector.choice.pick(faces)
-                result.notices += left_out
+            faces, left_out = self.detector.choice.pick(faces)
+            result.notices += left_out
         if mask is not None:
             self._restore_given(image, mask, faces, settings, result)
         else:
-            found = find_masks(self, image, faces, settings, result)
+            found = find_masks(self.check_segmenter(), image, faces, settings, result)
             with result.timing("segment"):
-                works = settle_found(self, image, found, settings, result)
-            redraw(self, image, works, settings, result)
+                works = settle_found(self.inpainter, image, found, settings, result)
+            redraw(self.inpainter, image, works, settings, result)
         return result.concluded()
 
-    def own_detector(self) -> FaceDetector:
-        """`detector`, made at the first call where none was given."""
-        if self.detector is None:
-            self.detector = FaceDetector(template=self.template)
-        return self.detector
+    def check_segmenter(self) -> Segmenter:
+        """The segmenter; ValueError, with the sentence that helps, where there is none."""
+        if self.segmenter is None:
+            raise ValueError(
+                "no segmenter: give a mask, or the one that ships, weights/segmenter.safetensors"
+            )
+        return self.segmenter
 
     def _faces(
         self, image: np.ndarray, faces: list[Face] | None, given_mask: bool, result: Restoration
     ) -> list[Face]:
         if faces is None:
-            faces, notices = self.own_detector().detect(image)
+            faces, notices = self.detector.detect(image)
             result.notices += [n for n in notices if not (given_mask and n.startswith(NO_FACE))]
         if given_mask:  # restore_photo knows better what to show the inpainter
             faces = [face for face in faces if face.source != "whole"]
@@ -161,8 +158,8 @@ class Deoccluder(Networks):
         with result.timing("align"):
             wide = dilate_mask(mask, settings.dilate.pixels or 0)
             check_photo(image, wide)
-            works = settle_given(self, image, faces, wide, mask, settings, result)
-        redraw(self, image, works, settings, result, hidden=wide)
+            works = settle_given(self.inpainter, image, faces, wide, mask, settings, result)
+        redraw(self.inpainter, image, works, settings, result, hidden=wide)
         rest = wide & (1 - result.mask)
         if not rest.any():
             return
@@ -202,11 +199,15 @@ class Deoccluder(Networks):
         check_photo(image, mask)
         top, left, height, width = choose_window(mask)
         window = np.s_[top : top + height, left : left + width]
-        small, marked, inner = shrink_to_square(image[window], mask[window], self.size)
-        view = small if self.hides else shrink_to_square(image[window], None, self.size)[0]
+        small, marked, inner = shrink_to_square(image[window], mask[window], self.inpainter.size)
+        view = (
+            small
+            if self.inpainter.hides
+            else shrink_to_square(image[window], None, self.inpainter.size)[0]
+        )
         known, hole, seen = (to_tensor(array)[None] for array in (small, marked, view))
-        shown = self.show(seen, hole)
-        prediction, doubt = predict(self, shown, hole, doubting=uncertainty is not None)
+        shown = self.inpainter.show(seen, hole)
+        prediction, doubt = predict(self.inpainter, shown, hole, doubting=uncertainty is not None)
         composed = compose(prediction, known, hole)[0, :, inner[0], inner[1]].numpy()
         restored = image.copy()
         paste_enlarged(restored[window], composed, mask[window])
@@ -220,17 +221,19 @@ def load_deoccluder(
     device: str | torch.device = "auto",
     segmenter: str | Path | None = None,
     *,
+    flip: bool = False,
     backend: str = TORCH,
     make: bool = False,
     say: Say = logger.info,
     **options: Any,
 ) -> Deoccluder:
-    """A Deoccluder from a run's `best.safetensors`, the YAML or weights file of an ensemble, or an
-    ONNX file, at the size, fill and template of its training, or its members'.
+    """A Deoccluder with the inpainter of `checkpoint`; parameters as of
+    `engines.inference.networks.read_inpainter`.
 
-    `segmenter`: the weights file of a segmentation run. `backend`, `make`, `say`: as of
-    `engines.inference.backends.graph_for`. `options` go to `Deoccluder`: dilate, detector,
-    alignment, batch, flip.
+    `segmenter`: the weights file of a segmentation run, or an ONNX file. `options` go to
+    `Deoccluder`: detector, alignment, dilate, batch.
     """
-    found = read_networks(checkpoint, device, segmenter, backend=backend, make=make, say=say)
-    return Deoccluder(**found, **options)
+    how: dict[str, Any] = {"backend": backend, "make": make, "say": say}
+    inpainter = read_inpainter(checkpoint, device, flip=flip, **how)
+    found = None if segmenter is None else read_segmenter(segmenter, inpainter.device, **how)
+    return Deoccluder(inpainter, found, **options)

@@ -22,7 +22,7 @@ from deocclude.engines.inference.hole_mask import (
     hole_mask,
     move,
 )
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter, Segmenter
 from deocclude.engines.photos.blend import GAP, feather_weight, match_surroundings, paste
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.grain import grain, lay
@@ -90,7 +90,7 @@ class FaceWork:
 
 
 def find_masks(
-    networks: Networks,
+    segmenter: Segmenter,
     image: np.ndarray,
     faces: list[Face],
     settings: Settings,
@@ -98,7 +98,7 @@ def find_masks(
 ) -> list[Found]:
     """Let the segmenter mark what covers each face."""
     with result.timing("align"):
-        opened = [_open(networks, face, image, (), settings, result, "segmenter") for face in faces]
+        opened = [_open(segmenter, face, image, (), settings, result) for face in faces]
         faces = [face for face, window in zip(faces, opened, strict=True) if window]
         windows = [window for window in opened if window]
         crops = [window.crop(image)[0] for window in windows]
@@ -106,28 +106,24 @@ def find_masks(
         probabilities = []
         for start in range(0, len(crops), settings.batch):
             seen = to_tensor(np.stack(crops[start : start + settings.batch]))
-            probabilities += list(networks.find_mask(seen)[:, 0].cpu().numpy())
+            probabilities += list(segmenter.probability(seen)[:, 0].cpu().numpy())
         found = [
             Found(face, hole_mask(probability, window), window.box)
             for face, window, probability in zip(faces, windows, probabilities, strict=True)
         ]
-        return follow(networks, image, found, windows)
+        return follow(segmenter, image, found, windows)
 
 
 def _open(
-    networks: Networks,
+    network: Inpainter | Segmenter,
     face: Face,
     image: np.ndarray,
     hidden: Collection[str],
     settings: Settings,
     result: Restoration,
-    network: str = "inpainter",
 ) -> AlignedWindow | None:
     """The face's window for one of the networks; None, with a notice, when there is none."""
-    size, template = {
-        "inpainter": (networks.size, networks.template),
-        "segmenter": (networks.segmenter_size, networks.segmenter_template),
-    }[network]
+    size, template = network.size, network.template
     try:
         matrix = alignment_matrix(face.points, size, template, settings.alignment, hidden)
         return AlignedWindow(matrix, size, image.shape[:2])
@@ -138,7 +134,7 @@ def _open(
 
 
 def settle_found(
-    networks: Networks,
+    inpainter: Inpainter,
     image: np.ndarray,
     found: list[Found],
     settings: Settings,
@@ -149,7 +145,7 @@ def settle_found(
     works, wider = [], []
     for each in found:
         hidden = landmarks_under(each.mask, each.face.points, each.box[:2])
-        window = _open(networks, each.face, image, hidden, settings, result)
+        window = _open(inpainter, each.face, image, hidden, settings, result)
         if window is None:
             continue
         radius = settings.dilate.radius(window.side)
@@ -185,7 +181,7 @@ def _settle(
 
 
 def settle_given(
-    networks: Networks,
+    inpainter: Inpainter,
     image: np.ndarray,
     faces: list[Face],
     mask: np.ndarray,
@@ -200,7 +196,7 @@ def settle_given(
     works, radius = [], settings.dilate.pixels
     for face in faces:
         hidden = landmarks_under(core, face.points)
-        window = _open(networks, face, image, hidden, settings, result)
+        window = _open(inpainter, face, image, hidden, settings, result)
         if window is None:
             continue
         top, left, bottom, right = window.box
@@ -223,7 +219,7 @@ def _share(mask: np.ndarray, inside: np.ndarray) -> float:
 
 
 def redraw(
-    networks: Networks,
+    inpainter: Inpainter,
     image: np.ndarray,
     works: list[FaceWork],
     settings: Settings,
@@ -239,9 +235,9 @@ def redraw(
     own = [work for work in works if not work.beyond]
     beyond = [work for work in works if work.beyond]
     hidden = _together(works, image) if hidden is None else hidden
-    _redraw(networks, image, own, settings, result, hidden)
+    _redraw(inpainter, image, own, settings, result, hidden)
     if beyond:
-        _redraw(networks, result.restored, beyond, settings, result, _together(beyond, image))
+        _redraw(inpainter, result.restored, beyond, settings, result, _together(beyond, image))
 
 
 def _together(works: list[FaceWork], image: np.ndarray) -> np.ndarray:
@@ -254,7 +250,7 @@ def _together(works: list[FaceWork], image: np.ndarray) -> np.ndarray:
 
 
 def _redraw(
-    networks: Networks,
+    inpainter: Inpainter,
     image: np.ndarray,
     works: list[FaceWork],
     settings: Settings,
@@ -273,7 +269,7 @@ def _redraw(
             ]
         with result.timing("inpaint"):
             nothing = [work.window.beyond() * work.todo for work in chunk]
-            predictions, doubts = _predict(networks, crops, views, nothing, settings.uncertainty)
+            predictions, doubts = _predict(inpainter, crops, views, nothing, settings.uncertainty)
         with result.timing("paste"):
             for work, view, crop, prediction, doubt in zip(
                 chunk, views, crops, predictions, doubts, strict=True
@@ -295,7 +291,7 @@ def _redraw(
 
 
 def _predict(
-    networks: Networks, crops: list, views: list, beyond: list, doubting: bool
+    inpainter: Inpainter, crops: list, views: list, beyond: list, doubting: bool
 ) -> tuple[torch.Tensor, np.ndarray]:
     """Predictions (N, 3, S, S) of the crops with a hole, and with `doubting` how unsure they are.
 
@@ -306,29 +302,29 @@ def _predict(
     known = to_tensor(np.stack([crop for crop, _ in crops]))
     holes = to_tensor(np.stack([hole for _, hole in crops]))
     todo = holes.flatten(1).any(1)
-    if networks.hides:
+    if inpainter.hides:
         holes = torch.maximum(holes, to_tensor(np.stack(beyond)))
     predictions, doubts = known.clone(), torch.zeros_like(holes[:, 0])
     if todo.any():
-        picture = known if networks.hides else to_tensor(np.stack(views))
-        occluded, hole = networks.show(picture, holes)[todo], holes[todo]
-        predictions[todo], found = predict(networks, occluded, hole, doubting)
+        picture = known if inpainter.hides else to_tensor(np.stack(views))
+        occluded, hole = inpainter.show(picture, holes)[todo], holes[todo]
+        predictions[todo], found = predict(inpainter, occluded, hole, doubting)
         if found is not None:
             doubts[todo] = found
     return predictions, doubts.numpy()
 
 
 def predict(
-    networks: Networks, occluded: torch.Tensor, hole: torch.Tensor, doubting: bool
+    inpainter: Inpainter, occluded: torch.Tensor, hole: torch.Tensor, doubting: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """On the CPU in [0, 1]: the prediction (N, 3, S, S), and how unsure it is, (N, S, S).
 
     None for that without `doubting`. ValueError when anything is not finite.
     """
     if doubting:
-        prediction, doubt = networks.restore_with_doubt(occluded, hole)
+        prediction, doubt = inpainter.restore_with_doubt(occluded, hole)
     else:
-        prediction, doubt = networks.restore_batch(occluded, hole), None
+        prediction, doubt = inpainter.restore(occluded, hole), None
     if not all(part.isfinite().all() for part in (prediction, doubt) if part is not None):
         raise ValueError("the inpainter's prediction holds values that are not finite")
     return prediction.cpu().clamp(0, 1), doubt if doubt is None else doubt[:, 0].cpu().clamp(0, 1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from deocclude.data.images import to_tensor
 from deocclude.engines.inference.hole_mask import Box, dilate, hole_mask, move
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.windows import AlignedWindow
 
@@ -53,7 +53,7 @@ def widened(window: AlignedWindow, mask: np.ndarray, box: Box) -> AlignedWindow 
 
 
 def follow(
-    networks: Networks, image: np.ndarray, found: list[Found], windows: list[AlignedWindow]
+    segmenter: Segmenter, image: np.ndarray, found: list[Found], windows: list[AlignedWindow]
 ) -> list[Found]:
     """Masks that run out of the segmenter's square, continued where it sees more of the photo.
 
@@ -64,7 +64,7 @@ def follow(
     crops = [to_tensor(window.crop(image)[0]) for window in wide if window]
     probabilities = []
     for crop in crops:
-        probabilities.append(networks.find_mask(crop[None])[0, 0].cpu().numpy())
+        probabilities.append(segmenter.probability(crop[None])[0, 0].cpu().numpy())
     answers = iter(probabilities)
     return [
         _join(f, window, outer, next(answers)) if outer else f

@@ -147,9 +147,9 @@ class NamedWeights(WeightsFile):
     name: str
 
 
-class Segmenter(Named):
+class SegmenterModel(Named):
     @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> Segmenter:
+    def _known(self, info: ValidationInfo) -> SegmenterModel:
         self._check(models.SEGMENTERS, "segmenter", info)
         return self
 
@@ -385,7 +385,7 @@ class SegmentationConfig(AnyRun):
     TERMS: ClassVar[Registry] = losses.SEGMENTATION_TERMS
 
     task: Literal["segmentation"]
-    model: Segmenter
+    model: SegmenterModel
     init_from: RunName | None = None
     data: SegmentationData = SegmentationData()
     training: SegmentationTraining = SegmentationTraining()

@@ -14,6 +14,7 @@ from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.data.pairs.training import IdentityBatch
+from deocclude.engines.inference.networks import Embedder
 from deocclude.engines.runs.config import IdentityConfig
 from deocclude.engines.runs.runtime import Runtime
 from deocclude.engines.runs.weights import load_identity_network
@@ -86,15 +87,14 @@ class IdentityTrainer(BaseTrainer):
         self.step += 1
         return sums
 
-    @torch.inference_mode()
     def validate(self, pairs: FrozenOccluded) -> dict[str, float]:
         """Share of pictures whose person the EMA weights name: bare, covered, by kind of cover."""
-        labels = self.labels(pairs)
+        network, labels = self.released(), self.labels(pairs)
         right: dict[str, list[bool]] = {}
         for first in range(0, len(pairs), VALIDATION_BATCH):
             indices = range(first, min(first + VALIDATION_BATCH, len(pairs)))
             _, occluded, _ = load_occluded(pairs, indices)
-            named = self.predict(occluded).argmax(1).cpu()
+            named = network.name(occluded).cpu()
             for i, answer in zip(indices, named.tolist(), strict=True):
                 right.setdefault(pairs.pairs[i].kind, []).append(answer == int(labels[i]))
         bare = right.pop(NONE, [])
@@ -107,11 +107,9 @@ class IdentityTrainer(BaseTrainer):
         names = [pair.image for pair in pairs.pairs]
         return torch.from_numpy(label_names(names, self.config.data.identities))
 
-    def predict(self, image: Tensor) -> Tensor:
-        """Logits (N, classes) of the EMA weights, as they would be released now."""
-        network = self.ema.module
-        network.eval()
-        return network(image.to(self.runtime.device)).float()
+    def released(self) -> Embedder:
+        """The identity network that would be released now: the EMA's weights."""
+        return Embedder(self.ema.module, self.config.data.size, device=self.runtime.device)
 
     def headline(self, scores: dict[str, float]) -> str:
         return (
@@ -119,14 +117,13 @@ class IdentityTrainer(BaseTrainer):
             f"{scores['accuracy/clean']:.3f} on clean pictures"
         )
 
-    @torch.inference_mode()
     def examples(self, pairs: FrozenOccluded, count: int = 8) -> list[dict[str, Tensor]]:
         """Input, the same person without an occluder, and a picture of the person who is named."""
         count = min(count, len(pairs))
         indices = [len(pairs) * i // count + i % max(1, len(pairs) // count) for i in range(count)]
         labels = self.labels(pairs).tolist()
         target, occluded, _ = load_occluded(pairs, indices)
-        named = self.predict(occluded).argmax(1).tolist()
+        named = self.released().name(occluded).tolist()
         shown = [labels.index(who) if who in labels else None for who in named]
         pictures = {i: load_occluded(pairs, [i])[0][0] for i in set(shown) - {None}}
         nobody = torch.full_like(occluded[0], 0.5)

@@ -14,7 +14,7 @@ from deocclude.data.contract import check_pair, compose, hide
 from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.data.pairs.training import Batch
-from deocclude.engines.inference.networks import Networks, evaluating
+from deocclude.engines.inference.networks import Inpainter, evaluating
 from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.recipes import MemberFile, pointer_records
 from deocclude.engines.runs.runtime import Runtime
@@ -30,7 +30,7 @@ from deocclude.engines.training.gan_steps import (
 )
 from deocclude.engines.training.initial_weights import start_from
 from deocclude.engines.training.members import members_for, released_weights
-from deocclude.engines.training.teacher import Teacher, open_teacher
+from deocclude.engines.training.teacher import open_teacher
 from deocclude.engines.training.trainer import create_ema, create_optimizer
 from deocclude.metrics.image import ImageMetrics
 from deocclude.models.features import create_features
@@ -45,7 +45,7 @@ class Trainer(GanTrainer):
     MONITOR: ClassVar[str] = "composed/psnr"  # the mean over frozen validation pairs
 
     features: nn.Module | None = None  # frozen, not wrapped
-    teacher: Teacher | None = None  # frozen, in no checkpoint
+    teacher: Inpainter | None = None  # frozen, in no checkpoint
     members: tuple[MemberFile, ...] = ()  # of an ensemble whose gate trains
     sources: dict[str, str] = field(default_factory=dict)  # of initial weights, for the record
 
@@ -105,11 +105,13 @@ class Trainer(GanTrainer):
             return self.features.embed(occluded).float()
 
     def teach(self, occluded: Tensor, mask: Tensor) -> Tensor | None:
-        """(N, 3, H, W), (N, 1, H, W) -> (N, 3, H, W), the teacher's answer; None without one."""
+        """(N, 3, H, W), (N, 1, H, W) -> (N, 3, H, W), the teacher's answer to the same hole at the
+        grey level it was trained with; None without one."""
         if self.teacher is None:
             return None
         with self.runtime.autocast():
-            return self.teacher(occluded, mask)
+            answer = self.teacher.restore(self.teacher.show(occluded, mask), mask)
+        return answer.clone()  # of inference mode: for backward
 
     def to_part(self, batch: Batch) -> Part:
         """uint8 of the loader to the contract's tensors on the device."""
@@ -149,8 +151,8 @@ def build_trainer(
         }
     features, sources = features_for(generator, config.features, continued=runs is None)
     members, origins = members_for(generator, config, runtime.device)
-    teacher = open_teacher(config, runtime.device)
-    sources |= origins if teacher is None else origins | {"teacher": teacher.origin}
+    teacher, told = open_teacher(config, runtime.device)
+    sources |= origins | told
     if config.init_from is not None and runs is not None:
         started = start_from(generator, config.init_from, runs)
         sources["init_from"] = "; ".join(each.words() for each in started)
@@ -204,14 +206,14 @@ def train_step(trainer: Trainer, parts: Sequence[Part]) -> dict[str, Tensor]:
 def validate(trainer: Trainer, pairs: FrozenList) -> dict[str, float]:
     """Mean metrics of the EMA weights on frozen pairs, whole image and hole, raw and composed, and
     the loss's own terms, unweighted, as `loss/<term>`, with their weighted sum `loss/total`."""
-    networks = released(trainer)
+    inpainter = released(trainer)
     device = trainer.runtime.device
     critics = {n: trainer.runtime.unwrap(c) for n, c in trainer.discriminators.items()}
     metrics, sums = ImageMetrics(), {}
     for first in range(0, len(pairs), VALIDATION_BATCH):
         indices = range(first, min(first + VALIDATION_BATCH, len(pairs)))
         target, mask, occluded = load_pairs(pairs, indices, trainer.config.data.fill)
-        prediction = networks.restore_batch(occluded, mask)
+        prediction = inpainter.restore(occluded, mask)
         metrics.update(prediction.cpu(), target, mask, list(indices))
         shown = (target.to(device), mask.to(device), occluded.to(device))
         part = Part(*shown, [], teacher=trainer.teach(shown[2], shown[1]))
@@ -226,10 +228,10 @@ def validate(trainer: Trainer, pairs: FrozenList) -> dict[str, float]:
     return metrics.compute() | {f"loss/{name}": value for name, value in sums.items()}
 
 
-def released(trainer: Trainer) -> Networks:
-    """The forward path of the weights that would be released now: the EMA's."""
+def released(trainer: Trainer) -> Inpainter:
+    """The inpainter that would be released now: the EMA's weights."""
     data = trainer.config.data
-    return Networks(
+    return Inpainter(
         trainer.ema.module,
         data.size,
         device=trainer.runtime.device,
@@ -243,7 +245,7 @@ def examples(trainer: Trainer, pairs: FrozenList, count: int = 6) -> list[dict[s
     share = max(1, len(pairs) // count)
     indices = [len(pairs) * i // count + i % share for i in range(count)]
     target, mask, occluded = load_pairs(pairs, indices, trainer.config.data.fill)
-    prediction = released(trainer).restore_batch(occluded, mask).cpu()
+    prediction = released(trainer).restore(occluded, mask).cpu()
     restored = compose(prediction, occluded, mask)
     names = ("input", "mask", "prediction", "restored", "target")
     columns = (occluded, mask, prediction, restored, target)

@@ -15,6 +15,7 @@ from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.data.pairs.training import Batch
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.runs.config import SegmentationConfig
 from deocclude.engines.runs.recipes import source_name
 from deocclude.engines.runs.runtime import Runtime
@@ -97,16 +98,15 @@ class SegmentationTrainer(BaseTrainer):
         self.step += 1
         return sums
 
-    @torch.inference_mode()
     def validate(self, pairs: FrozenOccluded) -> dict[str, float]:
         """Mean and pooled scores of the EMA weights, and the IoU of each kind; of eyeglasses that
         are kept, the share of pixels marked in error, as for all bare faces together."""
-        metrics = SegmentationMetrics()
+        segmenter, metrics = self.released(), SegmentationMetrics()
         for first in range(0, len(pairs), VALIDATION_BATCH):
             indices = range(first, min(first + VALIDATION_BATCH, len(pairs)))
             _, occluded, mask = load_occluded(pairs, indices)
             kinds = [pairs.pairs[i].kind for i in indices]
-            metrics.update(self.predict(occluded).cpu(), mask, list(indices), kinds)
+            metrics.update(segmenter.logits(occluded).cpu(), mask, list(indices), kinds)
         by_kind = {}
         for kind, scores in metrics.by_kind().items():
             if not isnan(scores["iou"]):
@@ -115,11 +115,9 @@ class SegmentationTrainer(BaseTrainer):
                 by_kind[f"false_positive/{kind}"] = scores["false_positive"]
         return metrics.compute() | by_kind
 
-    def predict(self, occluded: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of the EMA weights, as they would be released now."""
-        network = self.ema.module
-        network.eval()
-        return network(occluded.to(self.runtime.device)).float()
+    def released(self) -> Segmenter:
+        """The segmenter that would be released now: the EMA's weights."""
+        return Segmenter(self.ema.module, self.config.data.size, device=self.runtime.device)
 
     def headline(self, scores: dict[str, float]) -> str:
         return (
@@ -127,13 +125,12 @@ class SegmentationTrainer(BaseTrainer):
             f"pixel accuracy {scores['accuracy']:.3f}"
         )
 
-    @torch.inference_mode()
     def examples(self, pairs: FrozenOccluded, count: int = 8) -> list[dict[str, Tensor]]:
         """Input, true mask, predicted mask and overlay, each (C, H, W), of pairs of all kinds."""
         count = min(count, len(pairs))
         indices = [len(pairs) * i // count + i % max(1, len(pairs) // count) for i in range(count)]
         _, occluded, mask = load_occluded(pairs, indices)
-        found = (self.predict(occluded).cpu() > 0).float()
+        found = self.released().find(occluded).cpu()
         tint = torch.tensor(TINT)[:, None, None]
         overlay = torch.where(found > 0.5, (occluded + tint) / 2, occluded)
         columns = {"input": occluded, "mask": mask, "predicted": found, "overlay": overlay}

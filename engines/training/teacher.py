@@ -3,28 +3,13 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.inference.networks import Networks, load_networks
+from deocclude.engines.inference.networks import Inpainter, read_inpainter
 from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.recipes import is_recipe
 from deocclude.engines.runs.settings import WeightsFile
-
-
-class Teacher:
-    """A frozen inpainter, asked without gradients and with the grey level it was trained with.
-
-    Shape: occluded (N, 3, H, W), mask (N, 1, H, W) -> (N, 3, H, W), float32.
-    """
-
-    def __init__(self, networks: Networks, origin: str) -> None:
-        self.networks, self.origin = networks, origin
-
-    def __call__(self, occluded: Tensor, mask: Tensor) -> Tensor:
-        seen = self.networks.show(occluded, mask)
-        return self.networks.restore_batch(seen, mask).clone()  # of inference mode: for backward
 
 
 def settle_teacher(teacher: WeightsFile | None, runs: Path) -> WeightsFile | None:
@@ -54,31 +39,33 @@ def _identity(file: Path, recorded: str | None) -> str:
     return found
 
 
-def open_teacher(config: RunConfig, device: torch.device) -> Teacher | None:
-    """The teacher of a settled configuration; None when it names none.
+def open_teacher(
+    config: RunConfig, device: torch.device
+) -> tuple[Inpainter | None, dict[str, str]]:
+    """The teacher of a settled configuration and where it comes from; None when it names none.
 
     FileNotFoundError when its file is gone; ValueError when that has changed, or when it was
     trained at another size, on faces aligned otherwise, or without being told where the hole is.
     """
     if config.teacher is None:
-        return None
+        return None, {}
     file = Path(config.teacher.weights)
     if not file.is_file():
         raise FileNotFoundError(
             f"teacher: {file} is not there; move it back, or start a new run with another one"
         )
     digest = _identity(file, config.teacher.sha256)
-    networks = load_networks(file, device)
-    if not networks.hides:
+    teacher = read_inpainter(file, device)
+    if not teacher.hides:
         raise ValueError(
             f"teacher: {file} was trained on faces under occluders, not on holes; name one that "
             "was trained with data.hidden_by=masks"
         )
     for key, own in (("size", config.data.size), ("template", config.data.template)):
-        other = getattr(networks, key)
+        other = getattr(teacher, key)
         if own not in (other, "auto"):
             raise ValueError(
                 f"teacher: {file} was trained with data.{key}={other}, this run has {own}; both "
                 "must agree"
             )
-    return Teacher(networks, f"file {file}, sha256 {digest}")
+    return teacher, {"teacher": f"file {file}, sha256 {digest}"}

@@ -69,8 +69,8 @@ def test_runs_are_seen_when_they_finish(folder):
 def test_a_run_is_loaded_by_its_name(folder):
     models = Models(None, "green", "cpu", "torch")
     networks = models.get("light/001", "photo")
-    assert isinstance(networks.inpainter, Constant)
-    assert isinstance(networks.segmenter, GreenFinder)
+    assert isinstance(networks.inpainter.network, Constant)
+    assert isinstance(networks.segmenter.network, GreenFinder)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from deocclude.engines.ensemble.opening import (
     weights_identity,
 )
 from deocclude.engines.inference.cost import model_parameters
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.recipes import (
     ensemble_config,
@@ -344,8 +344,8 @@ def test_deocclude_takes_an_ensemble(tmp_path, monkeypatch, capsys):
 
 def test_photos_are_restored_by_an_ensemble(tmp_path):
     path = recipe(tmp_path, write_members(tmp_path, "ab", fill=0.0))
-    networks = load_networks(path, "cpu")
-    assert (networks.size, networks.fill, networks.template) == (SIZE, 0.0, "ffhq")
+    inpainter = read_inpainter(path, "cpu")
+    assert (inpainter.size, inpainter.fill, inpainter.template) == (SIZE, 0.0, "ffhq")
     occluded, mask = holes()
-    prediction = networks.restore_batch(occluded, mask)
+    prediction = inpainter.restore(occluded, mask)
     torch.testing.assert_close(prediction, answers(path))

@@ -11,9 +11,10 @@ from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
 from deocclude.data.seeding import keyed_rng
 from deocclude.engines.evaluation import segmentation_figures, segmentation_tables
 from deocclude.engines.evaluation.segmentation import segmentation_report
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.measures import segmentation
 from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.segmentation import ModelFinder, constant_rows, evaluate_segmenters
+from deocclude.engines.measures.segmentation import constant_rows, evaluate_segmenters
 
 SIZE = 32
 KINDS = ("sunglasses", "scarf", "scratches", "none")
@@ -58,7 +59,7 @@ def finder_row(name, network, opened=None):
     def make():
         if opened is not None:
             opened.append(name)
-        return ModelFinder(network)
+        return Segmenter(network, SIZE)
 
     return Row(name, "model", f"{type(network).__name__} {vars(network).get('columns')}", make)
 
@@ -230,7 +231,7 @@ def test_an_answer_that_is_no_mask_is_refused(answer, message):
     network = torch.nn.Module()
     network.forward = answer
     with pytest.raises(ValueError, match=message):
-        ModelFinder(network).find(torch.ones(1, 3, SIZE, SIZE))
+        Segmenter(network, SIZE).find(torch.ones(1, 3, SIZE, SIZE))
 
 
 def test_overlay_colours_what_was_found_wrong_and_missed():

@@ -18,7 +18,7 @@ from deocclude.engines.evaluation.end_to_end_tables import (
     summarise_cases,
 )
 from deocclude.engines.inference.baselines import BaselinePool
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter, Segmenter
 from deocclude.engines.measures.end_to_end import (
     BLIND,
     NO_MASK,
@@ -30,8 +30,8 @@ from deocclude.engines.measures.end_to_end import (
     plan_cases,
     used_masks,
 )
-from deocclude.engines.measures.inpainting import ModelRestorer, Row, baseline_row
-from deocclude.engines.measures.segmentation import ModelFinder, pack
+from deocclude.engines.measures.inpainting import Row, baseline_row
+from deocclude.engines.measures.segmentation import pack
 from deocclude.metrics.image import psnr
 
 SIZE = 32
@@ -161,7 +161,7 @@ def test_an_inpainter_trained_under_occluders_is_shown_them(pairs, tmp_path):
 
     shown = to_tensor(np.stack([read(index)[1] for index in range(len(CELLS))]))
     target = to_tensor(np.stack([read(index)[0] for index in range(len(CELLS))]))
-    restorer = ModelRestorer(Networks(Darker(), SIZE, hides=False))
+    restorer = Inpainter(Darker(), SIZE, hides=False)
     cases = [Case(row("Darker", restorer), s) for s in (TRUE_MASK, source("half"), NO_MASK)]
     true, _, blind = evaluate_cases(cases, pairs, tmp_path, batch=len(CELLS))
     expected = (shown / 2 - target).abs().mean(dim=(1, 2, 3))
@@ -227,7 +227,7 @@ def test_report_writes_every_file(pairs, tmp_path):
     half = torch.nn.Module()
     half.forward = lambda occluded: black.forward(occluded) - 9 * (torch.arange(SIZE) > 10)
     segmenters = [
-        Row(name, "model", name, lambda network=network: ModelFinder(network))
+        Row(name, "model", name, lambda network=network: Segmenter(network, SIZE))
         for name, network in (("half", half), ("perfect", black))
     ]
     inpainters = [row("Flat", Flat()), row("Knows", Knows())]

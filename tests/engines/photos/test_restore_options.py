@@ -20,6 +20,7 @@ from torch import nn
 
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.images import to_uint8
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.photos.deoccluder import load_deoccluder
 from deocclude.engines.photos.face import Face
 from deocclude.engines.runs.finished import newest_checkpoint
@@ -93,14 +94,14 @@ def test_bad_networks_are_no_result():
         make().restore(photo[..., 0], faces=[face])
 
 
-def test_find_mask_resizes_and_keeps_modes():
+def test_a_segmenter_resizes_and_keeps_modes():
     segmenter = nn.Sequential(GreenFinder(), nn.BatchNorm2d(1))
     segmenter.train()
     segmenter[1].eval()
-    deoccluder = make(segmenter=segmenter, segmenter_size=32)
+    finder = Segmenter(segmenter, 32)
     aligned = torch.zeros(2, 3, 80, 80)
     aligned[1, 1, 20:60] = 1
-    found = deoccluder.find_mask(aligned)
+    found = finder.probability(aligned)
     assert found.shape == (2, 1, 80, 80)
     assert found.dtype == torch.float32
     assert found[0].max() < 0.1
@@ -123,8 +124,9 @@ def test_load_deoccluder_takes_each_networks_size_and_template(monkeypatch, tmp_
         "deocclude.engines.runs.weights.load_segmenter", loader(GreenFinder(), size=96)
     )
     deoccluder = load_deoccluder("a", "cpu", segmenter="b", dilate=4, alignment="eyes")
-    assert (deoccluder.size, deoccluder.template, deoccluder.fill) == (48, "celeba", 0.5)
-    assert (deoccluder.segmenter_size, deoccluder.segmenter_template) == (96, "ffhq")
+    inpainter, segmenter = deoccluder.inpainter, deoccluder.segmenter
+    assert (inpainter.size, inpainter.template, inpainter.fill) == (48, "celeba", 0.5)
+    assert (segmenter.size, segmenter.template) == (96, "ffhq")
     assert (deoccluder.dilate, deoccluder.alignment) == (4, "eyes")
 
 

@@ -12,7 +12,7 @@ from system_stubs import NARROW, SMALL_UNET, make_part, tiny
 from deocclude.data.files import sha256
 from deocclude.engines.cli.train import overrides, parse_arguments
 from deocclude.engines.ensemble.opening import open_inpainter
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.recipes import members_of, write_recipe
 from deocclude.engines.runs.runtime import start_runtime
@@ -72,8 +72,8 @@ def test_it_starts_as_the_mean_of_its_members(runs):
     trainer = build_trainer(config, start_runtime("no", "cpu", 0), 16, runs)
     part = make_part()
     answers = [
-        load_networks(file_of(runs, name), "cpu").restore_batch(
-            load_networks(file_of(runs, name), "cpu").show(part.target, part.mask), part.mask
+        read_inpainter(file_of(runs, name), "cpu").restore(
+            read_inpainter(file_of(runs, name), "cpu").show(part.target, part.mask), part.mask
         )
         for name in NAMES
     ]

@@ -17,7 +17,7 @@ from system_stubs import (
     tiny,
 )
 
-from deocclude.engines.inference.networks import Networks, load_networks
+from deocclude.engines.inference.networks import Inpainter, read_inpainter
 from deocclude.engines.runs.config import ConfigError
 from deocclude.engines.runs.features import load_features
 from deocclude.engines.runs.recipes import starts
@@ -195,19 +195,19 @@ def test_the_weights_file_brings_its_features_network(conditioned):
     with safe_open(best, framework="pt") as file:
         names = list(file.keys())
     assert any(name.startswith("features/") for name in names)
-    networks = load_networks(best, "cpu")
+    inpainter = read_inpainter(best, "cpu")
     network = load_features(best)
     part = make_part(2)
-    expected = networks.inpainter(part.occluded, part.mask, network.embed(part.occluded))
-    given = networks.restore_batch(part.occluded, part.mask)
+    expected = inpainter.network(part.occluded, part.mask, network.embed(part.occluded))
+    given = inpainter.restore(part.occluded, part.mask)
     torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-5)
-    elsewhere = networks.inpainter(part.occluded, part.mask, torch.zeros(2, network.embedding))
+    elsewhere = inpainter.network(part.occluded, part.mask, torch.zeros(2, network.embedding))
     assert not torch.allclose(given, elsewhere, atol=1e-4), "the features change nothing"
 
 
 def test_a_pipeline_without_the_features_network_is_refused():
     with pytest.raises(ValueError, match="features"):
-        Networks(create_inpainter("attention_gan", width=4, grid=4), 32)
+        Inpainter(create_inpainter("attention_gan", width=4, grid=4), 32)
     with pytest.raises(ValueError, match="takes features"):
         make_trainer("attention_gan", *SMALL_GAN, "features=null")
     with pytest.raises(ValueError, match="takes no features"):

@@ -12,7 +12,7 @@ from system_stubs import NARROW, TINY, make_part, tiny
 from deocclude.data.contract import hide
 from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.settings import WeightsFile
@@ -56,8 +56,8 @@ def student(runs, *overrides):
 
 def test_the_answer_is_the_teachers_own_at_its_own_grey_level(runs):
     trainer, part = student(runs), make_part()
-    alone = load_networks(weights_of(runs), "cpu")
-    expected = alone.restore_batch(hide(part.target, part.mask, 0.3), part.mask)
+    alone = read_inpainter(weights_of(runs), "cpu")
+    expected = alone.restore(hide(part.target, part.mask, 0.3), part.mask)
     torch.testing.assert_close(trainer.teach(part.occluded, part.mask), expected)
 
 
@@ -77,7 +77,7 @@ def test_the_term_sees_that_answer_in_training_and_validation(runs):
 
 def test_no_gradient_and_no_change_reach_the_teacher(runs):
     trainer, part = student(runs), make_part()
-    network = trainer.teacher.networks.inpainter
+    network = trainer.teacher.network
     before = {k: v.clone() for k, v in network.state_dict().items()}
     generator_step(trainer, [part._replace(teacher=trainer.teach(part.occluded, part.mask))])
     assert not network.training
