@@ -243,7 +243,7 @@ def filter_graph(
 ) -> Graph:
     """FFmpeg's filters, each as "name=options", one after the other; frames of this (height, width)
     and format of `pixels` are pushed in and pulled out."""
-    graph = Graph()
+    graph: Any = Graph()
     source = graph.add_buffer(width=shape[1], height=shape[0], format=pixels, time_base=time_base)
     between = [graph.add(*step.split("=", 1)) for step in steps]
     graph.link_nodes(source, *between, graph.add("buffersink")).configure()
