@@ -17,7 +17,7 @@ BACKENDS = ("auto", "torch", "onnx")  # engines.inference.backends
 
 
 def at_least(low: int, high: int | None = None) -> Callable[[str], int]:
-    """A parser of whole numbers that refuses those below `low`, and above `high` where it is one."""
+    """A parser of whole numbers that refuses those below `low`, and above `high` if given."""
 
     def whole_number(text: str) -> int:
         try:
