@@ -1,17 +1,14 @@
 """What the page does when a part of it is used.
 
-`Handlers` holds what visitors share (networks, limits) and what each has (a photo, a running
-task). Its methods are Gradio's event listeners: values of parts in, values or changes of parts out.
+The methods of `Handlers` are Gradio's event listeners: values of parts in, values or changes of
+parts out.
 """
 
 import logging
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, RLock
 from typing import Any
 
 import gradio as gr
@@ -34,7 +31,6 @@ from deocclude.engines.photos.files import read_photo
 from deocclude.engines.photos.restoration import NO_FACE
 
 GROWTH = 3.0  # % of a face's square: engines.inference.hole_mask.DILATION
-DAY = 86400.0  # seconds
 logger = logging.getLogger(__name__)
 
 
@@ -55,37 +51,14 @@ def _given(part: Any, read: Callable[[Any], Any]) -> Any:
     return part
 
 
-@dataclass
-class Visit:
-    """What one browser tab has: its folder, its photo, its running task, its live picture.
-
-    `tab`: there is one, which says when it is closed; a program may not. `used`: when, by a clock.
-    `source`: the photo's file as it was uploaded, readable or not."""
-
-    session: Session
-    tab: bool = False
-    used: float = field(default_factory=time.monotonic)
-    source: Path | None = None
-    photo: photos.OnePhoto | None = None
-    task: Event = field(default_factory=Event)
-    live: LivePicture | None = None
-
-
 class Handlers:
     """Of one page, for all who visit it."""
 
     def __init__(self, models: Models, sessions: Sessions, limits: Limits) -> None:
         self.models, self.sessions, self.limits = models, sessions, limits
-        self._visits: dict[str, Visit] = {}
-        self._lock = RLock()  # of the visits: events of a visit come in several threads
 
-    def visit(self, request: gr.Request) -> Visit:
-        key = str(request.session_hash)
-        with self._lock:
-            if key not in self._visits:
-                self._visits[key] = Visit(self.sessions.open(key))
-            self._visits[key].used = time.monotonic()
-            return self._visits[key]
+    def visit(self, request: gr.Request) -> Session:
+        return self.sessions.open(str(request.session_hash))
 
     def arrive(self, request: gr.Request) -> Any:
         """A tab is opened: the networks that can be chosen."""
@@ -94,33 +67,17 @@ class Handlers:
 
     def leave(self, request: gr.Request) -> None:
         """A tab is closed: its task ends, its files are deleted."""
-        self._close(str(request.session_hash))
-
-    def sweep(self, idle: float) -> None:
-        """End the visits of programs that have asked nothing for so many seconds, and of tabs that
-        have not for a day: they may never say that they are closed."""
-        now = time.monotonic()
-        with self._lock:
-            for key, visit in list(self._visits.items()):
-                if now - visit.used > (max(idle, DAY) if visit.tab else idle):
-                    self._close(key)
-
-    def _close(self, key: str) -> None:
-        with self._lock:
-            visit = self._visits.pop(key, None)
-            if visit is not None:
-                visit.task.set()
-            self.sessions.close(key)
+        self.sessions.close(str(request.session_hash))
 
     def restorer(self, model: str | None) -> Restorer:
         return Restorer(self.models.get(model, "photo"))
 
     @contextmanager
-    def _answering(self, request: gr.Request) -> Iterator[tuple[Visit, Mapping[str, str]]]:
+    def _answering(self, request: gr.Request) -> Iterator[tuple[Session, Mapping[str, str]]]:
         """Work for a visit, which lasts until it is done, and the texts to answer in. What is wrong
         is said as `told` says it."""
         visit, say = self.visit(request), texts_for(request)
-        with visit.session.working(), told(say):
+        with visit.working(), told(say):
             yield visit, say
 
     # One photo
@@ -134,7 +91,7 @@ class Handlers:
             return (gr.skip(),) * 4
         visit.source, visit.photo, line = path, None, ""
         if path is not None:
-            visit.session.saw(path)
+            visit.saw(path)
             try:
                 with self._answering(request):
                     restorer = self.restorer(model)
@@ -161,7 +118,7 @@ class Handlers:
             one = photo_of(visit, say)
             if path is None:
                 return brush(one), ""
-            visit.session.saw(Path(path))
+            visit.saw(Path(path))
             notices = photos.take_mask(one, Path(path), self.limits)
             return brush(one), listed(say["mask_taken"], notices)
 
@@ -182,7 +139,7 @@ class Handlers:
             if unsure and not states_doubt(outcome.restored.uncertainty):
                 unsure = False
                 notices.append(say["no_doubt"].format(model=model))
-            files = written(outcome.restored, one.path, visit.session.place, unsure)
+            files = written(outcome.restored, one.path, visit.place, unsure)
             line = say["restored"].format(
                 seconds=f"{outcome.seconds:.1f}", model=model, share=percent(outcome.share)
             )
@@ -198,7 +155,7 @@ class Handlers:
     ) -> tuple[str | None, str, str]:
         """What programs call: a photo, and a mask or none; the restored photo or none where nothing
         was redrawn, the mask, and what to know, one notice a line."""
-        session, say = self.visit(request).session, words(None)
+        session, say = self.visit(request), words(None)
         with session.working(), told(say):
             if photo is None:
                 raise ValueError("photo: missing")
@@ -227,7 +184,7 @@ class Handlers:
         with self._answering(request) as (visit, say):
             if not files:
                 raise gr.Error(say["no_files"], print_exception=False)
-            uploads = [visit.session.saw(path) for path in files]
+            uploads = [visit.saw(path) for path in files]
             done = batch.restore_many(
                 self._task(visit, model, blend, shown(progress, say)), uploads
             )
@@ -247,7 +204,7 @@ class Handlers:
         with self._answering(request) as (visit, say):
             if path is None:
                 raise gr.Error(say["no_files"], print_exception=False)
-            visit.session.saw(path)
+            visit.saw(path)
             task, hidden = (
                 self._task(visit, model, blend, shown(progress, say)),
                 gr.DownloadButton(visible=False),
@@ -264,23 +221,23 @@ class Handlers:
             button = gr.DownloadButton(value=str(file), visible=True)
             return str(file), button, listed(line, row.warnings)
 
-    def _task(self, visit: Visit, model: str, blend: str, told: batch.Told) -> batch.Task:
+    def _task(self, visit: Session, model: str, blend: str, told: batch.Told) -> batch.Task:
         """A long task of a visit, and a folder for it."""
-        folder = visit.session.place("task")
+        folder = visit.place("task")
         folder.mkdir()
         choices = Choices(blend=blend, overwrite=True)
         networks = self.models.get(model, "many")
-        return batch.Task(networks, model, choices, folder, self.limits, visit.task, told)
+        return batch.Task(networks, model, choices, folder, self.limits, visit.stop, told)
 
     def _too_long(self, say: Mapping[str, str]) -> str:
         return say["too_long"].format(seconds=f"{self.limits.seconds:g}")
 
     def begin(self, request: gr.Request) -> None:
         """A task is asked for: from now on it can be cancelled, while it waits for others too."""
-        self.visit(request).task.clear()
+        self.visit(request).stop.clear()
 
     def cancel(self, request: gr.Request) -> None:
-        self.visit(request).task.set()
+        self.visit(request).stop.set()
 
     # The camera
 
@@ -293,9 +250,8 @@ class Handlers:
             visit.live = None
             return None, say["live_hint"]
         if visit.live is None or visit.live.model != model:
-            with self._lock:  # one camera at a time: no other visitor's detector stays open
-                for other in self._visits.values():
-                    other.live = None
+            for other in self.sessions:  # one camera at a time: no other detector stays open
+                other.live = None
             visit.live = LivePicture(self.models.get(model), model)
         restored, rate = visit.live.restore(frame), visit.live.rate
         return restored, say["rate"].format(rate=f"{rate:.1f}") if rate else say["live_hint"]
@@ -386,7 +342,7 @@ def shown(progress: gr.Progress, say: Mapping[str, str]) -> batch.Told:
     return told
 
 
-def photo_of(visit: Visit, say: Mapping[str, str], shown: bool = False) -> photos.OnePhoto:
+def photo_of(visit: Session, say: Mapping[str, str], shown: bool = False) -> photos.OnePhoto:
     """The visit's photo; `shown`: the page still shows one, which may be gone here."""
     if visit.photo is None or not visit.photo.path.exists():
         line = say["gone" if shown or visit.photo else "no_photo"]

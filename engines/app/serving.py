@@ -31,11 +31,10 @@ class Server:
         port: int | None = None,
     ) -> None:
         self.sessions = Sessions(folder)
-        self.handlers = Handlers(models, self.sessions, limits)
         self.host, self.port, self.local = host, port, host in LOCAL
         self.limits = limits
         self.address = ""
-        self._blocks = page.build(self.handlers)
+        self._blocks = page.build(Handlers(models, self.sessions, limits))
         self._ended = threading.Event()
 
     def __enter__(self) -> "Server":
@@ -65,7 +64,7 @@ class Server:
 
     def _sweep(self) -> None:
         while not self._ended.wait(60):
-            self.handlers.sweep(IDLE)
+            self.sessions.end_idle(IDLE)
             self.sessions.sweep(UNUSED)
 
     def __exit__(self, *raised: object) -> None:
