@@ -32,8 +32,7 @@ from tqdm import tqdm
 
 from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.data.mask_files.given import ALPHA, NO_DILATION
-from deocclude.engines.cli import values
-from deocclude.engines.inference.hole_mask import OF_FACES
+from deocclude.engines.inference.hole_mask import OF_FACES, Dilation
 from deocclude.engines.jobs.inputs import EXTRAS
 from deocclude.engines.jobs.manifest import Manifest, failed
 from deocclude.engines.jobs.merging import merge
@@ -46,12 +45,14 @@ from deocclude.engines.jobs.plan import (
     Choices,
     plan_jobs,
 )
-from deocclude.engines.jobs.shards import WHOLE
+from deocclude.engines.jobs.shards import WHOLE, Shard
 from deocclude.engines.options import BACKENDS, DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS
+from deocclude.engines.photos.face import FaceBox, FaceChoice
 from deocclude.engines.photos.formats import WITH_QUALITY
 from deocclude.engines.runs.chosen import NEWEST, called, choose_weights
 from deocclude.engines.runs.places import RUNS
+from deocclude.names import did_you_mean
 from deocclude.stopping import say_stopped
 
 # What --help says of each option.
@@ -83,7 +84,6 @@ WORDS = {
     "min-face": "leave out faces below PX pixels",
     "face-box": "in pixels of the upright photo: restore the face there and no other, also one "
     "that\nis overlooked; again for each further face",
-    "device": DEVICE["help"],
     "backend": "what computes the networks' answers on a CPU: auto (default) is ONNX Runtime where"
     "\nit is installed and the networks were prepared for it, as the camera, long videos and\n"
     "many photos do once, else PyTorch; onnx prepares them at once",
@@ -105,19 +105,88 @@ WORDS = {
 }
 
 
+def a_shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def some_extras(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
+    if unknown := [name for name in names if name not in EXTRAS]:
+        hint = did_you_mean(unknown[0], EXTRAS)
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(EXTRAS)}{hint}")
+    return names
+
+
+def a_mask(text: str) -> Path | str:
+    return ALPHA if text == ALPHA else some_path(text)
+
+
+def a_camera(text: str) -> int | Path:
+    number = text.removeprefix("/dev/video")
+    return int(number) if number.isdecimal() else some_path(text)
+
+
+def some_pixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number, 0 or more")
+    return value
+
+
+def a_dilation(text: str) -> float | str:
+    """Pixels, or a percentage as the text that `Dilation.of` takes."""
+    try:
+        grown = text if text.endswith("%") else float(text)
+        Dilation.of(grown)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: must be a number of pixels, 0 or more, or 0% to 100% of the face's square"
+        ) from None
+    return grown
+
+
+def most_faces(text: str) -> int:
+    return 1 if text == "largest" else at_least(1)(text)
+
+
+def a_face_box(text: str) -> FaceBox:
+    try:
+        left, top, width, height = map(float, text.split(","))
+        FaceChoice(boxes=((left, top, width, height),)).check()
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: must be LEFT,TOP,WIDTH,HEIGHT in pixels of the photo, e.g. 120,80,200,260"
+        ) from None
+    return left, top, width, height
+
+
+def a_count(text: str) -> int:
+    value = some_pixels(text)  # 300e6 too
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be 1 or more")
+    return int(value)
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deocclude", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
 
     def add(*names: str, **how: Any) -> None:
-        parser.add_argument(*names, **how, help=WORDS[names[-1].lstrip("-")])
+        words = {"help": WORDS.get(names[-1].lstrip("-"))}
+        parser.add_argument(*names, **words | how)
 
     add("inputs", nargs="*", type=some_text, metavar="IN")
     add("-o", "--output", type=some_text, metavar="OUT")
-    add("--webcam", nargs="?", type=values.camera, const=0, metavar="N")
+    add("--webcam", nargs="?", type=a_camera, const=0, metavar="N")
     add("--virtual-camera", nargs="?", type=str, const="", metavar="NAME")
-    add("--mask", type=values.mask)
+    add("--mask", type=a_mask)
     add("--invert-mask", action="store_true")
     add("--soft-mask", action="store_true")
     add("--checkpoint", type=some_text, metavar="WEIGHTS")
@@ -125,15 +194,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--method", choices=(NETWORK, *METHODS), default=NETWORK)
     add("--landmarker", type=some_path, metavar="FILE")
     add("--whole", action="store_true")
-    add("--save", type=values.extras, default=(), metavar="LIST")
-    add("--dilate", type=values.dilation, metavar="PX")
+    add("--save", type=some_extras, default=(), metavar="LIST")
+    add("--dilate", type=a_dilation, metavar="PX")
     add("--blend", choices=BLENDS)
     add("--no-grain", dest="grain", action="store_false")
-    add("--faces", type=values.most_faces, metavar="N")
-    add("--min-face", type=values.pixels, metavar="PX")
-    box = "LEFT,TOP,WIDTH,HEIGHT"
-    add("--face-box", type=values.face_box, action="append", metavar=box)
-    add("--device", type=DEVICE["type"], default=DEVICE["default"], metavar=DEVICE["metavar"])
+    add("--faces", type=most_faces, metavar="N")
+    add("--min-face", type=some_pixels, metavar="PX")
+    add("--face-box", type=a_face_box, action="append", metavar="LEFT,TOP,WIDTH,HEIGHT")
+    add("--device", **DEVICE)
     add("--backend", choices=BACKENDS, default="auto")
     add("--batch", type=at_least(1), default=8, metavar="N")
     add("--flip", action="store_true")
@@ -141,9 +209,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--skip-existing", action="store_true")
     add("--format", choices=(SAME, *FORMATS))
     add("--quality", type=at_least(1, 100), metavar="N")
-    add("--max-pixels", type=values.count, metavar="N")
+    add("--max-pixels", type=a_count, metavar="N")
     add("--manifest", type=some_path, metavar="FILE")
-    add("--shard", type=values.shard, metavar="K/N")
+    add("--shard", type=a_shard, metavar="K/N")
     add("--merge", nargs="?", type=some_path, const=True, metavar="FOLDER")
     return parser
 
