@@ -15,13 +15,7 @@ from deocclude.engines.app.limits import Limits
 from deocclude.engines.app.names import free_name
 from deocclude.engines.app.photo import check_file
 from deocclude.engines.jobs.kinds import HEAD, is_animated, starts_like_video
-from deocclude.engines.jobs.manifest import (
-    ManifestRow,
-    failure,
-    rows_beside,
-    summary,
-    write_rows,
-)
+from deocclude.engines.jobs.manifest import ManifestRow, failure, rows_beside, summary, write_rows
 from deocclude.engines.jobs.plan import Choices, Job, plan_jobs
 from deocclude.engines.moving.video import restore_video
 from deocclude.engines.photos.deoccluder import Deoccluder

@@ -32,9 +32,7 @@ def _host(text: str) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="deocclude app",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
+        prog="deocclude app", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add, limits = parser.add_argument, Limits()
     add(

@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from deocclude.engines.photos.files import read_photo
 from deocclude.engines.photos.restoration import NO_FACE
 
 GROWTH = 3.0  # % of a face's square: engines.inference.hole_mask.DILATION
+Told = partial(gr.Error, print_exception=False)  # what a visitor did: not for the log
 logger = logging.getLogger(__name__)
 
 
@@ -183,11 +185,9 @@ class Handlers:
     ) -> tuple[Any, ...]:
         with self._answering(request) as (visit, say):
             if not files:
-                raise gr.Error(say["no_files"], print_exception=False)
-            uploads = [visit.saw(path) for path in files]
-            done = batch.restore_many(
-                self._task(visit, model, blend, shown(progress, say)), uploads
-            )
+                raise Told(say["no_files"])
+            task = self._task(visit, model, blend, shown(progress, say))
+            done = batch.restore_many(task, [visit.saw(path) for path in files])
             lines = [say["ended"].format(summary=done.summary)]
             lines += [say["cancelled"]] * done.cancelled + [self._too_long(say)] * done.late
         table = [[row.input, row.status, row.faces, "; ".join(row.warnings)] for row in done.rows]
@@ -203,14 +203,11 @@ class Handlers:
     ) -> tuple[Any, ...]:
         with self._answering(request) as (visit, say):
             if path is None:
-                raise gr.Error(say["no_files"], print_exception=False)
-            visit.saw(path)
-            task, hidden = (
-                self._task(visit, model, blend, shown(progress, say)),
-                gr.DownloadButton(visible=False),
-            )
+                raise Told(say["no_files"])
+            hidden = gr.DownloadButton(visible=False)
             try:
-                row, file = batch.restore_clip(task, path)
+                task = self._task(visit, model, blend, shown(progress, say))
+                row, file = batch.restore_clip(task, visit.saw(path))
             except batch.Cancelled:
                 return None, hidden, say["video_cancelled"]
             except batch.TimeIsUp:
@@ -345,8 +342,7 @@ def shown(progress: gr.Progress, say: Mapping[str, str]) -> batch.Told:
 def photo_of(visit: Session, say: Mapping[str, str], shown: bool = False) -> photos.OnePhoto:
     """The visit's photo; `shown`: the page still shows one, which may be gone here."""
     if visit.photo is None or not visit.photo.path.exists():
-        line = say["gone" if shown or visit.photo else "no_photo"]
-        raise gr.Error(line, print_exception=False)
+        raise Told(say["gone" if shown or visit.photo else "no_photo"])
     return visit.photo
 
 
@@ -359,12 +355,10 @@ def told(say: Mapping[str, str]) -> Iterator[None]:
     except (gr.Error, batch.Cancelled):
         raise
     except (ValueError, OSError) as error:
-        raise gr.Error(
-            say["wrong"].format(reason=without_folders(str(error))), print_exception=False
-        ) from None
+        raise Told(say["wrong"].format(reason=without_folders(str(error)))) from None
     except Exception:
         logger.exception("a visitor's request failed")
-        raise gr.Error(say["defect"], print_exception=False) from None
+        raise Told(say["defect"]) from None
 
 
 def texts_for(request: gr.Request) -> Mapping[str, str]:

@@ -36,15 +36,7 @@ from deocclude.engines.inference.hole_mask import OF_FACES, Dilation
 from deocclude.engines.jobs.inputs import EXTRAS
 from deocclude.engines.jobs.manifest import Manifest, failed
 from deocclude.engines.jobs.merging import merge
-from deocclude.engines.jobs.plan import (
-    FORMATS,
-    METHODS,
-    NETWORK,
-    NO_MASK,
-    SAME,
-    Choices,
-    plan_jobs,
-)
+from deocclude.engines.jobs.plan import FORMATS, METHODS, NETWORK, NO_MASK, SAME, Choices, plan_jobs
 from deocclude.engines.jobs.shards import WHOLE, Shard
 from deocclude.engines.options import BACKENDS, DEVICE, at_least
 from deocclude.engines.photos.blend import BLENDS

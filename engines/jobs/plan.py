@@ -258,11 +258,7 @@ def _file_sources(files: list[Path], plan: Plan) -> list[Source]:
 
 
 def _folder_sources(
-    folder: Path,
-    plan: Plan,
-    avoid: list[Path],
-    several: bool,
-    wanted: Callable[[str], bool],
+    folder: Path, plan: Plan, avoid: list[Path], several: bool, wanted: Callable[[str], bool]
 ) -> list[Source]:
     """Images and videos below `folder`, but not below a folder in `avoid`, under mirrored names."""
     target, before = plan.folder or beside(folder), Path()

@@ -184,12 +184,7 @@ class AnimationWriter:
         first, *rest = self._frames
         self.path.parent.mkdir(parents=True, exist_ok=True)
         first.save(
-            self.path,
-            format=kind,
-            save_all=True,
-            append_images=rest,
-            duration=durations,
-            **options,
+            self.path, format=kind, save_all=True, append_images=rest, duration=durations, **options
         )
         notices = []
         if self._reduced:
