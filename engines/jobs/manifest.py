@@ -80,10 +80,6 @@ class ManifestRow:
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r}: not one of {', '.join(STATUSES)}")
 
-    @property
-    def failed(self) -> bool:
-        return STATUSES[self.status]
-
     def cells(self, by: str = "") -> dict[str, str]:
         """Column -> text of the CSV file, where there is any; warnings are joined by " | ". `by`:
         who made the output, if there is one."""

@@ -13,11 +13,11 @@ from deocclude.data.mask_files.reading import check_mask
 from deocclude.engines.jobs.inputs import (
     ENDING,
     beside,
+    extra_file,
     files_below,
     find_inputs,
     left_out_words,
     named_results,
-    result_names,
 )
 from deocclude.engines.jobs.kinds import VIDEO_SUFFIXES, is_moving, result_suffix
 from deocclude.engines.jobs.shards import WHOLE, Shard
@@ -321,8 +321,7 @@ def _add_jobs(
     real = RealPaths()
     for source in sources:
         ending = source.target.suffix if save and is_moving(source.path) else ".png"
-        names = result_names(source.target, save, ending)[1:]
-        extras = dict(zip(save, names, strict=True))
+        extras = {name: extra_file(source.target, name, ending) for name in save}
         job = Job(source.path, masks[source.path], source.target, extras)
         reasons = []
         for target in job.targets:

@@ -146,7 +146,7 @@ class Shown:
         self._graph: Any = None
         self._toner: Toner | None = None
         self._size: tuple[int, int] | None = None
-        self._alpha = self._woven = False
+        self._woven = False
 
     def push(
         self, frame: VideoFrame, start: Fraction, duration: Fraction

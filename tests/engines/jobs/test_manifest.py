@@ -11,6 +11,7 @@ import pytest
 
 from deocclude.engines.jobs.manifest import (
     COLUMNS,
+    STATUSES,
     Manifest,
     ManifestRow,
     failed,
@@ -117,7 +118,7 @@ def test_a_failing_input_is_one_row_and_the_rest_goes_on(tmp_path):
 
     jobs = [Job(Path(name)) for name in ("good", "bad", "huge", "clean")]
     rows = run_jobs(jobs, restore, Manifest(None), said.append)
-    assert [row.failed for row in rows] == [False, True, True, False]
+    assert [STATUSES[row.status] for row in rows] == [False, True, True, False]
     assert said == [
         "good: look",
         "error: bad: no such thing",
