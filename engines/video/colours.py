@@ -5,7 +5,8 @@ BT.2408, so that what is darker than that white keeps nearly the value it has in
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from av import VideoFrame
 from av.filter import Graph
 
+Timed = tuple[np.ndarray, Fraction, Fraction]  # a picture, its start and its duration
 WHITE = 203.0  # cd/m² of the white of a picture in HDR (BT.2408)
 HDR_PEAK = 1000.0  # cd/m² of the brightest, where a file does not say
 PQ_PEAK = 10000.0
@@ -148,47 +150,40 @@ class Shown:
         self._size: tuple[int, int] | None = None
         self._woven = False
 
-    def push(
-        self, frame: VideoFrame, start: Fraction, duration: Fraction
-    ) -> list[tuple[np.ndarray, Fraction, Fraction]]:
+    def push(self, frame: VideoFrame, start: Fraction, duration: Fraction) -> Iterator[Timed]:
         """The next frame goes in; what is ready comes out, with its times: uint8 (H, W, 3), or
         (H, W, 4) where the file has transparency."""
-        ready = []
         self._woven |= frame.interlaced_frame
         key = (
             frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range,
             frame.color_primaries, frame.color_trc, self._woven,
         )  # fmt: skip
         if key != self._key:
-            ready = self.flush()
+            yield from self.flush()
             self._build(frame)
             self._key = key
         self._times.append((start, duration))
         self._graph.push(frame)
-        return ready + self._pull()
+        yield from self._pull()
 
     @staticmethod
     def converts(frame: VideoFrame) -> bool:
         """Whether the colours come out as BT.709's, not as those the file has."""
         return frame.color_trc in TRANSFERS or frame.color_primaries in WIDE
 
-    def flush(self) -> list[tuple[np.ndarray, Fraction, Fraction]]:
+    def flush(self) -> Iterator[Timed]:
         """What has not come out yet."""
-        if self._graph is None:
-            return []
-        self._graph.push(None)
-        ready = self._pull()
-        self._graph = self._key = None
-        return ready
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._pull()
+            self._graph = self._key = None
 
-    def _pull(self) -> list[tuple[np.ndarray, Fraction, Fraction]]:
-        ready: list[tuple[np.ndarray, Fraction, Fraction]] = []
-        while True:
-            try:
+    def _pull(self) -> Iterator[Timed]:
+        with suppress(BlockingIOError, EOFError):
+            while True:
                 picture = self._graph.pull().to_ndarray()
-            except (BlockingIOError, EOFError):
-                return ready
-            ready.append((self._toner(picture) if self._toner else picture, *self._times.popleft()))
+                picture = self._toner(picture) if self._toner else picture
+                yield picture, *self._times.popleft()
 
     def _build(self, frame: VideoFrame) -> None:
         self._size = self._size or (frame.width, frame.height)
