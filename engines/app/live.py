@@ -2,7 +2,6 @@
 
 import base64
 import io
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,11 @@ import numpy as np
 from deocclude.data.images import DAMAGE, open_header, to_rgb
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
+from deocclude.engines.moving.webcam import Pace
 from deocclude.engines.photos.deoccluder import Deoccluder
 
 MOST_PIXELS = 4096 * 2160  # of a camera's picture
 FORMATS = ("JPEG", "PNG", "WEBP")
-SMOOTHING = 0.9  # weight of the past in the rate that is shown
 
 
 class FrameError(ValueError):
@@ -45,14 +44,13 @@ class LivePicture:
         self.model = model
         self.rate = 0.0
         self._restore = FrameRestorer(networks, Choices(blend="feather"), rest=LIVE_REST)
-        self._last: float | None = None
+        self._pace: Pace | None = None  # from the first picture on
 
     def restore(self, frame: np.ndarray) -> np.ndarray:
         """Shape: uint8 (H, W, 3) -> uint8 (H, W, 3)."""
         restored = self._restore(np.ascontiguousarray(frame)).restored
-        now = time.monotonic()
-        if self._last is not None:
-            rate = 1 / max(1e-3, now - self._last)
-            self.rate = SMOOTHING * self.rate + (1 - SMOOTHING) * rate if self.rate else rate
-        self._last = now
+        if self._pace is None:
+            self._pace = Pace()
+        else:
+            self.rate = self._pace()
         return restored
