@@ -13,7 +13,7 @@ from deocclude.data.images import ImageReadError, open_header
 from deocclude.data.mask_files.given import fit_given
 from deocclude.data.mask_files.reading import open_mask
 from deocclude.engines.api import Restored, Restorer
-from deocclude.engines.app.editor import merge, picture_url, read_mask, reduce, reduce_mask
+from deocclude.engines.app.editor import merge, picture_url, read_mask, reduce, resize_mask
 from deocclude.engines.app.limits import MOST_FACES, Limits
 from deocclude.engines.inference.hole_mask import distance_to
 from deocclude.engines.photos.face import Face, FaceChoice
@@ -67,7 +67,7 @@ class OnePhoto:
 
     def take(self, mask: np.ndarray, found: bool) -> None:
         """Another mask, bool (H, W)."""
-        self.bits, self.shown = np.packbits(mask), reduce_mask(mask, self.small.shape[:2])
+        self.bits, self.shown = np.packbits(mask), resize_mask(mask, self.small.shape[:2])
         self.found = found
 
 
