@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from deocclude.engines.inference.backends import AUTO
 from deocclude.engines.inference.networks import leave_cores
 from deocclude.engines.jobs.kinds import is_animated
@@ -16,7 +14,6 @@ from deocclude.engines.jobs.manifest import (
     Manifest,
     ManifestRow,
     kind_of,
-    report,
     rows_beside,
     run_jobs,
     summary,
@@ -129,7 +126,7 @@ def restore_all(
     rows = rows_beside(plan)
     for row in rows:
         if row.status == "failed":
-            report(row, tqdm.write)
+            manifest.report(row)
     if existing := plan.existing:
         several = f"{len(existing)} results exist already, e.g. {existing[0].output}"
         one = f"{existing[0].output}: exists already"
@@ -144,7 +141,7 @@ def restore_all(
             manifest.add(*rows)
         what = kind_of([job.is_video for job in plan.jobs])
         with Bar(plan.jobs, what, unit=what[:-1], seen=len(plan.jobs) > 1) as bar:
-            done = run_jobs(bar, restore, manifest, tqdm.write)
+            done = run_jobs(bar, restore, manifest)
         rows += done
         print(summary(Counter(row.status for row in rows), plan.output, what))
         if left := len(plan.jobs) - len(done):

@@ -127,6 +127,16 @@ class Manifest:
                     self._say(f"warning: {self.path}: not written yet ({error})")
                 self._complained = True
 
+    def report(self, row: ManifestRow) -> None:
+        """Say everything that is worth a line: failures, nothing found, warnings."""
+        if row.status in ("failed", "exists"):
+            self._say(f"error: {row.warnings[0]}")
+            return
+        for text in row.warnings:
+            self._say(f"{row.input}: {text}")
+        if not row.output and not any(text.startswith(row.status) for text in row.warnings):
+            self._say(f"{row.input}: {row.status}: nothing was written")
+
     def nothing_to_restore(self, source: Path) -> bool:
         """Whether an earlier command found no face in an input, or nothing that covers one."""
         status = self._known.get(str(source), {}).get("status")
@@ -211,10 +221,7 @@ def rows_beside(plan: Plan) -> list[ManifestRow]:
 
 
 def run_jobs(
-    jobs: Iterable[Job],
-    restore: Callable[[Job], ManifestRow],
-    manifest: Manifest,
-    say: Callable[[str], None],
+    jobs: Iterable[Job], restore: Callable[[Job], ManifestRow], manifest: Manifest
 ) -> list[ManifestRow]:
     """Run `restore` on each job, report and record it, and go on when one fails; unless it could
     not be written for want of room, as the next ones could not."""
@@ -226,7 +233,7 @@ def run_jobs(
         except Exception as error:  # whatever one input does to a library, the others go on
             row, full = failure(job.source, error), no_room(error)
         row.seconds["total"] = time.monotonic() - start
-        report(row, say)
+        manifest.report(row)
         rows.append(row)
         manifest.add(row)
         if full:
@@ -243,17 +250,6 @@ def failure(source: str | Path, error: Exception | str) -> ManifestRow:
     text = text if str(source) in text else f"{source}: {text}"
     status = "exists" if isinstance(error, FileExistsError) else "failed"
     return ManifestRow(str(source), status=status, warnings=[text])
-
-
-def report(row: ManifestRow, say: Callable[[str], None]) -> None:
-    """Everything that is worth a line: failures, nothing found, warnings."""
-    if row.status in ("failed", "exists"):
-        say(f"error: {row.warnings[0]}")
-        return
-    for text in row.warnings:
-        say(f"{row.input}: {text}")
-    if not row.output and not any(text.startswith(row.status) for text in row.warnings):
-        say(f"{row.input}: {row.status}: nothing was written")
 
 
 def failed(counts: Mapping[str, int]) -> bool:

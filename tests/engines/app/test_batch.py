@@ -141,6 +141,14 @@ def test_what_of_a_zip_is_left_out_has_a_row(run):
     assert names == ["manifest.csv", "my/in/fine.png"]
 
 
+def test_a_file_whose_result_another_one_has_is_told(run):
+    names = ("a.jpg", "a.png", "a.png.png")
+    _, made, rows = run(("m.zip", zipped(*((name, encoded()) for name in names))))
+    assert {row["status"] for row in rows.values()} == {"restored", "failed"}
+    assert "is the result for m/a.p" in rows["m/a.png.png"]["warnings"]
+    assert made == ["m/a.jpg.png", "m/a.png.png", "manifest.csv"]
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
