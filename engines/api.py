@@ -16,37 +16,23 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
 from deocclude.data.images import save_image, to_rgb
-from deocclude.data.mask_files.given import (
-    ALPHA,
-    NO_DILATION,
-    erased_part,
-)
-from deocclude.engines.inference.networks import Inpainter, Segmenter, read_segmenter
+from deocclude.data.mask_files.given import ALPHA, NO_DILATION, erased_part
+from deocclude.engines.inference.networks import Inpainter, read_segmenter
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import KINDS, FaceDetector
 from deocclude.engines.photos.face import Boxes, Face, FaceChoice, Faces, Wanted, wanted
-from deocclude.engines.photos.files import all_notices, is_colourless, remove_colour
-from deocclude.engines.photos.formats import (
-    WITH_ALPHA,
-    Metadata,
-    check_suffix,
-    save_options,
-)
-from deocclude.engines.photos.pictures import (
-    File,
-    Picture,
-    as_picture,
-    open_given,
-    open_picture,
-)
+from deocclude.engines.photos.files import all_notices, redrawn
+from deocclude.engines.photos.formats import WITH_ALPHA, Metadata, check_suffix, save_options
+from deocclude.engines.photos.pictures import File, Picture, as_picture, open_given, open_picture
 from deocclude.engines.photos.restoration import FaceResult
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.places import RUNS
@@ -130,10 +116,10 @@ class Restorer:
         """As the function `restore`, by these networks."""
         networks, given = self._asked(faces, min_face, face_box, whole)
         inpainter = replace(networks.inpainter, flip=flip)
-        networks = replace(networks, inpainter=inpainter)
         return _restore(
-            networks, photo, mask, dilate, blend, soft_mask, grain, uncertainty, faces=given
-        )
+            replace(networks, inpainter=inpainter), photo, mask, soft_mask, blend, dilate=dilate,
+            faces=given, grain=grain, uncertainty=uncertainty,
+        )  # fmt: skip
 
     def find_mask(
         self,
@@ -147,9 +133,8 @@ class Restorer:
     ) -> Image.Image:
         """As the function `find_mask`, by these networks: what `restore` would redraw."""
         finder, given = self._asked(faces, min_face, face_box, whole)
-        finder = replace(finder, inpainter=_nothing_at(finder.inpainter))
-        result = finder.restore(open_picture(photo).rgb, faces=given, dilate=dilate, blend="none")
-        return Image.fromarray(result.mask * np.uint8(255))
+        mask = finder.find_mask(open_picture(photo).rgb, given, dilate=dilate)
+        return Image.fromarray(mask * np.uint8(255))
 
     def find_faces(self, photo: Picture, *, whole: bool = False, min_face: float = 0) -> Faces:
         """As the function `find_faces`, by this one's detector: those that `restore` looks at."""
@@ -253,25 +238,15 @@ def restore(
     if method != NETWORK:
         if choice != FaceChoice() or given is not None:
             raise ValueError(f"method {method!r} looks for no face: leave out which to restore")
-        classical = ClassicalRestorer(method)
-        return _restore(classical, photo, mask, dilate, blend, soft_mask, uncertainty=uncertainty)
+        how = {"dilate": dilate, "uncertainty": uncertainty}
+        return _restore(ClassicalRestorer(method), photo, mask, soft_mask, blend, **how)
     inpainter = choose_weights(checkpoint, "inpainting", RUNS)[0]
     finder = choose_weights(segmenter, "segmentation", RUNS)[0] if mask is None else None
-    restorer = _kept(inpainter, finder, device, landmarker)
-    return restorer.restore(
-        photo,
-        mask,
-        dilate=dilate,
-        blend=blend,
-        grain=grain,
-        flip=flip,
-        whole=whole,
-        soft_mask=soft_mask,
-        faces=faces,
-        min_face=min_face,
-        face_box=face_box,
+    return _kept(inpainter, finder, device, landmarker).restore(
+        photo, mask, dilate=dilate, blend=blend, grain=grain, flip=flip, whole=whole,
+        soft_mask=soft_mask, faces=faces, min_face=min_face, face_box=face_box,
         uncertainty=uncertainty,
-    )
+    )  # fmt: skip
 
 
 def find_mask(
@@ -379,51 +354,31 @@ def _kept_detector(landmarker: str | None) -> FaceDetector:
 
 def _only_segmenter(file: Path, device: str) -> Deoccluder:
     segmenter = read_segmenter(file, device, backend="auto")
-    return Deoccluder(_nothing_at(segmenter), segmenter)
-
-
-def _nothing_at(other: Inpainter | Segmenter) -> Inpainter:
-    return Inpainter(_Nothing(), other.size, template=other.template, hides=False)
+    nothing = Inpainter(_Nothing(), segmenter.size, template=segmenter.template, hides=False)
+    return Deoccluder(nothing, segmenter)
 
 
 def _restore(
-    networks: Deoccluder | ClassicalRestorer,
+    restorer: Deoccluder | ClassicalRestorer,
     photo: Picture,
     mask: Picture | None,
-    dilate: Grown,
-    blend: str | None,
     soft: bool,
-    grain: bool = False,
-    uncertainty: bool = False,
-    faces: list[Face] | None = None,
+    blend: str | None,
+    **how: Any,
 ) -> Restored:
-    if soft and dilate:
+    """`how`: as of `Deoccluder.restore`."""
+    if soft and how["dilate"]:
         raise ValueError(NO_DILATION)
     opened = open_picture(photo)
     erased = isinstance(mask, str) and mask == ALPHA
     given = None
     if erased:
         name = str(photo) if isinstance(photo, (str, PathLike)) else "photo"
-        given = erased_part(opened.alpha, name, hard=bool(dilate))
+        given = erased_part(opened.alpha, name, hard=bool(how["dilate"]))
     elif mask is not None:
         given = open_given(mask, opened, soft)
-    hole = given.hole if given else None
-    blend = blend or Choices().blend
-    result = networks.restore(
-        opened.rgb,
-        hole,
-        faces=faces,
-        dilate=dilate,
-        blend=blend,
-        grain=grain,
-        uncertainty=uncertainty,
-    )
-    if given is not None:
-        given.weigh(result.restored, opened.pixels if erased else opened.rgb)
-    if erased:
-        opened = replace(opened, alpha=None)  # the hole in it is redrawn
-    if result.changed and is_colourless(opened.rgb):
-        remove_colour(result.restored, result.mask)
+    how["blend"] = blend or Choices().blend
+    opened, result, _ = redrawn(restorer, opened, given, erased, **how)
     return Restored(
         as_picture(opened, result),
         Image.fromarray(result.mask * np.uint8(255)),

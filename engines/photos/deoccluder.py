@@ -1,6 +1,7 @@
 """A photo in, the restored photo out: face by face, or without one from the whole photo."""
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from deocclude.data.contract import compose
-from deocclude.data.images import to_tensor
 from deocclude.engines.inference.backends import TORCH, Say
-from deocclude.engines.inference.hole_mask import Dilation
+from deocclude.engines.inference.hole_mask import Dilation, slices_of
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
 from deocclude.engines.inference.networks import (
     Inpainter,
@@ -22,24 +21,20 @@ from deocclude.engines.inference.networks import (
 from deocclude.engines.photos.blend import check_blend
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.restoration import NO_FACE, Restoration
+from deocclude.engines.photos.restoration import NO_FACE, Restoration, Timing
 from deocclude.engines.photos.steps import (
+    FaceWork,
     Settings,
+    Settled,
     find_masks,
-    predict,
+    look,
     redraw,
+    redraw_photo,
     settle_found,
     settle_given,
+    together,
 )
-from deocclude.engines.photos.windows import (
-    AUTO,
-    check_image,
-    check_photo,
-    choose_window,
-    paste_enlarged,
-    put_enlarged,
-    shrink_to_square,
-)
+from deocclude.engines.photos.windows import AUTO, check_image, check_photo
 
 logger = logging.getLogger(__name__)
 
@@ -106,25 +101,57 @@ class Deoccluder:
             grown = Dilation.of_given(dilate)
         else:
             self.check_segmenter()
-            grown = Dilation.of(self.dilate if dilate is None else dilate)
-        settings = Settings(
-            grown, check_blend(blend), uncertainty, self.alignment, self.batch, grain
-        )
-        result = Restoration(image.copy(), np.zeros(image.shape[:2], np.uint8))
-        if uncertainty:
-            result.uncertainty = np.zeros(image.shape[:2], np.float32)
-        with result.timing("detect"):
-            faces = self._faces(image, faces, mask is not None, result)
-            faces, left_out = self.detector.choice.pick(faces)
-            result.notices += left_out
-        if mask is not None:
-            self._restore_given(image, mask, faces, settings, result)
+            grown = self._grown(dilate)
+        check_blend(blend)
+        settings = Settings(grown, blend, uncertainty, self.alignment, self.batch, grain)
+        result = Restoration.begun(image, uncertainty)
+        timing = result.timing
+        with timing("detect"):
+            faces, result.notices = self._faces(image, faces, mask is not None)
+        if mask is None:
+            works, left_out, wider = self._find(image, faces, settings, timing)
+            hidden = together(works + wider, image.shape)
         else:
-            found = find_masks(self.check_segmenter(), image, faces, settings, result)
-            with result.timing("segment"):
-                works = settle_found(self.inpainter, image, found, settings, result)
-            redraw(self.inpainter, image, works, settings, result)
+            with timing("align"):
+                hidden = dilate_mask(mask, grown.pixels or 0)
+                check_photo(image, hidden)
+                works, left_out, wider = settle_given(
+                    self.inpainter, image, faces, hidden, mask, settings
+                )
+        result.leave_out(left_out)
+        for face, patch in redraw(self.inpainter, image, works, hidden, settings, timing):
+            result.faces.append(face)
+            result.put(patch)
+        # What lies beyond the faces' squares comes when these are known: one goes on from the other
+        beyond = together(wider, image.shape)
+        for _, patch in redraw(self.inpainter, result.restored, wider, beyond, settings, timing):
+            result.put(patch)
+        rest = hidden & (1 - result.mask)
+        if mask is not None and rest.any():
+            if faces:
+                result.notices += _outside(rest, works, hidden)
+            with timing("inpaint"):
+                result.restored, doubt = redraw_photo(
+                    self.inpainter, result.restored, rest, uncertainty
+                )
+                result.mask |= rest
+                if result.uncertainty is not None and doubt is not None:
+                    result.uncertainty += doubt
         return result.concluded()
+
+    def find_mask(
+        self,
+        image: np.ndarray,
+        faces: list[Face] | None = None,
+        *,
+        dilate: float | str | None = None,
+    ) -> np.ndarray:
+        """What `restore` would redraw: uint8 (H, W) of {0, 1}; parameters and errors are its."""
+        check_image(image)
+        settings = Settings(self._grown(dilate), alignment=self.alignment, batch=self.batch)
+        faces, _ = self._faces(image, faces, given_mask=False)
+        works, _, wider = self._find(image, faces, settings, lambda stage: nullcontext())
+        return together(works + wider, image.shape)
 
     def check_segmenter(self) -> Segmenter:
         """The segmenter; ValueError, with the sentence that helps, where there is none."""
@@ -134,55 +161,41 @@ class Deoccluder:
             )
         return self.segmenter
 
+    def _grown(self, dilate: float | str | None) -> Dilation:
+        return Dilation.of(self.dilate if dilate is None else dilate)
+
     def _faces(
-        self, image: np.ndarray, faces: list[Face] | None, given_mask: bool, result: Restoration
-    ) -> list[Face]:
+        self, image: np.ndarray, faces: list[Face] | None, given_mask: bool
+    ) -> tuple[list[Face], list[str]]:
+        """The faces that are to be restored, and what to tell the user."""
+        told: list[str] = []
         if faces is None:
             faces, notices = self.detector.detect(image)
-            result.notices += [n for n in notices if not (given_mask and n.startswith(NO_FACE))]
+            told += [n for n in notices if not (given_mask and n.startswith(NO_FACE))]
         if given_mask:  # restore_photo knows better what to show the inpainter
             faces = [face for face in faces if face.source != "whole"]
             if not faces:
-                result.notices.append(f"{NO_FACE}: the mask is redrawn from the photo, not aligned")
-        return faces
+                told.append(f"{NO_FACE}: the mask is redrawn from the photo, not aligned")
+        faces, left_out = self.detector.choice.pick(faces)
+        return faces, told + left_out
 
-    def _restore_given(
-        self,
-        image: np.ndarray,
-        mask: np.ndarray,
-        faces: list[Face],
-        settings: Settings,
-        result: Restoration,
-    ) -> None:
-        """Redraw a mask of the user's: face by face, and the rest from the whole photo."""
-        with result.timing("align"):
-            wide = dilate_mask(mask, settings.dilate.pixels or 0)
-            check_photo(image, wide)
-            works = settle_given(self.inpainter, image, faces, wide, mask, settings, result)
-        redraw(self.inpainter, image, works, settings, result, hidden=wide)
-        rest = wide & (1 - result.mask)
-        if not rest.any():
-            return
-        outside = rest.copy()
-        for work in filter(lambda work: work.hopeless, works):
-            outside[work.part] &= 1 - work.mask
-        if faces and outside.any():
-            result.notices.append(
-                f"{outside.sum() / wide.sum():.0%} of the mask lies outside of the faces' squares: "
-                "it is redrawn from the photo as it is, not aligned"
-            )
-        with result.timing("inpaint"):
-            result.restored = self.restore_photo(result.restored, rest, result.uncertainty)
-            result.mask |= rest
+    def _find(
+        self, image: np.ndarray, faces: list[Face], settings: Settings, timing: Timing
+    ) -> Settled:
+        """The masks of faces, found and settled."""
+        segmenter = self.check_segmenter()
+        with timing("align"):
+            shown, left_out = look(segmenter, image, faces, settings.alignment)
+        with timing("segment"):
+            found = find_masks(segmenter, image, shown, settings.batch)
+            settled = settle_found(self.inpainter, image, found, settings)
+        return settled._replace(left_out=left_out + settled.left_out)
 
-    def restore_photo(
-        self, image: np.ndarray, mask: np.ndarray, uncertainty: np.ndarray | None = None
-    ) -> np.ndarray:
+    def restore_photo(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Redraw the hole of a photo of any size and aspect, without looking for a face.
 
         Shape: image uint8 (H, W, 3), mask uint8 (H, W) of {0, 1}, 1 = hole -> uint8 (H, W, 3).
-        Outside the mask the result equals `image` bit for bit. Into `uncertainty`, float32 (H, W),
-        how unsure the inpainter is of the hole is written in place.
+        Outside the mask the result equals `image` bit for bit.
 
         The inpainters are trained on centre-cropped, aligned faces, so scale and position matter
         more than seeing every pixel. The part shown to the inpainter is the centred square,
@@ -197,23 +210,21 @@ class Deoccluder:
         and for a prediction that is not finite.
         """
         check_photo(image, mask)
-        top, left, height, width = choose_window(mask)
-        window = np.s_[top : top + height, left : left + width]
-        small, marked, inner = shrink_to_square(image[window], mask[window], self.inpainter.size)
-        view = (
-            small
-            if self.inpainter.hides
-            else shrink_to_square(image[window], None, self.inpainter.size)[0]
-        )
-        known, hole, seen = (to_tensor(array)[None] for array in (small, marked, view))
-        shown = self.inpainter.show(seen, hole)
-        prediction, doubt = predict(self.inpainter, shown, hole, doubting=uncertainty is not None)
-        composed = compose(prediction, known, hole)[0, :, inner[0], inner[1]].numpy()
-        restored = image.copy()
-        paste_enlarged(restored[window], composed, mask[window])
-        if uncertainty is not None and doubt is not None:
-            put_enlarged(uncertainty[window], doubt[0, inner[0], inner[1]].numpy(), mask[window])
-        return restored
+        return redraw_photo(self.inpainter, image, mask)[0]
+
+
+def _outside(rest: np.ndarray, works: list[FaceWork], mask: np.ndarray) -> list[str]:
+    """Whether and how much of a given mask no face's square holds."""
+    outside = rest.copy()
+    for work in works:
+        if work.hopeless:
+            outside[slices_of(work.window.box)] &= 1 - work.mask
+    if not outside.any():
+        return []
+    return [
+        f"{outside.sum() / mask.sum():.0%} of the mask lies outside of the faces' squares: "
+        "it is redrawn from the photo as it is, not aligned"
+    ]
 
 
 def load_deoccluder(

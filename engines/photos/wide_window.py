@@ -60,16 +60,14 @@ def follow(
     Only what hangs together with the mask inside the square is added: the wider view may show
     other people's masks. Masks that stay inside, mostly all, cost nothing.
     """
-    wide = [widened(window, f.mask, f.box) for f, window in zip(found, windows, strict=True)]
-    crops = [to_tensor(window.crop(image)[0]) for window in wide if window]
-    probabilities = []
-    for crop in crops:
-        probabilities.append(segmenter.probability(crop[None])[0, 0].cpu().numpy())
-    answers = iter(probabilities)
-    return [
-        _join(f, window, outer, next(answers)) if outer else f
-        for f, window, outer in zip(found, windows, wide, strict=True)
-    ]
+    joined = []
+    for each, window in zip(found, windows, strict=True):
+        if (wide := widened(window, each.mask, each.box)) is not None:
+            crop = to_tensor(wide.crop(image)[0])
+            answer = segmenter.probability(crop[None])[0, 0].cpu().numpy()
+            each = _join(each, window, wide, answer)
+        joined.append(each)
+    return joined
 
 
 def _join(found: Found, window: AlignedWindow, wide: AlignedWindow, answer: np.ndarray) -> Found:
