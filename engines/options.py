@@ -16,6 +16,12 @@ DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps")
 BACKENDS = ("auto", "torch", "onnx")  # engines.inference.backends
 
 
+def command_parser(prog: str, text: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is a module's own text, line by line."""
+    how = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=prog, description=text, formatter_class=how)
+
+
 def at_least(low: int, high: int | None = None) -> Callable[[str], int]:
     """A parser of whole numbers that refuses those below `low`, and above `high` if given."""
 
