@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from deocclude.data.images import save_image, to_rgb
 from deocclude.data.mask_files.given import ALPHA, NO_DILATION, erased_part
 from deocclude.engines.inference.networks import Inpainter, read_segmenter
-from deocclude.engines.jobs.plan import Choices
+from deocclude.engines.jobs.plan import NETWORK, Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import KINDS, FaceDetector
@@ -38,7 +38,6 @@ from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.places import RUNS
 
 Grown = float | str | None
-NETWORK = "network"
 SHOWN = 1024  # pixels of the longer side that a notebook shows
 
 

@@ -101,12 +101,20 @@ def is_green(picture: np.ndarray) -> np.ndarray:
 
 
 def stub_deoccluder(
-    detector=None, size=64, level=0.5, inpainter=None, segmenter="green", **options
+    detector=None,
+    size=64,
+    level=0.5,
+    inpainter=None,
+    segmenter="green",
+    segmenter_size=None,
+    segmenter_template="ffhq",
+    **options,
 ) -> Deoccluder:
     """One of these two networks, by default `Constant` and `GreenFinder`."""
     inpainter = Inpainter(inpainter or Constant(level), size)
     if segmenter is not None:
-        segmenter = Segmenter(GreenFinder() if segmenter == "green" else segmenter, size)
+        network = GreenFinder() if segmenter == "green" else segmenter
+        segmenter = Segmenter(network, segmenter_size or size, template=segmenter_template)
     return Deoccluder(inpainter, segmenter, detector or Detector(), **options)
 
 

@@ -21,7 +21,7 @@ from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.data.sources.holes import open_sources
-from deocclude.engines.ensemble.opening import attach_found
+from deocclude.engines.ensemble.opening import attach_members
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.pairs import settle_data
 from deocclude.engines.runs.recipes import MemberFile, check_splits
@@ -129,7 +129,7 @@ def measure(
 ) -> PairErrors:
     """Run every member over the pairs. Memory holds one batch, and M x M numbers a pair."""
     ensemble = Ensemble([member.label for member in members], "median")
-    attach_found(ensemble, members, device, keep)
+    attach_members(ensemble, members, device, keep)
     ensemble.eval()
     grams, bins, medians = [], [], []
     for start in Bar(range(0, len(pairs), batch), desc="validation", unit="batch"):

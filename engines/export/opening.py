@@ -15,8 +15,11 @@ from deocclude.engines.runs.weights import load_identity_network, load_segmenter
 if TYPE_CHECKING:  # brings torchvision, for 1.6 s
     from deocclude.models.identity import IdentityNet
 
-WHAT = {"inpainting": "occluded", "segmentation": "image", "identity": "image"}
-OUTPUTS = {"inpainting": ("prediction",), "segmentation": ("logits",)}
+NAMES = {  # of inputs and outputs
+    "inpainting": (("occluded", "mask"), ("prediction",)),
+    "segmentation": (("image",), ("logits",)),
+    "identity": (("image",), ("embedding", "logits")),
+}
 
 
 class WholeInpainter(nn.Module):
@@ -50,8 +53,7 @@ def open_exportable(file: Path) -> Exportable:
     """The network of a weights file or an ensemble's YAML, of any task, and what the file says."""
     config, _ = read_metadata(file)
     task = task_of(config)
-    outputs = OUTPUTS.get(task, ("embedding", "logits"))
-    inputs = ("occluded", "mask") if task == "inpainting" else (WHAT[task],)
+    inputs, outputs = NAMES[task]
     module, metadata = _open(file, task)
     module.requires_grad_(False).eval()
     return Exportable(module, inputs, outputs, describe(config, metadata, inputs, outputs))

@@ -67,10 +67,17 @@ def graph_for(
 
 
 def read_asked(
-    weights: Path, graph: Path | None, backend: str, say: Say, read: Callable[[Path], Read]
+    weights: Path,
+    device: torch.device,
+    backend: str,
+    make: bool,
+    say: Say,
+    read: Callable[[Path], Read],
 ) -> Read:
-    """What `read` gives of the graph; of the weights without one, and with `auto` where this ONNX
-    Runtime cannot run it, which is said. Such a graph is removed, to be made anew."""
+    """What `read` gives of the graph of these weights; of the weights without one (`graph_for`),
+    and with `auto` where this ONNX Runtime cannot run it, which is said. Such a graph is removed,
+    to be made anew."""
+    graph = graph_for(weights, device, backend, make, say)
     if graph is None:
         return read(weights)
     try:

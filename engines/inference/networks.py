@@ -24,7 +24,7 @@ from deocclude.engines.ensemble.opening import open_inpainter
 from deocclude.engines.graphs.asking import OnnxNetwork, open_network
 from deocclude.engines.graphs.description import config_of, is_onnx
 from deocclude.engines.inference import cost
-from deocclude.engines.inference.backends import TORCH, Say, graph_for, read_asked
+from deocclude.engines.inference.backends import TORCH, Say, read_asked
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.features import load_features
@@ -260,9 +260,8 @@ def read_inpainter(
     """
     file = Path(checkpoint)
     device = CPU if is_onnx(file) else resolve_device(device)
-    graph = graph_for(file, device, backend, make, say)
     network, metadata = read_asked(
-        file, graph, backend, say, lambda asked: open_inpainter(asked, device)
+        file, device, backend, make, say, lambda asked: open_inpainter(asked, device)
     )
     data = metadata["config"]["data"]
     return Inpainter(
@@ -294,8 +293,7 @@ def read_segmenter(
         network, metadata = weights.load_segmenter(file, device)
         return network, metadata["config"]["data"]
 
-    graph = graph_for(Path(checkpoint), device, backend, make, say)
-    network, data = read_asked(Path(checkpoint), graph, backend, say, read)
+    network, data = read_asked(Path(checkpoint), device, backend, make, say, read)
     return Segmenter(network, data["size"], device=device, template=data.get("template", "ffhq"))
 
 

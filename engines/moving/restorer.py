@@ -7,7 +7,7 @@ import numpy as np
 from deocclude.engines.inference.hole_mask import Dilation
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.moving.flow import Flow
-from deocclude.engines.moving.squares import find_works, redraw
+from deocclude.engines.moving.squares import find_works, redraw_squares
 from deocclude.engines.moving.tracker import FaceTracker
 from deocclude.engines.photos.blend import check_blend
 from deocclude.engines.photos.deoccluder import Deoccluder
@@ -87,9 +87,8 @@ class FrameRestorer:
         how = self.settings, result.timing
         works, left_out = find_works(*networks, frame, tracks, tracker.probability, *how)
         result.leave_out(left_out)
-        for face, patch in redraw(deoccluder.inpainter, works, tracker.drawn, *how):
-            result.faces.append(face)
-            result.put(patch)
+        for face, patch in redraw_squares(deoccluder.inpainter, works, tracker.drawn, *how):
+            result.put(face, patch)
         self._covered = result.mask
         return result.concluded()
 

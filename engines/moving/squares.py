@@ -3,10 +3,11 @@ settled and the colours matched at the networks' size, whatever the size of the 
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from deocclude.data.faces.alignment import invert
 from deocclude.engines.inference.hole_mask import (
@@ -28,12 +29,13 @@ from deocclude.engines.photos.steps import (
     LeftOut,
     Seen,
     Settings,
+    Shown,
     around,
     channels_last,
     place,
     placed,
-    predict,
     probable,
+    redraw,
     untouched,
     weighed,
 )
@@ -70,14 +72,14 @@ class Square:
         return square
 
 
-class SquareWork(NamedTuple):
-    """A face on its way, all of it at the size of its square: mask and weight in `work`, and how
-    far pixels lie from what covers the face, of which those up to `radius` are the mask."""
+@dataclass(frozen=True, kw_only=True)
+class SquareWork(FaceWork):
+    """A face on its way, mask and weight at the size of its square, as `view` shows it. `distance`:
+    how far pixels lie from what covers the face, of which those up to `radius` are the mask."""
 
     track: Track
-    seen: Seen
+    view: np.ndarray
     square: Square
-    work: FaceWork
     distance: np.ndarray
     radius: float
 
@@ -121,8 +123,7 @@ def find_works(
                     seen = see(track)
             own = _moved_to(seen.window, other.window, probability)
             works.append(_settle(track, seen, own, settings))
-        works.sort(key=lambda each: each.seen.window.side)
-    return works, left_out
+    return sorted(works, key=lambda work: work.window.side), left_out
 
 
 def _aligns_anew(track: Track, seen: Seen, probability: np.ndarray) -> bool:
@@ -161,70 +162,63 @@ def _settle(track: Track, seen: Seen, probability: np.ndarray, settings: Setting
     depth = square.depth(square.box)
     distance = distance_to(hole_mask(probability, square))
     mask, weight, ratio = weighed(distance, depth, depth, radius, settings)
-    work = FaceWork(track.face, seen.window, mask, weight, ratio, untouched(ratio))
-    return SquareWork(track, seen, square, work, np.minimum(distance, 2 * radius + 2), radius)
+    return SquareWork(
+        track.face, seen.window, mask, weight, ratio, untouched(ratio), track=track, view=seen.view,
+        square=square, distance=np.minimum(distance, 2 * radius + 2), radius=radius,
+    )  # fmt: skip
 
 
-def redraw(
+def redraw_squares(
     inpainter: Inpainter,
     works: list[SquareWork],
     share: float,
     settings: Settings,
     timing: Timing,
 ) -> Iterator[tuple[FaceResult, Patch | None]]:
-    """What becomes of each face, as `engines.photos.steps.redraw` gives it. `share`: the past's
-    weight in what is drawn."""
-    for start in range(0, len(works), settings.batch):
-        chunk = works[start : start + settings.batch]
-        todo = [each for each in chunk if each.work.todo]
-        holes = [_hidden(each, works) for each in todo]
-        with timing("inpaint"):
-            views = [each.seen.view for each in todo]
-            nothing = [each.seen.window.beyond() for each in todo]
-            drawn = predict(inpainter, views, holes, nothing, settings.uncertainty)
-        answers = zip(holes, *drawn, strict=True)
-        for each in chunk:
-            work, view = each.work, each.seen.view
-            after, patch = view, None
-            if work.todo:
-                with timing("paste"):
-                    hidden, prediction, doubt = next(answers)
-                    known = 1 - hidden
-                    picture = channels_last(prediction)
-                    picture = each.track.smooth_drawn(picture, view, known, share)
-                    picture, notices = _joined(each, picture, hidden, settings)
-                    patch = _patch(each, picture, doubt, notices)
-                    levels = np.rint(picture * 255).astype(np.uint8)
-                    after = np.where(work.mask[..., None] > 0, levels, view)
-            yield work.result(view, work.mask, after, patch), patch
+    """As `engines.photos.steps.redraw`. `share`: the past's weight in what is drawn."""
+
+    def show(work: SquareWork) -> Shown:
+        hole = _hidden(work, works) if work.todo else work.mask
+        return Shown(work.view, work.view, hole, work.mask)
+
+    def draw(
+        work: SquareWork, shown: Shown, prediction: Tensor, doubt: np.ndarray | None
+    ) -> tuple[np.ndarray, Patch]:
+        drawn, known = channels_last(prediction), 1 - shown.hole
+        drawn = work.track.smooth_drawn(drawn, work.view, known, share)
+        drawn, notices = _joined(work, drawn, shown.hole, settings)
+        levels = np.rint(drawn * 255).astype(np.uint8)
+        after = np.where(work.mask[..., None] > 0, levels, work.view)
+        return after, _patch(work, drawn, doubt, notices)
+
+    return redraw(inpainter, works, settings, timing, show, draw)
 
 
-def _hidden(each: SquareWork, works: list[SquareWork]) -> np.ndarray:
+def _hidden(work: SquareWork, works: list[SquareWork]) -> np.ndarray:
     """What of a face's square no inpainter that hides holes may see: its own mask, and those of
     faces beside it. uint8 {0, 1} (S, S)."""
-    hidden = each.work.mask.copy()
+    hidden = work.mask.copy()
     for other in works:
-        if other is not each and other.work.todo:
-            mask = other.work.mask.astype(np.float32)
-            hidden |= (_moved_to(each.seen.window, other.seen.window, mask) > 0).astype(np.uint8)
+        if other is not work and other.todo:
+            mask = other.mask.astype(np.float32)
+            hidden |= (_moved_to(work.window, other.window, mask) > 0).astype(np.uint8)
     return hidden
 
 
 def _joined(
-    each: SquareWork, drawn: np.ndarray, hidden: np.ndarray, settings: Settings
+    work: SquareWork, drawn: np.ndarray, hidden: np.ndarray, settings: Settings
 ) -> tuple[np.ndarray, list[str]]:
     """What is drawn with the colours around it or the true pixels beside it, float32 (S, S, 3), and
     what to say of it."""
-    view, mask = each.seen.view, each.work.mask
     notices = []
     if settings.blend in COLOURED:
-        inside, gap = each.square.depth(each.square.box) > 0, settings.gap * each.square.side
-        known, unknown = (1 - dilate(hidden, gap)) * inside, dilate(mask, gap) * inside
-        matched = _matched(view, drawn, unknown, known)
+        inside, gap = work.square.depth(work.square.box) > 0, settings.gap * work.square.side
+        known, unknown = (1 - dilate(hidden, gap)) * inside, dilate(work.mask, gap) * inside
+        matched = _matched(work.view, drawn, unknown, known)
         if matched is not None:
             return matched, []
         notices = [UNMATCHED]
-    return np.where(mask[..., None] > 0, drawn, view.astype(np.float32) / 255), notices
+    return np.where(work.mask[..., None] > 0, drawn, work.view.astype(np.float32) / 255), notices
 
 
 def _matched(
@@ -251,14 +245,14 @@ def _matched(
 
 
 def _patch(
-    each: SquareWork, drawn: np.ndarray, doubt: np.ndarray | None, notices: list[str]
+    work: SquareWork, drawn: np.ndarray, doubt: np.ndarray | None, notices: list[str]
 ) -> Patch:
     """One face in the frame's pixels, only the rows and columns that its mask spans."""
-    window = each.seen.window
-    box = _spanned(window, each.work.mask)
-    near = window.spread(each.distance, box) <= max(each.radius, 0.5)
+    window = work.window
+    box = _spanned(window, work.mask)
+    near = window.spread(work.distance, box) <= max(work.radius, 0.5)
     mask = (near & (window.depth(box) > 0)).astype(np.uint8)
-    weight = window.spread(each.work.weight, box).clip(0, 1)
+    weight = window.spread(work.weight, box).clip(0, 1)
     doubt = None if doubt is None else window.spread(doubt, box)
     return Patch(box, window.spread(drawn, box), mask, weight, doubt, notices)
 

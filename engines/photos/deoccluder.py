@@ -28,7 +28,7 @@ from deocclude.engines.photos.steps import (
     Settled,
     find_masks,
     look,
-    redraw,
+    redraw_faces,
     redraw_photo,
     settle_found,
     settle_given,
@@ -119,15 +119,14 @@ class Deoccluder:
                     self.inpainter, image, faces, hidden, mask, settings
                 )
         result.leave_out(left_out)
-        for face, patch in redraw(self.inpainter, image, works, hidden, settings, timing):
-            result.faces.append(face)
-            result.put(patch)
+        for face, patch in redraw_faces(self.inpainter, image, works, hidden, settings, timing):
+            result.put(face, patch)
         # What lies beyond the faces' squares comes when these are known: one goes on from the other
         beyond = together(wider, image.shape)
-        for _, patch in redraw(self.inpainter, result.restored, wider, beyond, settings, timing):
-            result.put(patch)
-        rest = hidden & (1 - result.mask)
-        if mask is not None and rest.any():
+        whole = result.restored
+        for _, patch in redraw_faces(self.inpainter, whole, wider, beyond, settings, timing):
+            result.put(None, patch)
+        if mask is not None and (rest := hidden & (1 - result.mask)).any():
             if faces:
                 result.notices += _outside(rest, works, hidden)
             with timing("inpaint"):

@@ -7,7 +7,6 @@ import threading
 import weakref
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -387,13 +386,13 @@ class _ErrorStream:
         self._lock, self._inside = threading.RLock(), 0
         self._kept: int | None = None  # where it leads, while it is turned off
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
                 self._turn_off()
 
-    def leave(self) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             if self._inside == 1 and self._kept is not None:
                 os.dup2(self._kept, 2)
@@ -414,11 +413,6 @@ class _ErrorStream:
 _STDERR = _ErrorStream()
 
 
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> _ErrorStream:
     """Keep what native code writes to the error stream away from the user."""
-    _STDERR.enter()
-    try:
-        yield
-    finally:
-        _STDERR.leave()
+    return _STDERR

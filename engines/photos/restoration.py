@@ -19,6 +19,16 @@ BARE = "nothing covers this face"
 Timing = Callable[[str], AbstractContextManager[None]]  # adds a `with` block's time to a stage
 
 
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time of a `with` block to a stage's seconds."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] += time.perf_counter() - start
+
+
 @dataclass
 class FaceResult:
     """One face: its square as the inpainter's template has it, before and after.
@@ -78,8 +88,11 @@ class Restoration:
         uncertainty = np.zeros(shape, np.float32) if doubting else None
         return cls(image.copy(), np.zeros(shape, np.uint8), uncertainty=uncertainty)
 
-    def put(self, patch: Patch | None) -> None:
-        """Paste what was redrawn."""
+    def put(self, face: FaceResult | None, patch: Patch | None) -> None:
+        """Take in what became of a face, None for more of one that is there already, and paste what
+        was redrawn of it."""
+        if face is not None:
+            self.faces.append(face)
         if patch is None:
             return
         with self.timing("paste"):
@@ -126,11 +139,6 @@ class Restoration:
             self.notices = [*(text for text in self.notices if text != NO_FACE), why]
         return self
 
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
+    def timing(self, stage: str) -> AbstractContextManager[None]:
         """Add the time of a `with` block to the stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
+        return timed(self.seconds, stage)

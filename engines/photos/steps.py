@@ -7,6 +7,7 @@ after the other and puts their answers together.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -47,6 +48,7 @@ UNMATCHED = "no known pixels around the mask: pasted without blending"
 TOO_MUCH = "too much of this face is covered to align it; redrawn from the photo"
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+Work = TypeVar("Work", bound="FaceWork")
 
 
 class Settings(NamedTuple):
@@ -66,14 +68,14 @@ class Settings(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A face's square under one network: its window in the photo, and what it shows, uint8
-    (S, S, 3)."""
+    """A face's square under one network: its window, and what it shows, uint8 (S, S, 3)."""
 
     window: AlignedWindow
     view: np.ndarray
 
 
-class FaceWork(NamedTuple):
+@dataclass(frozen=True)
+class FaceWork:
     """A face on its way: its window, and over `window.box` the mask and the blending weight.
     `ratio`: the mask's share of the square's part inside the photo."""
 
@@ -92,13 +94,15 @@ class FaceWork(NamedTuple):
     def todo(self) -> bool:
         return self.ratio > 0 and not self.hopeless
 
-    def result(
-        self, seen: np.ndarray, hole: np.ndarray, after: np.ndarray, patch: Patch | None
-    ) -> FaceResult:
-        """What became of the face; its square as seen, the hole in it, and as it is after."""
-        notices = [*self.notices, *(patch.notices if patch else ())]
-        matrix = self.window.matrix
-        return FaceResult(self.face, seen, hole, after, self.ratio, matrix, notices, self.todo)
+
+class Shown(NamedTuple):
+    """What an inpainter is shown of a face: its square as it is, uint8 (S, S, 3), as it is known
+    beside the hole, uint8 (S, S), and which part of the hole is told of, `mask`."""
+
+    view: np.ndarray
+    known: np.ndarray
+    hole: np.ndarray
+    mask: np.ndarray
 
 
 class Settled(NamedTuple):
@@ -187,11 +191,11 @@ def settle_found(
         outer = widened(window, each.mask, each.box)
         work = _settle(each, window, radius, settings, goes_on=outer is not None)
         if not work.todo or outer is None:
-            return work._replace(notices=untouched(work.ratio))
+            return replace(work, notices=untouched(work.ratio))
         outside = window.depth(each.box) <= 1  # with the square's last row
         rest = each._replace(mask=each.mask * outside)
         wider.append(_settle(rest, outer, radius, settings))
-        return work._replace(notices=(FOLLOWED, *each.notices))
+        return replace(work, notices=(FOLLOWED, *each.notices))
 
     works, left_out = placed(settle, found)
     return Settled(_by_size(works), left_out, wider)
@@ -255,9 +259,10 @@ def settle_given(
             distance = distance_to(core[part])
             weight *= feather_weight(distance, np.full_like(distance, np.inf), radius)
         ratio = float(own.sum() / max(1, inside.sum()))
-        why = "the mask does not touch this face" if ratio == 0 else TOO_MUCH
         work = FaceWork(face, window, own, weight, ratio)
-        return work if work.todo else work._replace(notices=(why,))
+        if ratio == 0:
+            return replace(work, notices=("the mask does not touch this face",))
+        return replace(work, notices=(TOO_MUCH,)) if work.hopeless else work
 
     works, left_out = placed(settle, faces)
     return Settled(_by_size(works), left_out, [])
@@ -276,7 +281,7 @@ def together(works: list[FaceWork], shape: tuple[int, ...]) -> np.ndarray:
     return hidden
 
 
-def redraw(
+def redraw_faces(
     inpainter: Inpainter,
     image: np.ndarray,
     works: list[FaceWork],
@@ -284,66 +289,84 @@ def redraw(
     settings: Settings,
     timing: Timing,
 ) -> Iterator[tuple[FaceResult, Patch | None]]:
-    """What becomes of each face, and of those that are to do the patch that is to be put into the
+    """As `redraw`. `hidden`: uint8 (H, W), what no inpainter that hides holes may see, and what is
+    never taken for known."""
+
+    def show(work: FaceWork) -> Shown:
+        view, bare = work.window.crop(image)
+        known, hole = work.window.crop(image, hidden) if work.todo else (view, bare)
+        return Shown(view, known, hole, hole)
+
+    def draw(
+        work: FaceWork, shown: Shown, prediction: torch.Tensor, doubt: np.ndarray | None
+    ) -> tuple[np.ndarray, Patch]:
+        whole = _composed(prediction, shown)
+        answer = prediction if settings.blend in COLOURED else whole
+        patch = _patch(work, answer, doubt, image, hidden, settings)
+        return np.where(shown.hole[..., None] > 0, to_uint8(whole), shown.view), patch
+
+    return redraw(inpainter, works, settings, timing, show, draw)
+
+
+def redraw(
+    inpainter: Inpainter,
+    works: list[Work],
+    settings: Settings,
+    timing: Timing,
+    show: Callable[[Work], Shown],
+    draw: Callable[[Work, Shown, torch.Tensor, np.ndarray | None], tuple[np.ndarray, Patch]],
+) -> Iterator[tuple[FaceResult, Patch | None]]:
+    """What becomes of each face, and of one that is to do the patch that is to be put into the
     photo before the next one is asked for.
 
-    `hidden`: uint8 (H, W), what no inpainter that hides holes may see, and what is never taken for
-    known.
+    `show`: of each face what an inpainter is shown. `draw`: of its prediction, and of how unsure
+    that is, the square afterwards, uint8 (S, S, 3), and the patch.
     """
     for start in range(0, len(works), settings.batch):
         chunk = works[start : start + settings.batch]
         with timing("align"):
-            views = [work.window.crop(image)[0] for work in chunk]
-            crops = [work.window.crop(image, hidden) for work in chunk if work.todo]
+            both = [(work, show(work)) for work in chunk]
         with timing("inpaint"):
-            shown = [view for view, work in zip(views, chunk, strict=True) if work.todo]
-            pictures = [known for known, _ in crops] if inpainter.hides else shown
-            nothing = [work.window.beyond() for work in chunk if work.todo]
-            holes = [hole for _, hole in crops]
-            drawn = predict(inpainter, pictures, holes, nothing, settings.uncertainty)
-        answers = zip(crops, *drawn, strict=True)
-        for work, view in zip(chunk, views, strict=True):
-            hole, after, patch = np.zeros_like(view[..., 0]), view, None
+            todo = [(shown, work.window.beyond()) for work, shown in both if work.todo]
+            answers = iter(predict(inpainter, todo, settings.uncertainty))
+        for work, shown in both:
+            after, patch, notices = shown.view, None, list(work.notices)
             if work.todo:
                 with timing("paste"):
-                    (known, hole), prediction, doubt = next(answers)
-                    whole = composed(prediction, known, hole)
-                    answer = prediction if settings.blend in COLOURED else whole
-                    patch = _patch(work, answer, doubt, image, hidden, settings)
-                    after = np.where(hole[..., None] > 0, to_uint8(whole), view)
-            yield work.result(view, hole, after, patch), patch
+                    after, patch = draw(work, shown, *next(answers))
+                    notices += patch.notices
+            yield FaceResult(
+                work.face, shown.view, shown.mask, after, work.ratio, work.window.matrix, notices,
+                work.todo,
+            ), patch  # fmt: skip
 
 
 def predict(
-    inpainter: Inpainter,
-    pictures: list[np.ndarray],
-    holes: list[np.ndarray],
-    nothing: list[np.ndarray],
-    doubting: bool,
-) -> tuple[list[torch.Tensor], list[np.ndarray] | list[None]]:
+    inpainter: Inpainter, todo: list[tuple[Shown, np.ndarray]], doubting: bool
+) -> list[tuple[torch.Tensor, np.ndarray | None]]:
     """Predictions (3, S, S) on the CPU in [0, 1], and with `doubting` how unsure they are, (S, S).
 
-    Shape: pictures uint8 (S, S, 3), holes uint8 (S, S). `nothing`: where they show nothing of the
-    photo; for an inpainter that hides holes that is hole too. (The photo's border drawn out, as
-    known, misled it: docs/results/photographs.md.) ValueError when anything is not finite.
+    `todo`: what is shown, and where it shows nothing of the photo, uint8 (S, S); for an inpainter
+    that hides holes that is hole too. (The photo's border drawn out, as known, misled it:
+    docs/results/photographs.md.) ValueError when anything is not finite.
     """
-    if not pictures:
-        return [], []
-    hole = to_tensor(np.stack(holes))
+    if not todo:
+        return []
+    pictures = [shown.known if inpainter.hides else shown.view for shown, _ in todo]
+    hole = to_tensor(np.stack([shown.hole for shown, _ in todo]))
     if inpainter.hides:
-        hole = torch.maximum(hole, to_tensor(np.stack(nothing)))
+        hole = torch.maximum(hole, to_tensor(np.stack([beyond for _, beyond in todo])))
     occluded = inpainter.show(to_tensor(np.stack(pictures)), hole)
-    doubt = None
-    if doubting:
-        prediction, doubt = inpainter.restore_with_doubt(occluded, hole)
-    else:
-        prediction = inpainter.restore(occluded, hole)
-    if not all(part.isfinite().all() for part in (prediction, doubt) if part is not None):
+    answers: tuple[torch.Tensor, ...] = (
+        inpainter.restore_with_doubt(occluded, hole)
+        if doubting
+        else (inpainter.restore(occluded, hole),)
+    )
+    if not all(part.isfinite().all() for part in answers):
         raise ValueError("the inpainter's prediction holds values that are not finite")
-    drawn = list(prediction.cpu().clamp(0, 1))
-    if doubt is None:
-        return drawn, [None] * len(drawn)
-    return drawn, list(doubt[:, 0].cpu().clamp(0, 1).numpy())
+    prediction, *doubt = (part.cpu().clamp(0, 1) for part in answers)
+    unsure = list(doubt[0][:, 0].numpy()) if doubt else [None] * len(todo)
+    return list(zip(prediction, unsure, strict=True))
 
 
 def _patch(
@@ -384,13 +407,13 @@ def redraw_photo(
     unsure the inpainter is, float32 (H, W), 0 outside of the hole."""
     top, left, height, width = choose_window(mask)
     window = np.s_[top : top + height, left : left + width]
-    small, hole, (rows, columns) = shrink_to_square(image[window], mask[window], inpainter.size)
-    seen = small
+    known, hole, (rows, columns) = shrink_to_square(image[window], mask[window], inpainter.size)
+    view = known
     if not inpainter.hides:
-        seen, _, _ = shrink_to_square(image[window], None, inpainter.size)
-    beyond = np.zeros_like(hole)
-    (prediction,), (doubt,) = predict(inpainter, [seen], [hole], [beyond], doubting)
-    whole = composed(prediction, small, hole)[:, rows, columns].numpy()
+        view, _, _ = shrink_to_square(image[window], None, inpainter.size)
+    shown = Shown(view, known, hole, hole)
+    ((prediction, doubt),) = predict(inpainter, [(shown, np.zeros_like(hole))], doubting)
+    whole = _composed(prediction, shown)[:, rows, columns].numpy()
     restored = image.copy()
     paste_enlarged(restored[window], whole, mask[window])
     if doubt is None:
@@ -400,9 +423,10 @@ def redraw_photo(
     return restored, uncertainty
 
 
-def composed(prediction: torch.Tensor, known: np.ndarray, hole: np.ndarray) -> torch.Tensor:
-    """The known picture with the prediction in its hole: (3, S, S), uint8 (S, S, 3) and (S, S)."""
-    return compose(prediction[None], to_tensor(known)[None], to_tensor(hole)[None])[0]
+def _composed(prediction: torch.Tensor, shown: Shown) -> torch.Tensor:
+    """The prediction in the hole of what is known: (3, S, S)."""
+    known, hole = (to_tensor(each)[None] for each in (shown.known, shown.hole))
+    return compose(prediction[None], known, hole)[0]
 
 
 def channels_last(picture: torch.Tensor) -> np.ndarray:

@@ -92,7 +92,8 @@ def members_for(
     """
     if not isinstance(generator, Ensemble):
         return (), {}
-    members = attach_members(generator, _pointers(config), device, source=RECORDED)
+    members = members_of(_pointers(config), RECORDED)
+    attach_members(generator, members, device)
     return members, {f"member {m.label}": f"file {m.path}, sha256 {m.sha256}" for m in members}
 
 

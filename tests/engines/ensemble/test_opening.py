@@ -299,11 +299,12 @@ def test_members_of_different_splits_are_not_compared(tmp_path):
 
 def test_a_gate_is_given_its_members(tmp_path):
     ensemble = Ensemble(["one", "two"], "gate", width=4)
-    members = attach_members(ensemble, write_members(tmp_path, "ab"))
+    members = members_of(write_members(tmp_path, "ab"))
+    attach_members(ensemble, members)
     assert [member.sha256 for member in members] == [sha256(member.path) for member in members]
     assert [member.name for member in ensemble.attached] == ["a", "b"]
     with pytest.raises(ValueError, match="3 networks for 2 members"):
-        attach_members(ensemble, write_members(tmp_path, "cde"))
+        attach_members(ensemble, members_of(write_members(tmp_path, "cde")))
 
 
 def test_evaluate_takes_an_ensemble_as_a_row(tmp_path, capsys, monkeypatch):
