@@ -126,8 +126,7 @@ class Deoccluder:
         whole = result.restored
         for _, patch in redraw_faces(self.inpainter, whole, wider, beyond, settings, timing):
             result.put(None, patch)
-        rest = hidden & (1 - result.mask)
-        if mask is not None and rest.any():
+        if mask is not None and (rest := hidden & (1 - result.mask)).any():
             if faces:
                 result.notices += _outside(rest, works, hidden)
             with timing("inpaint"):

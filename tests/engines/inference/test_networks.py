@@ -1,10 +1,18 @@
 """Mirrored averages and doubt: of a network by itself and of an ensemble."""
 
+from dataclasses import FrozenInstanceError, replace
+
 import pytest
 import torch
 from torch import nn
 
-from deocclude.engines.inference.networks import DISAGREEMENT, MIRRORED, Inpainter
+from deocclude.engines.inference.networks import (
+    DISAGREEMENT,
+    MIRRORED,
+    Embedder,
+    Inpainter,
+    Segmenter,
+)
 from deocclude.models.ensemble import Ensemble
 
 SIZE = 32
@@ -143,3 +151,41 @@ def test_modes_are_as_before(pictures):
     Inpainter(network, SIZE, flip=True).restore_with_doubt(*pictures)
     assert network[0].training
     assert torch.equal(network[0].running_mean, before)
+
+
+class Seeing(nn.Module):
+    """A segmenter and an identity network that remember how large what they saw was."""
+
+    def forward(self, image):
+        self.side = image.shape[-1]
+        return image[:, :1] - 0.5
+
+    def embed(self, image):
+        self.side = image.shape[-1]
+        return image.mean((2, 3))
+
+
+def test_a_segmenter_is_sure_at_its_own_size_and_marks_at_that_of_the_pictures(pictures):
+    network, (occluded, _) = Seeing(), pictures
+    segmenter = Segmenter(network, SIZE // 2)
+    assert torch.equal(segmenter.find(occluded), (occluded[:, :1] > 0.5).float())
+    assert network.side == SIZE
+    assert segmenter.probability(occluded).shape == (3, 1, SIZE, SIZE)
+    assert network.side == SIZE // 2
+
+
+def test_an_embedder_embeds_at_its_own_size_and_refuses_what_is_not_finite(pictures):
+    network, (occluded, _) = Seeing(), pictures
+    embedder = Embedder(network, SIZE // 2)
+    assert embedder.embed(occluded).shape == (3, 3)
+    assert network.side == SIZE // 2
+    network.forward = lambda image: torch.full((len(image), 4), float("nan"))
+    with pytest.raises(ValueError, match=r"identity network's logits .* not finite"):
+        embedder.name(occluded)
+
+
+def test_the_same_network_can_be_asked_otherwise(pictures):
+    straight = replace(Inpainter(Leaning(), SIZE), flip=True)
+    torch.testing.assert_close(straight.restore(*pictures), pictures[0])
+    with pytest.raises(FrozenInstanceError):
+        straight.flip = False

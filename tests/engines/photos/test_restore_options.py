@@ -75,6 +75,17 @@ def test_a_mask_over_a_whole_square_is_said_to_be_redrawn_from_the_photo():
     assert result.notices == []
 
 
+@pytest.mark.parametrize("box", [(190, 220, 240, 290), (190, 100, 240, 290), (0, 0, 9, 9)])
+def test_find_mask_is_what_restore_redraws(box):
+    """Inside of the face's square, beyond it too, and nothing."""
+    photo, face, deoccluder = photo_with(box), face_at(240, (250, 200)), make()
+    found = deoccluder.find_mask(photo, [face], dilate=7)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, deoccluder.restore(photo, faces=[face], dilate=7).mask)
+    with pytest.raises(ValueError, match=r"weights.segmenter"):
+        make(segmenter=None).find_mask(photo, [face])
+
+
 def test_bad_networks_are_no_result():
     photo, face = photo_with((190, 220, 240, 290)), face_at(240, (250, 200))
     with pytest.raises(ValueError, match="finite"):
