@@ -1,6 +1,8 @@
 """Fixtures that more than one test file uses."""
 
+import gc
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,10 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 from deocclude.engines.runs import places
 from deocclude.engines.runs.config import RunConfig, load_config
+
+# PyTorch and what else is imported are half a million objects that live as long as the process. To
+# look through them again and again for garbage takes a fifth of the tests' time.
+gc.set_threshold(50_000)
 
 TINY = [
     "data.size=32",
@@ -31,6 +37,50 @@ TINY = [
     "losses.perceptual.layers=[relu1_1]",
     "losses.style.layers=[relu2_1]",
 ]
+# Files that share what takes seconds to start: a page, a page and a browser.
+WITH = {
+    "tests/engines/app/test_security.py": "tests/engines/app/test_http.py",
+    "tests/engines/app/test_page_tasks.py": "tests/engines/app/test_page.py",
+}
+
+
+def pytest_collection_finish():
+    keep_what_is_there()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    if nextitem is None or nextitem.path != item.path:
+        keep_what_is_there()
+
+
+def keep_what_is_there():
+    """Garbage goes; nobody looks at the rest again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_modifyitems(items):
+    """Files of slow tests first, then those of many, so that both processes end together."""
+    cost = Counter()
+    for item in items:
+        cost[item.path] += 1000 if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -cost[item.path])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """As `--dist loadfile`, but files that stand in WITH are one process's."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return WITH.get(file, file)
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

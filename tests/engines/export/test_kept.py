@@ -1,10 +1,10 @@
 """Graphs kept beside weights files: found again, never for other weights, written whole."""
 
-import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
+from process_stubs import CONTEXT, start
 from release_stubs import write_weights
 
 from deocclude.engines.export import kept
@@ -100,11 +100,8 @@ def write_at_once(weights: Path, barrier) -> None:
 def test_two_commands_at_once_leave_one_whole_graph(made, tmp_path):
     weights = tmp_path / "net.safetensors"
     weights.write_bytes(made[0].read_bytes())
-    spawn = multiprocessing.get_context("spawn")
-    barrier = spawn.Barrier(2)
-    both = [spawn.Process(target=write_at_once, args=(weights, barrier)) for _ in range(2)]
-    for process in both:
-        process.start()
+    barrier = CONTEXT.Barrier(2)
+    both = [start(write_at_once, weights, barrier) for _ in range(2)]
     for process in both:
         process.join(180)
     assert [process.exitcode for process in both] == [0, 0]

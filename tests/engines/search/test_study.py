@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,15 +12,15 @@ import torch
 pytest.importorskip("optuna")
 
 from optuna.trial import TrialState
+from process_stubs import start
 from search_stubs import TERMS, Fake, command, open_study, run, score
 
 from deocclude.engines.runs.folder import this_process
+from deocclude.engines.search import __main__ as search
 from deocclude.engines.search import report
 from deocclude.engines.search.objective import Course
 from deocclude.engines.search.report import trials_frame, trials_table, write_report
 from deocclude.engines.search.study import NumberedTPE, study_lock
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -211,32 +210,29 @@ def test_two_seeds_draw_differently():
     assert first(1) == first(1) != first(2)
 
 
-def start(output: Path, *more: str) -> subprocess.Popen:
-    line = [sys.executable, "-m", "deocclude.engines.search.__main__", *command(output, *more)]
-    return subprocess.Popen(
-        line, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+def search_alone(output: Path, *more: str) -> None:
+    sys.exit(search.main(command(output, *more)))
 
 
 @pytest.mark.slow
 def test_two_processes_share_a_study_and_make_up_for_a_killed_one(tmp_path):
     """Killed inside a trial: that trial is tried again, once, and there are no more than asked."""
     folder = tmp_path / "search" / "ablationv1"
-    settings = ("--trials", "2", "--set", "training.epoch_images=60")
-    victim = start(tmp_path, *settings)
+    settings = ("--trials", "2", "--set", "training.epoch_images=30")
+    victim = start(search_alone, tmp_path, *settings)
     deadline = time.monotonic() + 120
     while not list(folder.glob("trials/trial_000/001/in_use.json")):
-        assert victim.poll() is None, victim.communicate()[0]
+        assert victim.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     victim.kill()
-    victim.communicate()
+    victim.join()
     shared = open_study(tmp_path, *settings)
     assert [trial.state for trial in shared.trials()] == [TrialState.RUNNING]
-    both = [start(tmp_path, *settings) for _ in range(2)]
-    said = [process.communicate(timeout=240)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    both = [start(search_alone, tmp_path, *settings) for _ in range(2)]
+    for process in both:
+        process.join(240)
+    assert [process.exitcode for process in both] == [0, 0]
     first, second, *others = shared.trials()
     assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
     assert (second.user_attrs["earlier"], second.params) == (0, first.params)
@@ -245,14 +241,15 @@ def test_two_processes_share_a_study_and_make_up_for_a_killed_one(tmp_path):
     assert len({trial.user_attrs["owner"]["pid"] for trial in shared.trials()}) > 1
 
 
+def end_with_the_lock(folder: Path) -> None:
+    with study_lock(folder):
+        os._exit(9)
+
+
 def test_the_lock_is_free_again_when_its_process_is_gone(tmp_path):
-    code = (
-        "import os, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-        "from deocclude.engines.search.study import study_lock\n"
-        "with study_lock(Path(sys.argv[2])): os._exit(9)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(ROOT), str(tmp_path)], check=False)
-    assert done.returncode == 9
+    process = start(end_with_the_lock, tmp_path)
+    process.join(60)
+    assert process.exitcode == 9
     with study_lock(tmp_path):
         blocked = sqlite3.connect(tmp_path / "lock.db", timeout=0.1, isolation_level=None)
         with pytest.raises(sqlite3.OperationalError, match="locked"):

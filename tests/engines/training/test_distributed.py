@@ -1,20 +1,59 @@
 """Two processes give the gradients of one process with the joint batch."""
 
-import os
-import runpy
-import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from process_stubs import start_group
 
-ROOT = Path(__file__).resolve().parents[3]
-WORKER = Path(__file__).with_name("gradient_worker.py")
-
+from deocclude.data.faces.files import builtin_faces
+from deocclude.data.masks.source import MaskGenerator
+from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.runtime import Runtime, start_runtime
+from deocclude.engines.training.gan_steps import discriminator_step, generator_step
+from deocclude.engines.training.inpainting import build_trainer
 
 ACCUMULATE = (1, 2)
+
+
+def save_gradients(path: Path, runtime: Runtime) -> None:
+    """Of a training step of the configuration in a file, beside it, by rank 0."""
+    config = load_config(str(path))
+    torch.manual_seed(config.training.seed)
+    trainer = build_trainer(config, runtime, 24)
+    faces = builtin_faces("train", 24, config.data.size)
+    pairs = TrainingPairs(faces, MaskGenerator(config.data.size), config.training.seed)
+    accumulate = config.training.accumulate
+    sampler = PositionSampler(
+        config.training.batch_size, 0, 1, accumulate, runtime.rank, runtime.processes
+    )
+    parts = [trainer.to_part(batch) for batch in training_loader(pairs, sampler, 0)]
+    predictions, _ = generator_step(trainer, parts)
+    discriminator_step(trainer, parts, predictions)
+    if runtime.is_main:
+        networks = {
+            "generator": trainer.generator,
+            "discriminator": trainer.discriminators["discriminator"],
+        }
+        gradients = {
+            f"{name}/{key}": parameter.grad
+            for name, network in networks.items()
+            for key, parameter in runtime.unwrap(network).named_parameters()
+        }
+        gradients["processes"] = torch.tensor(runtime.processes)
+        torch.save(gradients, path.with_suffix(".pt"))
+
+
+def save_all(paths: Iterable[Path]) -> None:
+    runtime = start_runtime("no", "cpu")
+    for path in paths:
+        save_gradients(path, runtime)
+    runtime.wait()
+    runtime.close()
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +66,16 @@ def gradients(tmp_path_factory, tiny_config):
         for n, path in files.items():
             config = tiny_config("ablationv1", f"training.accumulate={n}")
             path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-        words = list(map(str, files.values()))
-        two_processes(words) if processes == 2 else runpy.run_path(str(WORKER))["main"](words)
+        if processes == 1:
+            save_all(files.values())
+        else:
+            group = start_group(processes, save_all, list(files.values()))
+            for process in group:
+                process.join(300)
+            assert [process.exitcode for process in group] == [0, 0]
         for n, path in files.items():
             found[processes, n] = torch.load(path.with_suffix(".pt"), weights_only=True)
     return found
-
-
-def two_processes(words: list[str]) -> None:
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [sys.executable, *launch, str(WORKER), *words]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs a libuv build on Windows")

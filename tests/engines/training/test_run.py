@@ -1,12 +1,9 @@
 """Whole runs, small: what is left behind, and that continuing changes nothing."""
 
 import json
-import os
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import torch
 import yaml
 from conftest import TINY
 from PIL import Image
+from process_stubs import start
 from safetensors.torch import load_file
 
 from deocclude.data.builtin.faces import render_face
@@ -28,8 +26,6 @@ from deocclude.engines.training import gan_steps
 from deocclude.engines.training.inpainting import Trainer
 from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.trainer import BaseTrainer, NonFiniteLossError
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def weights(folder: RunFolder) -> dict:
@@ -188,24 +184,14 @@ def test_a_second_ctrl_c_ends_at_once_without_damage(tmp_path, monkeypatch, caps
 
 def test_a_killed_run_can_be_continued(whole, tmp_path, tiny_config):
     """SIGKILL at any moment: what is on the disk continues to the same weights."""
-    config = tmp_path / "run.yaml"
     often = tiny_config("ablationv1", "training.checkpoint_minutes=0.0001")
-    config.write_text(yaml.safe_dump(often.model_dump(mode="json")))
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from deocclude.engines.runs.config import load_config\n"
-        "from deocclude.engines.training.run import train\n"
-        "train(load_config(sys.argv[1]), None, Path(sys.argv[2]), device='cpu')"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(config), str(tmp_path / "runs")], cwd=ROOT
-    )
+    process = start(train, often, None, tmp_path / "runs", None, None, "cpu")
     last = tmp_path / "runs" / "ablationv1" / "001" / "last"
     deadline = time.monotonic() + 120
-    while not last.exists() and time.monotonic() < deadline and process.poll() is None:
+    while not last.exists() and time.monotonic() < deadline and process.is_alive():
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
-    process.wait()
+    process.kill()
+    process.join()
     assert last.exists() or last.with_name(".last.old").exists()
     continued = train(
         tiny_config("ablationv1"), None, tmp_path / "runs", resume="latest", device="cpu"

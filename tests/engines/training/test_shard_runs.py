@@ -1,7 +1,6 @@
 """Runs on tar shards: two processes and a killed one end with the weights of one undisturbed."""
 
 import os
-import signal
 import subprocess
 import sys
 import tarfile
@@ -12,6 +11,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from process_stubs import start
 
 pytest.importorskip("webdataset", reason="shards need webdataset")
 
@@ -52,22 +52,14 @@ def whole(tmp_path_factory, tiny_config, root):
     return train(tiny_config("ablationv1", *SETTINGS), root, tmp_path_factory.mktemp("whole"))
 
 
-def command(tmp_path: Path, root: Path, config, *launch: str) -> list[str]:
-    """What trains the run in another process; its folder is `tmp_path`/runs/ablationv1/001."""
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    return [sys.executable, *launch, str(WORKER), str(path), str(root), str(tmp_path / "runs")]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs a libuv build on Windows")
 def test_two_processes_end_with_the_weights_of_one(whole, root, tmp_path, tiny_config):
     """Sums in another order differ in the last bits, which Adam makes larger with every step."""
-    words = command(tmp_path, root, tiny_config("ablationv1", *SETTINGS), *TORCHRUN)
-    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(tiny_config("ablationv1", *SETTINGS).model_dump(mode="json")))
+    words = [sys.executable, *TORCHRUN, WORKER, path, root, tmp_path / "runs"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     (folder,) = (tmp_path / "runs" / "ablationv1").iterdir()  # one run, not two
     mine, theirs = load_checkpoint(folder / "last")[0], load_checkpoint(whole.folder.last)[0]
@@ -82,13 +74,13 @@ def test_a_run_killed_inside_a_round_ends_with_the_same_weights(whole, root, tmp
     often = tiny_config(
         "ablationv1", *SETTINGS, "training.checkpoint_minutes=0.0001", "data.workers=2"
     )
-    process = subprocess.Popen(command(tmp_path, root, often), cwd=ROOT, env=environment())
+    process = start(train, often, root, tmp_path / "runs")
     run = tmp_path / "runs" / "ablationv1" / "001"
     deadline = time.monotonic() + 120
-    while not (run / "last").exists() and time.monotonic() < deadline and process.poll() is None:
+    while not (run / "last").exists() and time.monotonic() < deadline and process.is_alive():
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
-    process.wait()
+    process.kill()
+    process.join()
     assert load_checkpoint(run / "last")[1]["step"] < 9
     later = root / "shards" / "4.tar"
     later.write_bytes(b"came since")

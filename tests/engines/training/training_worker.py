@@ -1,4 +1,4 @@
-"""Run by test_shard_runs.py, also under torchrun: `training_worker.py CONFIG ROOT OUTPUT`."""
+"""Run by test_shard_runs.py under torchrun: `training_worker.py CONFIG ROOT OUTPUT`."""
 
 import sys
 from pathlib import Path
