@@ -68,6 +68,7 @@ def describe(
 ) -> Description:
     """What the ONNX file will say of itself; no path of this machine."""
     data, release = config["data"], metadata.get("release")
+    template = data.get("template")
     parts: dict[str, list] = {inputs[0]: [Picture(kind="picture")]}
     if len(inputs) > 1:
         parts[inputs[1]] = [Mask(kind="mask")]
@@ -78,16 +79,11 @@ def describe(
         output=Answer(name=outputs[0]),
         size=data["size"],
         fill=data.get("fill", 1.0),
-        template=_template(data.get("template")),
+        template="ffhq" if template in (None, "auto") else template,
         hides=data.get("hidden_by", "masks") != "occluders",
         source={"run": config["name"], "network": config["model"]["name"]},
         release=release,
     )
-
-
-def _template(named: str | None) -> str:
-    """How the training faces are aligned, as `engines.inference.networks` takes it."""
-    return "ffhq" if named in (None, "auto") else named
 
 
 def exported_inpainter(file: Path) -> Opened:
