@@ -5,11 +5,12 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from deocclude.data.faces.files import Chosen, Faces
+from deocclude.data.faces.files import Faces, chosen
 from deocclude.data.files import replacing
 from deocclude.data.images import DAMAGE, ImageReadError, in_threads, open_header
 from deocclude.progress import Bar
@@ -124,7 +125,7 @@ def _keep(faces: Faces, good: list[int], store: "SharedStore | DiskStore | None"
     kept = faces if len(good) == len(faces) else faces.subset(good)
     if store is None:
         return kept
-    read = store if len(good) == len(faces) else Chosen(store, good)
+    read = store if len(good) == len(faces) else partial(chosen, store, good)
     return replace(kept, read=read)
 
 
