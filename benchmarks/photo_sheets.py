@@ -22,7 +22,7 @@ from deocclude.progress import Bar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deocclude import stopping
-from deocclude.data.files import some_path
+from deocclude.data.files import some_path, write_text
 from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
 from deocclude.engines.options import DEVICE
@@ -34,7 +34,6 @@ from deocclude.engines.photos.restoration import FaceResult, Restoration
 from deocclude.engines.report import figures
 from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.runs.chosen import choose_weights
-from deocclude.engines.runs.folder import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = Path("runs")

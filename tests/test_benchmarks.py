@@ -95,7 +95,7 @@ def test_marks_take_the_whole_step_apart_and_change_nothing(used_trainer, part):
 
 
 @pytest.mark.parametrize(
-    "part", ["steps", "loader", "public_loop", "systems_cell", "systems_tables"]
+    "part", ["steps", "loader", "program", "public_loop", "systems_cell", "systems_tables"]
 )
 def test_a_part_of_a_benchmark_says_which_program_it_is_of(part):
     with pytest.raises(SystemExit, match=r"a part of `python benchmarks/\w+\.py`"):

@@ -3,7 +3,7 @@
 `python -m data.occluders --help` draws sheets of them and writes paired sets.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -77,6 +77,12 @@ class Occluders:
         if shares.drawn or shares.both or shares.blind or shares.photographs:
             kinds += KINDS
         return [*kinds, NONE]
+
+    def check_kinds(self, kinds: Iterable[str], split: str) -> None:
+        """ValueError unless all of them are among `kinds(split)`."""
+        valid = self.kinds(split)
+        if unknown := [kind for kind in kinds if kind not in valid]:
+            raise ValueError(f"kinds {', '.join(unknown)}: not among {', '.join(valid)}")
 
     def draw(
         self, face: np.ndarray, split: str, *keys: int | str, points: Points | None = None

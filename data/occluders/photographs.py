@@ -78,24 +78,15 @@ def cover(
     """The face under `kinds`, one over the other; the masks of those in `stay` are left out."""
     made = bare(face)
     for place, kind in enumerate(kinds):
-        one = _one(made.image, kind, split, cutouts, points, rng).unmarked(stay)
+        if kind in DRAWN:
+            one = Occluded(*draw_shape(kind, made.image, points, rng), kind)
+        elif kind == COLLAGE:
+            one = paste_texture(made.image, cutouts.pick(split, None, rng), points, rng)
+        else:
+            one = place_varied(made.image, cutouts.pick(split, kind, rng), points, rng)
+        one = one.unmarked(stay)
         made = joined(made, one) if place else one
     return made
-
-
-def _one(
-    face: np.ndarray,
-    kind: str,
-    split: str,
-    cutouts: CutoutLibrary | None,
-    points: Points,
-    rng: Generator,
-) -> Occluded:
-    if kind in DRAWN:
-        return Occluded(*draw_shape(kind, face, points, rng), kind)
-    if kind == COLLAGE:
-        return paste_texture(face, cutouts.pick(split, None, rng), points, rng)
-    return place_varied(face, cutouts.pick(split, kind, rng), points, rng)
 
 
 def _pick(rng: Generator, kinds: dict[str, float], categories: Collection[str]) -> str:

@@ -34,6 +34,7 @@ from deocclude.data.occluders.drawn.sunglasses import (
     bridge_and_temples,
     frame_colour,
     lens_outlines,
+    strip_of_light,
 )
 
 CLEAR_STYLES = ("round", "aviator", "square", "cat", "narrow")
@@ -70,14 +71,9 @@ def _reflections(solid: Solid, lenses: list[np.ndarray], rng: Generator) -> np.n
     side, frame = solid.side, solid.frame
     if chance(rng, 0.45):
         return np.zeros(solid.face.shape[:2], np.float32)
-    strip, inside = np.zeros((2, side, side), np.uint8)
-    x, slope, wide = rng.uniform(-0.3, 0.2), rng.uniform(-0.3, 0.3), rng.uniform(0.04, 0.3)
-    corners = [(x - slope, -0.5), (x - slope + wide, -0.5), (x + slope + wide, 0.5),
-               (x + slope, 0.5)]  # fmt: skip
-    for outline in lenses:
-        fill(inside, outline)
-        fill(strip, outline.mean(axis=0) + turned(corners, frame.angle) * frame.unit)
-    strip = shrink(soften(cv2.bitwise_and(strip, inside), frame.unit * 0.02), solid.size)
+    middles = [outline.mean(axis=0) for outline in lenses]
+    strip = strip_of_light(rng, side, frame, middles, lenses, (-0.3, 0.2), 0.3)
+    strip = shrink(soften(strip, frame.unit * 0.02), solid.size)
     return strip.astype(np.float32) * (rng.uniform(0.05, 0.4) / 255)
 
 

@@ -134,6 +134,27 @@ def _lens_paint(rng: Generator, side: int, frame: Frame) -> np.ndarray:
     return gradient(rng, side, first, second)
 
 
+def strip_of_light(
+    rng: Generator,
+    side: int,
+    frame: Frame,
+    middles: list[np.ndarray],
+    inside: list[np.ndarray],
+    place: tuple[float, float],
+    widest: float,
+) -> np.ndarray:
+    """The same slanting strip about each of the middles and within the outlines `inside`, uint8
+    (side, side). It begins in `place`, across, and is `widest` wide at most, in eye distances."""
+    x, slope, wide = rng.uniform(*place), rng.uniform(-0.3, 0.3), rng.uniform(0.04, widest)
+    corners = [(x - slope, -0.5), (x - slope + wide, -0.5), (x + slope + wide, 0.5),
+               (x + slope, 0.5)]  # fmt: skip
+    strip, within = np.zeros((2, side, side), np.uint8)
+    for middle, outline in zip(middles, inside, strict=True):
+        fill(strip, middle + turned(corners, frame.angle) * frame.unit)
+        fill(within, outline)
+    return cv2.bitwise_and(strip, within)
+
+
 def _shine(
     surface: np.ndarray,
     frame: Frame,
@@ -148,15 +169,9 @@ def _shine(
         draw_line(surface, np.concatenate((outline, outline[:1])), max(1.0, rim), colour)
     if not chance(rng, 0.65):
         return
-    glint = np.zeros((side, side), np.uint8)
-    inside = np.zeros((side, side), np.uint8)
-    x, slope, wide = rng.uniform(-0.2, 0.15), rng.uniform(-0.3, 0.3), rng.uniform(0.04, 0.16)
-    strip = np.array([(x - slope, -0.5), (x - slope + wide, -0.5), (x + slope + wide, 0.5),
-                      (x + slope, 0.5)])  # fmt: skip
-    for outline in lenses:
-        middle = outline.mean(axis=0)
-        fill(glint, middle + turned(strip, frame.angle) * frame.unit)
-        fill(inside, middle + (outline - middle) * 0.88)
-    glint = soften(cv2.bitwise_and(glint, inside), frame.unit * 0.015)
+    middles = [outline.mean(axis=0) for outline in lenses]
+    inside = [m + (outline - m) * 0.88 for m, outline in zip(middles, lenses, strict=True)]
+    glint = strip_of_light(rng, side, frame, middles, inside, (-0.2, 0.15), 0.16)
+    glint = soften(glint, frame.unit * 0.015)
     weight = glint.astype(np.float32) * (rng.uniform(0.1, 0.55) / 255)
     surface[:] = cv2.blendLinear(np.full_like(surface, 255), surface, weight, 1 - weight)
