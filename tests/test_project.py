@@ -41,7 +41,7 @@ OPTIONAL = {
     "umap": {"engines/analysis/umap.py"},
     "webdataset": {"data/faces/shard_names.py", "data/faces/shards.py"},
     "sklearn": {"engines/analysis/umap_report.py"},
-    "optuna": {"engines/search/report.py", "engines/search/study.py"},
+    "optuna": {f"engines/search/{name}.py" for name in ("report", "runner", "study")},
     "sqlalchemy": {"engines/search/study.py"},
 }
 # They import one at their top, and are imported inside functions alone, or by each other.

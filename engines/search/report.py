@@ -15,7 +15,7 @@ from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
 from deocclude.engines.report.writers import save_tables
 from deocclude.engines.runs.config import ABLATIONS, nested
 from deocclude.engines.search import figures as search_figures
-from deocclude.engines.search.study import SharedStudy, study_lock
+from deocclude.engines.search.study import SharedStudy
 
 STATES = {
     TrialState.COMPLETE: search_figures.COMPLETE,
@@ -188,7 +188,7 @@ def best_run(shared: SharedStudy, best: FrozenTrial) -> str:
 def write_report(shared: SharedStudy) -> tuple[list[str], dict[str, Path]]:
     """Write all there is to write; the caption's lines, and the files by name."""
     search, folder = shared.search, shared.search.folder
-    with study_lock(folder):
+    with shared.turn:
         frame, lines = trials_frame(shared), caption(shared)
         importances = shared.importances()
         table = trials_table(shared, frame, importances)

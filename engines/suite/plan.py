@@ -16,7 +16,7 @@ from deocclude.engines.runs.config import (
     name_in_file,
 )
 from deocclude.engines.runs.finished import AUTO, DEFAULT, INPAINTING, RANDOM, resolve_runs
-from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.runs.folder import FolderLock
 from deocclude.engines.runs.recipes import MODEL, is_recipe, starts
 from deocclude.engines.suite.ensembles import look_up_ensemble
 from deocclude.engines.suite.records import (
@@ -301,7 +301,7 @@ def _look_up(job: SuiteJob, request: Request) -> None:
             unfinished = folder
     if unfinished is not None:
         job.state, job.folder, job.minutes = UNFINISHED, unfinished, minutes_of(unfinished)
-        if owner := RunFolder(unfinished).owner():
+        if owner := FolderLock(unfinished).holder():
             job.state, job.reason = IMPOSSIBLE, f"{unfinished} is being trained by {owner}"
     elif otherwise is not None and not request.fresh:
         job.state, (job.folder, job.differences) = FINISHED, otherwise
@@ -311,7 +311,7 @@ def _look_up(job: SuiteJob, request: Request) -> None:
 def _can_continue(folder: Path) -> bool:
     """Whether there is a checkpoint, or a process that will write one."""
     saved = any((folder / name).is_dir() for name in ("last", ".last.old"))
-    return saved or RunFolder(folder).owner() is not None
+    return saved or FolderLock(folder).holder() is not None
 
 
 def _may_go_on(facts: dict[str, Any], budget: float | None) -> bool:

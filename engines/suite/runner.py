@@ -9,7 +9,7 @@ from pathlib import Path
 from deocclude.data.files import write_text
 from deocclude.engines.evaluation.suites import Suite
 from deocclude.engines.runs.finished import AUTO, IDENTITY
-from deocclude.engines.runs.folder import RunFolder, no_result
+from deocclude.engines.runs.folder import FolderLock, no_result
 from deocclude.engines.suite.ensembles import fit_command, look_up_ensemble
 from deocclude.engines.suite.export import export_suite
 from deocclude.engines.suite.jobs import Record, Stopper, command, run_command, why
@@ -36,8 +36,8 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
     if dry_run:
         return int(any(job.state == IMPOSSIBLE for job in jobs))
     folder.mkdir(parents=True, exist_ok=True)
-    claim = RunFolder(folder)
-    claim.lock()
+    claim = FolderLock(folder)
+    claim.acquire()
     try:
         record = Record(folder / "log.jsonl")
         record.add("start", profile=request.profile, max_minutes=request.max_minutes)
@@ -64,7 +64,7 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
         tell("\n" + text)
         return 128 + stopper.signal if stopped else int(failed)
     finally:
-        claim.unlock()
+        claim.release()
 
 
 def train_job(
@@ -115,11 +115,11 @@ def train_job(
 def wait_for_owner(job: SuiteJob, request: Request, stopper: Stopper, record: Record) -> None:
     """Wait while another process of this machine trains a run, as one whose suite was killed does,
     and look at what it left."""
-    folder = RunFolder(job.folder)
-    if folder.is_busy_here():
+    lock = FolderLock(job.folder)
+    if lock.is_held():
         tell(f"\n{time.strftime('%H:%M')} waiting: {job.reason}")
         record.add("waiting", run=job.title, reason=job.reason)
-    while folder.is_busy_here() and not stopper.asked:
+    while lock.is_held() and not stopper.asked:
         time.sleep(0.2)
     look_up(job, request)
 
