@@ -14,7 +14,7 @@ import torch
 from optuna.trial import FrozenTrial
 
 from deocclude.data.sources.root import data_root
-from deocclude.engines.runs.config import choose_profile
+from deocclude.engines.runs.config import choose_profile, find_run
 from deocclude.engines.runs.devices import device_name, resolve_device
 from deocclude.engines.runs.folder import said
 from deocclude.engines.search.objective import (
@@ -24,7 +24,6 @@ from deocclude.engines.search.objective import (
     check_objective,
     choose_terms,
     load_search_config,
-    run_path,
     run_trial,
 )
 from deocclude.engines.search.report import write_report
@@ -59,7 +58,7 @@ def to_search(arguments: argparse.Namespace) -> Search:
         logger.info(reason)
     return Search(
         config,
-        run_path(arguments.run),
+        find_run(arguments.run).resolve(),
         tuple(arguments.set),
         space,
         objective,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import optuna
 from filelock import BaseFileLock, FileLock
+from optuna.importance import BaseImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -163,11 +164,9 @@ class SharedStudy:
 
     def _is_left(self, running: FrozenTrial) -> bool:
         """Whether no process works at it: another one's turn is over once it has the lock."""
-        attributes, here = running.user_attrs, platform.node()
-        run = self.search.trials / attributes.get("run", "?")
-        return attributes.get("owner", {}).get("host", here) == here and not (
-            FolderLock(run).is_held()
-        )
+        owner, run = running.user_attrs.get("owner", {}), running.user_attrs.get("run", "?")
+        is_here = owner.get("host", platform.node()) == platform.node()
+        return is_here and not FolderLock(self.search.trials / run).is_held()
 
     def _saved(self, run: str) -> int:
         """The step of the newest checkpoint of a trial's run; 0 without one."""
@@ -247,14 +246,24 @@ class SharedStudy:
             return self.study.best_trial
         return None
 
-    def importances(self, least: int = 8) -> dict[str, float]:
-        """The share of each weight in reaching the best values, by PED-ANOVA (Watanabe et al.
-        2023) over complete trials; empty for fewer than `least` of them, or a single weight."""
-        complete = [t for t in self.trials() if t.state == TrialState.COMPLETE]
-        if len(complete) < least or len(self.search.space.terms) < 2:
+    def own(self) -> FrozenTrial | None:
+        """The complete trial of the run's own weights."""
+        own = (t for t in self.done() if t.user_attrs.get("own"))
+        return next((t for t in own if t.state == TrialState.COMPLETE), None)
+
+    def evaluator(self, least: int = 8) -> BaseImportanceEvaluator | None:
+        """PED-ANOVA (Watanabe et al. 2023), the share of each weight in reaching the best values
+        over complete trials; None for fewer than `least` of them, or a single weight."""
+        complete = sum(trial.state == TrialState.COMPLETE for trial in self.trials())
+        if complete < least or len(self.search.space.terms) < 2:
+            return None
+        top = min(0.5, max(0.1, 5 / complete))  # at least five trials count as the best
+        return PedAnovaImportanceEvaluator(target_quantile=top)
+
+    def importances(self) -> dict[str, float]:
+        """The share of each weight; empty where there is no `evaluator`."""
+        if (evaluator := self.evaluator()) is None:
             return {}
-        top = min(0.5, max(0.1, 5 / len(complete)))  # at least five trials count as the best
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=top)
         return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
 
 

@@ -1,6 +1,7 @@
 """The record that the processes of a search share: stopped, killed, pruned and shared trials."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -105,6 +106,20 @@ def test_a_trial_whose_process_died_is_tried_again_but_not_for_ever(tmp_path):
     assert trials_frame(shared)["remark"][2] == "its process ended; given up"
 
 
+def test_a_trial_that_an_earlier_version_left_is_tried_again(tmp_path):
+    """It named its process and locked no folder; its lock of the study is none any more."""
+    shared = open_study(tmp_path)
+    (shared.search.folder / "lock.db").write_bytes(b"")
+    trial = shared.study.ask()
+    owner = {"pid": os.getpid(), "host": platform.node(), "started": 1.5}
+    for key, value in {"owner": owner, "run": "trial_000", "began": 0}.items():
+        trial.set_user_attr(key, value)
+    weights = shared.search.space.suggest(trial)
+    again = leave(open_study(tmp_path), 1)
+    assert (again.run, again.weights) == ("trial_000", weights)
+    assert again.trial.user_attrs["tries"] == 1
+
+
 def test_a_trial_that_comes_on_between_kills_is_not_given_up(tmp_path):
     shared = open_study(tmp_path)
     for step in range(1, 8):
@@ -177,6 +192,17 @@ def test_many_trials_have_importances_and_a_table_of_the_best(tmp_path, fake, mo
     early = [t.value for t in shared.trials()[1:6]]
     late = [t.value for t in shared.trials()[-8:] if t.value is not None]
     assert sum(late) / len(late) > sum(early) / len(early)  # TPE has learned where it is good
+
+
+def test_figures_leave_pyplot_as_it_was(tmp_path, fake):
+    """Optuna draws by it, and sets its style."""
+    from matplotlib import pyplot
+
+    shared = open_study(tmp_path)
+    run(shared, 1)
+    before = pyplot.get_backend(), dict(pyplot.rcParams), pyplot.get_fignums()
+    assert write_report(shared)[1].keys() >= {"history.png", "courses.png", "weights.png"}
+    assert (pyplot.get_backend(), dict(pyplot.rcParams), pyplot.get_fignums()) == before
 
 
 def test_a_metric_that_is_better_when_low_is_minimised(tmp_path):
