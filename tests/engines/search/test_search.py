@@ -197,8 +197,8 @@ def test_a_name_that_is_a_path_is_refused(tmp_path, capsys):
 def test_without_optuna_the_error_says_how_to_get_it(tmp_path, monkeypatch, capsys):
     for name in [name for name in sys.modules if name.split(".")[0] == "optuna"]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("deocclude.engines.search.report", "deocclude.engines.search.study"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("figures", "report", "runner", "study"):
+        monkeypatch.delitem(sys.modules, f"deocclude.engines.search.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert search.main(command(tmp_path)) == 1
     assert 'pip install "optuna' in capsys.readouterr().err

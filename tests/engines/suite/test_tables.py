@@ -1,5 +1,6 @@
 """The tables of a suite: what they say of their rows, and what becomes of one that fails."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from deocclude.engines.evaluation.suites import load_suite
@@ -143,8 +144,7 @@ def test_ensembles_are_rows_and_have_no_losses(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "compare_losses", compare_losses)
     (tmp_path / "s.yaml").write_text("runs: [a]\nensembles: [{name: e, members: [a, b]}]")
     chosen = load_suite(tmp_path / "s.yaml")
-    fitted = job("e", folder=tmp_path / "e.yaml")
-    fitted.ensemble = chosen.ensembles[0]
+    fitted = replace(job("e", folder=tmp_path / "e.yaml"), ensemble=chosen.ensembles[0])
     rows, asked = {"a": [(job("a"), "")], "e": [(fitted, "")]}, Request(tmp_path, "quick")
     _, problems = tables.make_tables(chosen, rows, asked, tmp_path)
     assert problems == []
