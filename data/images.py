@@ -26,7 +26,8 @@ from deocclude.data.image_files import is_heif, is_raw
 if TYPE_CHECKING:
     from torch import Tensor
 
-Item, Found = TypeVar("Item"), TypeVar("Found")
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 BYTES_PER_PIXEL = 24  # of memory that a photo takes while it is restored, at most
 HEIF_HINT = "HEIC and HEIF are read by `pip install pillow-heif`"

@@ -37,8 +37,9 @@ class Published(NamedTuple):
     id: str = ""
 
 
-def _on_drive(identity: str, *told: str) -> Published:
-    return Published(f"https://drive.google.com/drive/folders/{identity}", *told, id=identity)
+def _on_drive(identity: str, content: str, size: str, terms: str) -> Published:
+    url = f"https://drive.google.com/drive/folders/{identity}"
+    return Published(url, content, size, terms, identity)
 
 
 FOLDERS = {
