@@ -338,7 +338,9 @@ def _load(
         networks = load_deoccluder(inpainter, device, segmenter, backend=backend)
     else:
         assert segmenter is not None  # nothing is asked of no network
-        networks = _only_segmenter(segmenter, device)
+        finder = read_segmenter(segmenter, device, backend="auto")
+        nothing = Inpainter(_Nothing(), finder.size, template=finder.template, hides=False)
+        networks = Deoccluder(nothing, finder)
     detector = FaceDetector(landmarker, template=networks.inpainter.template)
     return Restorer(replace(networks, detector=detector))
 
@@ -349,12 +351,6 @@ _cached = lru_cache(maxsize=4)(_load)
 @lru_cache(maxsize=4)
 def _kept_detector(landmarker: str | None) -> FaceDetector:
     return FaceDetector(landmarker)
-
-
-def _only_segmenter(file: Path, device: str) -> Deoccluder:
-    segmenter = read_segmenter(file, device, backend="auto")
-    nothing = Inpainter(_Nothing(), segmenter.size, template=segmenter.template, hides=False)
-    return Deoccluder(nothing, segmenter)
 
 
 def _restore(

@@ -49,14 +49,14 @@ class PairErrors:
 
     def psnr(self, weights: np.ndarray) -> float:
         """Mean over pairs of the composed PSNR in dB of a combination; (M,) or (6, M)."""
-        rows = weights[self.bins] if weights.ndim == 2 else np.broadcast_to(weights, self._shape)
+        rows = (
+            weights[self.bins]
+            if weights.ndim == 2
+            else np.broadcast_to(weights, self.grams.shape[:2])
+        )
         squared = np.einsum("nm,nmk,nk->n", rows, self.grams, rows)
         with np.errstate(divide="ignore"):
             return float(np.mean(-10 * np.log10(np.maximum(squared, 0) / self.pixels)))
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        return self.grams.shape[:2]
 
 
 @dataclass(frozen=True)

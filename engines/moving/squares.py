@@ -4,6 +4,7 @@ settled and the colours matched at the networks' size, whatever the size of the 
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,7 +28,6 @@ from deocclude.engines.photos.steps import (
     UNMATCHED,
     FaceWork,
     LeftOut,
-    Seen,
     Settings,
     Shown,
     around,
@@ -70,6 +70,13 @@ class Square:
         """The square itself."""
         assert box == self.box
         return square
+
+
+class Seen(NamedTuple):
+    """A face's square under one network: its window, and what it shows, uint8 (S, S, 3)."""
+
+    window: AlignedWindow
+    view: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)

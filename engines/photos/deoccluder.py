@@ -27,7 +27,6 @@ from deocclude.engines.photos.steps import (
     Settings,
     Settled,
     find_masks,
-    look,
     redraw_faces,
     redraw_photo,
     settle_found,
@@ -182,11 +181,8 @@ class Deoccluder:
         self, image: np.ndarray, faces: list[Face], settings: Settings, timing: Timing
     ) -> Settled:
         """The masks of faces, found and settled."""
-        segmenter = self.check_segmenter()
-        with timing("align"):
-            shown, left_out = look(segmenter, image, faces, settings.alignment)
+        found, left_out = find_masks(self.check_segmenter(), image, faces, settings, timing)
         with timing("segment"):
-            found = find_masks(segmenter, image, shown, settings.batch)
             settled = settle_found(self.inpainter, image, found, settings)
         return settled._replace(left_out=left_out + settled.left_out)
 

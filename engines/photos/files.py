@@ -75,8 +75,8 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
         notices.append("its values are floats up to 1: 0 is taken as black, 1 as white")
     rgb = np.asarray(to_rgb(image))
     alpha = None
-    if is_transparent(image):
-        pixels, alpha = with_alpha(image)
+    if (both := with_alpha(image)) is not None:
+        pixels, alpha = both
     elif image.mode == "I;16" or (image.mode == "I" and _is_16_bit(image)):
         pixels = np.asarray(image).astype(np.uint16)
     else:
@@ -87,12 +87,11 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
     return Photo(rgb, pixels, alpha, metadata, notices, exif_orientation(image))
 
 
-def is_transparent(image: Image.Image) -> bool:
-    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
-
-
-def with_alpha(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels, uint8 (H, W, 3), (H, W) of a grey picture, and transparency, uint8 (H, W)."""
+def with_alpha(image: Image.Image) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pixels, uint8 (H, W, 3), (H, W) of a grey picture, and transparency, uint8 (H, W); None of a
+    picture that has none."""
+    if image.mode not in ("RGBA", "LA", "PA", "La", "RGBa") and "transparency" not in image.info:
+        return None
     flat = np.asarray(image.convert("RGBA"))
     colours = 0 if image.mode in ("LA", "La", "L", "1") else slice(3)
     return flat[..., colours], flat[..., 3]

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from deocclude.data.images import to_rgb
 from deocclude.data.mask_files.given import GivenMask, fit_given
 from deocclude.data.mask_files.reading import exif_orientation, mask_of, open_mask
-from deocclude.engines.photos.files import Photo, is_transparent, read_photo, with_alpha
+from deocclude.engines.photos.files import Photo, read_photo, with_alpha
 from deocclude.engines.photos.formats import Metadata
 from deocclude.engines.photos.restoration import Restoration
 
@@ -39,8 +39,8 @@ def open_picture(photo: Picture) -> Photo:
     upright = ImageOps.exif_transpose(photo)
     pixels = rgb = np.asarray(to_rgb(upright))
     alpha = None
-    if is_transparent(upright):
-        pixels, alpha = with_alpha(upright)
+    if (both := with_alpha(upright)) is not None:
+        pixels, alpha = both
     elif upright.mode in ("1", "L", "I", "F") or upright.mode.startswith("I;16"):
         pixels = rgb[..., 0]
     return Photo(rgb, pixels, alpha, Metadata(), [], exif_orientation(photo))

@@ -67,13 +67,6 @@ class Settings(NamedTuple):
         return GAP if self.blend == "matched" else 0
 
 
-class Seen(NamedTuple):
-    """A face's square under one network: its window, and what it shows, uint8 (S, S, 3)."""
-
-    window: AlignedWindow
-    view: np.ndarray
-
-
 @dataclass(frozen=True)
 class FaceWork:
     """A face on its way: its window, and over `window.box` the mask and the blending weight.
@@ -145,28 +138,28 @@ def placed(make: Callable[[Item], Made], items: Iterable[Item]) -> tuple[list[Ma
     return made, left_out
 
 
-def look(
-    segmenter: Segmenter, image: np.ndarray, faces: list[Face], alignment: str
-) -> tuple[list[tuple[Face, Seen]], list[str]]:
-    """What the segmenter is shown of each face, and what to say of those it cannot be shown."""
-
-    def seen(face: Face) -> tuple[Face, Seen]:
-        window = place(segmenter, face, image, alignment)
-        return face, Seen(window, window.crop(image)[0])
-
-    return placed(seen, faces)
-
-
 def find_masks(
-    segmenter: Segmenter, image: np.ndarray, shown: list[tuple[Face, Seen]], batch: int
-) -> list[Found]:
-    """Let the segmenter mark what covers each face."""
-    probabilities = probable(segmenter, [seen.view for _, seen in shown], batch)
-    found = [
-        Found(face, hole_mask(probability, window), window.box)
-        for (face, (window, _)), probability in zip(shown, probabilities, strict=True)
-    ]
-    return follow(segmenter, image, found, [window for _, (window, _) in shown])
+    segmenter: Segmenter,
+    image: np.ndarray,
+    faces: list[Face],
+    settings: Settings,
+    timing: Timing,
+) -> tuple[list[Found], list[str]]:
+    """What covers each face, by the segmenter, and what to say of those that it cannot be shown."""
+
+    def see(face: Face) -> tuple[Face, AlignedWindow, np.ndarray]:
+        window = place(segmenter, face, image, settings.alignment)
+        return face, window, window.crop(image)[0]
+
+    with timing("align"):
+        seen, left_out = placed(see, faces)
+    with timing("segment"):
+        probabilities = probable(segmenter, [view for *_, view in seen], settings.batch)
+        found = [
+            Found(face, hole_mask(probability, window), window.box)
+            for (face, window, _), probability in zip(seen, probabilities, strict=True)
+        ]
+        return follow(segmenter, image, found, [window for _, window, _ in seen]), left_out
 
 
 def probable(segmenter: Segmenter, views: list[np.ndarray], batch: int) -> list[np.ndarray]:
