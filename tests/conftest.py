@@ -83,14 +83,21 @@ def pytest_xdist_make_scheduler(config, log):
     return Scheduling(config, log)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tiny_config():
-    """A factory: the named run, shrunk until an epoch takes about a second on built-in faces."""
+    """A factory: the named run, shrunk until an epoch takes half a second on built-in faces. Until
+    the module ends IFACENET has an eighth of its channels, and figures are small.
+    """
+    from deocclude.engines.report import figures
+    from deocclude.models import ifacenet
 
     def make(name: str = "ablationv1", *overrides: str) -> RunConfig:
         return load_config(name, "quick", [*TINY, *overrides])
 
-    return make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ifacenet, "FEATURES", 64)
+        patch.setattr(figures, "DPI", 25)
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def gradients(tmp_path_factory, tiny_config):
     return found
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs a libuv build on Windows")
+@pytest.mark.skipif(sys.platform == "win32", reason="PyTorch needs a libuv build on Windows")
 @pytest.mark.parametrize("accumulate", ACCUMULATE)
 def test_two_processes_equal_one_with_the_joint_batch(gradients, accumulate):
     joint, shared = gradients[1, accumulate], gradients[2, accumulate]

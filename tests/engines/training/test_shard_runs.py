@@ -1,17 +1,13 @@
 """Runs on tar shards: two processes and a killed one end with the weights of one undisturbed."""
 
-import os
-import subprocess
 import sys
 import tarfile
 import time
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from PIL import Image
-from process_stubs import start
+from process_stubs import start, start_group
 
 pytest.importorskip("webdataset", reason="shards need webdataset")
 
@@ -22,9 +18,6 @@ from deocclude.engines.runs.pairs import group_by_pairs
 from deocclude.engines.runs.weights import load_checkpoint
 from deocclude.engines.training.run import train
 
-ROOT = Path(__file__).resolve().parents[3]
-WORKER = Path(__file__).with_name("training_worker.py")
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 # Rounds of 36 faces in four shards: nine steps of ten, then one of the next round.
 SETTINGS = (
     "data.faces=shards/*.tar", "training.epochs=2", "training.epoch_images=20",
@@ -52,15 +45,14 @@ def whole(tmp_path_factory, tiny_config, root):
     return train(tiny_config("ablationv1", *SETTINGS), root, tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs a libuv build on Windows")
+@pytest.mark.skipif(sys.platform == "win32", reason="PyTorch needs a libuv build on Windows")
 def test_two_processes_end_with_the_weights_of_one(whole, root, tmp_path, tiny_config):
     """Sums in another order differ in the last bits, which Adam makes larger with every step."""
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(tiny_config("ablationv1", *SETTINGS).model_dump(mode="json")))
-    words = [sys.executable, *TORCHRUN, WORKER, path, root, tmp_path / "runs"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    config = tiny_config("ablationv1", *SETTINGS)
+    group = start_group(2, train, config, root, tmp_path / "runs")
+    for process in group:
+        process.join(300)
+    assert [process.exitcode for process in group] == [0, 0]
     (folder,) = (tmp_path / "runs" / "ablationv1").iterdir()  # one run, not two
     mine, theirs = load_checkpoint(folder / "last")[0], load_checkpoint(whole.folder.last)[0]
     assert mine.keys() == theirs.keys() == {"generator", "discriminator", "ema"}
