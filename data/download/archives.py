@@ -1,5 +1,6 @@
 """Unpack zip and tar archives from the network without trusting their member names."""
 
+import platform
 import shutil
 import stat
 import tarfile
@@ -37,6 +38,11 @@ def unpack(archive: Path) -> list[str]:
     stamp = f"{archive.stat().st_size}\n"
     if marker.is_file() and marker.read_text() == stamp:
         return []
+    if not hasattr(tarfile, "data_filter"):
+        raise ArchiveError(
+            f"{archive}: Python {platform.python_version()} cannot tell safe archives from others, "
+            "3.10.12, 3.11.4 and later can; or unpack it by hand"
+        )
     folder = archive.parent
     try:
         with _open(archive) as (members, read):
