@@ -11,6 +11,7 @@ from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.training.gan_steps import Part, discriminator_step, generator_step
 from deocclude.engines.training.inpainting import Trainer, build_trainer
 from deocclude.engines.training.trainer import NonFiniteLossError, learning_rate_factor
+from deocclude.models import ifacenet
 
 
 @pytest.fixture
@@ -96,8 +97,9 @@ def test_corrected_critic_sees_its_own_gradient_only(make_trainer):
     torch.testing.assert_close(discriminator_gradient(trainer), expected, rtol=1e-3, atol=1e-7)
 
 
-def test_published_critic_also_sees_the_generators_gradient(make_trainer):
+def test_published_critic_also_sees_the_generators_gradient(make_trainer, monkeypatch):
     """Defect 1 reproduced: the leak is there, and as large as the generator's adversarial term."""
+    monkeypatch.setattr(ifacenet, "FEATURES", 512)  # as published too
     trainer = make_trainer("as_published=true")
     own = own_gradient(trainer)
     seen = discriminator_gradient(trainer)
