@@ -9,7 +9,7 @@ def main(argv: list[str] | None = None) -> int:
     """The exit code. The import is here so that worker processes start fast."""
     from deocclude.engines.cli.train import train_command
 
-    return train_command("identity", "EfficientNetB0", __doc__, argv)
+    return train_command("identity", __doc__, argv)
 
 
 if __name__ == "__main__":

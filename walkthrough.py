@@ -69,9 +69,10 @@ from deocclude.engines.api import restore
 from deocclude.engines.evaluation.inpainting_tables import build_tables
 from deocclude.engines.evaluation.summaries import caption, summarise
 from deocclude.engines.inference.baselines import LABELS, BaselinePool
+from deocclude.engines.inference.networks import read_inpainter, read_segmenter
 from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows, model_row
-from deocclude.engines.photos.deoccluder import load_deoccluder
-from deocclude.engines.report import figures
+from deocclude.engines.photos.deoccluder import Deoccluder
+from deocclude.engines.report import charts, figures
 from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import load_config
@@ -81,7 +82,7 @@ from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.weights import save_release
 from deocclude.engines.training.fit import CONTRACT
 from deocclude.engines.training.gan_steps import loss_inputs
-from deocclude.engines.training.inpainting import build_trainer, train_step
+from deocclude.engines.training.inpainting import build_trainer
 from deocclude.engines.training.segmentation import build_segmentation_trainer
 from deocclude.metrics.image import psnr
 from deocclude.models import create_discriminator, create_inpainter
@@ -259,7 +260,7 @@ history = []
 began = time.perf_counter()
 trainer.generator.train()
 for batch in loader:
-    terms = train_step(trainer, [trainer.to_part(batch)])
+    terms = trainer.train_step([trainer.to_part(batch)])
     history.append({name: float(value) for name, value in terms.items()})
     if len(history) % max(1, STEPS // 5) == 0:
         rate = len(history) * BATCH / (time.perf_counter() - began)
@@ -274,7 +275,7 @@ for name in ("total", "hole_l1"):
 
 figure = Figure(figsize=(7, 3.2))
 axis = figure.subplots()
-for name, colour in zip(history[0], figures.COLOURS, strict=False):
+for name, colour in zip(history[0], charts.COLOURS, strict=False):
     axis.plot([step[name] for step in history], label=name, color=colour, linewidth=1.5)
 axis.set(xlabel="step", yscale="log", title="unweighted terms, and their weighted total")
 axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -295,12 +296,12 @@ present(figure, "4-losses")
 weights_file = OUTPUT / "walkthrough.safetensors"
 metadata = {"config": config.model_dump(mode="json"), "contract": CONTRACT}
 save_release(weights_file, trainer.ema.module, metadata)
-deoccluder = load_deoccluder(weights_file)
+inpainter = read_inpainter(weights_file)
 
 test_pairs = sources.frozen("test")
 chosen = [ratio_bin * PER_BIN + ratio_bin % PER_BIN for ratio_bin in range(6)]
-target, mask, occluded = load_pairs(test_pairs, chosen, deoccluder.fill)
-prediction = deoccluder.restore_batch(occluded, mask).cpu()
+target, mask, occluded = load_pairs(test_pairs, chosen, inpainter.fill)
+prediction = inpainter.restore(occluded, mask).cpu()
 restored = compose(prediction, occluded, mask)
 names = ("input", "mask", "prediction", "restored", "target")
 columns = (occluded, mask, prediction, restored, target)
@@ -317,7 +318,7 @@ photo = np.ascontiguousarray(photo[: 7 * photo.shape[0] // 8])  # no longer squa
 height, width = photo.shape[:2]
 hole = np.zeros((height, width), np.uint8)
 hole[height // 2 : 5 * height // 6, width // 4 : 3 * width // 4] = 1
-whole = deoccluder.restore_photo(photo, hole)
+whole = Deoccluder(inpainter).restore_photo(photo, hole)
 covered = np.where(hole[..., None] == 1, np.uint8(255), photo)
 columns = ["photo", "what the model may see", "restored"]
 present(picture_grid([[photo, covered, whole]], columns), "6-photo")
@@ -369,7 +370,7 @@ segmenter = build_segmentation_trainer(segmentation, runtime, occluded_pairs.ima
 more = PositionSampler(BATCH, start=0, stop=6 * STEPS, accumulate=1, rank=0, processes=1)
 loader = training_loader(occluded_pairs, more, workers=0)
 history = []
-segmenter.segmenter.train()
+segmenter.network.train()
 for batch in loader:
     terms = segmenter.train_step([segmenter.to_part(batch)])
     history.append({name: float(value) for name, value in terms.items()})
@@ -387,13 +388,13 @@ print(segmenter.headline(found))
 segmenter_file = OUTPUT / "walkthrough-segmenter.safetensors"
 metadata = {"config": segmentation.model_dump(mode="json"), "contract": CONTRACT}
 save_release(segmenter_file, segmenter.ema.module, metadata)
-deoccluder = load_deoccluder(weights_file, segmenter=segmenter_file)
+finder = read_segmenter(segmenter_file)
 
 covered_pairs = covered_faces.frozen("test")
 largest = sorted(range(len(covered_pairs)), key=lambda i: -covered_pairs.pairs[i].hole_ratio)[:6]
 target, occluded, true_mask = load_occluded(covered_pairs, largest)
-mask = (deoccluder.find_mask(occluded) > 0.5).float().cpu()
-prediction = deoccluder.restore_batch(hide(occluded, mask, deoccluder.fill), mask).cpu()
+mask = finder.find(occluded).cpu()
+prediction = inpainter.restore(hide(occluded, mask, inpainter.fill), mask).cpu()
 restored = compose(prediction, occluded, mask)
 names = ("input", "true mask", "found mask", "restored", "target")
 columns = (occluded, true_mask, mask, restored, target)

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,14 +26,15 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.program import carry_out, machine, publish
 from deocclude import stopping
 from deocclude.data.files import some_path, some_text
 from deocclude.data.images import load_image
-from deocclude.engines.inference.backends import AUTO, BACKENDS, leave_cores
+from deocclude.engines.inference.backends import AUTO, BACKENDS
+from deocclude.engines.inference.networks import leave_cores
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.moving.pipeline import Behind, ahead
 from deocclude.engines.moving.restorer import LIVE_REST, FrameRestorer
@@ -43,10 +44,7 @@ from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.restoration import STAGES, Restoration
 from deocclude.engines.report.tables import Cell, Table
-from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.chosen import choose_weights
-from deocclude.engines.runs.devices import device_name
-from deocclude.engines.runs.folder import write_text
 from deocclude.engines.runs.places import RUNS
 from deocclude.engines.video.reading import VideoReader
 
@@ -203,7 +201,8 @@ def _size(text: str) -> tuple[int, int]:
     return int(width) // 2 * 2, int(height) // 2 * 2
 
 
-def run(arguments: argparse.Namespace) -> list[Measured]:
+def measure_all(arguments: argparse.Namespace) -> list[Measured]:
+    """Every video."""
     files = {
         task: choose_weights(named, task, RUNS)[0]
         for task, named in (
@@ -215,7 +214,8 @@ def run(arguments: argparse.Namespace) -> list[Measured]:
         say=print,
     )  # fmt: skip
     leave_cores(deoccluder.inpainter, deoccluder.segmenter)
-    deoccluder.detector = FaceDetector(template=deoccluder.template, small_faces=False)
+    detector = FaceDetector(template=deoccluder.inpainter.template, small_faces=False)
+    deoccluder = replace(deoccluder, detector=detector)
     with tempfile.TemporaryDirectory() as folder:
         videos = {path.name: path for path in arguments.video or ()}
         for width, height in () if videos else arguments.size:
@@ -240,25 +240,16 @@ def _measured(
 
 def main(argv: list[str] | None = None) -> int:
     """The exit code: 0, or 1 with a line on what is wrong."""
-    arguments = parse_arguments(argv)
+    return carry_out(run, parse_arguments(argv))
+
+
+def run(arguments: argparse.Namespace) -> int:
     if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
         cv2.setNumThreads(arguments.threads)
-    threads = torch.get_num_threads()
-    try:
-        cases = run(arguments)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    line = (
-        f"{device_name(torch.device('cpu'))}, {threads} threads, PyTorch "
-        f"{torch.__version__}, backend {arguments.backend}, {arguments.frames} frames at most, "
-        f"{arguments.runs} runs"
-    )
-    text = to_markdown(tables(cases), "Frames that follow each other", [line])
-    print(text)
-    if arguments.markdown:
-        write_text(arguments.markdown, text)
+    cases = measure_all(arguments)
+    more = f"backend {arguments.backend}", f"{arguments.frames} frames at most"
+    line = machine("cpu", *more, f"{arguments.runs} runs")
+    publish(tables(cases), "Frames that follow each other", [line], arguments.markdown)
     return 0
 
 

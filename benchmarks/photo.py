@@ -21,21 +21,21 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.program import carry_out, machine, publish
 from deocclude import models, stopping
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.files import some_path
 from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
-from deocclude.engines.inference.backends import AUTO, BACKENDS, leave_cores
-from deocclude.engines.options import DEVICE
+from deocclude.engines.inference.backends import AUTO, BACKENDS
+from deocclude.engines.inference.networks import Inpainter, Segmenter, leave_cores
+from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.restoration import STAGES
 from deocclude.engines.report.tables import Cell, Table
-from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import load_config
-from deocclude.engines.runs.devices import device_name, resolve_device
-from deocclude.engines.runs.folder import write_text
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.progress import Bar
 
 CANVAS, FACE = (960, 1280), 400  # pixels: a stand-in photo and its face's square
@@ -96,7 +96,9 @@ def stand_ins(count: int) -> Iterator[np.ndarray]:
         yield photo
 
 
-def untrained(run: str, segmenter_run: str, size: int, **options) -> Deoccluder:
+def untrained(
+    run: str, segmenter_run: str, size: int, device: str, detector: FaceDetector
+) -> Deoccluder:
     """The networks of two runs with random weights."""
     networks = []
     for name, task, create in (
@@ -108,7 +110,10 @@ def untrained(run: str, segmenter_run: str, size: int, **options) -> Deoccluder:
         if "pretrained" in choice:
             choice["pretrained"] = False
         networks.append(create(config.model.name, **choice).eval())
-    return Deoccluder(networks[0], size, LowerHalf(networks[1]), **options)
+    where = resolve_device(device)
+    inpainter = Inpainter(networks[0], size, device=where)
+    segmenter = Segmenter(LowerHalf(networks[1]), size, device=where)
+    return Deoccluder(inpainter, segmenter, detector)
 
 
 def photo_table(cases: list[PhotoCase]) -> Table:
@@ -129,7 +134,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--photos", type=some_path, metavar="DIR", help="default: built-in faces on plain pictures")
-    add("--count", type=_count, default=20, metavar="N", help="photos, at most (default: 20)")
+    add("--count", type=at_least(1), default=20, metavar="N", help="photos, at most (default: 20)")
     add("--checkpoint", type=some_path, help="an inpainter's weights")
     add("--segmenter", type=some_path, nargs="+", help="segmenters' weights, with --checkpoint")
     add("--run", default="Reconstruction", help="inpainter to build untrained")
@@ -137,12 +142,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--size", type=int, default=256, help="px, of untrained networks (default: 256)")
     add("--landmarker", type=some_path, help="MediaPipe's model file (default: downloaded once)")
     add("--large-faces", action="store_true", help="do not look for faces below a tenth of a photo")
-    add(
-        "--threads",
-        type=_count,
-        metavar="N",
-        help="of PyTorch on the CPU (default: PyTorch's choice)",
-    )
+    add("--threads", type=at_least(1), metavar="N",
+        help="of PyTorch on the CPU (default: PyTorch's choice)")  # fmt: skip
     add("--device", **DEVICE)
     add("--backend", choices=BACKENDS, default=AUTO, help="of weights files (default: auto)")
     add("--markdown", type=some_path, help="write the table here too")
@@ -190,36 +191,20 @@ def _label(weights: Path) -> str:
     return weights.resolve().parent.parent.name if weights.parent.name.isdigit() else weights.stem
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
-    return int(text)
-
-
 def main(argv: list[str] | None = None) -> int:
     """The exit code: 0, or 1 with a line on what is wrong."""
-    arguments = parse_arguments(argv)
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
-    threads = torch.get_num_threads()
-    try:
-        if (arguments.checkpoint is None) != (arguments.segmenter is None):
-            raise ValueError("--checkpoint and --segmenter go together")
-        cases = measure(arguments)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    where = (
-        "built-in faces" if arguments.photos is None else f"photos from {arguments.photos.name}/"
-    )
-    line = (
-        f"{device_name(resolve_device(arguments.device))}, {threads} threads, "
-        f"PyTorch {torch.__version__}, backend {arguments.backend}, {where}"
-    )
-    text = to_markdown([photo_table(cases)], "Time per photo", [line])
-    print(text)
-    if arguments.markdown:
-        write_text(arguments.markdown, text)
+    return carry_out(run, parse_arguments(argv))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if (arguments.checkpoint is None) != (arguments.segmenter is None):
+        raise ValueError("--checkpoint and --segmenter go together")
+    cases = measure(arguments)
+    photos = arguments.photos
+    where = "built-in faces" if photos is None else f"photos from {photos.name}/"
+    device = resolve_device(arguments.device)
+    line = machine(device, f"backend {arguments.backend}", where)
+    publish([photo_table(cases)], "Time per photo", [line], arguments.markdown)
     return 0
 
 

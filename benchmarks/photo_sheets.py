@@ -11,7 +11,7 @@ is found the whole photo is. Sheets show people: they are not written into the p
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,7 @@ from deocclude.progress import Bar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deocclude import stopping
-from deocclude.data.files import some_path
+from deocclude.data.files import some_path, write_text
 from deocclude.data.image_files import list_images
 from deocclude.data.images import load_image
 from deocclude.engines.options import DEVICE
@@ -34,7 +34,6 @@ from deocclude.engines.photos.restoration import FaceResult, Restoration
 from deocclude.engines.report import figures
 from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.runs.chosen import choose_weights
-from deocclude.engines.runs.folder import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = Path("runs")
@@ -177,7 +176,8 @@ def main(argv: list[str] | None = None) -> int:
         named = {"inpainting": arguments.checkpoint, "segmentation": arguments.segmenter}
         chosen = {task: choose_weights(name, task, RUNS)[0] for task, name in named.items()}
         deoccluder = load_deoccluder(chosen["inpainting"], arguments.device, chosen["segmentation"])
-        with FaceDetector(template=deoccluder.template) as deoccluder.detector:
+        with FaceDetector(template=deoccluder.inpainter.template) as detector:
+            deoccluder = replace(deoccluder, detector=detector)
             looks = arguments.size, arguments.wide, arguments.blend
             shown = list(restore_all(deoccluder, paths, *looks))
         if not shown:

@@ -1,7 +1,7 @@
 """One training step in the order in which the De-Occlusion Face Model's public code does it.
 
 Written from a description of that order, nothing is copied. The arithmetic of the two updates is
-that of `engines.training.inpainting.train_step` with the corrected order of clearing gradients, so
+that of `engines.training.gan_steps` with the corrected order of clearing gradients, so
 that both give the same weights; what differs is what is done again or done for nothing:
 
 - one VGG pass for the perceptual and one for the style term, of the prediction and of the target;

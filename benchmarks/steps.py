@@ -22,7 +22,7 @@ from deocclude.engines.runs.memory import free, held_mib
 from deocclude.engines.runs.runtime import Runtime
 from deocclude.engines.training.fit import worker_count
 from deocclude.engines.training.gan_steps import Part
-from deocclude.engines.training.inpainting import Trainer, build_trainer, train_step
+from deocclude.engines.training.inpainting import Trainer, build_trainer
 
 PARTS = (
     "data", "generator forward", "losses", "backward", "optimizers", "discriminator", "EMA",
@@ -194,13 +194,13 @@ def _time_ours(trainer: Trainer, part, laps: Laps) -> tuple[float, dict[str, flo
     if device.type != "cpu":
         synchronise(device)
         start = time.perf_counter()
-        train_step(trainer, [part])
+        trainer.train_step([part])
         synchronise(device)
         total = time.perf_counter() - start
         if trainer.step == 1:  # the public loops have done one step too: leave it comparable
             return total, {}
     laps.start()
-    train_step(trainer, [part])
+    trainer.train_step([part])
     laps.mark("EMA")
     split = laps.stop()
     return total or sum(split.values()), split
@@ -230,7 +230,7 @@ def memory_of(config: RunConfig, runtime: Runtime, loop: str) -> dict[str, float
     part = random_part(trainer)
 
     def ours(part) -> None:
-        train_step(trainer, [part])
+        trainer.train_step([part])
 
     step = ours
     if loop != OURS:

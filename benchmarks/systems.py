@@ -19,19 +19,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.program import again, carry_out, machine, publish
 from benchmarks.systems_cell import MISSING_PRECISION, cell_config
 from benchmarks.systems_cell import measure_cell as measure
 from benchmarks.systems_tables import inference_table, memory_table, training_table
-from benchmarks.training import LARGE, positive, say
+from benchmarks.training import LARGE, say
 from deocclude import stopping
-from deocclude.data.files import some_path
+from deocclude.data.files import some_path, write_text
 from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.measures.rows import row_file
-from deocclude.engines.options import DEVICE
-from deocclude.engines.report.writers import to_markdown
+from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.devices import device_name
-from deocclude.engines.runs.folder import write_text
 from deocclude.engines.runs.runtime import start_runtime
 
 SYSTEMS = ("Reconstruction", "occlufix", "vgg19_generator", "attention_gan", "facial_deocclusion")
@@ -42,15 +41,15 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--runs", nargs="+", default=list(SYSTEMS), metavar="RUN", help="default: the five systems")
-    add("--size", type=positive, nargs="+", default=[64, 256], metavar="PX",
+    add("--size", type=at_least(1), nargs="+", default=[64, 256], metavar="PX",
         help="default: 64 256")  # fmt: skip
     add("--precision", nargs="+", default=["no", "bf16"], choices=PRECISIONS,
         help="default: no bf16")  # fmt: skip
-    add("--batch", type=positive, nargs="+", metavar="N",
+    add("--batch", type=at_least(1), nargs="+", metavar="N",
         help=f"one, or one a size (default: 16 up to {LARGE} px, else 4)")  # fmt: skip
-    add("--steps", type=positive, default=5, help="repetitions that count (default: 5)")
-    add("--warm-up", type=positive, default=2, help="repetitions that do not (default: 2)")
-    add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
+    add("--steps", type=at_least(1), default=5, help="repetitions that count (default: 5)")
+    add("--warm-up", type=at_least(1), default=2, help="repetitions that do not (default: 2)")
+    add("--threads", type=at_least(1), help="of PyTorch on the CPU (default: PyTorch's choice)")
     add("--device", **DEVICE)
     add("--profile", help="of the runs (default: none)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. model.width=32")
@@ -100,15 +99,10 @@ def key_of(config: RunConfig, arguments: argparse.Namespace, device: str) -> dic
 def cell_apart(config: RunConfig, run: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """`measure_cell` in a fresh process of this script."""
     training = config.training
-    command = [sys.executable, str(Path(__file__).resolve()), "--cell", "--runs", run]
+    same = ("device", "steps", "warm_up", "threads", "profile", "set")
+    command = [*again(__file__, arguments, same), "--cell", "--runs", run]
     command += ["--size", str(config.data.size), "--batch", str(training.batch_size)]
-    command += ["--precision", training.mixed_precision, "--device", arguments.device]
-    command += ["--steps", str(arguments.steps), "--warm-up", str(arguments.warm_up)]
-    for option in ("threads", "profile"):
-        if getattr(arguments, option) is not None:
-            command += [f"--{option}", str(getattr(arguments, option))]
-    for assignment in arguments.set:
-        command += ["--set", assignment]
+    command += ["--precision", training.mixed_precision]
     return measured_apart(command)
 
 
@@ -137,11 +131,11 @@ def collect(arguments: argparse.Namespace, device: str) -> list[dict[str, Any]]:
     return cells
 
 
-def caption(cells: list[dict[str, Any]], device: str) -> list[str]:
+def caption(cells: list[dict[str, Any]], device: torch.device) -> list[str]:
     """Device, settings, how busy the machine was, and what could not be measured."""
     lines = [
-        f"{device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; random "
-        "weights, noise under random masks, scheduled loss weights at their largest"
+        f"{machine(device)}; random weights, noise under random masks, scheduled loss weights at "
+        "their largest"
     ]
     loads = [cell["load"] for cell in cells if cell["status"] == MEASURED]
     if loads:
@@ -159,24 +153,20 @@ def caption(cells: list[dict[str, Any]], device: str) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """The exit code: 0, or 1 with a line on what is wrong; 1 too when a cell failed, whatever the
     others gave. A precision that the device lacks is no failure."""
-    arguments = parse_arguments(argv)
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
-    try:
-        if arguments.cell:
-            ((_, config),) = wanted(arguments)
-            cell = measure(config, arguments.device, arguments.steps, arguments.warm_up)
-            print(json.dumps(cell))
-            return 0
-        device = device_name(start_runtime("no", arguments.device).device)
-        cells = collect(arguments, device)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return carry_out(run, parse_arguments(argv))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.cell:
+        ((_, config),) = wanted(arguments)
+        cell = measure(config, arguments.device, arguments.steps, arguments.warm_up)
+        print(json.dumps(cell))
+        return 0
+    device = start_runtime("no", arguments.device).device
+    cells = collect(arguments, device_name(device))
     tables = [training_table(cells), memory_table(cells), inference_table(cells)]
-    text = to_markdown(tables, "Speed and memory of the systems", caption(cells, device))
-    print(text)
-    write_text(arguments.output / "systems.md", text)
+    file = arguments.output / "systems.md"
+    publish(tables, "Speed and memory of the systems", caption(cells, device), file)
     frame = pd.DataFrame(cells)
     write_text(arguments.output / "systems.csv", frame.to_csv(index=False, float_format="%.6g"))
     write_text(arguments.output / "systems.json", json.dumps(cells, indent=1))

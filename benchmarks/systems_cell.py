@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.steps import OURS, Case, random_part
-from deocclude import models
 from deocclude.engines.analysis.timing_tables import MEASURED, TOO_LARGE
 from deocclude.engines.inference.cost import model_cost, noise, rate, synchronise
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.runs.config import RunConfig, load_config
 from deocclude.engines.runs.memory import free, held_mib
 from deocclude.engines.runs.runtime import Runtime, start_runtime
-from deocclude.engines.training.inpainting import Trainer, build_trainer, released, train_step
+from deocclude.engines.training.inpainting import Trainer, build_trainer
 
 MISSING_PRECISION = "not on this device"
 
@@ -42,7 +41,7 @@ def cell_config(
         "training.features_weights=random",
         "init_from=null",
     ]
-    if models.takes_option("inpainting", plain.model.name, "pretrained"):
+    if plain.model.takes("pretrained"):
         settled.append("model.pretrained=false")
     if plain.features is not None:
         settled.append("features.weights=random")
@@ -68,10 +67,10 @@ def measure_cell(config: RunConfig, device: str, repetitions: int, warm_up: int)
         trainer = build_trainer(config, runtime, 1000)
         cell = _training(trainer, repetitions, warm_up)
         cell |= _parameters(trainer)
-        networks = released(trainer)
+        inpainter = trainer.released()
         del trainer
         free(runtime.device)
-        cell |= _inference(networks, runtime, config.training.batch_size, repetitions)
+        cell |= _inference(inpainter, runtime, config.training.batch_size, repetitions)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return {"status": TOO_LARGE, "reason": str(error).splitlines()[0] if str(error) else ""}
     return {"status": MEASURED, "load": load, "device_type": runtime.device.type, **cell}
@@ -84,14 +83,14 @@ def _training(trainer: Trainer, repetitions: int, warm_up: int) -> dict[str, flo
     free(device)
     before = held_mib(device)
     for _ in range(warm_up):
-        train_step(trainer, [part])
+        trainer.train_step([part])
     case = Case(trainer.config.name, trainer.config.data.size, len(part.target), [])
     seconds = case.seconds[OURS] = []
     synchronise(device)
     used = time.process_time()
     for _ in range(repetitions):
         start = time.perf_counter()
-        train_step(trainer, [part])
+        trainer.train_step([part])
         synchronise(device)
         seconds.append(time.perf_counter() - start)
     used = time.process_time() - used
@@ -119,14 +118,14 @@ def _count(network: nn.Module) -> int:
 
 
 def _inference(
-    networks: Networks, runtime: Runtime, batch: int, repetitions: int
+    inpainter: Inpainter, runtime: Runtime, batch: int, repetitions: int
 ) -> dict[str, Any]:
     """`engines.inference.cost.model_cost` and images a second in batches, in the runtime's
     precision."""
-    forward = _in_precision(networks, runtime)
-    size = networks.size
+    forward = _in_precision(inpainter, runtime)
+    size = inpainter.size
     clock, used = time.perf_counter(), time.process_time()
-    cost = model_cost(networks.inpainter, forward, size, runtime.device)
+    cost = model_cost(inpainter.network, forward, size, runtime.device)
     occluded, mask = noise(batch, size)
     spent = []
     for _ in range(repetitions + 1):  # the first one does not count
@@ -142,9 +141,9 @@ def _inference(
     }
 
 
-def _in_precision(networks: Networks, runtime: Runtime) -> Callable[[Tensor, Tensor], Tensor]:
+def _in_precision(inpainter: Inpainter, runtime: Runtime) -> Callable[[Tensor, Tensor], Tensor]:
     def forward(occluded: Tensor, mask: Tensor) -> Tensor:
         with runtime.autocast():
-            return networks.restore_batch(occluded, mask)
+            return inpainter.restore(occluded, mask)
 
     return forward

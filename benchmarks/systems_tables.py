@@ -81,7 +81,7 @@ def inference_table(cells: Sequence[Record]) -> Table:
             name = f"{cell['run']} in {cell['precision']} ({speed:.1f})"
             judged.append((name, speed >= REAL_TIME))
     note = (
-        "`Networks.restore_batch` with the features' network where there is one, under autocast "
+        "`Inpainter.restore` with the features' network where there is one, under autocast "
         "of the precision; batches as in training."
     )
     claim = (

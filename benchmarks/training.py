@@ -4,7 +4,7 @@
     python benchmarks/training.py --public --runs Reconstruction occlufix student_alone
     python benchmarks/training.py --loader
 
-The headline is images a second of data + `engines.training.inpainting.train_step`; the split of our
+The headline is images a second of data + a `train_step` of ours; the split of our
 step comes from hooks at its seams. `benchmarks/public_loop.py` says what the public order is. Ours
 and theirs take turns on the same batches; the ratio is the median over neighbouring repetitions.
 Peak memory is that of a fresh process for each case.
@@ -19,24 +19,21 @@ from pathlib import Path
 from statistics import median
 
 import pandas as pd
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.loader import LoaderCase, measure_loader
+from benchmarks.program import again, carry_out, machine, publish
 from benchmarks.public_loop import LOOPS
 from benchmarks.steps import BESIDE, OURS, PARTS, Case, measure_case, memory_of
 from deocclude import stopping
 from deocclude.data.faces.cache import cache_faces
-from deocclude.data.files import some_path
+from deocclude.data.files import some_path, write_text
 from deocclude.data.sources.holes import open_sources
 from deocclude.data.sources.root import data_root
-from deocclude.engines.options import DEVICE
+from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.report.tables import MISSING, Cell, Table
-from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs.config import ConfigError, RunConfig, load_config
-from deocclude.engines.runs.devices import device_name
-from deocclude.engines.runs.folder import write_text
 from deocclude.engines.runs.runtime import start_runtime
 
 VARIANTS = ("Reconstruction", "ablationv1", "ablationv2", "ablationv3")
@@ -53,14 +50,14 @@ TITLES = {
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--sizes", type=positive, nargs="+", metavar="PX", help="default: 64 256; loader: 256")
+    add("--sizes", type=at_least(1), nargs="+", metavar="PX", help="default: 64 256; loader: 256")
     add("--runs", nargs="+", default=list(VARIANTS), metavar="RUN", help="default: the four")
-    add("--batch", type=positive, help=f"default: 16 up to {LARGE} px, else 4; loader: 8")
-    add("--steps", type=positive, default=5, help="repetitions that count (default: 5)")
-    add("--warm-up", type=positive, default=1, help="repetitions that do not (default: 1)")
+    add("--batch", type=at_least(1), help=f"default: 16 up to {LARGE} px, else 4; loader: 8")
+    add("--steps", type=at_least(1), default=5, help="repetitions that count (default: 5)")
+    add("--warm-up", type=at_least(1), default=1, help="repetitions that do not (default: 1)")
     add("--public", nargs="*", default=list(LOOPS), choices=LOOPS,
         help="orders to compare with (see public_loop.py; default: both; bare: none)")  # fmt: skip
-    add("--threads", type=positive, help="of PyTorch on the CPU (default: PyTorch's choice)")
+    add("--threads", type=at_least(1), help="of PyTorch on the CPU (default: PyTorch's choice)")
     add("--device", **DEVICE)
     add("--precision", default="no", choices=("no", "bf16"))
     add("--data", metavar="DIR", help="data folder (default: $DEOCCLUDE_DATA, else datasets/)")
@@ -69,19 +66,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--csv", type=some_path, metavar="FILE", help="write the numbers there too")
     add("--markdown", type=some_path, metavar="FILE", help="write the tables there too")
     add("--loader", action="store_true", help="measure the loader alone instead")
-    add("--images", type=positive, default=600, help="of the loader's measurement (default: 600)")
+    add("--images", type=at_least(1), default=600, help="of the loader's measurement (600)")
     add("--memory-of", choices=(OURS, *LOOPS), help=argparse.SUPPRESS)  # one case, as JSON
     arguments = parser.parse_args(argv)
     arguments.sizes = arguments.sizes or ([256] if arguments.loader else [64, 256])
     return arguments
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, or argparse's error."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
-    return value
 
 
 def configure(arguments: argparse.Namespace, run: str, size: int) -> RunConfig:
@@ -108,15 +97,9 @@ def configure(arguments: argparse.Namespace, run: str, size: int) -> RunConfig:
 
 def measure_memory(arguments: argparse.Namespace, run: str, size: int, loop: str) -> dict:
     """`memory_of` in a fresh process of this script."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--memory-of", loop]
-    command += ["--runs", run, "--sizes", str(size), "--precision", arguments.precision]
-    command += ["--public", *arguments.public]
-    command += ["--device", arguments.device]
-    for option in ("batch", "threads"):
-        if getattr(arguments, option) is not None:
-            command += [f"--{option}", str(getattr(arguments, option))]
-    for assignment in arguments.set:
-        command += ["--set", assignment]
+    same = ("precision", "device", "batch", "threads", "set")
+    command = [*again(__file__, arguments, same), "--memory-of", loop]
+    command += ["--runs", run, "--sizes", str(size), "--public", *arguments.public]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"memory of {run}, {size} px, {loop}: {done.stderr.strip()[-500:]}")
@@ -247,37 +230,32 @@ def verdict(cases: list[Case]) -> list[str]:
     return lines
 
 
-def caption(arguments: argparse.Namespace, root: Path | None) -> list[str]:
+def caption(arguments: argparse.Namespace, root: Path | None) -> str:
     """Device, data and settings."""
     runtime = start_runtime(arguments.precision, arguments.device)
     where = "built-in faces" if root is None else f"faces from {root.name}/"
-    return [
-        f"{device_name(runtime.device)}, {torch.get_num_threads()} threads, "
-        f"PyTorch {torch.__version__}, precision {arguments.precision}, {where}"
-    ]
+    return machine(runtime.device, f"precision {arguments.precision}", where)
 
 
 def main(argv: list[str] | None = None) -> int:
     """The exit code: 0, or 1 with a line on what is wrong; 1 too when results do not agree."""
-    arguments = parse_arguments(argv)
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
-    try:
-        if arguments.memory_of:
-            config = configure(arguments, arguments.runs[0], arguments.sizes[0])
-            runtime = start_runtime(arguments.precision, arguments.device)
-            print(json.dumps(memory_of(config, runtime, arguments.memory_of)))
-            return 0
-        root = data_root(arguments.data)
-        if arguments.loader:
-            return report_loader(arguments, root)
-        cases = measure(arguments, root)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    lines = caption(arguments, root) + verdict(cases)
-    text = to_markdown([speed_table(cases), split_table(cases)], "Training speed", lines)
-    write(arguments, text, records(cases))
+    return carry_out(run, parse_arguments(argv))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.memory_of:
+        config = configure(arguments, arguments.runs[0], arguments.sizes[0])
+        runtime = start_runtime(arguments.precision, arguments.device)
+        print(json.dumps(memory_of(config, runtime, arguments.memory_of)))
+        return 0
+    root = data_root(arguments.data)
+    if arguments.loader:
+        return report_loader(arguments, root)
+    cases = measure(arguments, root)
+    lines = [caption(arguments, root), *verdict(cases)]
+    tables = [speed_table(cases), split_table(cases)]
+    publish(tables, "Training speed", lines, arguments.markdown)
+    write_numbers(arguments, records(cases))
     checked = [d["gradients"] for case in cases for d in case.differences.values()]
     return int(arguments.precision == "no" and any(not d <= TOLERANCE for d in checked))
 
@@ -291,16 +269,13 @@ def report_loader(arguments: argparse.Namespace, root: Path | None) -> int:
         table = loader_table(cases)
         tables.append(Table(f"{table.title}, {size} px", table.columns, table.rows))
         frames += [vars(case) | {"size": size, "rate": case.rate} for case in cases]
-    text = to_markdown(tables, "Loader speed", caption(arguments, root))
-    write(arguments, text, pd.DataFrame(frames))
+    publish(tables, "Loader speed", [caption(arguments, root)], arguments.markdown)
+    write_numbers(arguments, pd.DataFrame(frames))
     return 0
 
 
-def write(arguments: argparse.Namespace, text: str, numbers: pd.DataFrame) -> None:
-    """To the console and into the files asked for."""
-    print(text)
-    if arguments.markdown:
-        write_text(arguments.markdown, text)
+def write_numbers(arguments: argparse.Namespace, numbers: pd.DataFrame) -> None:
+    """Into the file asked for."""
     if arguments.csv:
         write_text(arguments.csv, numbers.to_csv(index=False, float_format="%.6g"))
 

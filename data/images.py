@@ -10,10 +10,11 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import psutil
@@ -24,6 +25,9 @@ from deocclude.data.image_files import is_heif, is_raw
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 BYTES_PER_PIXEL = 24  # of memory that a photo takes while it is restored, at most
 HEIF_HINT = "HEIC and HEIF are read by `pip install pillow-heif`"
@@ -179,6 +183,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def is_unit_range(image: Image.Image) -> bool:
     """Whether the picture holds floats of which none is above 1."""
     return image.mode == "F" and float(np.nan_to_num(np.asarray(image)).max()) <= 1
+
+
+def in_threads(read: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
+    """`read` of each of the items, in their order, by some threads at once: decoding frees Python's
+    lock."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        yield from pool.map(read, items)
 
 
 def load_image(path: str | Path) -> np.ndarray:

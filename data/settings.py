@@ -40,16 +40,19 @@ def _worker_number(value: Any) -> int | str:
     raise ValueError(f"{shown(value)} must be auto or a whole number from 0 to {MOST_WORKERS}")
 
 
-def _template_name(value: str) -> str:
-    if value == "auto" or value in TEMPLATES:
-        return value
-    raise ValueError(f"{shown(value)} is not one of auto, {', '.join(TEMPLATES)}")
+def _one_of(*names: str) -> AfterValidator:
+    """A text that must be one of these."""
+
+    def check(value: str) -> str:
+        if value in names:
+            return value
+        raise ValueError(f"{shown(value)} is not one of {', '.join(names)}")
+
+    return AfterValidator(check)
 
 
-def _known_template(value: str) -> str:
-    if value in TEMPLATES:
-        return value
-    raise ValueError(f"{shown(value)} is not one of {', '.join(TEMPLATES)}")
+Template = Annotated[str, _one_of("auto", *TEMPLATES)]
+Preset = Annotated[str, _one_of(*PRESETS)]
 
 
 def _named_folder(value: str) -> str:
@@ -66,7 +69,7 @@ class MoreFaces(Section):
     """
 
     faces: Annotated[str, AfterValidator(_named_folder)]
-    template: Annotated[str, AfterValidator(_known_template)]
+    template: Annotated[str, _one_of(*TEMPLATES)]
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
@@ -85,7 +88,7 @@ class FaceData(Section):
     faces: Named = "auto"
     split: Literal["auto", "image", "folder"] = "auto"
     copies: Literal["drop", "keep"] = "drop"
-    template: Annotated[str, AfterValidator(_template_name)] = "auto"
+    template: Template = "auto"
     also: MoreFaces | None = None
     size: Annotated[int, Field(ge=32, le=8192)] = 256
     flip: bool = False
@@ -94,12 +97,6 @@ class FaceData(Section):
     workers: Annotated[Any, AfterValidator(_worker_number)] = "auto"
     train_images: Positive | None = None
     builtin_images: Positive = 4000
-
-
-def _preset_name(value: str) -> str:
-    if value in PRESETS:
-        return value
-    raise ValueError(f"{shown(value)} is not one of {', '.join(PRESETS)}")
 
 
 def _augmentation(value: Any) -> bool | dict[str, Any]:
@@ -133,7 +130,7 @@ class Data(FaceData):
     fill: Annotated[float, Field(ge=0, le=1)] = 1.0
     hidden_by: Literal["masks", "occluders", "mixed"] = "masks"
     occluders: Named = "auto"
-    preset: Annotated[str, AfterValidator(_preset_name)] = "blind"
+    preset: Preset = "blind"
     eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
     augment: Augment = False
     validation_pairs: Positive = 240
@@ -157,7 +154,7 @@ class SegmentationData(FaceData):
     occluders: Named = "auto"
     pairs: Named | None = None
     invert_mask: bool = False
-    preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
+    preset: Preset = "mixed"
     eyeglasses: Literal["auto", "redraw", "keep"] = "auto"
     augment: Augment = True
     validation_per_kind: Positive = 8
@@ -193,7 +190,7 @@ class IdentityData(FaceData):
     val_share: PeopleShare = 0.13
     test_share: PeopleShare = 0.13
     occluders: Named = "auto"
-    preset: Annotated[str, AfterValidator(_preset_name)] = "mixed"
+    preset: Preset = "mixed"
     occluded_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     swap_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     augment: Augment = True

@@ -22,11 +22,7 @@ class Registry(UserDict):
     """
 
     def __getitem__(self, name: str) -> Any:
-        found = super().__getitem__(name)
-        if isinstance(found, str):
-            module, _, attribute = found.partition(":")
-            found = getattr(import_module(module), attribute)
-        return found
+        return imported(super().__getitem__(name))
 
     def parameters(self, name: str) -> list[str]:
         """The names of the options that an entry takes, read from its source where that tells:
@@ -34,6 +30,14 @@ class Registry(UserDict):
         place = self.data[name]
         told = _parameters(*place.split(":")) if isinstance(place, str) else None
         return list(inspect.signature(self[name]).parameters) if told is None else told
+
+
+def imported(place: Any) -> Any:
+    """What "module:attribute" names, its module imported now; the thing itself where it is one."""
+    if not isinstance(place, str):
+        return place
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 @lru_cache

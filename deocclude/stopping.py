@@ -5,6 +5,7 @@ sessions (Spyder, notebooks) keep their own handling.
 """
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -12,8 +13,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ParamSpec
 
+Given = ParamSpec("Given")
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 AGAIN = "the same command goes on from here"
 
@@ -57,6 +59,26 @@ def run(main: Callable[[], int | None]) -> int:
         for name in SIGNALS:  # the interpreter's own end has nothing to close
             if signal.getsignal(number := getattr(signal, name, signal.SIGTERM)) is ask:
                 signal.signal(number, signal.SIG_DFL)
+
+
+def answering(words: str = AGAIN) -> Callable[[Callable[Given, int | None]], Callable[Given, int]]:
+    """A decorator of a command, which then answers with its exit code: 1 after one line about an
+    error that the user can mend, that of a signal after one line with `words`."""
+
+    def decorate(main: Callable[Given, int | None]) -> Callable[Given, int]:
+        @functools.wraps(main)
+        def answer(*given: Given.args, **named: Given.kwargs) -> int:
+            try:
+                return main(*given, **named) or 0
+            except (ValueError, OSError) as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 1
+            except KeyboardInterrupt as stop:
+                return say_stopped(stop, words)
+
+        return answer
+
+    return decorate
 
 
 def ask(number: int, frame: FrameType | None) -> None:

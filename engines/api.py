@@ -16,44 +16,28 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
 from deocclude.data.images import save_image, to_rgb
-from deocclude.data.mask_files.given import (
-    ALPHA,
-    NO_DILATION,
-    erased_part,
-)
-from deocclude.engines.inference.networks import read_segmenter
-from deocclude.engines.jobs.plan import Choices
+from deocclude.data.mask_files.given import ALPHA, NO_DILATION, erased_part
+from deocclude.engines.inference.networks import Inpainter, read_segmenter
+from deocclude.engines.jobs.plan import NETWORK, Choices
 from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import KINDS, FaceDetector
 from deocclude.engines.photos.face import Boxes, Face, FaceChoice, Faces, Wanted, wanted
-from deocclude.engines.photos.files import all_notices, is_colourless, remove_colour
-from deocclude.engines.photos.formats import (
-    WITH_ALPHA,
-    Metadata,
-    check_suffix,
-    save_options,
-)
-from deocclude.engines.photos.pictures import (
-    File,
-    Picture,
-    as_picture,
-    open_given,
-    open_picture,
-)
+from deocclude.engines.photos.files import all_notices, redrawn
+from deocclude.engines.photos.formats import WITH_ALPHA, Metadata, check_suffix, save_options
+from deocclude.engines.photos.pictures import File, Picture, as_picture, open_given, open_picture
 from deocclude.engines.photos.restoration import FaceResult
 from deocclude.engines.runs.chosen import choose_weights
-from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.places import RUNS
 
 Grown = float | str | None
-NETWORK = "network"
 SHOWN = 1024  # pixels of the longer side that a notebook shows
 
 
@@ -130,10 +114,11 @@ class Restorer:
     ) -> Restored:
         """As the function `restore`, by these networks."""
         networks, given = self._asked(faces, min_face, face_box, whole)
-        networks.flip = flip
+        inpainter = replace(networks.inpainter, flip=flip)
         return _restore(
-            networks, photo, mask, dilate, blend, soft_mask, grain, uncertainty, faces=given
-        )
+            replace(networks, inpainter=inpainter), photo, mask, soft_mask, blend, dilate=dilate,
+            faces=given, grain=grain, uncertainty=uncertainty,
+        )  # fmt: skip
 
     def find_mask(
         self,
@@ -147,31 +132,27 @@ class Restorer:
     ) -> Image.Image:
         """As the function `find_mask`, by these networks: what `restore` would redraw."""
         finder, given = self._asked(faces, min_face, face_box, whole)
-        finder.inpainter, finder.features, finder.hides = _Nothing(), None, False
-        result = finder.restore(open_picture(photo).rgb, faces=given, dilate=dilate, blend="none")
-        return Image.fromarray(result.mask * np.uint8(255))
+        mask = finder.find_mask(open_picture(photo).rgb, given, dilate=dilate)
+        return Image.fromarray(mask * np.uint8(255))
 
     def find_faces(self, photo: Picture, *, whole: bool = False, min_face: float = 0) -> Faces:
         """As the function `find_faces`, by this one's detector: those that `restore` looks at."""
-        return _find_faces(self._networks.own_detector(), photo, whole, min_face)
+        return _find_faces(self._networks.detector, photo, whole, min_face)
 
     def apart(self) -> "Restorer":
         """One for another thread: the same networks, not loaded again, and its own detector.
 
         One Restorer serves one thread at a time, as face detectors do.
         """
-        networks = copy.copy(self._networks)
-        networks.detector = self._networks.own_detector().anew()
-        return Restorer(networks)
+        return Restorer(replace(self._networks, detector=self._networks.detector.anew()))
 
     def _asked(
         self, faces: Wanted, min_face: float, boxes: Boxes | None, whole: bool
     ) -> tuple[Deoccluder, list[Face] | None]:
         """A copy of the networks that looks for these faces, or the faces where they are given."""
         choice, given = wanted(faces, min_face, boxes)
-        networks = copy.copy(self._networks)
-        networks.detector = _looking_for(self._networks.own_detector(), choice, whole)
-        return networks, given
+        detector = _looking_for(self._networks.detector, choice, whole)
+        return replace(self._networks, detector=detector), given
 
 
 def load(
@@ -256,25 +237,15 @@ def restore(
     if method != NETWORK:
         if choice != FaceChoice() or given is not None:
             raise ValueError(f"method {method!r} looks for no face: leave out which to restore")
-        classical = ClassicalRestorer(method)
-        return _restore(classical, photo, mask, dilate, blend, soft_mask, uncertainty=uncertainty)
+        how = {"dilate": dilate, "uncertainty": uncertainty}
+        return _restore(ClassicalRestorer(method), photo, mask, soft_mask, blend, **how)
     inpainter = choose_weights(checkpoint, "inpainting", RUNS)[0]
     finder = choose_weights(segmenter, "segmentation", RUNS)[0] if mask is None else None
-    restorer = _kept(inpainter, finder, device, landmarker)
-    return restorer.restore(
-        photo,
-        mask,
-        dilate=dilate,
-        blend=blend,
-        grain=grain,
-        flip=flip,
-        whole=whole,
-        soft_mask=soft_mask,
-        faces=faces,
-        min_face=min_face,
-        face_box=face_box,
+    return _kept(inpainter, finder, device, landmarker).restore(
+        photo, mask, dilate=dilate, blend=blend, grain=grain, flip=flip, whole=whole,
+        soft_mask=soft_mask, faces=faces, min_face=min_face, face_box=face_box,
         uncertainty=uncertainty,
-    )
+    )  # fmt: skip
 
 
 def find_mask(
@@ -367,9 +338,11 @@ def _load(
         networks = load_deoccluder(inpainter, device, segmenter, backend=backend)
     else:
         assert segmenter is not None  # nothing is asked of no network
-        networks = _only_segmenter(segmenter, device)
-    networks.detector = FaceDetector(landmarker, template=networks.template)
-    return Restorer(networks)
+        finder = read_segmenter(segmenter, device, backend="auto")
+        nothing = Inpainter(_Nothing(), finder.size, template=finder.template, hides=False)
+        networks = Deoccluder(nothing, finder)
+    detector = FaceDetector(landmarker, template=networks.inpainter.template)
+    return Restorer(replace(networks, detector=detector))
 
 
 _cached = lru_cache(maxsize=4)(_load)
@@ -380,51 +353,27 @@ def _kept_detector(landmarker: str | None) -> FaceDetector:
     return FaceDetector(landmarker)
 
 
-def _only_segmenter(file: Path, device: str) -> Deoccluder:
-    where = resolve_device(device)
-    network, data = read_segmenter(file, where, "auto")
-    template = data.get("template", "ffhq")
-    return Deoccluder(_Nothing(), data["size"], network, where, template=template, hides=False)
-
-
 def _restore(
-    networks: Deoccluder | ClassicalRestorer,
+    restorer: Deoccluder | ClassicalRestorer,
     photo: Picture,
     mask: Picture | None,
-    dilate: Grown,
-    blend: str | None,
     soft: bool,
-    grain: bool = False,
-    uncertainty: bool = False,
-    faces: list[Face] | None = None,
+    blend: str | None,
+    **how: Any,
 ) -> Restored:
-    if soft and dilate:
+    """`how`: as of `Deoccluder.restore`."""
+    if soft and how["dilate"]:
         raise ValueError(NO_DILATION)
     opened = open_picture(photo)
     erased = isinstance(mask, str) and mask == ALPHA
     given = None
     if erased:
         name = str(photo) if isinstance(photo, (str, PathLike)) else "photo"
-        given = erased_part(opened.alpha, name, hard=bool(dilate))
+        given = erased_part(opened.alpha, name, hard=bool(how["dilate"]))
     elif mask is not None:
         given = open_given(mask, opened, soft)
-    hole = given.hole if given else None
-    blend = blend or Choices().blend
-    result = networks.restore(
-        opened.rgb,
-        hole,
-        faces=faces,
-        dilate=dilate,
-        blend=blend,
-        grain=grain,
-        uncertainty=uncertainty,
-    )
-    if given is not None:
-        given.weigh(result.restored, opened.pixels if erased else opened.rgb)
-    if erased:
-        opened = replace(opened, alpha=None)  # the hole in it is redrawn
-    if result.changed and is_colourless(opened.rgb):
-        remove_colour(result.restored, result.mask)
+    how["blend"] = blend or Choices().blend
+    opened, result, _ = redrawn(restorer, opened, given, erased, **how)
     return Restored(
         as_picture(opened, result),
         Image.fromarray(result.mask * np.uint8(255)),

@@ -13,10 +13,17 @@ from typing import Any
 from deocclude.data.files import some_path, some_text
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps")
+BACKENDS = ("auto", "torch", "onnx")  # engines.inference.backends
 
 
-def at_least(low: int) -> Callable[[str], int]:
-    """A parser of whole numbers that refuses those below `low`."""
+def command_parser(prog: str, text: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is a module's own text, line by line."""
+    how = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=prog, description=text, formatter_class=how)
+
+
+def at_least(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers that refuses those below `low`, and above `high` if given."""
 
     def whole_number(text: str) -> int:
         try:
@@ -25,6 +32,8 @@ def at_least(low: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be a whole number, found {text!r}") from None
         if value < low:
             raise argparse.ArgumentTypeError(f"must be at least {low}, found {value}")
+        if high is not None and value > high:
+            raise argparse.ArgumentTypeError(f"must be {low} to {high}, found {value}")
         return value
 
     return whole_number

@@ -66,30 +66,24 @@ def check_options(table: Registry, kind: str, name: str, options: Mapping) -> No
         )
 
 
-def takes_option(task: str, name: str, option: str) -> bool:
-    """Whether a task's network of this name is known and has this option."""
-    table = {
-        "inpainting": INPAINTERS, "segmentation": SEGMENTERS, "identity": IDENTITY_NETWORKS
-    }[task]  # fmt: skip
+def takes_option(table: Registry, name: str, option: str) -> bool:
+    """Whether `table` has a network of this name that has this option."""
     return name in table and option in table.parameters(name)
 
 
 def create_inpainter(name: str, **options: Any) -> nn.Module:
     """A network `model(occluded, mask, features=None) -> prediction`, or ValueError."""
-    check_options(INPAINTERS, "inpainter", name, options)
-    return _created(INPAINTERS, "inpainter", name, options)
+    return create_network(INPAINTERS, "inpainter", name, options)
 
 
 def create_segmenter(name: str, **options: Any) -> nn.Module:
     """A network `model(occluded) -> logits` (N, 1, H, W). ValueError lists valid names."""
-    check_options(SEGMENTERS, "segmenter", name, options)
-    return _created(SEGMENTERS, "segmenter", name, options)
+    return create_network(SEGMENTERS, "segmenter", name, options)
 
 
 def create_discriminator(name: str, **options: Any) -> nn.Module:
     """A network `model(image, mask=None) -> logits`. ValueError lists valid names."""
-    check_options(DISCRIMINATORS, "discriminator", name, options)
-    return _created(DISCRIMINATORS, "discriminator", name, options)
+    return create_network(DISCRIMINATORS, "discriminator", name, options)
 
 
 def create_identity_network(name: str, **options: Any) -> nn.Module:
@@ -97,13 +91,13 @@ def create_identity_network(name: str, **options: Any) -> nn.Module:
 
     It takes `classes`, a number of identities.
     """
-    check_options(IDENTITY_NETWORKS, "identity network", name, options)
-    return _created(IDENTITY_NETWORKS, "identity network", name, options)
+    return create_network(IDENTITY_NETWORKS, "identity network", name, options)
 
 
-def _created(table: Registry, kind: str, name: str, options: dict[str, Any]) -> nn.Module:
-    """The network; ValueError, with the options, where these are of a kind or size that no layer
-    can have."""
+def create_network(table: Registry, kind: str, name: str, options: Mapping[str, Any]) -> nn.Module:
+    """A network of any table. ValueError as of `check_options`, and, with the options, where these
+    are of a kind or size that no layer can have."""
+    check_options(table, kind, name, options)
     try:
         return table[name](**options)
     except WRONG_OPTIONS as error:

@@ -9,8 +9,7 @@ from torch import nn
 from deocclude import models
 from deocclude.data.contract import hide
 from deocclude.engines.runs.config import Data
-from deocclude.engines.runs.features import create_features
-from deocclude.engines.runs.weights import save_release
+from deocclude.engines.runs.weights import create_features, save_release
 
 SIZE = 32
 TINY = {"name": "occlufix", "width": 4, "depth": 2}

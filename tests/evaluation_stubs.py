@@ -7,8 +7,7 @@ import torch
 from deocclude.data.masks.source import generate_mask
 from deocclude.data.pairs.holes import FrozenPairs, Pair
 from deocclude.data.seeding import keyed_rng
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.rows import RowWriter
+from deocclude.engines.measures.rows import Row, RowWriter
 
 SIZE = 32
 INFO = {"kind": "model", "measures": {}, "training": None, "pairs": "made up"}

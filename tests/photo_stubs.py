@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from deocclude.data.builtin.faces import landmarks, render_face
+from deocclude.engines.inference.networks import Inpainter, Segmenter
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import KINDS
 from deocclude.engines.photos.face import Face, FaceChoice, whole_picture
@@ -99,9 +100,22 @@ def is_green(picture: np.ndarray) -> np.ndarray:
     return green - np.maximum(red, blue) > 100
 
 
-def stub_deoccluder(detector=None, size=64, level=0.5, **options) -> Deoccluder:
-    options.setdefault("segmenter", GreenFinder())
-    return Deoccluder(Constant(level), size, detector=detector or Detector(), **options)
+def stub_deoccluder(
+    detector=None,
+    size=64,
+    level=0.5,
+    inpainter=None,
+    segmenter="green",
+    segmenter_size=None,
+    segmenter_template="ffhq",
+    **options,
+) -> Deoccluder:
+    """One of these two networks, by default `Constant` and `GreenFinder`."""
+    inpainter = Inpainter(inpainter or Constant(level), size)
+    if segmenter is not None:
+        network = GreenFinder() if segmenter == "green" else segmenter
+        segmenter = Segmenter(network, segmenter_size or size, template=segmenter_template)
+    return Deoccluder(inpainter, segmenter, detector or Detector(), **options)
 
 
 def write_release(path, task: str, name: str, network: nn.Module, **data) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from deocclude.data.faces.alignment import invert, template_points
+from deocclude.engines.inference.networks import Inpainter, Segmenter
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import Face
@@ -35,10 +36,22 @@ class Flat(nn.Module):
         return torch.full_like(occluded, self.level)
 
 
-def make(inpainter=None, segmenter="green", **options):
-    segmenter = GreenFinder() if segmenter == "green" else segmenter
+def make(
+    inpainter=None,
+    segmenter="green",
+    segmenter_size=SIZE,
+    segmenter_template="ffhq",
+    hides=True,
+    flip=False,
+    **options,
+):
+    """A Deoccluder of these networks; `segmenter` None: without one."""
+    if segmenter is not None:
+        network = GreenFinder() if segmenter == "green" else segmenter
+        segmenter = Segmenter(network, segmenter_size, template=segmenter_template)
+    inpainter = Inpainter(inpainter or Flat(), SIZE, hides=hides, flip=flip)
     options.setdefault("detector", FaceDetector(kinds=("whole",)))
-    return Deoccluder(inpainter or Flat(), SIZE, segmenter, **options)
+    return Deoccluder(inpainter, segmenter, **options)
 
 
 def face_at(side, centre, degrees=0.0, template="ffhq"):

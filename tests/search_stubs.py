@@ -1,8 +1,10 @@
 """A search that is over in a moment: its command, its study, and a training that is none."""
 
+import gc
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
+import optuna
 import pandas as pd
 
 from deocclude.engines.runs.folder import RunFolder
@@ -46,7 +48,7 @@ class Fake:
     def __init__(self, monkeypatch, epochs: int = 4) -> None:
         self.epochs, self.stop_at, self.started = epochs, {}, []
         monkeypatch.setattr(objective, "train", self.train)
-        monkeypatch.setattr(runner, "gc", SimpleNamespace(collect=lambda: 0))  # slow in tests
+        monkeypatch.setattr(gc, "collect", lambda: 0)  # slow in tests
 
     def train(self, config, root, output, resume, max_minutes, device, prune) -> Outcome:
         self.started.append((config.name, resume))
@@ -75,7 +77,23 @@ class Fake:
 
 def run(shared: SharedStudy, wanted: int) -> str | None:
     """The loop of the command, without its output."""
-    while (claim := shared.claim(wanted)) is not None:
-        if stopped := runner.carry_out(shared, claim):
-            return stopped
-    return None
+    return runner.carry_out(shared, wanted)
+
+
+class Left(NamedTuple):
+    """A trial as a process leaves it that is killed while it trains."""
+
+    trial: optuna.Trial
+    run: str
+    weights: dict[str, float]
+
+
+def leave(shared: SharedStudy, wanted: int) -> Left | None:
+    """Begin a trial and be killed; None where `wanted` are done or being done."""
+    with shared.turn:
+        shared.recover()
+        if shared.is_enough(wanted):
+            return None
+        trial = shared.study.ask()
+        with shared.at_work(trial) as (name, weights):
+            return Left(trial, name, weights)

@@ -35,7 +35,7 @@ def tiny(name: str, *overrides: str):
 
 def make_trainer(name: str, *overrides: str):
     config = tiny(name, *overrides)
-    return build_trainer(config, start_runtime("no", "cpu", 0), 16)
+    return build_trainer(config, start_runtime("no", "cpu", 0), 16, continued=True)
 
 
 def make_part(count: int = 4) -> Part:

@@ -18,7 +18,7 @@ from deocclude.data.faces.files import Faces
 from deocclude.data.masks.source import MaskGenerator
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.training.gan_steps import Part
-from deocclude.engines.training.inpainting import build_trainer, train_step
+from deocclude.engines.training.inpainting import build_trainer
 
 TINY = [
     "data.builtin_images=8",
@@ -51,7 +51,7 @@ def test_public_order_gives_our_gradients_and_weights(tiny_config, part):
     trainer = tiny_trainer(tiny_config("ablationv1"))
     before = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
     public = {loop: PublicLoop(trainer, loop) for loop in LOOPS}
-    terms = train_step(trainer, [part])
+    terms = trainer.train_step([part])
     for loop in public.values():
         logged = loop.step(part)
         assert logged["total"] == pytest.approx(float(terms["total"]), rel=1e-6)
@@ -74,7 +74,7 @@ def test_a_wrong_update_is_seen(used_trainer, part):
     """The comparison finds the public code's first defect, a discriminator that is not cleared."""
     trainer = used_trainer
     public = PublicLoop(trainer, "frozen")
-    train_step(trainer, [part])
+    trainer.train_step([part])
     public.discriminator_optimizer.zero_grad = lambda **_: None
     public.step(part)
     assert gradient_difference(trainer.discriminators[public.role], public.discriminator) > 0.1
@@ -85,17 +85,17 @@ def test_marks_take_the_whole_step_apart_and_change_nothing(used_trainer, part):
     laps = Laps(torch.device("cpu"))
     with marked(trainer, laps):
         laps.start()
-        train_step(trainer, [part])
+        trainer.train_step([part])
         laps.mark("EMA")
         split = laps.stop()
     assert list(split) == [name for name in PARTS if name != "data"]
     assert all(seconds > 0 for seconds in split.values())
-    train_step(trainer, [part])
+    trainer.train_step([part])
     assert laps.parts == split
 
 
 @pytest.mark.parametrize(
-    "part", ["steps", "loader", "public_loop", "systems_cell", "systems_tables"]
+    "part", ["steps", "loader", "program", "public_loop", "systems_cell", "systems_tables"]
 )
 def test_a_part_of_a_benchmark_says_which_program_it_is_of(part):
     with pytest.raises(SystemExit, match=r"a part of `python benchmarks/\w+\.py`"):

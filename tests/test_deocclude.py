@@ -10,6 +10,7 @@ from PIL import Image
 
 from deocclude.engines.cli import photos
 from deocclude.engines.cli import restore as restore_command
+from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.photos.deoccluder import Deoccluder
 
 SIZE = 32
@@ -23,7 +24,7 @@ def run(tmp_path, monkeypatch, capsys):
 
     def load(checkpoint, device="auto", segmenter=None, **options):
         loaded.append(checkpoint)
-        return Deoccluder(Constant(), SIZE)
+        return Deoccluder(Inpainter(Constant(), SIZE))
 
     monkeypatch.setattr(photos, "load_deoccluder", load)
     monkeypatch.setattr(photos, "FaceDetector", lambda *a, **k: Detector())

@@ -12,7 +12,7 @@ from torch import nn
 
 from deocclude.engines.cli import evaluate, photos
 from deocclude.engines.cli import restore as restore_command
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.measures.inpainting import model_row
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.runs.config import Data
@@ -39,10 +39,10 @@ def loaded(monkeypatch):
 
     def load(checkpoint, device="cpu", segmenter=None, **options):
         calls.append(options.get("flip"))
-        kind = Deoccluder if "batch" in options else Networks
-        return kind(Leaning(), SIZE, device="cpu", flip=options.get("flip", False))
+        inpainter = Inpainter(Leaning(), SIZE, flip=options.get("flip", False))
+        return Deoccluder(inpainter) if "batch" in options else inpainter
 
-    monkeypatch.setattr("deocclude.engines.inference.networks.load_networks", load)
+    monkeypatch.setattr("deocclude.engines.inference.networks.read_inpainter", load)
     monkeypatch.setattr(photos, "load_deoccluder", load)
     return calls
 

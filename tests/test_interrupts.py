@@ -20,7 +20,7 @@ INPAINTER, SEGMENTER = (
 EVALUATION = "deocclude.engines.evaluation"
 ENSEMBLE = "deocclude.engines.ensemble.commands"
 EVALUATE = "deocclude.engines.cli.evaluate"
-OPEN = "deocclude.engines.training.run:open_any_sources"
+OPEN = "deocclude.engines.training.origins:open_any_sources"
 
 PAGE = (("app.py",), ("-m", "deocclude", "app"))
 # Each command at work: its words, and the function in which the signal finds it.
@@ -31,9 +31,9 @@ WORK = [
     ("deocclude.py", "photo.png", "-o", "out", "deocclude.engines.cli.photos:load"),
     ("-m", "deocclude", "photo.png", "-o", "out", "deocclude.engines.cli.photos:restore_all"),
     *((*words, "deocclude.engines.app.commands:_serve") for words in PAGE),
-    ("evaluate.py", "--runs", "none", f"{EVALUATION}.inpainting:compare"),
-    ("evaluate.py", "inpainting", "--runs", "none", f"{EVALUATION}.inpainting:compare"),
-    ("evaluate.py", "segmentation", *SEGMENTER, f"{EVALUATION}.segmentation:compare_segmenters"),
+    ("evaluate.py", "--runs", "none", f"{EVALUATION}.compare:compare"),
+    ("evaluate.py", "inpainting", "--runs", "none", f"{EVALUATION}.compare:compare"),
+    ("evaluate.py", "segmentation", *SEGMENTER, f"{EVALUATION}.compare:compare"),
     ("evaluate.py", "end-to-end", *INPAINTER, f"{EVALUATE}:choose_both"),
     ("evaluate.py", "identity", f"{EVALUATE}:choose"),
     ("evaluate.py", "losses", f"{EVALUATE}:choose_with_losses"),

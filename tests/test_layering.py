@@ -5,6 +5,7 @@ imported as `deocclude.data.contract`, and never without that, or it would be th
 """
 
 import ast
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ PACKAGES = ("data", "models", "losses", "metrics", "engines")
 PACKAGE = "deocclude"
 ANY = "*"  # any third-party module
 EVERYONES = ("names", "progress", "stopping")  # import nothing of ours; used everywhere
+PLACE = re.compile(r"(?P<module>\w+(\.\w+)+):(?P<attribute>\w+)")  # imported when asked for
 NETWORKS = ("timm", "segmentation_models_pytorch", "huggingface_hub")  # and where theirs lie
 
 
@@ -231,6 +233,36 @@ def test_every_room_has_a_rule_a_sentence_and_a_size_to_find_ones_way_in():
         assert len(tree.body) == 1, f"{folder}: more than a sentence"
         assert ast.get_docstring(tree).count(".") == 1, folder
         assert 3 <= len(list(folder.glob("*.py"))) <= 18, folder
+
+
+def places() -> list[tuple[str, str, str]]:
+    """(file, module, attribute) of every "module:attribute" text: what is imported when asked for,
+    which the rules above do not see."""
+    found = []
+    for path in source_files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and (match := PLACE.fullmatch(text)):
+                found.append((module_name(path, ROOT), match["module"], match["attribute"]))
+    return found
+
+
+def test_what_is_named_to_be_imported_later_is_there_and_ours():
+    assert {"models", "losses", "engines.runs.tasks"} <= {file for file, _, _ in places()}
+    files = {module_name(path, ROOT): path for path in source_files()}
+    for file, module, attribute in places():
+        below = module.removeprefix(f"{PACKAGE}.")
+        assert below != module, f"{file}: {module} is not ours"
+        assert below in files, f"{file}: there is no {module}"
+        body = ast.parse(files[below].read_text(encoding="utf-8")).body
+        names = {getattr(each, "name", None) for each in body} | {
+            target.id
+            for each in body
+            if isinstance(each, ast.Assign)
+            for target in each.targets
+            if isinstance(target, ast.Name)
+        }
+        assert attribute in names, f"{file}: {module} has no {attribute}"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from torch import nn
 
 from benchmarks import photo
 from benchmarks.photo import LowerHalf, measure_photos, photo_table, stand_ins
+from deocclude.engines.inference.networks import Inpainter, Segmenter
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.restoration import STAGES
@@ -21,8 +22,9 @@ class Echo(nn.Module):
 
 
 def stub() -> Deoccluder:
-    segmenter = LowerHalf(nn.Conv2d(3, 1, 1))
-    return Deoccluder(Echo(), 32, segmenter, detector=FaceDetector(kinds=("haar", "whole")))
+    segmenter = Segmenter(LowerHalf(nn.Conv2d(3, 1, 1)), 32)
+    detector = FaceDetector(kinds=("haar", "whole"))
+    return Deoccluder(Inpainter(Echo(), 32), segmenter, detector)
 
 
 def test_every_stage_is_timed_and_every_photo_restored():
@@ -75,7 +77,7 @@ def test_an_unreadable_photo_is_left_out_and_said(capsys, tmp_path):
 
 @pytest.mark.parametrize("option", ["--threads", "--count"])
 def test_counts_are_1_or_more(capsys, option):
-    for text in ("0", "-1", "two"):
+    for text, words in (("0", "at least 1"), ("-1", "at least 1"), ("two", "a whole number")):
         with pytest.raises(SystemExit):
             photo.parse_arguments([option, text])
-        assert "must be a whole number, 1 or more" in capsys.readouterr().err
+        assert f"must be {words}, found" in capsys.readouterr().err

@@ -41,12 +41,16 @@ OPTIONAL = {
     "umap": {"engines/analysis/umap.py"},
     "webdataset": {"data/faces/shard_names.py", "data/faces/shards.py"},
     "sklearn": {"engines/analysis/umap_report.py"},
-    "optuna": {"engines/search/report.py", "engines/search/study.py"},
+    "optuna": {
+        f"engines/search/{name}.py"
+        for name in ("figures", "objective", "report", "runner", "study")
+    },
     "sqlalchemy": {"engines/search/study.py"},
 }
 # They import one at their top, and are imported inside functions alone, or by each other.
 LATE = {
-    "engines/search/report.py", "engines/search/runner.py", "engines/search/study.py",
+    "engines/search/figures.py", "engines/search/report.py", "engines/search/runner.py",
+    "engines/search/study.py",
     "engines/app/guard.py", "engines/app/handlers.py", "engines/app/page.py",
     "engines/app/serving.py",
 }  # fmt: skip

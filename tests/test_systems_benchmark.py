@@ -82,12 +82,12 @@ def test_restoring_is_in_the_precision_of_the_cell(monkeypatch):
     for precision in ("no", "bf16"):
         config = cell_config("facial_deocclusion", 32, precision, 1, None, ["model.width=4"])
         runtime = systems_cell.start_runtime(precision, "cpu")
-        deoccluder = systems_cell.released(systems_cell.build_trainer(config, runtime, 10))
+        inpainter = systems_cell.build_trainer(config, runtime, 10).released()
         kinds = seen.setdefault(precision, set())
-        for module in deoccluder.inpainter.modules():
+        for module in inpainter.network.modules():
             if type(module).__name__ == "Conv2d":
                 module.register_forward_hook(lambda m, i, out, kinds=kinds: kinds.add(out.dtype))
-        forward = systems_cell._in_precision(deoccluder, runtime)
+        forward = systems_cell._in_precision(inpainter, runtime)
         image = systems_cell.torch.rand(1, 3, 32, 32)
         assert forward(image, image[:, :1].round()).dtype == systems_cell.torch.float32
     assert seen == {"no": {systems_cell.torch.float32}, "bf16": {systems_cell.torch.bfloat16}}

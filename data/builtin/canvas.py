@@ -123,10 +123,9 @@ class Canvas:
         box = hill.rows, hill.columns
         # The hill's slope: -dh/du = rise * (u - x) / width^2 * exp(...).
         target = self.buffer[:, hill.rows, hill.columns]
-        target[NORMAL_X] += hill.alpha * (self.u[box] - np.float32(x)) * np.float32(rise / width**2)
-        target[NORMAL_Y] += (
-            hill.alpha * (self.v[box] - np.float32(y)) * np.float32(rise / height**2)
-        )
+        du, dv = self.u[box] - np.float32(x), self.v[box] - np.float32(y)
+        target[NORMAL_X] += hill.alpha * du * np.float32(rise / width**2)
+        target[NORMAL_Y] += hill.alpha * dv * np.float32(rise / height**2)
 
     def blob(self, x: float, y: float, width: float, height: float) -> Cover | None:
         """A soft spot: a Gaussian of these standard deviations as coverage."""
@@ -134,12 +133,8 @@ class Canvas:
         (a, b), (c, d) = self._linear.tolist()
         middle_x = a * x + c * y + self._offset[0]
         middle_y = b * x + d * y + self._offset[1]
-        box = self.clip(
-            middle_x - width * reach,
-            middle_y - height * reach,
-            middle_x + width * reach,
-            middle_y + height * reach,
-        )
+        across, down = width * reach, height * reach
+        box = self.clip(middle_x - across, middle_y - down, middle_x + across, middle_y + down)
         if box is None:
             return None
         du = (self.u[box] - np.float32(x)) * np.float32(1 / width)

@@ -50,12 +50,12 @@ def person_traits(person: int, picture: int, seed: int = 0) -> Traits:
     return another_picture(who, keyed_rng(seed, "built-in person's picture", person, picture))
 
 
-def landmarks(index: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Where the features are, (x, y) in units of a picture 256 wide, left = the picture's left."""
-    return landmarks_of(face_traits(index, seed))
+def landmarks(index: int, seed: int = 0, size: int = 256) -> dict[str, tuple[float, float]]:
+    """Where the features are, (x, y) in px of a picture `size` wide, left = the picture's left."""
+    return landmarks_of(face_traits(index, seed), size)
 
 
-def landmarks_of(traits: Traits) -> dict[str, tuple[float, float]]:
+def landmarks_of(traits: Traits, size: int = 256) -> dict[str, tuple[float, float]]:
     """The same of a face whose traits are known."""
     head, pose = TurnedHead(traits), _pose(traits)
     corner = 187.5 + traits.mouth_drop - 3.2 * traits.smile
@@ -67,7 +67,9 @@ def landmarks_of(traits: Traits) -> dict[str, tuple[float, float]]:
         "right_mouth": head.one(CENTRE + traits.mouth_width, corner, 3),
         "chin": tuple(head.turned([[CENTRE, traits.chin]], 56)[0].tolist()),
     }
-    return {name: tuple((pose @ (*point, 1.0)).tolist()) for name, point in points.items()}
+    scale = size / 256
+    placed = {name: (pose @ (*point, 1.0)).tolist() for name, point in points.items()}
+    return {name: (x * scale, y * scale) for name, (x, y) in placed.items()}
 
 
 def render_face(index: int, size: int, seed: int = 0) -> np.ndarray:

@@ -9,10 +9,8 @@ from deocclude.data.builtin.traits import EYE_DEPTH, Traits, linear
 
 CENTRE = 128.0
 FRONT = 76.0  # depth of the middle of the face in front of the ears
-_MIDDLE, _RADII = (
-    np.array([CENTRE, 140.0]),
-    np.array([1 / 80, 1 / 135]),
-)  # of the ellipsoid that features lie on
+# Of the ellipsoid that features lie on.
+_MIDDLE, _RADII = np.array([CENTRE, 140.0]), np.array([1 / 80, 1 / 135])
 BLACK = np.full(3, 0.006, np.float32)
 
 
@@ -33,6 +31,10 @@ class TurnedHead:
         depth = np.sqrt(np.maximum(1 - across.sum(1), 0))
         return self.turned(points, FRONT * depth + lift)
 
+    def line(self, points: np.ndarray | list, lift: float = 0.0) -> np.ndarray:
+        """A smooth open curve through points on the face, as `at`."""
+        return smooth(self.at(points, lift), closed=False)
+
     def turned(self, points: np.ndarray | list, depth: np.ndarray | float) -> np.ndarray:
         """Points (N, 2) at a given depth in front of the ears, as seen."""
         seen = np.array(points, dtype=np.float64)
@@ -50,14 +52,12 @@ class TurnedHead:
     def outline(self, grow: float = 0.0) -> np.ndarray:
         """The skull and jaw as a closed curve, `grow` units wider all round."""
         t = self.traits
-        half = np.array(
-            [0.0, 34, 58, 68, 71.5, 70, 68 * t.jaw + 3, 53 * t.jaw + 3, t.chin_width, 0]
-        )
+        half = np.array([0.0, 34, 58, 68, 71.5, 70, 68 * t.jaw + 3, 53 * t.jaw + 3, t.chin_width,
+                         0])  # fmt: skip
         half[1:8] *= t.half_width / 71.5
         drop = t.chin - 236
-        levels = np.array(
-            [22.0, 28, 50, 80, 112, 145, 176 + drop / 2, 205 + drop, 229 + drop, t.chin]
-        )
+        levels = np.array([22.0, 28, 50, 80, 112, 145, 176 + drop / 2, 205 + drop, 229 + drop,
+                           t.chin])  # fmt: skip
         depth = np.array([0.0, 0, 0, 0, 0, 2, 6, 24, 48, 56])
         half[1:-1] += grow
         levels[0] -= grow
@@ -88,11 +88,8 @@ def _draw_garment(canvas: Canvas, t: Traits, x: float, half: float, texture: np.
     edge = half + 8
     shoulder = [(x - edge, throat - 8), (x - 96, 240), (x - 150, 258), (x - 170, 330)]
     shoulder += [(2 * x - a, b) for a, b in reversed(shoulder)]
-    collar = [
-        (x + edge * 0.55, throat + dip * 0.7),
-        (x, throat + dip),
-        (x - edge * 0.55, throat + dip * 0.7),
-    ]
+    low = throat + dip * 0.7
+    collar = [(x + edge * 0.55, low), (x, throat + dip), (x - edge * 0.55, low)]
     points = np.array(shoulder + (collar if t.collar != "vee" else [(x, throat + dip)]))
     nx = np.clip((canvas.u - x) / 150, -0.9, 0.9) + 0.35 * (texture - 0.5)
     ny = -0.35 + 0.5 * (np.roll(texture, 3, axis=0) - 0.5)
@@ -103,11 +100,9 @@ def _draw_garment(canvas: Canvas, t: Traits, x: float, half: float, texture: np.
         for side in (-1, 1):
             flap = [(x + side * edge, throat - 12), (x + side * 4, throat + 20)]
             flap += [(x + side * 22, throat + 34), (x + side * (edge + 12), throat + 6)]
-            place = canvas.cover(np.array(flap))
             canvas.shade(canvas.cover(shifted(np.array(flap), 0, 4), 2), 0.3)
-            canvas.paint(
-                place, np.minimum(t.clothes * 1.25 + 0.03, 1), 1.0, (side * 0.25, -0.3), 0.01
-            )
+            bright = np.minimum(t.clothes * 1.25 + 0.03, 1)
+            canvas.paint(canvas.cover(np.array(flap)), bright, 1.0, (side * 0.25, -0.3), 0.01)
 
 
 def draw_ears(canvas: Canvas, head: TurnedHead) -> None:
@@ -117,13 +112,8 @@ def draw_ears(canvas: Canvas, head: TurnedHead) -> None:
         x, y, size = CENTRE + side * (t.half_width + 2), 138, t.ears
         shape = [(-4, -24), (5, -25), (10, -16), (9, 0), (5, 14), (0, 24), (-5, 20)]
         points = [(x + side * size * a, y + size * b) for a, b in shape]
-        canvas.paint(
-            canvas.cover(smooth(head.turned(points, -4))),
-            t.skin * 0.95,
-            1,
-            (side * 0.4, -0.05),
-            t.gloss,
-        )
+        outer = canvas.cover(smooth(head.turned(points, -4)))
+        canvas.paint(outer, t.skin * 0.95, 1, (side * 0.4, -0.05), t.gloss)
         inner = [(x + side * size * a * 0.75, y - 2 + size * b * 0.62) for a, b in shape]
         canvas.shade(canvas.cover(smooth(head.turned(inner, -4)), 2), 0.38, (0.8, 1, 1))
 
@@ -164,21 +154,17 @@ def draw_complexion(canvas: Canvas, head: TurnedHead) -> None:
         socket = head.one(CENTRE + side * (t.eye_gap - 3), 118)
         canvas.shade(canvas.blob(*socket, 16, 9), 0.20 + 0.12 * t.age, (0.8, 1, 1))
         fold = [(15, 160), (23, 170), (29 + 2 * t.smile, 183), (30 + 3 * t.smile, 194)]
-        path = smooth(head.at([(CENTRE + side * a, b) for a, b in fold], 3), closed=False)
+        path = head.line([(CENTRE + side * a, b) for a, b in fold], 3)
         depth = 0.05 + 0.16 * max(0.0, t.smile) + 0.14 * t.age
         canvas.shade(canvas.cover(ribbon(path, 4), 2.2), min(depth, 0.4), (0.8, 1, 1))
         if t.age > 0.55:
-            bag = smooth(
-                head.at([(CENTRE + side * a, b) for a, b in ((18, 130), (30, 136), (44, 131))]),
-                False,
-            )
+            low = ((18, 130), (30, 136), (44, 131))
+            bag = head.line([(CENTRE + side * a, b) for a, b in low])
             canvas.shade(canvas.cover(ribbon(bag, 2.5), 1.5), 0.35 * (t.age - 0.35))
     canvas.shade(canvas.blob(*head.one(CENTRE, 163 + t.nose_length, 22), 10, 8), t.blush * 0.7, red)
     if t.age > 0.7:
         for level in (70, 80, 89):
-            line = smooth(
-                head.at([(96, level + 2), (128, level - 2), (160, level + 2)]), closed=False
-            )
+            line = head.line([(96, level + 2), (128, level - 2), (160, level + 2)])
             canvas.shade(canvas.cover(ribbon(line, 2.0), 1.4), 0.5 * (t.age - 0.55))
 
 
@@ -192,12 +178,9 @@ def draw_eye(canvas: Canvas, head: TurnedHead, side: int) -> None:
 
     def lid(points: list, raise_by: float = 0.0, stretch: float = 1.0) -> np.ndarray:
         # Points run from the inner (-1) to the outer corner (1), which is higher by the tilt.
-        return head.at(
-            [
-                (x + side * a * wide * stretch, y + b * high - t.eye_tilt * a - raise_by)
-                for a, b in points
-            ]
-        )
+        across = [x + side * a * wide * stretch for a, _ in points]
+        down = [y + b * high - t.eye_tilt * a - raise_by for a, b in points]
+        return head.at(list(zip(across, down, strict=True)))
 
     upper = smooth(lid(shape), closed=False)
     under = smooth(lid([shape[-1], *lower, shape[0]]), closed=False)
@@ -238,13 +221,10 @@ def draw_brow(canvas: Canvas, head: TurnedHead, side: int, texture: np.ndarray) 
     t = head.traits
     base = 104.5 - t.brow_lift
     points = [
-        (-17, 2.5),
-        (-6, -0.6 * t.brow_arch),
-        (8, -t.brow_arch),
-        (21, 3.5 - 0.3 * t.brow_arch),
-    ]
+        (-17, 2.5), (-6, -0.6 * t.brow_arch), (8, -t.brow_arch), (21, 3.5 - 0.3 * t.brow_arch),
+    ]  # fmt: skip
     bend = [(CENTRE + side * (t.eye_gap + a), base + b) for a, b in points]
-    path = smooth(head.at(bend, 3), closed=False)
+    path = head.line(bend, 3)
     width = np.interp(np.linspace(0, 1, len(path)), [0, 0.25, 0.65, 1], [0.75, 1, 0.8, 0.15])
     place = canvas.cover(ribbon(path, width * t.brow_width), 1.2)
     if place is not None:
@@ -263,8 +243,8 @@ def draw_nose(canvas: Canvas, head: TurnedHead) -> None:
         hole = head.one(CENTRE + side * wide * 0.42, 168.5 + drop, 12)
         canvas.shade(canvas.cover(ellipse(*hole, wide * 0.23, 2.0), 1.0), 0.72, (0.9, 1, 1))
         wing = [(0.78, 158), (1.05, 164), (1.0, 169.5), (0.72, 171)]
-        path = head.at([(CENTRE + side * wide * a, b + drop) for a, b in wing], 6)
-        canvas.shade(canvas.cover(ribbon(smooth(path, closed=False), 2.2), 1.3), 0.30, (0.8, 1, 1))
+        path = head.line([(CENTRE + side * wide * a, b + drop) for a, b in wing], 6)
+        canvas.shade(canvas.cover(ribbon(path, 2.2), 1.3), 0.30, (0.8, 1, 1))
 
 
 def draw_mouth(canvas: Canvas, head: TurnedHead) -> None:
@@ -284,7 +264,7 @@ def draw_mouth(canvas: Canvas, head: TurnedHead) -> None:
     keels += [(-a, b) for a, b in reversed(keels[:2])]
 
     def curve(points: list) -> np.ndarray:
-        return smooth(head.at([(CENTRE + a * wide, y + b) for a, b in points], 3), closed=False)
+        return head.line([(CENTRE + a * wide, y + b) for a, b in points], 3)
 
     top, low, ridge, keel = curve(tops), curve(lows), curve(ridges), curve(keels)
     below = head.one(CENTRE, y + 12.5 * fat + 0.75 * (gape + lift))

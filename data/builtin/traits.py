@@ -4,7 +4,7 @@ Lengths are units of an aligned face 256 wide; see data.builtin.canvas.
 """
 
 import math
-from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TypeVar
 
 import numpy as np
@@ -16,15 +16,9 @@ EYE_DEPTH = 62.0  # depth that stays in place when the head turns: faces are ali
 
 # Display RGB, light to dark.
 SKIN = (
-    (243, 214, 194),
-    (236, 199, 172),
-    (231, 184, 149),
-    (209, 156, 117),
-    (176, 121, 84),
-    (133, 86, 58),
-    (102, 66, 47),
-    (78, 51, 39),
-)
+    (243, 214, 194), (236, 199, 172), (231, 184, 149), (209, 156, 117), (176, 121, 84),
+    (133, 86, 58), (102, 66, 47), (78, 51, 39),
+)  # fmt: skip
 HAIR = {
     "black": (28, 24, 24),
     "dark brown": (58, 40, 30),
@@ -39,6 +33,7 @@ HAIR = {
 }
 IRIS = ((52, 32, 20), (84, 54, 30), (112, 84, 46), (96, 110, 72), (92, 124, 152), (128, 140, 146))
 FRAMES = ((20, 20, 22), (70, 44, 26), (150, 130, 90), (120, 24, 30))
+COLLARS = ("crew", "vee", "shirt", "high")
 STYLES = ("bald", "buzz", "short", "parted", "fringe", "bob", "long", "curly", "bun", "cover")
 
 
@@ -47,76 +42,9 @@ def linear(colour: tuple | np.ndarray) -> np.ndarray:
     return (np.asarray(colour, dtype=np.float32) / 255) ** 2
 
 
-@dataclass(frozen=True)
-class Traits:
-    """One face. Angles in radians, lengths in units, colours linear RGB, shares in [0, 1]."""
-
-    # pose and light
-    roll: float
-    yaw: float
-    pitch: float
-    zoom: float
-    shift: tuple[float, float]
-    light: tuple[float, float, float]
-    key: np.ndarray
-    ambient: np.ndarray
-    # skin and skull
-    skin: np.ndarray
-    tone: float
-    blush: float
-    freckles: float
-    age: float
-    gloss: float
-    half_width: float
-    jaw: float
-    chin: float
-    chin_width: float
-    ears: float
-    cheek: float
-    # features
-    eye_gap: float
-    eye_width: float
-    eye_open: float
-    eye_tilt: float
-    lid: float
-    gaze: tuple[float, float]
-    iris: np.ndarray
-    brow: np.ndarray
-    brow_lift: float
-    brow_arch: float
-    brow_width: float
-    brow_strength: float
-    nose_width: float
-    nose_length: float
-    nose_rise: float
-    mouth_width: float
-    mouth_drop: float
-    lips: float
-    smile: float
-    gape: float
-    teeth: bool
-    lip_colour: np.ndarray
-    # hair and things worn
-    style: str
-    hair: np.ndarray
-    hairline: float
-    recede: float
-    volume: float
-    part: float
-    strand_scale: float
-    wave: float
-    beard: float
-    moustache: float
-    glasses: str
-    frame: np.ndarray
-    frame_size: float
-    clothes: np.ndarray
-    collar: str
-    # the picture
-    backdrop: np.ndarray
-    backdrop_kind: str
-    softness: float
-    grain: float
+class Traits(SimpleNamespace):
+    """One face, as `draw_traits` makes it. Angles in radians, lengths in units, colours linear RGB,
+    shares in [0, 1]."""
 
 
 def draw_traits(rng: Generator) -> Traits:
@@ -138,6 +66,7 @@ def draw_traits(rng: Generator) -> Traits:
     grey_brow = hair if hair_name not in ("white", "dyed", "blond") else linear((96, 74, 54))
     return Traits(
         **_scene(rng),
+        # skin and skull
         skin=skin,
         tone=tone,
         blush=float(rng.uniform(0, 0.28)) * (1 - 0.5 * tone),
@@ -150,6 +79,7 @@ def draw_traits(rng: Generator) -> Traits:
         chin_width=float(rng.normal(25 - 5 * femininity, 3)),
         ears=float(rng.normal(1, 0.12)),
         cheek=float(rng.uniform(2, 6)),
+        # features
         eye_gap=float(rng.normal(32, 1.0)),
         eye_width=float(rng.normal(14.3 + 0.8 * femininity, 0.9)),
         eye_open=float(np.clip(rng.normal(5.4 + 0.8 * femininity, 1.1), 2.2, 8)),
@@ -172,6 +102,7 @@ def draw_traits(rng: Generator) -> Traits:
         gape=gape,
         teeth=bool(gape > 2 and rng.random() < 0.85),
         lip_colour=lips + makeup * (lip_paint - lips),
+        # hair and things worn
         style=style,
         hair=hair,
         hairline=float(rng.normal(64, 5)),
@@ -186,15 +117,14 @@ def draw_traits(rng: Generator) -> Traits:
         frame=linear(pick(FRAMES, rng)),
         frame_size=float(rng.uniform(0.88, 1.12)),
         clothes=linear(rng.uniform(15, 235, 3) * 0.55 + rng.uniform(10, 230) * 0.45),
-        collar=pick(("crew", "vee", "shirt", "high"), rng),
+        collar=pick(COLLARS, rng),
     )
 
 
 def another_picture(person: Traits, rng: Generator) -> Traits:
     """The same person in another pose, light and place, with another expression and shirt."""
     smile, gape = float(rng.normal(0.35, 0.5)), float(max(0.0, rng.normal(0, 5)))
-    return replace(
-        person,
+    changed = dict(
         **_scene(rng),
         gaze=(float(rng.normal(0, 1.6)), float(rng.normal(0, 0.7))),
         smile=smile,
@@ -202,11 +132,13 @@ def another_picture(person: Traits, rng: Generator) -> Traits:
         teeth=bool(gape > 2 and rng.random() < 0.85),
         mouth_width=float(np.clip(person.mouth_width + 3.0 * (smile - person.smile), 19, 33)),
         clothes=linear(rng.uniform(10, 245, 3)),
-        collar=pick(("crew", "vee", "shirt", "high"), rng),
+        collar=pick(COLLARS, rng),
     )
+    return Traits(**vars(person) | changed)
 
 
 def _scene(rng: Generator) -> dict:
+    """Pose, light and the place behind; the picture's own softness and grain."""
     side = rng.normal(0, 0.75)
     height = rng.uniform(-0.05, 0.85)
     warm = rng.normal(0, 0.07)

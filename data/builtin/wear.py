@@ -43,9 +43,8 @@ class Hair:
     ) -> None:
         """Paint this outline as hair, with the shadow it throws on what is below."""
         light = self.traits.light
-        canvas.shade(
-            canvas.cover(shifted(points, -4 * light[0], 4), 3.5), 0.38 * opacity, (0.9, 1, 1)
-        )
+        below = canvas.cover(shifted(points, -4 * light[0], 4), 3.5)
+        canvas.shade(below, 0.38 * opacity, (0.9, 1, 1))
         canvas.paint(canvas.cover(points, soft), self.colour, opacity, self.normal, 0.05)
 
 
@@ -64,27 +63,20 @@ def draw_back_hair(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> None
         spread = 12 if t.style == "bob" else 22
         side = [(wide, 110), (wide + 6, 160), (wide + spread, 215), (wide + spread - 6, end)]
         points = [(x + a, b) for a, b in side] + [(x, end - 4)]
-        points += [(x - a, b) for a, b in reversed(side)] + [
-            (x - wide * 0.6, 40),
-            (x + wide * 0.6, 40),
-        ]
+        points += [(x - a, b) for a, b in reversed(side)]
+        points += [(x - wide * 0.6, 40), (x + wide * 0.6, 40)]
         hair.lay(canvas, smooth(_curl(np.array(points), rng, 0.015)), 2)
     elif t.style == "curly":
         size = 1.05 + t.volume / 26
         ring = ellipse(x, 104, wide * size, wide * size * 1.05)
         hair.lay(canvas, smooth(_curl(ring, rng, 0.03)), 3)
     elif t.style == "bun":
-        hair.lay(
-            canvas, ellipse(x + t.part * 0.3, 14 - t.volume * 0.4, 24 + t.volume * 0.5, 24), 1.5
-        )
+        bun = ellipse(x + t.part * 0.3, 14 - t.volume * 0.4, 24 + t.volume * 0.5, 24)
+        hair.lay(canvas, bun, 1.5)
     elif t.style == "cover":
         side = [
-            (wide - 14, 60),
-            (wide - 5, 110),
-            (wide - 6, 165),
-            (wide - 4, 215),
-            (wide + 24, 262),
-        ]
+            (wide - 14, 60), (wide - 5, 110), (wide - 6, 165), (wide - 4, 215), (wide + 24, 262),
+        ]  # fmt: skip
         points = [(x + a, b) for a, b in side] + [(x - a, b) for a, b in reversed(side)]
         hair.lay(canvas, smooth(points), 1)
     canvas.shade(canvas.blob(x, 215, 46, 45), 0.45 if t.style in (*LONG, "cover") else 0.0)
@@ -104,7 +96,7 @@ def _cap(
     points = np.stack((CENTRE + wide * np.cos(angle), 112 - top * np.sin(angle) ** 0.85), axis=1)
     outer = np.concatenate(([[CENTRE + wide - 1, low]], points, [[CENTRE - wide + 1, low]]))
     inner = np.array([(CENTRE + t.half_width * a, b) for a, b in reversed(front)])
-    return np.concatenate((smooth(head.turned(outer, 0.0), False), smooth(head.at(inner), False)))
+    return np.concatenate((smooth(head.turned(outer, 0.0), False), head.line(inner)))
 
 
 def draw_front_hair(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> None:
@@ -124,13 +116,9 @@ def draw_front_hair(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> Non
         return
     temple = line + 14 - back * 0.9
     front = [
-        (1.0, 138),
-        (0.93, 116),
-        (0.86, 92),
-        (0.70, temple),
-        (0.36, line - back * 0.5),
+        (1.0, 138), (0.93, 116), (0.86, 92), (0.70, temple), (0.36, line - back * 0.5),
         (0, line + 2),
-    ]
+    ]  # fmt: skip
     front += [(-a, b) for a, b in reversed(front[:-1])]
     if t.style == "fringe":
         front = [(1.0, 140), (0.95, 112), (0.80, 101), (0.5, 97), (0.2, 95), (-0.1, 96)]
@@ -139,11 +127,8 @@ def draw_front_hair(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> Non
         share = np.clip(t.part / t.half_width, -0.6, 0.6)
         sweep = 10 + 8 * abs(share)
         front = [
-            (1.0, 138),
-            (0.95, 112),
-            (0.80, 86 + sweep * (share < 0)),
-            (share + 0.25, line + 4),
-        ]
+            (1.0, 138), (0.95, 112), (0.80, 86 + sweep * (share < 0)), (share + 0.25, line + 4),
+        ]  # fmt: skip
         front += [(share, line - 8), (share - 0.25, line + 4)]
         front += [(-0.80, 86 + sweep * (share > 0)), (-0.95, 112), (-1.0, 138)]
     ragged = 0.3 if t.style in ("buzz", "bun") else 1.0
@@ -166,13 +151,8 @@ def _side_patches(canvas: Canvas, hair: Hair) -> None:
     for side in (-1, 1):
         shape = [(0.84, 96), (1.03, 92), (1.05, 128), (0.97, 142), (0.92, 120)]
         points = np.array([(CENTRE + side * t.half_width * a, b) for a, b in shape])
-        canvas.paint(
-            canvas.cover(smooth(hair.head.turned(points, 8)), 3),
-            hair.colour,
-            0.8,
-            hair.normal,
-            0.03,
-        )
+        place = canvas.cover(smooth(hair.head.turned(points, 8)), 3)
+        canvas.paint(place, hair.colour, 0.8, hair.normal, 0.03)
 
 
 def _curtains(canvas: Canvas, hair: Hair, rng: np.random.Generator) -> None:
@@ -203,7 +183,7 @@ def draw_beard(canvas: Canvas, head: TurnedHead, texture: np.ndarray, hair: np.n
     lower = jaw[jaw[:, 1] > 140 + 62 * head.nod]
     grain = np.clip(0.7 + 0.6 * texture, 0, 1.2)
     if t.beard:
-        edge = smooth(head.at(inner), closed=False)
+        edge = head.line(inner)
         lower = lower[np.argsort(np.arctan2(lower[:, 0] - head.outline_x, lower[:, 1] - 120))]
         # `inner` runs from right to left, `lower` is sorted from left to right.
         cover = canvas.cover(np.concatenate((edge, lower)), 2 + 4 * (1 - t.beard))
@@ -211,12 +191,8 @@ def draw_beard(canvas: Canvas, head: TurnedHead, texture: np.ndarray, hair: np.n
     if t.moustache:
         y = 176.5 + t.mouth_drop
         shape = [
-            (0.0, y - 2),
-            (0.55, y - 2),
-            (1.0, y + 9 - 2 * t.smile),
-            (0.5, y + 5.5),
-            (0.0, y + 4.5),
-        ]
+            (0.0, y - 2), (0.55, y - 2), (1.0, y + 9 - 2 * t.smile), (0.5, y + 5.5), (0.0, y + 4.5),
+        ]  # fmt: skip
         left = [(-a, b) for a, b in shape[3:0:-1]]
         points = [(CENTRE + t.mouth_width * a, b) for a, b in shape + left]
         _grow(canvas, canvas.cover(smooth(head.at(points, 5)), 2), grain, dark, t.moustache)
@@ -244,26 +220,13 @@ def draw_glasses(canvas: Canvas, head: TurnedHead) -> None:
             rim = ellipse(x, 123, 22.5 * size, 21 * size)
         else:
             corners = [
-                (-22, -12),
-                (-8, -15),
-                (10, -15),
-                (24, -13),
-                (23, 6),
-                (12, 16),
-                (-10, 16),
-                (-20, 6),
-            ]
+                (-22, -12), (-8, -15), (10, -15), (24, -13), (23, 6), (12, 16), (-10, 16), (-20, 6),
+            ]  # fmt: skip
             rim = smooth([(x + side * a * size, 122 + b * size) for a, b in corners])
         rims.append(head.at(rim, 10))
-    bridge = smooth(
-        head.at([(CENTRE - 11, 119), (CENTRE, 116), (CENTRE + 11, 119)], 12), closed=False
-    )
-    arms = [
-        np.concatenate(
-            (head.at([(CENTRE + s * 54 * size, 116)], 10), head.turned([(CENTRE + s * 74, 120)], 0))
-        )
-        for s in (-1, 1)
-    ]
+    bridge = head.line([(CENTRE - 11, 119), (CENTRE, 116), (CENTRE + 11, 119)], 12)
+    ends = [(CENTRE + s * 54 * size, CENTRE + s * 74) for s in (-1, 1)]
+    arms = [np.concatenate((head.at([(a, 116)], 10), head.turned([(b, 120)], 0))) for a, b in ends]
     closed = [np.concatenate((rim, rim[:2])) for rim in rims]
     for path in closed:
         canvas.shade(canvas.cover(shifted(ribbon(path, thick), -4 * t.light[0], 4), 2), 0.22)

@@ -1,6 +1,6 @@
 """Unpack zip and tar archives from the network without trusting their member names."""
 
-import os
+import platform
 import shutil
 import stat
 import tarfile
@@ -9,24 +9,17 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, BinaryIO, NamedTuple
+from tarfile import TarInfo
+from typing import Any
 
 from deocclude.data.faces.layout import is_split_name
-from deocclude.data.files import replacing
+from deocclude.data.files import replacing, write_text
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 class ArchiveError(ValueError):
     """An archive that is broken or unsafe; the message names the archive and the member."""
-
-
-class _Member(NamedTuple):
-    name: str
-    size: int
-    kind: str  # file, folder, link or special
-    link: str  # where a link leads, relative to the archive's root
-    source: object  # ZipInfo or TarInfo
 
 
 def list_archives(folder: Path) -> list[Path]:
@@ -45,47 +38,54 @@ def unpack(archive: Path) -> list[str]:
     stamp = f"{archive.stat().st_size}\n"
     if marker.is_file() and marker.read_text() == stamp:
         return []
+    if not hasattr(tarfile, "data_filter"):
+        raise ArchiveError(
+            f"{archive}: Python {platform.python_version()} cannot tell safe archives from others, "
+            "3.10.12, 3.11.4 and later can; or unpack it by hand"
+        )
     folder = archive.parent
     try:
         with _open(archive) as (members, read):
             for member in members:
                 _check(archive, member)
-            files = [m for m in members if m.kind == "file" and not _is_clutter(m.name)]
+            files = [m for m in members if m.isfile() and not _is_clutter(m.name)]
             _check_space(archive, sum(member.size for member in files))
             top = _single_top([member.name for member in files])
             for member in files:
                 name = PurePosixPath(member.name)
                 target = folder / (name.relative_to(top) if top else name)
                 if not (target.is_file() and target.stat().st_size == member.size):
-                    with read(member.source) as content:
-                        _write(target, content)
-            skipped = len([member for member in members if member.kind == "link"])
+                    with read(member) as content, replacing(target) as part, part.open("wb") as new:
+                        shutil.copyfileobj(content, new)
+            skipped = sum(member.issym() or member.islnk() for member in members)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
         raise ArchiveError(
             f"{archive}: is broken, delete it and fetch it again ({error})"
         ) from None
     except (RuntimeError, NotImplementedError) as error:  # zipfile: encrypted, unknown method
         raise ArchiveError(f"{archive}: cannot be unpacked ({error})") from None
-    marker.write_text(stamp)
+    write_text(marker, stamp)
     return [f"{skipped} links left out"] if skipped else []
 
 
-def _check(archive: Path, member: _Member) -> None:
-    if member.kind == "special":
-        raise ArchiveError(f"{archive}: refused, member {member.name!r} is a device or a pipe")
-    if not _stays_inside(member.name):
-        raise ArchiveError(
-            f"{archive}: refused, member {member.name!r} would land outside the folder"
-        )
-    if member.kind == "link" and not _stays_inside(member.link):
-        raise ArchiveError(
-            f"{archive}: refused, member {member.name!r} links out of the folder ({member.link!r})"
-        )
-
-
-def _stays_inside(name: str) -> bool:
-    path = PureWindowsPath(name)  # knows both separators, drives and shares
-    return not (path.drive or path.root or ".." in path.parts or "\0" in name)
+def _check(archive: Path, member: TarInfo) -> None:
+    """ArchiveError for what tarfile's filter for data refuses. It reads names as the system does,
+    so what Windows would read otherwise (drives, backslashes) is refused here, on every system."""
+    name, link = PureWindowsPath(member.name), member.linkname.replace("\\", "/")
+    problem = "would land outside the folder"
+    if not (name.drive or name.root or ".." in name.parts or "\0" in member.name):
+        try:
+            if PureWindowsPath(link).drive:
+                raise tarfile.AbsoluteLinkError(member)
+            tarfile.data_filter(member.replace(linkname=link, deep=False), str(archive.parent))
+            return
+        except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError):
+            problem = f"links out of the folder ({member.linkname!r})"
+        except tarfile.SpecialFileError:
+            problem = "is a device or a pipe"
+        except tarfile.FilterError:
+            pass
+    raise ArchiveError(f"{archive}: refused, member {member.name!r} {problem}")
 
 
 def _is_clutter(name: str) -> bool:
@@ -108,46 +108,23 @@ def _single_top(names: list[str]) -> str | None:
     return None if is_split_name(top) else top
 
 
-def _write(target: Path, content: BinaryIO) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary, temporary.open("wb") as file:
-        shutil.copyfileobj(content, file)
-
-
 @contextmanager
-def _open(archive: Path) -> Iterator[tuple[list[_Member], Callable[[Any], Any]]]:
-    """Yield the members and a function that opens one of them for reading."""
+def _open(archive: Path) -> Iterator[tuple[list[TarInfo], Callable[[TarInfo], Any]]]:
+    """Yield the members, those of a zip file as those of a tar file, and what opens one."""
     if archive.suffix.lower() == ".zip":
         with zipfile.ZipFile(archive) as file:
-            yield [_zip_member(file, info) for info in file.infolist()], file.open
+            members = {_of_zip(file, info): info for info in file.infolist()}
+            yield list(members), lambda member: file.open(members[member])
     else:
         with tarfile.open(archive) as file:
-            yield [_tar_member(info) for info in file.getmembers()], file.extractfile
+            yield file.getmembers(), file.extractfile
 
 
-def _zip_member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
-    name, link, kind = info.filename, "", "folder" if info.is_dir() else "file"
+def _of_zip(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> TarInfo:
+    member = TarInfo(info.filename)
+    member.size = info.file_size
     if stat.S_ISLNK(info.external_attr >> 16):
-        kind = "link"
-        link = _link_target(name, file.read(info).decode("utf-8", "replace"))
-    return _Member(name, info.file_size, kind, link, info)
-
-
-def _tar_member(info: tarfile.TarInfo) -> _Member:
-    kind, link = "special", ""
-    if info.isdir():
-        kind = "folder"
-    elif info.isfile():
-        kind = "file"
-    elif info.issym():
-        kind, link = "link", _link_target(info.name, info.linkname)
-    elif info.islnk():  # a hard link's target counts from the archive's root
-        kind, link = "link", info.linkname
-    return _Member(info.name, info.size, kind, link, info)
-
-
-def _link_target(name: str, link: str) -> str:
-    """A symbolic link's target, counted from the archive's root where it is relative."""
-    if PureWindowsPath(link).drive or PureWindowsPath(link).root:
-        return link
-    return os.path.normpath(PurePosixPath(name).parent / link.replace("\\", "/"))
+        member.type, member.linkname = tarfile.SYMTYPE, file.read(info).decode("utf-8", "replace")
+    elif info.is_dir():
+        member.type = tarfile.DIRTYPE
+    return member

@@ -6,9 +6,9 @@ The folders are those of the De-Occlusion Face Model (IEEE Latin America Transac
 """
 
 import argparse
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from deocclude.data.download.archives import ArchiveError, list_archives, unpack
 from deocclude.data.download.stl10 import BINARY, fetch_stl10
@@ -26,50 +26,42 @@ LAYOUT = """\
     {root}/{binary}/"""
 
 
-@dataclass(frozen=True)
-class DriveFolder:
-    """One published folder: its Google Drive id, what it holds and under which terms."""
-
-    id: str
-    content: str
-    size: str
-    terms: str
-
-    @property
-    def url(self) -> str:
-        return f"https://drive.google.com/drive/folders/{self.id}"
-
-
-@dataclass(frozen=True)
-class Site:
-    """A set on a site of its own; the rest as in DriveFolder."""
+class Published(NamedTuple):
+    """A set: where it lies, what it holds and under which terms; `id`: of its folder on Google
+    Drive, where it lies there."""
 
     url: str
     content: str
     size: str
     terms: str
+    id: str = ""
+
+
+def _on_drive(identity: str, content: str, size: str, terms: str) -> Published:
+    url = f"https://drive.google.com/drive/folders/{identity}"
+    return Published(url, content, size, terms, identity)
 
 
 FOLDERS = {
-    "faces": DriveFolder(
+    "faces": _on_drive(
         "1VGlK2ym0gI9bS-4rTLx-uL-jMHWMO5HQ",
         "CelebA-HQ faces, 256 x 256, 27 000 for training and 3 000 for validation",
         "not stated by the source; 1 to 3 GB by our rough estimate",
         "CelebA-HQ: non-commercial research only",
     ),
-    "masks": DriveFolder(
+    "masks": _on_drive(
         "19CXiaFdaKhLNtvTJTRSNXf5UvXUp8x4t",
         "NVIDIA irregular masks, 12 000 in six ratio bins x touching the border or not",
         "not stated by the source; below 1 GB by our rough estimate",
         "not stated by the source; NVIDIA's terms for its irregular mask data set apply",
     ),
-    "occluders": DriveFolder(
+    "occluders": _on_drive(
         "1SoosnSGwbHYWGx_4Luj9YHPrXHPkcEqo",
         "real occluders, RGBA or on a black background",
         "not stated by the source",
         "not stated by the source: ask its authors before any use but your own research",
     ),
-    "general": DriveFolder(
+    "general": _on_drive(
         "11Biz2qc2iC8s2XdiaOKCCNm3fFAGwbtX",
         "STL-10 pictures, 7 000 for training and 1 000 for validation",
         "not stated by the source; below 1 GB by our rough estimate",
@@ -79,8 +71,8 @@ FOLDERS = {
 
 NO_GDOWN = 'Google Drive is read by gdown, which is missing: `pip install "gdown>=6.5"` brings it'
 STL10 = "stl10"
-SETS: dict[str, DriveFolder | Site] = FOLDERS | {
-    STL10: Site(
+SETS: dict[str, Published] = FOLDERS | {
+    STL10: Published(
         "http://ai.stanford.edu/~acoates/stl10/",
         "STL-10: 7 000 labelled pictures for training, 1 000 for validation, 5 000 for tests",
         "2.6 GB to download; 6 GB on disk at first, 0.3 GB are kept, by our rough estimate",

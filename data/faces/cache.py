@@ -2,18 +2,17 @@
 
 import hashlib
 import logging
-import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from deocclude.data.faces.files import Chosen, Faces
+from deocclude.data.faces.files import Faces, chosen
 from deocclude.data.files import replacing
-from deocclude.data.images import DAMAGE, ImageReadError, open_header
+from deocclude.data.images import DAMAGE, ImageReadError, in_threads, open_header
 from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)
@@ -23,7 +22,12 @@ SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; containers make it sma
 CHUNK = 256  # images in flight while decoding
 
 
-def report_corrupt(errors: list[ImageReadError], total: int, what: str = "images") -> None:
+def report_corrupt(
+    errors: Sequence[ImageReadError],
+    total: int,
+    what: str = "images",
+    say: Callable[[str], None] = logger.warning,
+) -> None:
     """Name and count unreadable files: a warning, above 5 % a ValueError."""
     if not errors:
         return
@@ -32,7 +36,7 @@ def report_corrupt(errors: list[ImageReadError], total: int, what: str = "images
         raise ValueError(
             f"{len(errors)} of {total} {what} cannot be read (limit {CORRUPT_LIMIT:.0%}): {named}"
         )
-    logger.warning("skipped %d of %d %s that cannot be read: %s", len(errors), total, what, named)
+    say(f"skipped {len(errors)} of {total} {what} that cannot be read: {named}")
 
 
 def report_enlarged(files: Sequence[Path], size: int, what: str = "images") -> None:
@@ -45,9 +49,7 @@ def report_enlarged(files: Sequence[Path], size: int, what: str = "images") -> N
         except DAMAGE:
             return size  # whoever decodes it says so
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        small = [found for found in pool.map(side, files) if found < size]
-    if small:
+    if small := [found for found in in_threads(side, files) if found < size]:
         logger.warning(
             "%d of %d %s are smaller than data.size %d and are enlarged; the smallest has %d px",
             len(small), len(files), what, size, min(small),
@@ -102,12 +104,8 @@ def cache_faces(faces: Faces, cache: str, budget_gib: float, folder: Path) -> Fa
     if cache != "none" and size_gib > budget_gib:
         logger.warning(
             "%d images at %d px take %.1f GiB, over the budget data.cache_gib = %.1f: "
-            "each is decoded whenever it is needed",
-            len(faces),
-            faces.size,
-            size_gib,
-            budget_gib,
-        )
+            "each is decoded whenever it is needed", len(faces), faces.size, size_gib, budget_gib,
+        )  # fmt: skip
         cache = "none"
     if cache == "ram" and _free(SHARED_MEMORY) < size_gib * 2**30:
         logger.warning("%s has no room for %.1f GiB: cached on disk", SHARED_MEMORY, size_gib)
@@ -127,7 +125,7 @@ def _keep(faces: Faces, good: list[int], store: "SharedStore | DiskStore | None"
     kept = faces if len(good) == len(faces) else faces.subset(good)
     if store is None:
         return kept
-    read = store if len(good) == len(faces) else Chosen(store, good)
+    read = store if len(good) == len(faces) else partial(chosen, store, good)
     return replace(kept, read=read)
 
 
@@ -154,10 +152,10 @@ def _decode_all(faces: Faces, write: Callable[[int, np.ndarray], None] | None) -
         return None
 
     bar = Bar(total=len(faces), desc="decoding faces", unit="image", leave=False, delay=3)
-    with bar, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with bar:
         for start in range(0, len(faces), CHUNK):
             chunk = range(start, min(start + CHUNK, len(faces)))
-            for index, error in zip(chunk, pool.map(attempt, chunk), strict=True):
+            for index, error in zip(chunk, in_threads(attempt, chunk), strict=True):
                 if error is None:
                     good.append(index)
                 else:

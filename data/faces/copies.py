@@ -7,9 +7,7 @@ different pictures, of one generator, by 6.2. Hashes of 64 bits do not do: other
 alike, are 0 to 4 bits apart, re-encoded ones up to 10.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from deocclude.data.files import sha256
-from deocclude.data.images import DAMAGE, centre_crop_square, open_header, to_rgb
+from deocclude.data.images import DAMAGE, centre_crop_square, in_threads, open_header, to_rgb
 from deocclude.progress import Bar
 
 SIDE = 16  # pixels; 8 x 8 bits of brighter or darker do not tell faces that lie alike apart
@@ -92,10 +90,9 @@ def _near_pictures(held: list[Path], others: list[Path]) -> dict[Path, Path]:
 def _comparable(paths: Sequence[Path]) -> dict[Path, np.ndarray]:
     """Small pictures float32 (SIDE, SIDE), grey less 128, of those that show enough."""
     states = [(path, path.stat()) for path in paths]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        read = pool.map(lambda s: _thumbnail(str(s[0]), s[1].st_size, s[1].st_mtime_ns), states)
-        seen = Bar(read, "looking for copies", len(paths), leave=False, delay=3)
-        pictures = dict(zip(paths, seen, strict=True))
+    read = in_threads(lambda s: _thumbnail(str(s[0]), s[1].st_size, s[1].st_mtime_ns), states)
+    seen = Bar(read, "looking for copies", len(paths), leave=False, delay=3)
+    pictures = dict(zip(paths, seen, strict=True))
     found = {}
     for path, picture in pictures.items():
         if picture is not None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,48 +38,37 @@ class Faces:
         """The same with the landmarks of a template; those that bring their own keep them."""
         if self.points is not None:
             return self
-        return replace(self, points=Constant(template_points(template, self.size)))
+        return replace(self, points=partial(_same, template_points(template, self.size)))
 
     def subset(self, keep: Sequence[int]) -> "Faces":
         """The images at these indices, in this order."""
         files = [self.files[i] for i in keep] if self.files is not None else None
         names = [self.names[i] for i in keep]
-        points = Chosen(self.points, list(keep)) if self.points is not None else None
-        return Faces(names, self.size, Chosen(self.read, list(keep)), files, points)
+        points = partial(chosen, self.points, list(keep)) if self.points is not None else None
+        return Faces(names, self.size, partial(chosen, self.read, list(keep)), files, points)
 
     def points_of(self, index: int) -> dict[str, tuple[float, float]] | None:
         """Landmarks of an image in pixels, None where only its template is known."""
         return self.points(index) if self.points is not None else None
 
 
-class Chosen:
-    """`read` through a list of indices (a class, so that spawned workers can pickle it)."""
-
-    def __init__(self, read: Callable[[int], Any], keep: list[int]) -> None:
-        self.read, self.keep = read, keep
-
-    def __call__(self, index: int) -> Any:
-        return self.read(self.keep[index])
+# What a Faces reads by, as functions that spawned workers can pickle with `partial`.
+def chosen(read: Callable[[int], Any], keep: Sequence[int], index: int) -> Any:
+    """`read` through a list of indices."""
+    return read(keep[index])
 
 
-class Constant:
-    """The same answer for every index (a class, as Chosen)."""
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-
-    def __call__(self, index: int) -> Any:
-        return self.answer
+def _same(answer: Any, index: int) -> Any:
+    return answer
 
 
-class _Joined:
+def _joined(length: int, first: Callable, second: Callable, index: int) -> Any:
     """`first` for the indices below `length`, `second` for those from it."""
+    return first(index) if index < length else second(index - length)
 
-    def __init__(self, length: int, first: Callable, second: Callable) -> None:
-        self.length, self.first, self.second = length, first, second
 
-    def __call__(self, index: int) -> Any:
-        return self.first(index) if index < self.length else self.second(index - self.length)
+def _decoded(files: list[Path], size: int, index: int) -> np.ndarray:
+    return load_square(files[index], size)
 
 
 def join_faces(first: Faces, second: Faces) -> Faces:
@@ -93,9 +83,9 @@ def join_faces(first: Faces, second: Faces) -> Faces:
     return Faces(
         [*first.names, *second.names],
         first.size,
-        _Joined(len(first), first.read, second.read),
+        partial(_joined, len(first), first.read, second.read),
         None if first.files is None or second.files is None else first.files + second.files,
-        _Joined(len(first), first.points, second.points),
+        partial(_joined, len(first), first.points, second.points),
     )
 
 
@@ -109,38 +99,17 @@ def mixing_order(first: int, second: int, share: float) -> list[int]:
     return [*range(first)] * times + [*range(first, first + second)] * others
 
 
-class _Decode:
-    def __init__(self, files: list[Path], size: int) -> None:
-        self.files, self.size = files, size
-
-    def __call__(self, index: int) -> np.ndarray:
-        return load_square(self.files[index], self.size)
-
-
-class _Render:
-    def __init__(self, split: str, size: int, seed: int) -> None:
-        self.seed, self.size = seed * len(SPLITS) + SPLITS.index(split), size
-
-    def __call__(self, index: int) -> np.ndarray:
-        return render_face(index, self.size, self.seed)
-
-    def points(self, index: int) -> dict[str, tuple[float, float]]:
-        scale = self.size / 256
-        found = landmarks(index, self.seed)
-        return {name: (x * scale, y * scale) for name, (x, y) in found.items()}
-
-
 def builtin_faces(split: str, count: int, size: int, seed: int = 0) -> Faces:
     """`count` procedural faces; the three splits share no face."""
     names = [f"builtin/{split}/{i:06d}" for i in range(count)]
-    render = _Render(split, size, seed)
-    return Faces(names, size, render, points=render.points)
+    own = {"size": size, "seed": seed * len(SPLITS) + SPLITS.index(split)}
+    return Faces(names, size, partial(render_face, **own), points=partial(landmarks, **own))
 
 
 def folder_faces(files: Sequence[Path], folder: Path, size: int) -> Faces:
     """Image files below `folder`, decoded on demand."""
     names = [path.relative_to(folder).as_posix() for path in files]
-    return Faces(names, size, _Decode(list(files), size), list(files))
+    return Faces(names, size, partial(_decoded, list(files), size), list(files))
 
 
 def hash_image(faces: Faces, index: int) -> str:

@@ -7,6 +7,7 @@ of people who were.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -127,20 +128,17 @@ def label_names(names: Sequence[str], identities: Sequence[str]) -> np.ndarray:
     return np.array([places[identity_of(name)] for name in names], dtype=np.int64)
 
 
-class _RenderPeople:
-    def __init__(self, split: str, people: int, size: int) -> None:
-        self.split, self.people, self.size = SPLITS.index(split), people, size
+def _picture(split: str, people: int, index: int) -> tuple[int, int]:
+    """Person, and a number of the picture that no other split has."""
+    return index % people, index // people * len(SPLITS) + SPLITS.index(split)
 
-    def _which(self, index: int) -> tuple[int, int]:
-        """Person, and a number of the picture that no other split has."""
-        return index % self.people, index // self.people * len(SPLITS) + self.split
 
-    def __call__(self, index: int) -> np.ndarray:
-        return render_person(*self._which(index), self.size)
+def _rendered(split: str, people: int, size: int, index: int) -> np.ndarray:
+    return render_person(*_picture(split, people, index), size)
 
-    def points(self, index: int) -> dict[str, tuple[float, float]]:
-        found, scale = landmarks_of(person_traits(*self._which(index))), self.size / 256
-        return {name: (x * scale, y * scale) for name, (x, y) in found.items()}
+
+def _points(split: str, people: int, size: int, index: int) -> dict[str, tuple[float, float]]:
+    return landmarks_of(person_traits(*_picture(split, people, index)), size)
 
 
 def builtin_identities(people: int) -> tuple[str, ...]:
@@ -152,5 +150,5 @@ def builtin_people(split: str, people: int, count: int, size: int) -> Faces:
     """`count` procedural pictures of `people` people in turn; the splits share no picture."""
     who = builtin_identities(people)
     names = [f"{who[i % people]}/{split}_{i // people:04d}" for i in range(count)]
-    render = _RenderPeople(split, people, size)
-    return Faces(names, size, render, points=render.points)
+    own = (split, people, size)
+    return Faces(names, size, partial(_rendered, *own), points=partial(_points, *own))

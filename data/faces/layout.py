@@ -61,6 +61,12 @@ def given_splits(folder: Path) -> dict[str, Part]:
     return found
 
 
+def check_split(split: str) -> None:
+    """ValueError unless `split` is one of SPLITS."""
+    if split not in SPLITS:
+        raise ValueError(f"split: must be one of {', '.join(SPLITS)}, found {split!r}")
+
+
 def is_split_name(name: str) -> bool:
     """Whether a folder of this name is usually one of a split."""
     return any(name.casefold() in names for names in SPLIT_NAMES.values())

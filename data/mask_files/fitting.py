@@ -51,6 +51,17 @@ def upright(mask: Mask, shape: tuple[int, int], orientation: int = 1) -> Mask:
     )
 
 
+def square_hole(mask: Mask, size: int) -> np.ndarray:
+    """The hole within the centre square, which pictures are cropped to: uint8 (size, size) {0, 1},
+    by nearest neighbour."""
+    from deocclude.data.contract import binarise
+
+    hole, (height, width) = mask.hole(), mask.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return binarise(hole[top : top + side, left : left + side] * np.uint8(255), (size, size))
+
+
 def resized(mask: Mask, shape: tuple[int, int]) -> Mask:
     """The grey levels at another size, by bilinear interpolation, antialiased when smaller."""
     if mask.shape == shape:

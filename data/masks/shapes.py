@@ -12,26 +12,26 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-RATIO_BINS = (
-    (0.01, 0.1),
-    (0.1, 0.2),
-    (0.2, 0.3),
-    (0.3, 0.4),
-    (0.4, 0.5),
-    (0.5, 0.6),
-)  # (low, high]
+# (low, high]
+RATIO_BINS = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
 KINDS = ("strokes", "blobs", "rectangles", "mixed")
 MIN_SIDE = 16
 MAX_SHAPES = 40
 
 
 class HoleArea(NamedTuple):
-    """The box that holes may lie in: [left, right] x [top, bottom] in pixels, ends included."""
+    """The box that holes may lie in: [left, right] x [top, bottom] in pixels, ends included.
+    `anchor`: a pixel (x, y) that the next shape must begin at."""
 
     left: int
     top: int
     right: int
     bottom: int
+    anchor: tuple[int, int] | None = None
+
+    def start(self, rng: Generator, inset: float) -> tuple[float, float]:
+        """Where a shape begins: at the anchor, else anywhere, as `random_point`."""
+        return self.anchor or self.random_point(rng, inset)
 
     def random_point(self, rng: Generator, inset: float) -> tuple[float, float]:
         """A point at least `inset` away from the box's edge where the box is wide enough."""
@@ -97,13 +97,13 @@ def generate_mask(
     goal = int(rng.integers(fewest, most + 1))
 
     if border:
-        box, anchor = HoleArea(0, 0, width - 1, height - 1), _border_point(height, width, rng)
+        box = HoleArea(0, 0, width - 1, height - 1, _border_point(height, width, rng))
     else:
         margin = 1 + int(rng.random() ** 2 * 0.06 * min(height, width))
-        box, anchor = HoleArea(margin, margin, width - 1 - margin, height - 1 - margin), None
-    mask = _scatter(box, (height, width), kind, goal, most, anchor, rng)
-    if anchor is not None and not touches_border(mask):
-        mask[anchor[1], anchor[0]] = 1
+        box = HoleArea(margin, margin, width - 1 - margin, height - 1 - margin)
+    mask = _scatter(box, (height, width), kind, goal, most, rng)
+    if box.anchor is not None and not touches_border(mask):
+        mask[box.anchor[1], box.anchor[0]] = 1
     if cv2.countNonZero(mask) < fewest:
         _grow(mask, box, goal, rng)
     return mask
@@ -119,13 +119,7 @@ def _border_point(height: int, width: int, rng: Generator) -> tuple[int, int]:
 
 
 def _scatter(
-    box: HoleArea,
-    size: tuple[int, int],
-    kind: str,
-    goal: int,
-    most: int,
-    anchor: tuple[int, int] | None,
-    rng: Generator,
+    box: HoleArea, size: tuple[int, int], kind: str, goal: int, most: int, rng: Generator
 ) -> np.ndarray:
     """Add shapes until `goal` pixels are hole; a shape that would pass `most` is drawn smaller."""
     mask = np.zeros(size, np.uint8)
@@ -137,7 +131,7 @@ def _scatter(
         wanted = shrink * max(goal / pieces, (goal - filled) * 0.3) * rng.uniform(0.4, 1.6)
         name = shapes[rng.integers(3)] if kind == "mixed" else kind
         np.copyto(trial, mask)
-        DRAW[name](trial, box, max(wanted, 2.0), anchor if filled == 0 else None, rng)
+        DRAW[name](trial, box._replace(anchor=None) if filled else box, max(wanted, 2.0), rng)
         clipped = np.zeros_like(mask)
         clipped[inside] = trial[inside]
         count = cv2.countNonZero(clipped)
@@ -150,20 +144,14 @@ def _scatter(
     return mask
 
 
-def _draw_stroke(
-    mask: np.ndarray,
-    box: HoleArea,
-    area: float,
-    anchor: tuple[int, int] | None,
-    rng: Generator,
-) -> None:
+def _draw_stroke(mask: np.ndarray, box: HoleArea, area: float, rng: Generator) -> None:
     """A brush that wanders: from a straight sweep to a scribble, its width changing on the way."""
     steps = int(rng.integers(3, 13))
     slenderness = math.exp(rng.uniform(math.log(2.5), math.log(30)))  # length / width
     thickness = max(1.0, math.sqrt(area / slenderness))
     step = area / thickness / steps
     inset = thickness / 2 + 1
-    x, y = anchor if anchor else box.random_point(rng, inset)
+    x, y = box.start(rng, inset)
     wander = rng.uniform(0.1, 1.3)  # radians a step, standard deviation
     noise = rng.standard_normal((2, steps))
     angles = rng.uniform(0, 2 * math.pi) + np.cumsum(wander * noise[0])
@@ -190,16 +178,10 @@ def _reflect(values: np.ndarray, low: float, high: float) -> None:
         values[:] = low + span - np.abs((values - low) % (2 * span) - span)
 
 
-def _draw_blob(
-    mask: np.ndarray,
-    box: HoleArea,
-    area: float,
-    anchor: tuple[int, int] | None,
-    rng: Generator,
-) -> None:
+def _draw_blob(mask: np.ndarray, box: HoleArea, area: float, rng: Generator) -> None:
     """A closed outline whose radius is a few random waves; small wavelengths make it ragged."""
     radius = math.sqrt(area / math.pi)
-    x, y = anchor if anchor else box.random_point(rng, radius)
+    x, y = box.start(rng, radius)
     waves = np.arange(1, 8)
     ragged = rng.uniform(0.5, 1.6)
     weights = rng.standard_normal((2, 7)) * 0.45 / waves**ragged
@@ -220,17 +202,11 @@ _ANGLES = np.outer(np.arange(1, 8), np.linspace(0, 2 * np.pi, 48, endpoint=False
 _COSINES, _SINES = np.cos(_ANGLES), np.sin(_ANGLES)
 
 
-def _draw_rectangle(
-    mask: np.ndarray,
-    box: HoleArea,
-    area: float,
-    anchor: tuple[int, int] | None,
-    rng: Generator,
-) -> None:
+def _draw_rectangle(mask: np.ndarray, box: HoleArea, area: float, rng: Generator) -> None:
     """A rectangle, upright in two cases of three, else turned by any angle."""
     aspect = math.exp(rng.uniform(-1.1, 1.1))
     half_width, half_height = math.sqrt(area * aspect) / 2, math.sqrt(area / aspect) / 2
-    x, y = anchor if anchor else box.random_point(rng, min(half_width, half_height))
+    x, y = box.start(rng, min(half_width, half_height))
     turn = 0.0 if rng.random() < 2 / 3 else rng.uniform(0, math.pi / 2)
     across = (half_width * math.cos(turn), half_width * math.sin(turn))
     down = (-half_height * math.sin(turn), half_height * math.cos(turn))

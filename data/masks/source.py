@@ -6,17 +6,16 @@ mask on any number of workers.
 """
 
 import hashlib
-import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
 
-from deocclude.data.faces.layout import SPLITS, given_splits, needs_train
+from deocclude.data.faces.cache import report_corrupt
+from deocclude.data.faces.layout import SPLITS, check_split, given_splits, needs_train
 from deocclude.data.image_files import list_images
-from deocclude.data.images import ImageReadError
+from deocclude.data.images import ImageReadError, in_threads
 from deocclude.data.mask_files.fitting import same_proportions
 from deocclude.data.mask_files.reading import listed_notices, load_mask, open_mask
 from deocclude.data.masks.shapes import (
@@ -31,19 +30,7 @@ from deocclude.data.masks.shapes import (
 from deocclude.data.seeding import keyed_rng
 from deocclude.progress import Bar
 
-__all__ = [
-    "KINDS",
-    "RATIO_BINS",
-    "MaskFolder",
-    "MaskGenerator",
-    "MaskSpec",
-    "bin_of",
-    "generate_mask",
-    "touches_border",
-]
-
 HELD_OUT = 0.1  # share of a folder's files that val gets, and test again
-MAX_CORRUPT = 0.05
 CACHE_BYTES = 256 * 2**20
 
 
@@ -141,8 +128,10 @@ class MaskFolder:
         names = _mask_names(self.folder)
         keep = len(names) * self._packed_bytes() <= CACHE_BYTES
         measured = self._measure(names, keep)
-        self.corrupt = [name for name, item in measured.items() if isinstance(item, ImageReadError)]
-        self._report_corrupt(measured)
+        corrupt = {n: item for n, item in measured.items() if isinstance(item, ImageReadError)}
+        self.corrupt = list(corrupt)
+        errors = list(corrupt.values())
+        report_corrupt(errors, len(names), "mask files", warnings.warn)
         good = {name: item for name, item in measured.items() if isinstance(item, _Measured)}
         self._report_how_read(good)
         bins = {name: bin_of(item.ratio) for name, item in good.items()}
@@ -248,22 +237,8 @@ class MaskFolder:
             border = touches_border(mask)
             return _Measured(digest, ratio, border, bits, read.notices, stretched)
 
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            results = pool.map(measure, names)
-            progress = Bar(results, "masks", len(names), leave=False)
-            return dict(zip(names, progress, strict=True))
-
-    def _report_corrupt(self, measured: dict[str, _Measured | ImageReadError]) -> None:
-        if not self.corrupt:
-            return
-        text = (
-            f"{self.folder}: {len(self.corrupt)} of {len(measured)} mask files cannot be read: "
-            + "; ".join(str(measured[name]) for name in self.corrupt[:5])
-            + ("; ..." if len(self.corrupt) > 5 else "")
-        )
-        if len(self.corrupt) > MAX_CORRUPT * len(measured):
-            raise ValueError(f"{text}. At most {MAX_CORRUPT:.0%} may be skipped")
-        warnings.warn(f"{text}. They are skipped", stacklevel=3)
+        progress = Bar(in_threads(measure, names), "masks", len(names), leave=False)
+        return dict(zip(names, progress, strict=True))
 
     def _report_how_read(self, good: dict[str, _Measured]) -> None:
         for text in listed_notices((name, item.notices) for name, item in good.items()):
@@ -302,12 +277,6 @@ class MaskFolder:
 
     def _sizes(self) -> str:
         return ", ".join(f"{split}: {len(names)} files" for split, names in self.names.items())
-
-
-def check_split(split: str) -> None:
-    """ValueError unless `split` is one of SPLITS."""
-    if split not in SPLITS:
-        raise ValueError(f"split: must be one of {', '.join(SPLITS)}, found {split!r}")
 
 
 def _mask_names(folder: Path) -> list[str]:

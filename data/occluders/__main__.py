@@ -14,8 +14,7 @@ from deocclude.data.faces.layout import SPLITS, face_images, given_splits
 from deocclude.data.files import check_writable, some_path
 from deocclude.data.images import open_image, save_image
 from deocclude.data.occluders.cutouts import open_cutouts
-from deocclude.data.occluders.drawn.kinds import KINDS
-from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS
+from deocclude.data.occluders.drawn.kinds import KINDS, PHOTO_KINDS
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.presets import PRESETS
 from deocclude.data.occluders.set_files import LAYOUTS
@@ -32,41 +31,29 @@ BUILTIN = 64  # built-in faces of a sheet
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data.occluders", description=DESCRIPTION)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--sheet", type=some_path, metavar="FILE", help="picture to draw a sheet into"
-    )
-    what.add_argument("--output", type=some_path, metavar="DIR", help="folder of the paired set")
+    add = what.add_argument
+    add("--sheet", type=some_path, metavar="FILE", help="picture to draw a sheet into")
+    add("--output", type=some_path, metavar="DIR", help="folder of the paired set")
     add = parser.add_argument
     add("--faces", type=some_path, metavar="DIR", help="aligned faces (default: built-in ones)")
-    add(
-        "--occluders",
-        type=some_path,
-        metavar="DIR",
-        help="RGBA cut-outs (default: drawn kinds only)",
-    )
+    add("--occluders", type=some_path, metavar="DIR",
+        help="RGBA cut-outs (default: drawn kinds only)")  # fmt: skip
     add("--split", choices=SPLITS, default="train", help="whose cut-outs to use (default: train)")
     add("--preset", choices=[*PRESETS], default="mixed", help="(default: mixed)")
     add("--size", type=int, default=256, help="side of the pictures in px (default: 256)")
     add("--seed", type=int, default=0, help="(default: 0)")
-    add(
-        "--template", choices=["auto", *TEMPLATES], default="auto",
-        help="how the faces are aligned (default: by the size of the first)",
-    )  # fmt: skip
+    add("--template", choices=["auto", *TEMPLATES], default="auto",
+        help="how the faces are aligned (default: by the size of the first)")  # fmt: skip
     add("--limit", type=int, metavar="N", help="use the first N faces only")
     sheet = parser.add_argument_group("sheets")
     sheet.add_argument("--count", type=int, metavar="N", help="draw N occluded faces instead")
-    paired = parser.add_argument_group("paired sets")
-    paired.add_argument("--per-image", type=int, default=20, help="pairs a face (default: 20)")
-    paired.add_argument(
-        "--layout", choices=[*LAYOUTS], default="attention_gan", help="(default: attention_gan)"
-    )
-    paired.add_argument(
-        "--kinds", metavar="A,B,...",
-        help="give every face these kinds in turn, instead of the preset; `drawn` means all twenty",
-    )  # fmt: skip
-    paired.add_argument(
-        "--overwrite", action="store_true", help="delete an older set in the folder first"
-    )
+    add = parser.add_argument_group("paired sets").add_argument
+    add("--per-image", type=int, default=20, help="pairs a face (default: 20)")
+    add("--layout", choices=[*LAYOUTS], default="attention_gan", help="(default: attention_gan)")
+    add("--kinds", metavar="A,B,...",
+        help="give every face these kinds in turn, instead of the preset; `drawn` means all "
+        "twenty")  # fmt: skip
+    add("--overwrite", action="store_true", help="delete an older set in the folder first")
     return parser
 
 

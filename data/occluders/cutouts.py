@@ -20,39 +20,18 @@ from deocclude.data.occluders.cutout_shape import find_copy, look_of
 
 logger = logging.getLogger(__name__)
 
-CATEGORIES = (
-    "sunglasses",
-    "eyeglasses",
-    "facemask",
-    "scarf",
-    "hat",
-    "hand",
-    "phone",
-    "cup",
-    "object",
-)
-SYNONYMS = {
-    "sunglass": "sunglasses",
-    "shades": "sunglasses",
-    "glasses": "eyeglasses",
-    "eyeglass": "eyeglasses",
-    "spectacles": "eyeglasses",
-    "mask": "facemask",
-    "medicalmask": "facemask",
-    "surgicalmask": "facemask",
-    "respirator": "facemask",
-    "scarves": "scarf",
-    "shawl": "scarf",
-    "towel": "scarf",
-    "cap": "hat",
-    "beanie": "hat",
-    "arm": "hand",
-    "smartphone": "phone",
-    "mobile": "phone",
-    "cellphone": "phone",
-    "mug": "cup",
-    "glass": "cup",
+CATEGORIES: dict[str, tuple[str, ...]] = {  # and what else each is called
+    "sunglasses": ("sunglass", "shades"),
+    "eyeglasses": ("glasses", "eyeglass", "spectacles"),
+    "facemask": ("mask", "medicalmask", "surgicalmask", "respirator"),
+    "scarf": ("scarves", "shawl", "towel"),
+    "hat": ("cap", "beanie"),
+    "hand": ("arm",),
+    "phone": ("smartphone", "mobile", "cellphone"),
+    "cup": ("mug", "glass"),
+    "object": (),
 }
+NAMES = {name: category for category, more in CATEGORIES.items() for name in (category, *more)}
 
 WORKING_SIDE = 384  # pixels of a decoded cut-out's longer side, at most
 VISIBLE = 8  # of 255: alpha below it is empty
@@ -80,9 +59,8 @@ def category_of(path: Path) -> str:
         words = [w for w in re.split(r"[^a-z]+", name.lower()) if w]
         for word in ("".join(words[:2]), *words[:1]):
             for form in (word, word.removesuffix("s"), word.removesuffix("es")):
-                form = SYNONYMS.get(form, form)
-                if form in CATEGORIES:
-                    return form
+                if form in NAMES:
+                    return NAMES[form]
     return "object"
 
 

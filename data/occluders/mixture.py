@@ -3,17 +3,16 @@
 `python -m data.occluders --help` draws sheets of them and writes paired sets.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
 from deocclude.data.faces.alignment import LANDMARKS, Points, template_points
-from deocclude.data.faces.layout import SPLITS
+from deocclude.data.faces.layout import check_split
 from deocclude.data.occluders.cutouts import Cutout, CutoutLibrary
-from deocclude.data.occluders.drawn.kinds import KINDS, draw_shape
-from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS, draw_photo_shape
+from deocclude.data.occluders.drawn.kinds import DRAWN, KINDS, PHOTO_KINDS, draw_shape
 from deocclude.data.occluders.photographs import EYEGLASSES, cover, loosened, plan
 from deocclude.data.occluders.placing import NONE, Occluded, bare, joined, place_cutout
 from deocclude.data.occluders.presets import EYEGLASSES_MODES, PRESETS, Preset
@@ -78,6 +77,12 @@ class Occluders:
         if shares.drawn or shares.both or shares.blind or shares.photographs:
             kinds += KINDS
         return [*kinds, NONE]
+
+    def check_kinds(self, kinds: Iterable[str], split: str) -> None:
+        """ValueError unless all of them are among `kinds(split)`."""
+        valid = self.kinds(split)
+        if unknown := [kind for kind in kinds if kind not in valid]:
+            raise ValueError(f"kinds {', '.join(unknown)}: not among {', '.join(valid)}")
 
     def draw(
         self, face: np.ndarray, split: str, *keys: int | str, points: Points | None = None
@@ -196,15 +201,11 @@ class Occluders:
     ) -> Occluded:
         if kind == NONE:
             return bare(face)
-        if kind in KINDS:
-            return Occluded(*draw_shape(kind, face, points, rng), kind)
-        if kind in PHOTO_KINDS:
-            return self._kept(Occluded(*draw_photo_shape(kind, face, points, rng), kind))
-        return self._kept(place_cutout(face, self.cutouts.pick(split, kind, rng), points, rng))
-
-    def _kept(self, made: Occluded) -> Occluded:
-        """With an empty mask where this kind is not to be redrawn."""
-        return made._replace(mask=np.zeros_like(made.mask)) if made.kind in self.stay else made
+        if kind in DRAWN:
+            made = Occluded(*draw_shape(kind, face, points, rng), kind)
+        else:
+            made = place_cutout(face, self.cutouts.pick(split, kind, rng), points, rng)
+        return made.unmarked(self.stay)
 
     def _blind(
         self, face: np.ndarray, split: str, rng: Generator, shapes: int, shadow: bool
@@ -214,7 +215,8 @@ class Occluders:
         if self.cutouts is None:
             made = self._one(face, split, favoured(rng, list(KINDS)), self._points, rng)
         else:
-            made = self._kept(paste_anywhere(face, self.cutouts.pick(split, None, rng), rng))
+            made = paste_anywhere(face, self.cutouts.pick(split, None, rng), rng)
+            made = made.unmarked(self.stay)
         for _ in range(shapes):
             kind = "patch" if rng.random() < 0.5 else "ellipse"
             made = joined(made, self._one(made.image, split, kind, self._points, rng))
@@ -227,12 +229,6 @@ def favoured(rng: Generator, kinds: Sequence[str]) -> str:
     """One of the kinds, evenly but for those in FAVOURED."""
     weights = np.array([FAVOURED.get(kind, 1.0) for kind in kinds])
     return kinds[rng.choice(len(kinds), p=weights / weights.sum())]
-
-
-def check_split(split: str) -> None:
-    """ValueError unless `split` is one of SPLITS."""
-    if split not in SPLITS:
-        raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
 
 
 def paste_anywhere(face: np.ndarray, cutout: Cutout, rng: Generator) -> Occluded:

@@ -8,8 +8,7 @@ from numpy.random import Generator
 from deocclude.data.faces.alignment import Points
 from deocclude.data.occluders.cutout_variation import COLLAGE, paste_texture, place_varied
 from deocclude.data.occluders.cutouts import CutoutLibrary
-from deocclude.data.occluders.drawn.kinds import KINDS, draw_shape
-from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS, draw_photo_shape
+from deocclude.data.occluders.drawn.kinds import DRAWN, KINDS, draw_shape
 from deocclude.data.occluders.placing import Occluded, bare, joined
 
 GROUPS = {  # group: (weight, its kinds: cut-outs' categories and drawn kinds, with their weights)
@@ -79,34 +78,20 @@ def cover(
     """The face under `kinds`, one over the other; the masks of those in `stay` are left out."""
     made = bare(face)
     for place, kind in enumerate(kinds):
-        one = _one(made.image, kind, split, cutouts, points, rng)
-        if kind in stay:
-            one = one._replace(mask=np.zeros_like(one.mask))
+        if kind in DRAWN:
+            one = Occluded(*draw_shape(kind, made.image, points, rng), kind)
+        elif kind == COLLAGE:
+            one = paste_texture(made.image, cutouts.pick(split, None, rng), points, rng)
+        else:
+            one = place_varied(made.image, cutouts.pick(split, kind, rng), points, rng)
+        one = one.unmarked(stay)
         made = joined(made, one) if place else one
     return made
 
 
-def _one(
-    face: np.ndarray,
-    kind: str,
-    split: str,
-    cutouts: CutoutLibrary | None,
-    points: Points,
-    rng: Generator,
-) -> Occluded:
-    if kind in KINDS:
-        return Occluded(*draw_shape(kind, face, points, rng), kind)
-    if kind in PHOTO_KINDS:
-        return Occluded(*draw_photo_shape(kind, face, points, rng), kind)
-    if kind == COLLAGE:
-        return paste_texture(face, cutouts.pick(split, None, rng), points, rng)
-    return place_varied(face, cutouts.pick(split, kind, rng), points, rng)
-
-
 def _pick(rng: Generator, kinds: dict[str, float], categories: Collection[str]) -> str:
     """One of the kinds by weight, of those that can be had."""
-    drawn = KINDS.keys() | PHOTO_KINDS.keys()
-    at_hand = drawn | set(categories) | ({COLLAGE} if categories else set())
+    at_hand = DRAWN.keys() | set(categories) | ({COLLAGE} if categories else set())
     return _weighted(rng, {kind: w for kind, w in kinds.items() if kind in at_hand})
 
 

@@ -1,5 +1,6 @@
 """Where a cut-out sits on a face, and the picture and mask once it is there."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,10 @@ class Occluded(NamedTuple):
     image: np.ndarray
     mask: np.ndarray
     kind: str
+
+    def unmarked(self, kinds: Collection[str]) -> "Occluded":
+        """With an empty mask where its kind is one of these, which are not to be redrawn."""
+        return self._replace(mask=np.zeros_like(self.mask)) if self.kind in kinds else self
 
 
 def bare(face: np.ndarray) -> Occluded:

@@ -10,7 +10,6 @@ In mask files 255 means hole; in inverted ones 0 does. `index.csv` lists every p
 """
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,9 +68,6 @@ def image_key(name: str) -> str:
     return Path(name).with_suffix("").as_posix().replace("/", "__")
 
 
-ROW_TYPES: tuple[Callable, ...] = (str, str, int, str, int, float, str, str, str)
-
-
 def read_index(folder: Path) -> dict[str, Entry]:
     """The rows of a set's index by name, without a last line that was cut off; empty where there is
     none. ValueError for a file that is no such index."""
@@ -85,8 +81,8 @@ def read_index(folder: Path) -> dict[str, Entry]:
     rows = {}
     for line in lines[1:]:
         if len(line) == len(Entry._fields) and len(line[-1]) == 64:
-            values = [kind(value) for kind, value in zip(ROW_TYPES, line, strict=True)]
-            rows[line[0]] = Entry(*values)
+            types = Entry.__annotations__.values()
+            rows[line[0]] = Entry(*(kind(v) for kind, v in zip(types, line, strict=True)))
     return rows
 
 

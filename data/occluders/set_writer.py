@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +30,6 @@ from deocclude.progress import Bar
 
 VERSION = 1  # raised when the same settings would give other pictures
 JPEG = {"quality": 95, "subsampling": 0}
-TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.")  # how the names of unfinished files begin
 PNG = {"compress_level": 2}
 
 
@@ -61,15 +59,12 @@ def write_set(
     folder, shape = Path(output), layout_named(layout)
     if per_image < 1:
         raise ValueError(f"per_image: must be 1 or more, found {per_image}")
-    valid = occluders.kinds(split)
-    unknown = [kind for kind in kinds or () if kind not in valid]
-    if unknown:
-        raise ValueError(f"kinds {', '.join(unknown)}: not among {', '.join(valid)}")
+    if kinds is not None:
+        occluders.check_kinds(kinds, split)
     _check_keys(faces.names)
     settings = _settings(occluders, layout, split, kinds)
     if not (overwrite and _clear(folder)):
         _check_settings(folder, settings)
-    _sweep(folder, shape)
     rows = read_index(folder)
     write_text(folder / SETTINGS, json.dumps(settings, indent=1))
     write_index(folder, rows)  # drops a line that was cut off
@@ -191,14 +186,6 @@ def _check_settings(folder: Path, settings: dict) -> None:
 def _visible(folder: Path) -> bool:
     """Whether it holds more than what a write that was cut off leaves."""
     return any(not path.name.startswith(".") for path in folder.iterdir())
-
-
-def _sweep(folder: Path, layout: Layout) -> None:
-    """Delete the temporary files that a killed write left."""
-    for part in {Path(), *(Path(pattern).parent for pattern in layout)}:
-        for path in (folder / part).glob(".*"):
-            if TEMPORARY.match(path.name):
-                path.unlink()
 
 
 def _clear(folder: Path) -> bool:

@@ -13,21 +13,20 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from deocclude.data.contract import binarise
 from deocclude.data.faces.cache import report_corrupt
 from deocclude.data.faces.layout import given_splits, needs_train
 from deocclude.data.faces.splits import SHARES, Split, complete, deal_out
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError, open_image, to_square
-from deocclude.data.mask_files.fitting import same_proportions, size_words, upright
+from deocclude.data.mask_files.fitting import (
+    same_proportions,
+    size_words,
+    square_hole,
+    upright,
+)
 from deocclude.data.mask_files.pairing import photo_stem
 from deocclude.data.mask_files.reading import exif_orientation, open_mask
-from deocclude.data.occluders.set_files import (
-    INDEX,
-    SETTINGS,
-    layout_named,
-    read_index,
-)
+from deocclude.data.occluders.set_files import INDEX, SETTINGS, layout_named, read_index
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +92,7 @@ class PairedSet:
         for text in set(read.notices) - self._told:
             self._told.add(text)
             logger.warning("%s (and others, perhaps): %s", pair.mask, text)
-        mask = read.hole()
-        height, width = mask.shape
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        mask = mask[top : top + side, left : left + side]
-        return target, occluded, binarise(mask * np.uint8(255), (size, size))
+        return target, occluded, square_hole(read, size)
 
     def split(self, seed: int) -> Split:
         """Occluded pictures by the set's train, val and test folders, else seeded 90 / 5 / 5 by
@@ -169,14 +163,10 @@ def open_set(folder: str | Path, invert: bool = False) -> PairedSet:
         layout, pairs, errors = "", [], []
         for split, part in given.items():
             layout, found, wrong = _pairs(part.folder)
-            pairs += [
-                pair._replace(
-                    name=f"{part.folder.name}/{pair.name}",
-                    image=f"{part.folder.name}/{pair.image}",
-                    split=split,
-                )
-                for pair in found
-            ]
+            home = part.folder.name
+            for pair in found:
+                name, image = f"{home}/{pair.name}", f"{home}/{pair.image}"
+                pairs.append(pair._replace(name=name, image=image, split=split))
             errors += wrong
     else:
         layout, pairs, errors = _pairs(folder)
@@ -226,6 +216,12 @@ def _find_form(folder: Path) -> tuple[str, tuple[Path, Path | None, Path | None]
     )
 
 
+def _place(path: Path, folder: Path) -> str:
+    """The sub-folder of a file below `folder`, with a slash; empty for `folder` itself."""
+    place = path.parent.relative_to(folder).as_posix()
+    return "" if place == "." else f"{place}/"
+
+
 class _Partners:
     """Pictures by their path below a folder, in any case, without ending nor the word "mask"; by
     their name alone where only one has it."""
@@ -235,8 +231,7 @@ class _Partners:
         self.names: dict[str, list[Path]] = {}
         for path in list_images(folder) if folder else ():
             name = photo_stem(path.stem).casefold()
-            place = path.parent.relative_to(folder).as_posix().casefold()
-            self.paths["" if place == "." else f"{place}/", name] = path
+            self.paths[_place(path, folder).casefold(), name] = path
             self.names.setdefault(name, []).append(path)
 
     def find(self, place: str, *names: str) -> Path | None:
@@ -256,8 +251,7 @@ def _foreign_pairs(
     pairs, errors = [], []
     for path in list_images(occluded):
         name = photo_stem(path.stem)
-        place = path.parent.relative_to(occluded).as_posix()
-        place = "" if place == "." else f"{place}/"
+        place = _place(path, occluded)
         key, face = name.casefold(), re.sub(r"_\d+$", "", name)
         mask = of_masks.find(place.casefold(), key)
         target = of_targets.find(place.casefold(), key, face.casefold())

@@ -7,19 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deocclude.data.contract import binarise, mask_warning
+from deocclude.data.contract import mask_warning
 from deocclude.data.faces.cache import report_corrupt, report_enlarged
 from deocclude.data.faces.files import hash_array
 from deocclude.data.image_files import list_images
 from deocclude.data.images import ImageReadError, load_square, open_image
-from deocclude.data.mask_files.fitting import upright
+from deocclude.data.mask_files.fitting import square_hole, upright
 from deocclude.data.mask_files.pairing import masks_beside, match_masks
-from deocclude.data.mask_files.reading import (
-    Mask,
-    exif_orientation,
-    listed_notices,
-    open_mask,
-)
+from deocclude.data.mask_files.reading import Mask, exif_orientation, listed_notices, open_mask
 from deocclude.data.masks.source import bin_of, touches_border
 from deocclude.data.pairs.holes import FrozenPairs, Pair
 
@@ -68,7 +63,7 @@ def pair_folders(
         except ImageReadError as error:
             unreadable[mask_file if len(set(partners)) > 1 else image] = error
             continue
-        mask = _square_mask(read.hole(), size)
+        mask = square_hole(read, size)
         ratio = float(mask.mean())
         if ratio in (0.0, 1.0):
             unusable[mask_file] = f"{mask_file}: {mask_warning(ratio, invert)}"
@@ -90,8 +85,8 @@ def pair_folders(
 
     def load(index: int) -> tuple[np.ndarray, np.ndarray]:
         image, mask_file, frame = kept[index]
-        mask = _fitted(open_mask(mask_file, invert), frame)
-        return load_square(image, size), _square_mask(mask.hole(), size)
+        mask = square_hole(_fitted(open_mask(mask_file, invert), frame), size)
+        return load_square(image, size), mask
 
     return FrozenPairs(pairs, load, size, f"{images.name} with masks {masks.name} paired by {by}")
 
@@ -130,14 +125,6 @@ def _name(path: Path, folder: Path) -> str:
 
 def _listed(problems: list[str]) -> str:
     return "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" * (len(problems) > 5))
-
-
-def _square_mask(mask: np.ndarray, size: int) -> np.ndarray:
-    """Centre-cropped like its image, then nearest neighbour to (size, size)."""
-    height, width = mask.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return binarise(mask[top : top + side, left : left + side] * 255, (size, size))
 
 
 def _partners(files: list[Path], images: Path, masks: Path, by: str) -> list[Path]:

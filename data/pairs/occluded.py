@@ -74,11 +74,8 @@ def freeze_occluded(
     excepted) is left out. `kinds`: some of `occluders.kinds(split)`; None means all. ValueError
     lists the valid ones.
     """
-    valid = occluders.kinds(split)
-    unknown = [kind for kind in kinds or () if kind not in valid]
-    if unknown:
-        raise ValueError(f"occluder kinds {unknown}: valid are {', '.join(valid)}")
-    kinds = list(kinds or valid)
+    kinds = list(kinds or occluders.kinds(split))
+    occluders.check_kinds(kinds, split)
     hashes: dict[int, str] = {}
     kept, pairs = [], []
     for place, kind in enumerate(kinds):

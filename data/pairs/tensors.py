@@ -1,6 +1,6 @@
 """Frozen pairs as tensors in the contract's form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 
 import torch
 from torch import Tensor
@@ -9,6 +9,12 @@ from deocclude.data.contract import check_pair, hide
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
+
+
+def batches(pairs: Sized, size: int) -> Iterator[range]:
+    """The places of all pairs, `size` at a time; the last batch may have fewer."""
+    for first in range(0, len(pairs), size):
+        yield range(first, min(first + size, len(pairs)))
 
 
 def load_pairs(

@@ -3,6 +3,7 @@ resume.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -45,63 +46,91 @@ class IdentityBatch(NamedTuple):
     names: list[str]
 
 
-class TrainingPairs(Dataset):
-    """The endless list of training pairs; item p is a pure function of (seed, p).
+Order = Callable[[np.random.Generator], np.ndarray]  # of a round
 
-    Every round of `images` positions visits each face once, in a new order. The mask draws its
-    bin, its class (touching the border or not), then the mask itself. `augment` moves and relights
-    the face; the mask stays as drawn.
+
+class _Listed(Dataset):
+    """An endless list whose item p is a pure function of (seed, p): every round of `images`
+    positions visits each picture once, in a new order. Subclasses are dataclasses with these
+    fields; `flip` and `augment` are changes of what is shown, keyed by the position.
     """
 
-    def __init__(
-        self,
-        faces: Faces,
-        masks: MaskGenerator | MaskFolder,
-        seed: int,
-        flip: bool = False,
-        augment: Augment | None = None,
-    ) -> None:
-        self.faces, self.masks, self.seed = faces, masks, seed
-        self.flip, self.augment = flip, augment
-        self.images = len(faces)
+    faces: Faces
+    occluders: Occluders  # of those that have some
+    seed: int
+    flip: bool
+    augment: Augment | None
+
+    @property
+    def images(self) -> int:
+        return len(self.faces)
+
+    @property
+    def order(self) -> Order | None:
+        return self.faces.order
+
+    def _index(self, position: int) -> int:
+        """Of the picture at a position."""
+        round_, place = divmod(position, self.images)
+        return int(_order(self.seed, round_, self.images, self.order)[place])
+
+    def _under(self, face: np.ndarray, index: int, position: int) -> Occluded:
+        """The face of this index under an occluder of its own."""
+        points = self.faces.points_of(index)
+        return self.occluders.draw(face, "train", self.seed, position, points=points)
+
+    def _varied(self, image: np.ndarray, mask: np.ndarray, position: int) -> tuple[Tensor, Tensor]:
+        """Flipped and augmented, as tensors (3, H, W) and (1, H, W)."""
+        if self.flip and keyed_rng(self.seed, "flip", position).random() < 0.5:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        if self.augment is not None:
+            image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
+            image, mask = self.augment(image, mask, keyed_rng(self.seed, "augment", position))
+        return (
+            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            torch.from_numpy(np.ascontiguousarray(mask)[None]),
+        )
+
+
+@dataclass(eq=False, repr=False)
+class TrainingPairs(_Listed):
+    """An inpainter's training faces with a mask each, which draws its bin, its class (touching the
+    border or not), then itself. `augment` moves and relights the face; the mask stays as drawn.
+    """
+
+    faces: Faces
+    masks: MaskGenerator | MaskFolder
+    seed: int
+    flip: bool = False
+    augment: Augment | None = None
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
-        index = _visited(self.faces, self.seed, position)
+        index = self._index(position)
         mask = self.masks.draw("train", self.seed, position)
-        image, _ = _vary(self.faces[index], mask, self.seed, position, self.flip, self.augment)
+        image, _ = self._varied(self.faces[index], mask, position)
         return image, torch.from_numpy(mask[None]), self.faces.names[index]
 
 
-class _UnderOccluders(Dataset):
-    """Every round of `images` positions visits each face once, in a new order, under an occluder of
-    its own. `augment` moves and relights what is shown; None leaves it.
-    """
+@dataclass(eq=False, repr=False)
+class _UnderOccluders(_Listed):
+    """Faces, each under an occluder of its own."""
 
-    def __init__(
-        self,
-        faces: Faces,
-        occluders: Occluders,
-        seed: int,
-        flip: bool = False,
-        augment: Augment | None = None,
-    ) -> None:
-        self.faces, self.occluders, self.seed = faces, occluders, seed
-        self.flip, self.augment = flip, augment
-        self.images = len(faces)
+    faces: Faces
+    occluders: Occluders
+    seed: int
+    flip: bool = False
+    augment: Augment | None = None
 
     def _drawn(self, position: int) -> tuple[np.ndarray, Occluded, str]:
         """The face, what an occluder made of it, and what that is called."""
-        index = _visited(self.faces, self.seed, position)
-        face, points = self.faces[index], self.faces.points_of(index)
-        made = self.occluders.draw(face, "train", self.seed, position, points=points)
+        index = self._index(position)
+        face = self.faces[index]
+        made = self._under(face, index, position)
         return face, made, f"{self.faces.names[index]} ({made.kind})"
-
-    def _varied(self, image: np.ndarray, mask: np.ndarray, position: int) -> tuple[Tensor, Tensor]:
-        return _vary(image, mask, self.seed, position, self.flip, self.augment)
 
 
 class OccludedPairs(_UnderOccluders):
-    """The endless list of a segmenter's training pairs; item p is a pure function of (seed, p)."""
+    """A segmenter's training pairs."""
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
         _, made, name = self._drawn(position)
@@ -110,88 +139,73 @@ class OccludedPairs(_UnderOccluders):
 
 
 class CoveredFaces(_UnderOccluders):
-    """The endless list of an inpainter's training faces under occluders; item p is a pure function
-    of (seed, p): target, mask, name and the covered face, moved and relit like the target.
+    """An inpainter's training faces under occluders: target, mask, name and the covered face, moved
+    and relit like the target.
     """
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
         face, made, name = self._drawn(position)
-        target, _ = self._varied(face, made.mask, position)
-        occluded, mask = self._varied(made.image, made.mask, position)
+        target, mask = self._varied(face, made.mask, position)
+        occluded, _ = self._varied(made.image, made.mask, position)
         return target, mask, name, occluded
 
 
-class MixedHoles(Dataset):
-    """The endless list of an inpainter's training faces with holes of two sorts; item p is a pure
-    function of (seed, p): target, mask, name and the face as it is around the hole.
+@dataclass(eq=False, repr=False)
+class MixedHoles(_Listed):
+    """An inpainter's training faces with holes of two sorts: target, mask, name and the face as it
+    is around the hole.
 
     Half of the holes come from `masks`, as in `TrainingPairs`; the other half have the shape of an
     occluder as a segmenter would find it, with what is left of the occluder around them. `augment`
     moves and relights all of them alike.
     """
 
-    def __init__(
-        self,
-        faces: Faces,
-        masks: MaskGenerator | MaskFolder,
-        occluders: Occluders,
-        seed: int,
-        flip: bool = False,
-        augment: Augment | None = None,
-    ) -> None:
-        self.faces, self.masks, self.occluders = faces, masks, occluders
-        self.seed, self.flip, self.augment = seed, flip, augment
-        self.images = len(faces)
+    faces: Faces
+    masks: MaskGenerator | MaskFolder
+    occluders: Occluders
+    seed: int
+    flip: bool = False
+    augment: Augment | None = None
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str, Tensor]:
-        index = _visited(self.faces, self.seed, position)
+        index = self._index(position)
         face = self.faces[index]
         shown, hole = face, None
         rng = keyed_rng(self.seed, "holes", position)
         if rng.random() < 0.5:
-            points = self.faces.points_of(index)
-            made = self.occluders.draw(face, "train", self.seed, position, points=points)
+            made = self._under(face, index, position)
             shown, hole = made.image, found_hole(made.mask, rng)
         if hole is None or not SMALLEST_HOLE < hole.mean() < LARGEST_HOLE:
             shown, hole = face, self.masks.draw("train", self.seed, position)
-        change = (self.seed, position, self.flip, self.augment)
-        target, mask = _vary(face, hole, *change)
-        seen, _ = _vary(shown, hole, *change)
+        target, mask = self._varied(face, hole, position)
+        seen, _ = self._varied(shown, hole, position)
         return target, mask, self.faces.names[index], seen
 
 
-class IdentityPictures(Dataset):
-    """The endless list of an identity network's training pictures; item p is a pure function of
-    (seed, p).
+@dataclass(eq=False, repr=False)
+class IdentityPictures(_Listed):
+    """An identity network's training pictures.
 
-    Every round of `images` positions visits each picture once, in a new order. `share` of them are
-    under an occluder, `swap_share` have the surroundings of another person's picture, so that it is
-    the face that tells who it is; all are flipped and augmented as in `OccludedPairs`.
+    `share` of them are under an occluder, `swap_share` have the surroundings of another person's
+    picture, so that it is the face that tells who it is; all are flipped and augmented as in
+    `OccludedPairs`.
     """
 
-    def __init__(
-        self,
-        faces: Faces,
-        labels: np.ndarray,
-        occluders: Occluders,
-        seed: int,
-        share: float,
-        flip: bool = False,
-        augment: Augment | None = None,
-        swap_share: float = 0.0,
-    ) -> None:
-        self.faces, self.labels, self.occluders, self.seed = faces, labels, occluders, seed
-        self.share, self.flip, self.augment, self.swap_share = share, flip, augment, swap_share
-        self.images = len(faces)
+    faces: Faces
+    labels: np.ndarray
+    occluders: Occluders
+    seed: int
+    share: float
+    flip: bool = False
+    augment: Augment | None = None
+    swap_share: float = 0.0
 
     def __getitem__(self, position: int) -> tuple[Tensor, int, str]:
-        index = _visited(self.faces, self.seed, position)
+        index = self._index(position)
         made = bare(self._face(index, position))
         if keyed_rng(self.seed, "occlude", position).random() < self.share:
-            made = self.occluders.draw(
-                made.image, "train", self.seed, position, points=self.faces.points_of(index)
-            )
-        image, _ = _vary(made.image, made.mask, self.seed, position, self.flip, self.augment)
+            made = self._under(made.image, index, position)
+        image, _ = self._varied(made.image, made.mask, position)
         return image, int(self.labels[index]), f"{self.faces.names[index]} ({made.kind})"
 
     def _face(self, index: int, position: int) -> np.ndarray:
@@ -210,60 +224,32 @@ class IdentityPictures(Dataset):
         return IdentityBatch(torch.stack(images), torch.tensor(labels), list(names))
 
 
-class SetPairs(Dataset):
-    """The endless list of the pairs `keep` of a set on disk, in a new order each round."""
+@dataclass(eq=False, repr=False)
+class SetPairs(_Listed):
+    """The pairs `keep` of a set on disk."""
 
-    def __init__(
-        self,
-        pairs: PairedSet,
-        keep: list[int],
-        size: int,
-        seed: int,
-        flip: bool = False,
-        augment: Augment | None = None,
-    ) -> None:
-        self.pairs, self.keep, self.size, self.seed = pairs, keep, size, seed
-        self.flip, self.augment = flip, augment
-        self.images = len(keep)
+    pairs: PairedSet
+    keep: list[int]
+    size: int
+    seed: int
+    flip: bool = False
+    augment: Augment | None = None
+
+    order = None
+
+    @property
+    def images(self) -> int:
+        return len(self.keep)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
-        round_, place = divmod(position, len(self.keep))
-        index = self.keep[int(_order(self.seed, round_, len(self.keep), None)[place])]
+        index = self.keep[self._index(position)]
         _, shown, covered = self.pairs.load(index, self.size)
-        image, mask = _vary(shown, covered, self.seed, position, self.flip, self.augment)
+        image, mask = self._varied(shown, covered, position)
         return image, mask, self.pairs.names[index]
 
 
-def _vary(
-    image: np.ndarray,
-    mask: np.ndarray,
-    seed: int,
-    position: int,
-    flip: bool,
-    augment: Augment | None,
-) -> tuple[Tensor, Tensor]:
-    """Flip and augment as asked, keyed by the position; as tensors (3, H, W) and (1, H, W)."""
-    if flip and keyed_rng(seed, "flip", position).random() < 0.5:
-        image, mask = image[:, ::-1], mask[:, ::-1]
-    if augment is not None:
-        image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
-        image, mask = augment(image, mask, keyed_rng(seed, "augment", position))
-    return (
-        torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
-        torch.from_numpy(np.ascontiguousarray(mask)[None]),
-    )
-
-
-def _visited(faces: Faces, seed: int, position: int) -> int:
-    """The index of the face at a position."""
-    round_, place = divmod(position, len(faces))
-    return int(_order(seed, round_, len(faces), faces.order)[place])
-
-
 @lru_cache(maxsize=4)
-def _order(
-    seed: int, round_: int, count: int, order: Callable[[np.random.Generator], np.ndarray] | None
-) -> np.ndarray:
+def _order(seed: int, round_: int, count: int, order: Order | None) -> np.ndarray:
     rng = keyed_rng(seed, "order", round_)
     return rng.permutation(count) if order is None else order(rng)
 

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from deocclude.data.faces.alignment import guess_template
 from deocclude.data.faces.cache import cache_faces
@@ -43,6 +43,32 @@ from deocclude.data.settings import FaceData, MoreFaces
 logger = logging.getLogger(__name__)
 
 SPLIT_SEED = 42  # the published split's seed; independent of the training seed
+
+
+class AnySources(Protocol):
+    """What is asked of a run's sources, whatever its task."""
+
+    @property
+    def data(self) -> FaceData:
+        """Its data settings, with the template told, and the people."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the faces lie; None for built-in ones."""
+
+    def training_pairs(
+        self, seed: int, cache_folder: Path, processes: int = 1, batch: int = 1
+    ) -> Any:
+        """The endless training list, for steps of `batch`; its `images` counts the pictures."""
+
+    def frozen(self, split: str) -> Any:
+        """Frozen validation ("val") or test pairs; corrupt images are left out."""
+
+    def describe(self) -> dict[str, Any]:
+        """For environment.json."""
+
+    def save_split(self, path: Path) -> None:
+        """Which pictures are in which split, where they are not built in."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ from deocclude.engines.analysis.layers import (
     survey,
     watching,
 )
-from deocclude.engines.inference.networks import Networks, load_networks
+from deocclude.engines.inference.networks import Inpainter, read_inpainter
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
@@ -86,7 +87,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
         tables,
         {"cka": cka_report.values(result)},
         cka_report.figures(result, systems, drawn),
-        headline=range(max(1, len(tables) - 1)),
+        headline=max(1, len(tables) - 1),
     )
 
 
@@ -118,37 +119,36 @@ def picture_grams(pairs: FrozenPairs, batches: Sequence[np.ndarray]) -> Grams:
 
 def _sources(
     members: Sequence[Trained], arguments: argparse.Namespace, device: torch.device
-) -> Iterator[tuple[str, Callable[[], Networks]]]:
+) -> Iterator[tuple[str, Callable[[], Inpainter]]]:
     for member in members:
-        opener = partial(load_networks, member.checkpoint, device)
+        opener = partial(read_inpainter, member.checkpoint, device)
         yield member.name, opener
         if arguments.untrained:
             fresh = partial(_untrained, member, opener, arguments.seed)
             yield f"{member.name}, untrained", fresh
 
 
-def _untrained(member: Trained, opener: Callable[[], Networks], seed: int) -> Networks:
+def _untrained(member: Trained, opener: Callable[[], Inpainter], seed: int) -> Inpainter:
     """The same network with the weights it has before any training, no pretrained ones."""
-    networks = opener()
     model = dict(member.config["model"])
-    if models.takes_option("inpainting", model["name"], "pretrained"):
+    if models.takes_option(models.INPAINTERS, model["name"], "pretrained"):
         model["pretrained"] = False
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        networks.inpainter = models.create_inpainter(**model).to(networks.device)
-    return networks
+        fresh = models.create_inpainter(**model)
+    return replace(opener(), network=fresh)
 
 
 def measure(
     name: str,
-    opener: Callable[[], Networks],
+    opener: Callable[[], Inpainter],
     pairs: FrozenPairs,
     batches: Sequence[np.ndarray],
     patterns: Sequence[str] | None,
 ) -> tuple[System, Grams]:
     """One network's layers and their Gram matrices; the network is let go afterwards."""
-    networks = opener()
-    system = describe(name, networks, pairs.size, patterns)
+    inpainter = opener()
+    system = describe(name, inpainter, pairs.size, patterns)
     grams: Grams = []
 
     def take(layer: str, features: Any) -> None:
@@ -157,25 +157,25 @@ def measure(
         except ValueError as error:
             raise ValueError(f"{name}, layer {layer}: {error}") from error
 
-    with watching(networks.inpainter, list(system.layers), take):
+    with watching(inpainter.network, list(system.layers), take):
         for indices in Bar(batches, desc=name, unit="batch"):
             grams.append({})
-            _, mask, occluded = load_pairs(pairs, indices.tolist(), networks.fill)
-            networks.restore_batch(occluded, mask)
+            _, mask, occluded = load_pairs(pairs, indices.tolist(), inpainter.fill)
+            inpainter.restore(occluded, mask)
     return system, grams
 
 
 def describe(
     name: str,
-    networks: Networks,
+    inpainter: Inpainter,
     size: int,
     patterns: Sequence[str] | None = None,
 ) -> System:
     """Which layers a network has. ValueError, listing its stages, when no pattern fits any."""
-    network = networks.inpainter
+    network = inpainter.network
     stages = stage_names(network)
     names = matching_names(network, patterns) if patterns else stages
-    layers = survey(networks, size, names)
+    layers = survey(inpainter, size, names)
     if not layers:
         asked = f"named {', '.join(patterns)}" if patterns else "to look into"
         raise ValueError(

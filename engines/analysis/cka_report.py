@@ -67,16 +67,12 @@ def tables(result: Similarity, systems: Sequence[System]) -> list[Table]:
 
     def cell(first: str, second: str) -> Cell:
         i, j = place[first], place[second]
-        return Cell(_number(result.values[i, j], result.errors[i, j]))
+        value, error = result.values[i, j], result.errors[i, j]
+        form = ".3f" if np.isnan(error) else "{value:.3f} ± {high:.3f}"
+        return Cell(value, high=error, form=form)
 
     found = [_inside(systems, cell), _between(systems, cell), _layers(systems, cell)]
     return [table for table in found if table is not None]
-
-
-def _number(value: float, error: float) -> str:
-    if np.isnan(value):
-        return MISSING
-    return f"{value:.3f}" if np.isnan(error) else f"{value:.3f} ± {error:.3f}"
 
 
 def inner_pairs(system: System) -> list[tuple[str, str]]:
@@ -106,13 +102,13 @@ def _inside(systems: Sequence[System], cell) -> Table | None:
 
 
 def _between(systems: Sequence[System], cell) -> Table | None:
-    shown = systems[:COLUMNS]
     if len(systems) < 2:
         return None
+    shown, own = systems[:COLUMNS], Cell(1.0, form=".0f")
     rows = [
         [
             Cell(one.name),
-            *(Cell("1") if one is other else cell(_deep(one), _deep(other)) for other in shown),
+            *(own if one is other else cell(_deep(one), _deep(other)) for other in shown),
         ]
         for one in systems
     ]

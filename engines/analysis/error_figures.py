@@ -11,38 +11,37 @@ from matplotlib.figure import Figure
 from deocclude.data.faces.regions import REGIONS, region_labels, region_shares
 from deocclude.engines.analysis.error_rows import HOLE, PLACES, ErrorMaps
 from deocclude.engines.analysis.error_tables import CURVES
-from deocclude.engines.evaluation.segmentation_tables import ALL
-from deocclude.engines.report.figures import COLOURS, DASHES, DPI, GREYS, INK, MARKERS, tidy
+from deocclude.engines.report.charts import (
+    COLOURS,
+    EDGE,
+    FAINT,
+    LEGIBLE,
+    legend_below,
+    panels,
+    reach,
+    row_looks,
+    shifts,
+    tidy,
+)
+from deocclude.engines.report.grids import DPI, INK
+from deocclude.engines.report.tables import ALL
 
-MOST = 12  # rows in one figure
 ACROSS = 6  # maps in one line
-FAINT = "#E4E4E4"
 REGION_COLOURS = dict(zip(REGIONS, (*COLOURS[:4], "#F0C8A0", "#7A5C3A", "#C8CDD2"), strict=True))
 
 
 def drawn_rows(ranked: Sequence[str], reference: str, kinds: Mapping[str, str]) -> list[str]:
-    """At most MOST rows for a figure: the reference, then the best, models before baselines.
+    """At most LEGIBLE rows for a figure: the reference, then the best, models before baselines.
 
     `ranked`: all rows, the best first; `kinds`: whether each is a "model" or a "baseline".
     """
     order = [reference, *(name for name in ranked if name != reference)]
     order.sort(key=lambda name: kinds[name] == "baseline" and name != reference)
-    return order[:MOST]
+    return order[:LEGIBLE]
 
 
-def styles(kinds: Mapping[str, str], names: Sequence[str]) -> dict[str, dict]:
-    """Colour, marker and line of each row: models in colour, baselines grey and dashed."""
-    looks, counts = {}, {"model": 0, "baseline": 0}
-    for name in names:
-        i = counts[kinds[name]]
-        counts[kinds[name]] += 1
-        if kinds[name] == "baseline":
-            looks[name] = {"color": GREYS[i % 5], "linestyle": DASHES[i % 5], "marker": "x"}
-        else:
-            marker = MARKERS[(i + i // 7) % 7]
-            line = "-" if i < 7 else DASHES[4]  # colours come again
-            looks[name] = {"color": COLOURS[i % 7], "linestyle": line, "marker": marker}
-    return looks
+def _looks(names: Sequence[str], kinds: Mapping[str, str]) -> dict[str, dict]:
+    return row_looks({name: kinds[name] for name in names})
 
 
 def regions_figure(template: str, mean_face: np.ndarray) -> Figure:
@@ -96,27 +95,23 @@ def _bare(axis, title: str) -> None:
     axis.set_xticks([])
     axis.set_yticks([])
     for side in axis.spines.values():
-        side.set_color("#999999")
+        side.set_color(EDGE)
 
 
 def curves_figure(curves: pd.DataFrame, names: Sequence[str], kinds: Mapping[str, str]) -> Figure:
     """Each of CURVES against hole ratio, with its band of 95 %."""
     figure = Figure(figsize=(8.6, 3.6 + _legend_height(names)), dpi=DPI)
     axes = figure.subplots(1, len(CURVES))
-    looks = styles(kinds, names)
+    looks = _looks(names, kinds)
     for axis, (metric, heading) in zip(axes, CURVES.items(), strict=True):
         for name in names:
             line = curves[curves["row"].eq(name) & curves["metric"].eq(metric)]
             x, look = 100 * line["hole_ratio"], looks[name]
-            axis.plot(
-                x, line["mean"], label=name, color=look["color"], linestyle=look["linestyle"],
-                marker=look["marker"], markevery=(3, 12), markersize=4, linewidth=1.5,
-            )  # fmt: skip
+            marks = {"markevery": (3, 12), "markersize": 4, "linewidth": 1.5}
+            axis.plot(x, line["mean"], label=name, **look, **marks)
             axis.fill_between(x, line["low"], line["high"], color=look["color"], alpha=0.14, lw=0)
         better = "↑" if metric.startswith("psnr") else "↓"
-        axis.set_title(f"{heading} {better}", fontsize=10, color=INK, loc="left")
-        axis.set_xlabel("hole area (%)", fontsize=9, color=INK)
-        tidy(axis)
+        tidy(axis, f"{heading} {better}", "hole area (%)")
     _legend(figure, axes[0], names)
     return figure
 
@@ -129,13 +124,11 @@ def places_figure(places: pd.DataFrame, names: Sequence[str], kinds: Mapping[str
     labels = [f"{name}\n{shares[place]:.0%}" for place, name in names_below.items()]
     figure = Figure(figsize=(8.6, 3.8 + _legend_height(names)), dpi=DPI)
     axis = figure.subplots()
-    _marks(axis, part, "place", PLACES, names, styles(kinds, names), vertical=False)
+    _marks(axis, part, "place", PLACES, _looks(names, kinds), vertical=False)
     axis.set_xticks(range(len(PLACES)), labels, fontsize=8.5)
     axis.set_xlabel("share of all hole pixels below the name", fontsize=8.5, color=INK)
-    axis.axvline(0.5, color="#999999", linewidth=0.8)
-    title = "PSNR of the hole's pixels by place (dB) ↑"
-    axis.set_title(title, fontsize=10, color=INK, loc="left")
-    tidy(axis)
+    axis.axvline(0.5, color=EDGE, linewidth=0.8)
+    tidy(axis, "PSNR of the hole's pixels by place (dB) ↑")
     _legend(figure, axis, names)
     return figure
 
@@ -150,7 +143,7 @@ def kinds_figure(kinds: pd.DataFrame, names: Sequence[str], types: Mapping[str, 
     height = each * len(order) + 0.9 + _legend_height(names)
     figure = Figure(figsize=(7.6, height), dpi=DPI)
     axis = figure.subplots()
-    _marks(axis, part, "kind", order, names, styles(types, names), vertical=True)
+    _marks(axis, part, "kind", order, _looks(names, types), vertical=True)
     facts = part[part["row"] == names[0]].set_index("kind")
     labels = [f"{kind.replace('_', ' ')} ({facts.loc[kind, 'hole_ratio']:.0%})" for kind in order]
     axis.set_yticks(range(len(order)), labels, fontsize=8)
@@ -158,29 +151,25 @@ def kinds_figure(kinds: pd.DataFrame, names: Sequence[str], types: Mapping[str, 
     axis.set_xlabel("PSNR of the hole's pixels (dB); mean hole area in brackets", fontsize=8.5)
     for place, (kind, after) in enumerate(pairwise(order)):
         if facts.loc[kind, "group"] != facts.loc[after, "group"]:
-            axis.axhline(place + 0.5, color="#999999", linewidth=0.8)
+            axis.axhline(place + 0.5, color=EDGE, linewidth=0.8)
     tidy(axis)
     axis.grid(axis="x", color=FAINT, linewidth=0.7)
     _legend(figure, axis, names)
     return figure
 
 
-def _marks(axis, part, column: str, order: Sequence[str], names, looks, vertical: bool) -> None:
+def _marks(axis, part, column: str, order: Sequence[str], looks, vertical: bool) -> None:
     """A mark with an interval for each row and entry of `order`, beside each other."""
-    shifts = np.linspace(-0.28, 0.28, len(names)) if len(names) > 1 else [0.0]
-    for shift, name in zip(shifts, names, strict=True):
+    for shift, (name, look) in zip(shifts(len(looks), 0.28), looks.items(), strict=True):
         line = part[part["row"] == name].set_index(column).reindex(order)
-        mean = line["mean"].to_numpy()
-        finite = np.isfinite(mean)
-        along = (np.arange(len(order)) + shift)[finite]
-        ends = np.stack([mean - line["low"], line["high"] - mean])[:, finite]
-        ends = np.nan_to_num(ends).clip(min=0)
-        look = {key: looks[name][key] for key in ("color", "marker")} | {"linestyle": "none"}
-        look |= {"markersize": 4.5, "elinewidth": 0.9, "label": name}
+        finite = np.isfinite(line["mean"].to_numpy())
+        line, along = line[finite], (np.arange(len(order)) + shift)[finite]
+        ends = np.nan_to_num(reach(line))
+        look = look | {"linestyle": "none", "markersize": 4.5, "elinewidth": 0.9, "label": name}
         if vertical:
-            axis.errorbar(mean[finite], along, xerr=ends, **look)
+            axis.errorbar(line["mean"], along, xerr=ends, **look)
         else:
-            axis.errorbar(along, mean[finite], yerr=ends, **look)
+            axis.errorbar(along, line["mean"], yerr=ends, **look)
 
 
 def _legend_height(names: Sequence[str]) -> float:
@@ -188,12 +177,8 @@ def _legend_height(names: Sequence[str]) -> float:
 
 
 def _legend(figure: Figure, axis, names: Sequence[str]) -> None:
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="lower center", ncols=min(4, len(names)), frameon=False, fontsize=8
-    )
-    bottom = _legend_height(names) / figure.get_figheight()
-    figure.tight_layout(rect=(0, bottom, 1, 1), w_pad=1.5)
+    room = _legend_height(names)
+    legend_below(figure, axis, min(4, len(names)), room, between=1.5, fontsize=8)
 
 
 def maps_figure(
@@ -214,21 +199,16 @@ def maps_figure(
     finite = values[np.isfinite(values)]
     top = (float(np.quantile(finite, 0.995)) if len(finite) else 0.0) or 1.0
     scale = {"vmin": 0, "cmap": "magma"} if reference is None else {"vmin": -top, "cmap": "RdBu_r"}
-    across = min(ACROSS, len(pictures))
-    down = -(-len(pictures) // across)
-    figure = Figure(figsize=(1.75 * across + 0.9, 2.0 * down + 0.25), dpi=DPI)
+    figure, axes = panels(len(pictures), ACROSS, (1.75, 2.0), (0.9, 0.25))
     figure.set_layout_engine("constrained")
-    axes = figure.subplots(down, across, squeeze=False).ravel()
-    for axis, (name, picture) in zip(axes, pictures.items(), strict=False):
+    for axis, (name, picture) in zip(axes, pictures.items(), strict=True):
         axis.set_facecolor("#BBBBBB")
         image = axis.imshow(picture, vmax=top, interpolation="nearest", **scale)
         draw_outlines(axis, template, len(picture), "#FFFFFF" if reference is None else "#555555")
         _bare(axis, name)
         axis.title.set_fontsize(min(8.5, 8.5 * 24 / max(24, len(name))))
-    for axis in axes[len(pictures) :]:
-        axis.remove()
     extend = "max" if reference is None else "both"
-    bar = figure.colorbar(image, ax=list(axes[: len(pictures)]), shrink=0.85, extend=extend)
+    bar = figure.colorbar(image, ax=axes, shrink=0.85, extend=extend)
     bar.ax.tick_params(labelsize=7)
     words = "mean L1 in the hole" if reference is None else f"mean L1 minus\n{reference}"
     bar.set_label(words, fontsize=8)

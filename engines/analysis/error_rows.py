@@ -4,8 +4,7 @@ One CSV a row, one line a pair, kept as in `engines.measures.rows`; beside it th
 is kept are sums over hole pixels, from which means over any set of pairs follow.
 """
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +15,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from deocclude.data.contract import hide
 from deocclude.data.faces.regions import REGIONS, region_shares
 from deocclude.data.files import replacing
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.data.pairs.tensors import load_pairs
-from deocclude.engines.measures.inpainting import PAIR_COLUMNS, Row
-from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
-from deocclude.progress import Bar
+from deocclude.engines.measures.inpainting import Restorer
+from deocclude.engines.measures.rows import Batch, Row, RowResult, Sheet, measured
+from deocclude.metrics.image import NotFiniteError
 
 # Raised whenever a number in the files would come out differently, as with other outlines of the
 # regions.
@@ -30,6 +29,7 @@ PROTOCOL = 1
 HOLE = "hole"  # all regions together
 PLACES = (HOLE, *REGIONS)
 SUMS = ("pixels", "l1", "mse")
+MAPS = ".maps.npz"  # how the file beside a CSV ends
 COLUMNS = tuple(f"{place}/{name}" for place in PLACES for name in SUMS)
 
 
@@ -65,71 +65,53 @@ def evaluate_errors(
         batch: images at once; changes no value beyond rounding.
     """
 
-    def key(row: Row) -> dict[str, Any]:
-        known = {"protocol": PROTOCOL, "table": "errors by place", "pairs": pairs.hash}
-        return known | {"size": pairs.size, "template": template, "row": row.identity}
-
-    measure = partial(_measure, batch=batch)
-    return measured_rows(rows, pairs, folder, key, measure, _facts, beside=_maps_file)
+    key = {"protocol": PROTOCOL, "table": "errors by place", "template": template}
+    start = partial(_Errors, template=template, size=pairs.size)
+    sheets = [Sheet(row, key, start, beside=MAPS, priced=False) for row in rows]
+    return measured(sheets, pairs, folder, _restore, batch)
 
 
-def _measure(row: Row, pairs: FrozenPairs, path: Path, key: dict, batch: int) -> RowResult:
-    start = time.perf_counter()
-    restorer = row.open()
-    shares = torch.from_numpy(region_shares(key["template"], pairs.size).copy()).flatten(1).double()
-    maps = torch.zeros(3, pairs.size, pairs.size, dtype=torch.float64)
-    with RowWriter(path, [*PAIR_COLUMNS, *COLUMNS]) as writer:
-        bar = Bar(total=len(pairs), desc=row.name, unit="image")
-        for first in range(0, len(pairs), batch):
-            indices = list(range(first, min(first + batch, len(pairs))))
-            target, mask, occluded = load_pairs(pairs, indices, restorer.fill)
-            prediction = restorer.restore(occluded, mask).cpu()
-            layers = _layers(prediction, target, mask, row.name)
-            maps += layers.sum(0)
-            writer.write(_lines(pairs, indices, layers, shares))
-            bar.update(len(indices))
-        bar.close()
-        with replacing(_maps_file(path)) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **dict(zip(SUMS, maps.numpy(), strict=True)))
-        seconds = round(time.perf_counter() - start, 2)
-        info = {"key": key, "count": len(pairs), "seconds": seconds}
-        return writer.finish(_facts(row, pairs) | info)
+def _restore(restorer: Restorer, batch: Batch) -> Tensor:
+    hidden = hide(batch.seen, batch.mask, restorer.fill)
+    return restorer.restore(hidden.contiguous(), batch.mask)  # last digits depend on the order
 
 
-def _facts(row: Row, pairs: FrozenPairs) -> dict:
-    return {"name": row.name, "kind": row.kind, "pairs": pairs.description}
+class _Errors:
+    """Sums of error over the hole and over each region, and maps of it."""
+
+    columns = COLUMNS
+
+    def __init__(self, restorer: Restorer, template: str, size: int) -> None:
+        shares = torch.from_numpy(region_shares(template, size).copy())
+        self.shares = shares.flatten(1).double()
+        self.maps = torch.zeros(len(SUMS), size, size, dtype=torch.float64)
+
+    def add(self, batch: Batch, prediction: Tensor) -> list[list[float]]:
+        """A pixel counts by its shares."""
+        layers = _layers(prediction, batch.seen.contiguous(), batch.mask)
+        self.maps += layers.sum(0)
+        flat = layers.flatten(2)
+        by_region = (flat @ self.shares.T).transpose(1, 2)
+        return torch.cat([flat.sum(-1)[:, None], by_region], dim=1).flatten(1).tolist()
+
+    def finish(self, path: Path) -> dict[str, Any]:
+        with replacing(path.with_suffix(MAPS)) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **dict(zip(SUMS, self.maps.numpy(), strict=True)))
+        return {}
 
 
-def _layers(prediction: Tensor, target: Tensor, mask: Tensor, name: str) -> Tensor:
+def _layers(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Hole, absolute and squared error of each hole pixel, channels averaged: (N, 3, H, W)."""
-    if prediction.shape != target.shape:
-        raise ValueError(
-            f"{name}: answered with shape {tuple(prediction.shape)} for {tuple(target.shape)}"
-        )
     error = (prediction.double() - target.double()) * mask
     if not error.isfinite().all():
-        raise ValueError(f"{name}: its prediction holds values that are not finite")
+        raise NotFiniteError("its prediction holds values that are not finite")
     parts = (mask.double()[:, 0], error.abs().mean(1), error.square().mean(1))
     return torch.stack(parts, dim=1)
 
 
-def _lines(pairs: FrozenPairs, indices: list[int], layers: Tensor, shares: Tensor) -> Iterator:
-    """Sums over the hole and over each region, a pixel counting by its shares."""
-    flat = layers.flatten(2)
-    sums = torch.cat([flat.sum(-1)[:, None], (flat @ shares.T).transpose(1, 2)], dim=1)
-    for index, values in zip(indices, sums.flatten(1).tolist(), strict=True):
-        pair = pairs.pairs[index]
-        known = [pair.image, pair.mask, pair.bin, int(pair.border), f"{pair.hole_ratio:.6f}"]
-        yield [index, *known, *values]
-
-
-def _maps_file(path: Path) -> Path:
-    return path.with_suffix(".maps.npz")
-
-
 def read_maps(result: RowResult) -> ErrorMaps:
     """The maps of a measured row."""
-    with np.load(_maps_file(result.path), allow_pickle=False) as file:
+    with np.load(result.path.with_suffix(MAPS), allow_pickle=False) as file:
         return ErrorMaps(*(file[name] for name in SUMS))
 
 

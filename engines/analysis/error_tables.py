@@ -5,28 +5,29 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from deocclude.data.occluders.groups import OCCLUDED, UNOCCLUDED, group_of
 from deocclude.engines.analysis.error_rows import HOLE, PLACES, hole_values, sums_of
-from deocclude.engines.evaluation.segmentation_tables import ALL, OCCLUDED, group_of, interval_lines
-from deocclude.engines.evaluation.summaries import check_same_pairs
+from deocclude.engines.evaluation.summaries import (
+    check_same_pairs,
+    intervals,
+    placed,
+    stacked,
+)
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED
 from deocclude.engines.report.tables import (
-    DECIMALS,
+    ALL,
     HEADINGS,
-    MISSING,
+    PERCENT,
     Cell,
     Table,
-    mark_best,
-    named_rows,
+    column,
+    decimals,
+    pivot,
+    table_of,
 )
 from deocclude.metrics.image import HIGHER_IS_BETTER
 from deocclude.metrics.ratios import RatioSamples, percentiles, sample_ratios, smooth_curve
-from deocclude.metrics.statistics import (
-    Interval,
-    bootstrap_interval,
-    bootstrap_strata,
-    paired_difference,
-)
+from deocclude.metrics.statistics import Interval
 
 CURVES = {"psnr_composed": "PSNR, composed (dB)", "l1_hole": "L1 in the hole"}
 PLACE_METRICS = ("l1", "rmse", "psnr")
@@ -115,33 +116,30 @@ def kind_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
     check_same_pairs(results)
     names = [result.info["inpainter"] for result in results]
     frames = [frame[frame["kind"] != UNOCCLUDED] for frame in (r.frame() for r in results)]
-    values = np.stack([f[list(KIND_COLUMNS.values())].to_numpy(np.float64) for f in frames])
-    base = values[names.index(reference)]
-    flat = np.concatenate([values, paired_difference(values, base)])
-    flat = flat.transpose(1, 0, 2).reshape(len(frames[0]), -1)
-    kinds, faces = frames[0]["kind"].to_numpy(), frames[0]["image"].to_numpy()
+    first, metrics = frames[0], list(KIND_COLUMNS)
+    values = stacked(frames, list(KIND_COLUMNS.values()))
+    base, faces = values[names.index(reference)], first["image"].to_numpy()
+    kinds = first["kind"].to_numpy()
     groups = np.array([group_of(kind) for kind in kinds])
-    lines = []
+    parts = []
     for group in [name for name in OCCLUDED if name in groups]:
-        chosen = groups == group
-        parts = {ALL: bootstrap_interval(flat[chosen], images=faces[chosen])}
-        parts |= bootstrap_strata(flat[chosen], kinds[chosen], faces[chosen])
-        parts.pop(None)
-        for kind, interval in parts.items():
-            own = chosen if kind == ALL else kinds == kind
-            ratio = float(frames[0].loc[own, "hole_ratio"].mean())
-            place = {"group": group, "kind": kind, "hole_ratio": ratio}
-            lines += interval_lines(names, place, list(KIND_COLUMNS), interval)
-    return pd.DataFrame(lines)
+        own = groups == group
+        found = intervals(names, metrics, values, base, faces, strata=kinds, within=own)
+        found = placed(found, group)
+        holes = {ALL: own} | {kind: kinds == kind for kind in set(kinds[own])}
+        ratios = {kind: first.loc[there, "hole_ratio"].mean() for kind, there in holes.items()}
+        found.insert(3, "hole_ratio", found["kind"].map(ratios))
+        parts.append(found)
+    return pd.concat(parts, ignore_index=True)
 
 
 def place_table(places: pd.DataFrame, metric: str, digits: int) -> Table:
     """Rows by place for one metric, each with its interval, the best of each place marked."""
-    part = places[places["metric"] == metric]
-    rows = _grid(part, lambda line: with_interval(line, digits=digits), HIGHER_IS_BETTER[metric])
-    direction = "higher" if HIGHER_IS_BETTER[metric] else "lower"
-    title = f"{HEADINGS[metric]} of the hole's pixels by place [95 %] ({direction} is better)"
-    return Table(title, ["", *PLACES], rows)
+    return pivot(
+        places[places["metric"] == metric], "row", "place", form=f".{digits}f", interval=True,
+        higher=HIGHER_IS_BETTER[metric],
+        title=f"{HEADINGS[metric]} of the hole's pixels by place [95 %]",
+    )  # fmt: skip
 
 
 def place_differences(places: pd.DataFrame, reference: str) -> Table | None:
@@ -149,74 +147,42 @@ def place_differences(places: pd.DataFrame, reference: str) -> Table | None:
     part = places[(places["metric"] == "psnr") & (places["row"] != reference)]
     if part.empty:
         return None
-    rows = _grid(part, lambda line: with_interval(line, "difference", digits=2, sign="+"))
-    return Table(f"PSNR minus that of {reference} by place, dB [95 %]", ["", *PLACES], rows)
+    return pivot(
+        part, "row", "place", form="+.2f", of="difference", interval=True,
+        title=f"PSNR minus that of {reference} by place, dB [95 %]",
+    )  # fmt: skip
 
 
 def share_table(places: pd.DataFrame) -> Table:
     """How much of the holes, and of each row's squared error, falls on each place."""
     part = places[places["metric"] == "psnr"]
     first = part[part["row"] == part["row"].iloc[0]]
-    head = [Cell("hole pixels"), *(Cell(_percent(v)) for v in first["pixel_share"])]
-    rows = [head, *_grid(part, lambda line: _percent(line.error_share))]
+    holes = first.assign(row="hole pixels", share=first["pixel_share"])
+    shares = pd.concat([holes, part.assign(share=part["error_share"])])
     note = (
         "First line: of all hole pixels. Others: of the row's squared error in them; more than in "
         "the first line means harder than the average pixel."
     )
-    return Table("Share of each place", ["", *PLACES], rows, [note])
-
-
-def _grid(part: pd.DataFrame, text, higher: bool | None = None) -> list[list[Cell]]:
-    """A line a row, a column a place; with `higher` the best mean of each column is marked."""
-    names = list(dict.fromkeys(part["row"]))
-    columns = []
-    for place in PLACES:
-        lines = part[part["place"] == place].set_index("row").loc[names]
-        texts = [text(line) for line in lines.itertuples()]
-        means = lines["mean"].tolist()
-        plain = [Cell(t) for t in texts]
-        columns.append(plain if higher is None else mark_best(texts, means, higher))
-    return named_rows(names, columns)
-
-
-def with_interval(line, name: str = "", digits: int = 2, sign: str = "") -> str:
-    """`mean [low, high]` of a line of a frame, or of its `name`; "–" for what does not exist."""
-    prefix = f"{name}_" if name else ""
-    mean = getattr(line, name or "mean")
-    ends = [getattr(line, f"{prefix}{end}") for end in ("low", "high")]
-    text = _number(mean, digits, sign)
-    if text == MISSING or not np.isfinite(ends).all():
-        return text
-    return f"{text} [{', '.join(_number(end, digits, sign) for end in ends)}]"
-
-
-def _number(value: float, digits: int, sign: str = "") -> str:
-    if np.isnan(value):
-        return MISSING
-    return "∞" if np.isinf(value) else f"{value:{sign}.{digits}f}"
-
-
-def _percent(value: float) -> str:
-    return MISSING if np.isnan(value) else f"{100 * value:.1f} %"
+    return pivot(
+        shares, "row", "place", form=PERCENT, of="share", times=100, title="Share of each place",
+        notes=[note],
+    )  # fmt: skip
 
 
 def curve_table(curves: pd.DataFrame, metric: str = "psnr_composed") -> Table:
     """The smoothed curve read at every tenth of hole ratio."""
     part, short = curves[curves["metric"] == metric], metric.partition("_")[0]
-    digits = DECIMALS[short]
-    names = list(dict.fromkeys(part["row"]))
-    ratios = part.loc[part["row"] == names[0], "hole_ratio"].to_numpy()
+    ratios = part.loc[part["row"] == part["row"].iloc[0], "hole_ratio"].to_numpy()
     marks = [mark for mark in np.arange(1, 10) / 10 if ratios.min() <= mark <= ratios.max()]
     marks = marks or [float(np.median(ratios))]
+    names = list(dict.fromkeys(part["row"]))
     columns = []
     for mark in marks:
-        nearest = ratios[np.abs(ratios - mark).argmin()]
-        lines = part[part["hole_ratio"] == nearest].set_index("row").loc[names]
-        texts = [with_interval(line, digits=digits) for line in lines.itertuples()]
-        columns.append(mark_best(texts, lines["mean"].tolist(), HIGHER_IS_BETTER[short]))
-    rows = named_rows(names, columns)
-    headings = ["", *(f"at {100 * mark:.0f} %" for mark in marks)]
-    return Table(f"{CURVES[metric]} at a hole ratio of, smoothed [95 %]", headings, rows)
+        nearest = part[part["hole_ratio"] == ratios[np.abs(ratios - mark).argmin()]]
+        lines = nearest.drop_duplicates("row")  # one pair has one ratio, at every place
+        how = {"interval": True, "higher": HIGHER_IS_BETTER[short]}
+        columns.append((f"at {100 * mark:.0f} %", column(lines, names, decimals(short), **how)))
+    return table_of(f"{CURVES[metric]} at a hole ratio of, smoothed [95 %]", names, columns)
 
 
 def kind_table(kinds: pd.DataFrame, metric: str = "psnr") -> Table:
@@ -225,15 +191,11 @@ def kind_table(kinds: pd.DataFrame, metric: str = "psnr") -> Table:
     names = list(dict.fromkeys(part["row"]))
     rows = []
     for (group, kind), lines in part.groupby(["group", "kind"], sort=False):
-        lines = lines.set_index("row").loc[names]
-        title = f"{group}, all" if kind == ALL else kind
-        texts = [_number(value, DECIMALS[metric]) for value in lines["mean"]]
-        head = [
-            Cell(title),
-            Cell(str(lines["count"].max())),
-            Cell(_percent(lines["hole_ratio"].iloc[0])),
-        ]
-        rows.append([*head, *mark_best(texts, lines["mean"].tolist(), HIGHER_IS_BETTER[metric])])
+        title = Cell(f"{group}, all" if kind == ALL else kind)
+        count = Cell(lines["count"].max(), form=".0f")
+        hole = Cell(100 * lines["hole_ratio"].iloc[0], form=PERCENT)
+        means = column(lines, names, decimals(metric), higher=HIGHER_IS_BETTER[metric])
+        rows.append([title, count, hole, *means])
     note = "Bold: best of the line. Intervals and differences: kinds.csv."
     title = f"{HEADINGS[metric]} of the hole's pixels by kind of occluder, true mask"
     return Table(title, ["", "N", "mean hole", *names], rows, [note])

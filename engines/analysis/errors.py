@@ -25,15 +25,15 @@ from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.summaries import choose_reference
 from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.measures.end_to_end import TRUE_MASK, Case, evaluate_cases
-from deocclude.engines.measures.inpainting import Row, baseline_row, model_row
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.inpainting import baseline_row, model_row
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
 from deocclude.engines.runs.members import choose
-from deocclude.engines.runs.pairs import PRESET, OccludedGroup, default_folder
+from deocclude.engines.runs.pairs import PRESET, Group, default_folder
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def by_kind(
     beside = Path(data.faces).parent if Path(data.faces).is_absolute() else None
     sources = open_segmentation_sources(data, root or beside, split)
     pairs = sources.frozen("test").limited(arguments.limit)
-    where = OccludedGroup(pairs, [], sources.folder, template, sources.occluder_folder)
+    where = Group(pairs, [], sources.folder, template, sources.occluder_folder)
     fit, lines = fitting_inpainters(list(members), where)
     names = {member.name for member in fit}
     chosen = [row for row in rows if row.kind == "baseline" or row.name in names]

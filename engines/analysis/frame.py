@@ -5,19 +5,15 @@ An analysis is a module with `analyse(arguments) -> Report`; `engines.cli.analys
 
 import argparse
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deocclude.data.files import write_text
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.engines.report import figures
-from deocclude.engines.report.html import save_html
-from deocclude.engines.report.report import Report
+from deocclude.engines.report.report import Drawing, Report, pairs_line, write_report
 from deocclude.engines.report.tables import Table
-from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.metadata import WEIGHTS
@@ -58,10 +54,7 @@ def shared_group(
 def describe_pairs(pairs: FrozenPairs) -> str:
     """What a reader needs to know about the pairs, one line."""
     images = len({pair.image_sha256 for pair in pairs.pairs})
-    return (
-        f"N = {len(pairs)} pairs of {images} images at {pairs.size} px ({pairs.description}); "
-        f"SHA-256 of the pairs: {pairs.hash}."
-    )
+    return pairs_line(len(pairs), f"of {images} images", pairs.size, pairs.description, pairs.hash)
 
 
 def describe_members(members: Sequence[Trained]) -> str:
@@ -87,33 +80,14 @@ def save_analysis(
     tables: Sequence[Table],
     values: Mapping[str, pd.DataFrame],
     drawn: Mapping[str, Figure],
-    headline: Iterable[int] = (0,),
+    headline: int = 1,
 ) -> Report:
-    """Write tables, values and figures into `folder`, each file whole or not at all.
+    """`table.md`, `<name>.csv`, `figures/<name>.png`, `report.html`: see `write_report`.
 
-    Args:
-        folder: made if need be; gets `table.md`, `<name>.csv`, `figures/<name>.png` and
-            `report.html`, which holds tables and figures.
-        title: of the Markdown document.
-        lines: what stands above the tables: N, hash, batch, network, seed.
-        tables: in the document's order.
-        values: every number behind tables and figures, by the stem of its CSV file.
-        drawn: figures by the stem of their files.
-        headline: places of the tables in the report's `headline`.
+    On the page a figure has its file's name, and the first table alone stands above the figures.
     """
-    text = to_markdown(tables, title, lines)
-    files = {"table.md": folder / "table.md"}
-    write_text(files["table.md"], text)
-    for name, frame in values.items():
-        files[f"{name}.csv"] = folder / f"{name}.csv"
-        write_text(files[f"{name}.csv"], frame.to_csv(index=False, float_format="%.7g"))
-    pictures = {}
-    for name, figure in drawn.items():
-        target = folder / "figures" / f"{name}.png"
-        files[f"{name}.png"] = figures.save(figure, target)
-        pictures[name.replace("_", " ").capitalize()] = target
-        figures.show(figure)
-    files["report.html"] = save_html(
-        folder / "report.html", title, lines, tables, figures=pictures, headline=1
-    )
-    return Report(text, to_markdown([tables[i] for i in headline], title, lines), files)
+    drawings = {n: Drawing(f, n.replace("_", " ").capitalize()) for n, f in drawn.items()}
+    return write_report(
+        folder, title, lines, tables, values,
+        drawings=drawings, headline=headline, above=1, latex=False,
+    )  # fmt: skip

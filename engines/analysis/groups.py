@@ -13,6 +13,7 @@ import pandas as pd
 
 from deocclude.data.faces.cache import cache_faces
 from deocclude.data.faces.people import GROUPINGS, PATTERN, Person, person_of
+from deocclude.data.occluders.groups import REAL, UNOCCLUDED, group_of
 from deocclude.data.occluders.mixture import NONE
 from deocclude.data.occluders.photographs import EYEGLASSES
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
@@ -25,18 +26,18 @@ from deocclude.engines.analysis.frame import (
     save_analysis,
     shared_group,
 )
-from deocclude.engines.evaluation.segmentation_tables import REAL, SPECK, group_of, interval_lines
+from deocclude.engines.evaluation.segmentation_tables import SPECK
+from deocclude.engines.evaluation.summaries import intervals, stacked
 from deocclude.engines.measures.inpainting import evaluate_rows
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED, evaluate_segmenters, segmenter_row
+from deocclude.engines.measures.segmentation import evaluate_segmenters, segmenter_row
 from deocclude.engines.report.report import Report
-from deocclude.engines.report.tables import MISSING, Cell, Table, bin_names, named_rows
+from deocclude.engines.report.tables import MEAN, Cell, Table, bin_names, column, table_of
 from deocclude.engines.runs import finished
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
 from deocclude.engines.runs.members import choose_labelled
 from deocclude.engines.runs.pairs import PRESET, default_folder, settle_occluded
-from deocclude.metrics.statistics import bootstrap_strata, paired_difference
 
 TITLE = "Errors by group of people"
 LABELS = (
@@ -56,7 +57,6 @@ INPAINTED = {
     "composed/ssim": ("SSIM", ".4f"),
     "composed_hole/l1": ("L1 in the hole", ".4f"),
 }
-Column = dict[str, str]  # group -> text
 
 
 def analyse(arguments: argparse.Namespace) -> Report:
@@ -73,7 +73,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
             tables += made
             lines += told
     return save_analysis(
-        output_folder(arguments), TITLE, lines, tables, frames, {}, range(len(tables))
+        output_folder(arguments), TITLE, lines, tables, frames, {}, headline=len(tables)
     )
 
 
@@ -203,20 +203,19 @@ def _group_frame(
     frames: dict[str, pd.DataFrame], metrics: list[str], strata: np.ndarray, reference: str
 ) -> pd.DataFrame:
     """A line for each row, group and metric: the mean of the strata's means."""
-    values = np.stack([frame[metrics].to_numpy(np.float64) for frame in frames.values()])
-    base = values[list(frames).index(reference)]
-    flat = np.concatenate([values, paired_difference(values, base)])
-    flat = flat.transpose(1, 0, 2).reshape(len(strata), -1)
-    images = frames[reference]["image"].to_numpy()
-    lines = []
-    for by, group, chosen in _groups(people_of(frames[reference])):
-        interval = bootstrap_strata(flat[chosen], strata[chosen], images[chosen])[None]
+    names, first = list(frames), frames[reference]
+    values, images = stacked(list(frames.values()), metrics), first["image"].to_numpy()
+    base, parts = values[names.index(reference)], []
+    for by, group, chosen in _groups(people_of(first)):
+        own, people = values[:, chosen], images[chosen]
+        found = intervals(names, metrics, own, base[chosen], people, strata=strata[chosen])
+        found = found[found["stratum"].eq(MEAN)].drop(columns=["stratum", "infinite", "missing"])
         if len(set(strata[chosen])) < len(set(strata)):
-            nothing = np.full_like(interval.mean, np.nan)
-            interval = interval._replace(mean=nothing, low=nothing, high=nothing)
-        place = {"by": by, "group": group, "people": len(set(images[chosen]))}
-        lines += interval_lines(list(frames), place, metrics, interval)
-    return pd.DataFrame(lines)
+            found.loc[:, "mean":] = np.nan
+        parts.append(found.assign(by=by, group=group, people=len(set(people))))
+    table = pd.concat(parts, ignore_index=True)
+    first_columns = ["row", "by", "group", "people"]
+    return table[[*first_columns, *table.columns.difference(first_columns, sort=False)]]
 
 
 def _groups(people: Sequence[Person]) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -234,56 +233,41 @@ def inpainted_table(frame: pd.DataFrame, model: str, baseline: str | None) -> Ta
     own, other = (frame[frame["row"].eq(name)] for name in (model, baseline))
     columns = _counted(own, PSNR, "images")
     for metric, (heading, form) in INPAINTED.items():
-        columns[f"{heading} [95 %]"] = _intervals(own, metric, form)
+        columns.append((f"{heading} [95 %]", _cells(own, own, metric, form, interval=True)))
         if baseline is not None:
-            columns[f"{heading}, {baseline}"] = _numbers(other, metric, form)
+            columns.append((f"{heading}, {baseline}", _cells(own, other, metric, form)))
     if baseline is not None:
-        columns[f"Δ PSNR to {baseline} [95 %]"] = _intervals(own, PSNR, "+.2f", "difference")
-    return _table(f"{model}, by group of people", columns)
+        differences = _cells(own, own, PSNR, "+.2f", of="difference", interval=True)
+        columns.append((f"Δ PSNR to {baseline} [95 %]", differences))
+    return table_of(f"{model}, by group of people", list(_labels(own).values()), columns)
 
 
 def masks_table(frame: pd.DataFrame, model: str) -> Table:
     """A segmenter's values, a line a group."""
     own = frame[frame["row"].eq(model)]
-    percent = own.assign(**{name: 100 * own[name] for name in ("mean", "low", "high")})
-    columns = _counted(own, IOU, "covered faces") | {"IoU [95 %]": _intervals(own, IOU, ".3f")}
-    columns |= {
-        "bare faces": _numbers(own, FALSE, ".0f", "count"),
-        "their pixels marked (%) [95 %]": _intervals(percent, FALSE, ".2f"),
-        f"bare faces with more than {SPECK:.0%} marked (%)": _numbers(percent, FLAGGED, ".1f"),
-    }
-    return _table(f"{model}, by group of people", columns)
+    pixels = _cells(own, own, FALSE, ".2f", interval=True, times=100)
+    flagged = f"bare faces with more than {SPECK:.0%} marked (%)"
+    columns = [
+        *_counted(own, IOU, "covered faces"),
+        ("IoU [95 %]", _cells(own, own, IOU, ".3f", interval=True)),
+        ("bare faces", _cells(own, own, FALSE, ".0f", of="count")),
+        ("their pixels marked (%) [95 %]", pixels),
+        (flagged, _cells(own, own, FLAGGED, ".1f", times=100)),
+    ]
+    return table_of(f"{model}, by group of people", list(_labels(own).values()), columns)
 
 
-def _counted(own: pd.DataFrame, metric: str, word: str) -> dict[str, Column]:
-    return {
-        word: _numbers(own, metric, ".0f", "people"),
-        "pairs": _numbers(own, metric, ".0f", "count"),
-    }
+def _labels(own: pd.DataFrame) -> dict[str, str]:
+    """What the line of each group is called that a row has a value of."""
+    labels = {EVERYONE: EVERYONE} | {g: f"{by}: {g}" for by, gs in GROUPINGS.items() for g in gs}
+    return {group: label for group, label in labels.items() if own["group"].eq(group).any()}
 
 
-def _numbers(own: pd.DataFrame, metric: str, form: str, value: str = "mean") -> Column:
-    part = own[own["metric"].eq(metric)]
-    return {
-        group: MISSING if np.isnan(number) else format(number, form)
-        for group, number in zip(part["group"], part[value], strict=True)
-    }
+def _cells(own: pd.DataFrame, lines: pd.DataFrame, metric: str, form: str, **how) -> list[Cell]:
+    """A metric of some lines, a cell a group of `own`."""
+    return column(lines[lines["metric"].eq(metric)], list(_labels(own)), form, by="group", **how)
 
 
-def _intervals(own: pd.DataFrame, metric: str, form: str, value: str = "mean") -> Column:
-    low, high = ("low", "high") if value == "mean" else (f"{value}_low", f"{value}_high")
-    means, lows, highs = (_numbers(own, metric, form, name) for name in (value, low, high))
-    return {
-        group: mean if MISSING in (lows[group], highs[group])
-        else f"{mean} [{lows[group]}, {highs[group]}]"
-        for group, mean in means.items()
-    }  # fmt: skip
-
-
-def _table(title: str, columns: dict[str, Column]) -> Table:
-    groups = [group for names in GROUPINGS.values() for group in names]
-    labels = {group: f"{by}: {group}" for by, names in GROUPINGS.items() for group in names}
-    found = {group for column in columns.values() for group in column}
-    shown = [group for group in (EVERYONE, *groups) if group in found]
-    cells = [[Cell(column.get(g, MISSING)) for g in shown] for column in columns.values()]
-    return Table(title, ["", *columns], named_rows([labels.get(g, g) for g in shown], cells))
+def _counted(own: pd.DataFrame, metric: str, word: str) -> list[tuple[str, list[Cell]]]:
+    counts = {word: "people", "pairs": "count"}
+    return [(head, _cells(own, own, metric, ".0f", of=of)) for head, of in counts.items()]

@@ -10,18 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deocclude.engines.inference.networks import Networks
-from deocclude.engines.measures.identity_similarity import Embedding
-from deocclude.engines.runs.features import MAKE_ONE
+from deocclude.engines.inference.networks import Inpainter, read_embedder, read_inpainter
 from deocclude.engines.runs.finished import (
     DEFAULT,
     IDENTITY,
     INPAINTING,
+    MAKE_IDENTITY,
     identity_file,
     read_metadata,
     task_of,
 )
-from deocclude.engines.runs.weights import load_identity_network
 from deocclude.models.features import VGGFeatures
 
 INPUT = ":input"  # ends the name of what a layer takes, its first argument
@@ -80,7 +78,7 @@ def watching(
             hook.remove()
 
 
-def survey(networks: Networks, size: int, names: Sequence[str]) -> dict[str, Shape]:
+def survey(inpainter: Inpainter, size: int, names: Sequence[str]) -> dict[str, Shape]:
     """Shapes (C, h, w) of those layers that work once a pass on a batch of tensors, in the order in
     which they work, for pictures of side `size`."""
     shapes: dict[str, Shape] = {}
@@ -93,8 +91,8 @@ def survey(networks: Networks, size: int, names: Sequence[str]) -> dict[str, Sha
 
     picture, mask = torch.full((2, 3, size, size), 0.5), torch.zeros(2, 1, size, size)
     mask[..., : size // 2] = 1
-    with watching(networks.inpainter, names, note):
-        networks.restore_batch(networks.show(picture, mask), mask)
+    with watching(inpainter.network, names, note):
+        inpainter.restore(inpainter.show(picture, mask), mask)
     return {name: shape for name, shape in shapes.items() if calls[name] == 1}
 
 
@@ -113,20 +111,20 @@ def deepest(shapes: dict[str, Shape]) -> str:
 
 
 @dataclass(frozen=True)
-class Embedder:
+class FeatureExtractor:
     """`embed(picture (N, 3, S, S), mask (N, 1, S, S)) -> (N, D)`, and which network it is."""
 
     embed: Callable[[Tensor, Tensor], Tensor]
     words: str
 
 
-def open_embedder(
+def open_extractor(
     named: str,
     runs: Path,
     layer: str | None = None,
     weights: str = "auto",
     device: str | torch.device = "cpu",
-) -> Embedder:
+) -> FeatureExtractor:
     """The network whose features are looked at.
 
     Args:
@@ -143,7 +141,7 @@ def open_embedder(
     file = identity_file(named, runs)
     if file is None:
         raise FileNotFoundError(
-            f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}; "
+            f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_IDENTITY}; "
             f"--network {', '.join(VGG_LAYER)}, a run or a weights file is another choice"
         )
     config, _ = read_metadata(file)
@@ -156,41 +154,40 @@ def open_embedder(
         )
     if layer is not None:
         raise ValueError(f"--layer {layer}: {config['name']} has one embedding only")
-    network, _ = load_identity_network(file, device)
-    embedding = Embedding(network, config["data"]["size"])
+    embedder = read_embedder(file, device)
     words = (
         f"the embedding of {_name(config, file)}, an identity network trained at "
-        f"{config['data']['size']} px on faces aligned as {config['data'].get('template', 'auto')}"
+        f"{embedder.size} px on faces aligned as {config['data'].get('template', 'auto')}"
     )
-    return Embedder(lambda picture, _: embedding(picture.to(device)), words)
+    return FeatureExtractor(lambda picture, _: embedder.embed(picture), words)
 
 
 def _name(config: dict[str, Any], file: Path) -> str:
     return f"{config['name']} ({file.parent.name})"
 
 
-def _vgg(name: str, layer: str, weights: str, device: str | torch.device) -> Embedder:
+def _vgg(name: str, layer: str, weights: str, device: str | torch.device) -> FeatureExtractor:
     network = VGGFeatures(name, [layer], weights).to(device)
 
     @torch.inference_mode()
     def embed(picture: Tensor, _: Tensor) -> Tensor:
         return network(picture.to(device))[layer].mean((-2, -1))
 
-    return Embedder(embed, f"{layer} of {name} averaged over positions; weights: {network.origin}")
+    return FeatureExtractor(
+        embed, f"{layer} of {name} averaged over positions; weights: {network.origin}"
+    )
 
 
 def _inpainter(
     file: Path, config: dict[str, Any], layer: str | None, device: str | torch.device
-) -> Embedder:
-    from deocclude.engines.inference.networks import load_networks
-
-    networks = load_networks(file, device)
-    network = networks.inpainter
+) -> FeatureExtractor:
+    inpainter = read_inpainter(file, device)
+    network = inpainter.network
     names = stage_names(network) if layer is None else [layer]
     if layer is not None and layer not in dict(network.named_modules()):
         stages = ", ".join(stage_names(network))
         raise ValueError(f"--layer {layer}: {config['name']} has none; its stages: {stages}")
-    layers = survey(networks, config["data"]["size"], names)
+    layers = survey(inpainter, inpainter.size, names)
     if not layers:
         raise ValueError(f"{config['name']}: no layer of {', '.join(names)} works once a pass")
     chosen = deepest(layers)
@@ -198,8 +195,8 @@ def _inpainter(
     def embed(picture: Tensor, mask: Tensor) -> Tensor:
         found: list[Tensor] = []
         with watching(network, [chosen], lambda _, given: found.append(last_tensor(given))):
-            networks.restore_batch(picture, mask)
+            inpainter.restore(picture, mask)
         return found[0].float().flatten(2).mean(2) if found[0].ndim > 2 else found[0].float()
 
     words = f"{chosen} of the inpainter {_name(config, file)} averaged over positions"
-    return Embedder(embed, words)
+    return FeatureExtractor(embed, words)

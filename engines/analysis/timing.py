@@ -48,7 +48,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
     figure, left_out = timing_tables.timing_figure(frame)
     lines = caption(arguments, cells, measured) + left_out
     return save_analysis(
-        folder, TITLE, lines, tables, {"timing": frame}, {"timing": figure}, range(len(tables))
+        folder, TITLE, lines, tables, {"timing": frame}, {"timing": figure}, len(tables)
     )
 
 

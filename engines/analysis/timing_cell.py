@@ -42,7 +42,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Time, memory and size of `Networks.restore_batch` on noise, as one flat record.
+    """Time, memory and size of `Inpainter.restore` on noise, as one flat record.
 
     `peak_mib` is what was held at most during the calls, reading the file left out, and on a CPU
     with Python and its libraries; `own_mib` is the same without what was held before the network
@@ -50,31 +50,31 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     means that other programs had the rest. `status` is MEASURED; TOO_LARGE comes with a `reason`
     and without numbers.
     """
-    from deocclude.engines.inference.networks import load_networks
+    from deocclude.engines.inference.networks import read_inpainter
 
     load = psutil.getloadavg()[0]
     device = resolve_device(arguments.device)
     free(device)
     before = held_mib(device)
-    networks = load_networks(arguments.checkpoint, device)
+    inpainter = read_inpainter(arguments.checkpoint, device)
     given = [part.to(device) for part in noise(arguments.batch, arguments.size)]
     try:
         free(device)
         clock, used = time.perf_counter(), time.process_time()
         seconds = call_seconds(
-            lambda: networks.restore_batch(*given),
+            lambda: inpainter.restore(*given),
             device, WARM_UP, arguments.repeats, arguments.seconds,
         )  # fmt: skip
         cores = (time.process_time() - used) / (time.perf_counter() - clock)
         peak = peak_mib(device)
-        macs = multiply_accumulates(networks.restore_batch, arguments.size)
+        macs = multiply_accumulates(inpainter.restore, arguments.size)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return {"status": TOO_LARGE, "reason": str(error).partition("\n")[0]}
     times = latency(seconds)
-    features = 0 if networks.features is None else model_parameters(networks.features)
+    features = 0 if inpainter.features is None else model_parameters(inpainter.features)
     return {
         "status": MEASURED,
-        "parameters": model_parameters(networks.inpainter) + features,
+        "parameters": model_parameters(inpainter.network) + features,
         "features_parameters": features,
         "macs": macs,
         **times,

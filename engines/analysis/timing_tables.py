@@ -3,7 +3,7 @@
 import json
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
-from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best, named_rows
+from deocclude.engines.report.charts import COLOURS, FAINT, MARKERS, legend_below, tidy
+from deocclude.engines.report.grids import DPI
+from deocclude.engines.report.tables import Table, column, pivot, table_of
 
 MOST = 40  # rows in the figure
 WIDE = 5.0  # times the smallest value, from which an axis is logarithmic
@@ -23,68 +24,42 @@ MEASURED, TOO_LARGE, FAILED = "measured", "out of memory", "failed"
 
 def timing_tables(frame: pd.DataFrame) -> list[Table]:
     """Latency at the smallest batch, images/s, memory, and what does not depend on the machine."""
-    measured = frame[frame["status"] == MEASURED]
-    names = list(dict.fromkeys(frame["row"]))
-    places = list(dict.fromkeys(zip(frame["size"], frame["batch"], strict=True)))
-    smallest = min(batch for _, batch in places)
-    alone = [place for place in places if place[1] == smallest]
-    latency = _table(
-        f"Latency at batch {smallest}, ms (95th percentile)", measured, names, alone, "median_ms",
-        lambda cell: f"{cell.median_ms:.1f} ({cell.p95_ms:.1f})", higher=False,
-    )  # fmt: skip
-    rate = _table(
-        "Images a second", measured, names, places, "images_per_second",
-        lambda cell: f"{cell.images_per_second:.1f}", higher=True,
-    )  # fmt: skip
-    memory = _table(
-        "Peak memory, MiB", measured, names, places, "own_mib",
-        lambda cell: _memory(cell.own_mib, cell.peak_mib), higher=False,
-    )  # fmt: skip
-    return [latency, rate, memory, _sizes(measured, names, alone)]
+    headings = [
+        f"{size} px, batch {n}" for size, n in zip(frame["size"], frame["batch"], strict=True)
+    ]
+    others = {"p95_ms": "median_ms_high", "peak_mib": "own_mib_high"}
+    frame = frame.assign(place=headings).rename(columns=others)
+    smallest = frame["batch"].min()
+    alone = frame[frame["batch"] == smallest]
+    how = {"rows": "row", "columns": "place", "say": False, "interval": True}
+    return [
+        pivot(
+            alone, **how, form="{value:.1f} ({high:.1f})", of="median_ms", higher=False,
+            title=f"Latency at batch {smallest}, ms (95th percentile)",
+        ),
+        pivot(
+            frame, **how, form=".1f", of="images_per_second", higher=True, title="Images a second"
+        ),
+        pivot(
+            frame, **how, form="{value:.0f} ({high:.0f})", of="own_mib", higher=False,
+            title="Peak memory, MiB",
+        ),
+        _sizes(alone),
+    ]  # fmt: skip
 
 
-def _memory(own: float, peak: float) -> str:
-    return MISSING if np.isnan(own) else f"{own:.0f} ({peak:.0f})"
-
-
-def _table(
-    title: str,
-    measured: pd.DataFrame,
-    names: Sequence[str],
-    places: Sequence[tuple[int, int]],
-    column: str,
-    text: Callable,
-    higher: bool,
-) -> Table:
-    """A line a row, a column a size and batch, the best of each column marked."""
-    columns = []
-    for size, batch in places:
-        part = measured[measured["size"].eq(size) & measured["batch"].eq(batch)]
-        cells = {cell.row: cell for cell in part.itertuples()}
-        texts = [text(cells[name]) if name in cells else MISSING for name in names]
-        values = [getattr(cells[name], column) if name in cells else np.nan for name in names]
-        columns.append(mark_best(texts, values, higher))
-    rows = named_rows(names, columns)
-    return Table(title, ["", *(f"{size} px, batch {batch}" for size, batch in places)], rows)
-
-
-def _sizes(
-    measured: pd.DataFrame, names: Sequence[str], places: Sequence[tuple[int, int]]
-) -> Table:
-    sides = [size for size, _ in places]
-    rows = []
-    for name in names:
-        part = measured[measured["row"] == name]
-        texts = [MISSING, MISSING]
-        if len(part):
-            first = part.iloc[0]
-            texts = [f"{first[key] / 1e6:.2f}" for key in ("parameters", "features_parameters")]
-        for side in sides:
-            macs = part.loc[part["size"] == side, "macs"]
-            texts.append(f"{macs.iloc[0] / 1e9:.2f}" if len(macs) else MISSING)
-        rows.append([Cell(text) for text in (name, *texts)])
-    columns = ["", "parameters (M)", "of features (M)", *(f"GMACs, {side} px" for side in sides)]
-    return Table("Parameters and multiply-accumulates of one image", columns, rows)
+def _sizes(alone: pd.DataFrame) -> Table:
+    """What does not depend on the batch."""
+    names, columns = list(dict.fromkeys(alone["row"])), []
+    first = alone.dropna(subset=["parameters"]).drop_duplicates("row")
+    for heading, key in {"parameters": "parameters", "of features": "features_parameters"}.items():
+        cells = column(first.assign(millions=first[key] / 1e6), names, ".2f", of="millions")
+        columns.append((f"{heading} (M)", cells))
+    for side in dict.fromkeys(alone["size"]):
+        part = alone[alone["size"] == side]
+        cells = column(part.assign(billions=part["macs"] / 1e9), names, ".2f", of="billions")
+        columns.append((f"GMACs, {side} px", cells))
+    return table_of("Parameters and multiply-accumulates of one image", names, columns)
 
 
 def timing_figure(frame: pd.DataFrame) -> tuple[Figure, list[str]]:
@@ -102,27 +77,24 @@ def timing_figure(frame: pd.DataFrame) -> tuple[Figure, list[str]]:
     width, height = 9.0 + 0.07 * longest, 0.26 * len(names) + 1.1
     figure = Figure(figsize=(width, height), dpi=DPI)
     axes = figure.subplots(1, len(panels), sharey=True)
-    for axis, (column, batch, title) in zip(axes, panels, strict=True):
+    for axis, (key, batch, title) in zip(axes, panels, strict=True):
         for i, size in enumerate(sorted(measured["size"].unique())):
             part = measured[measured["size"].eq(size) & measured["batch"].eq(batch)]
             line = part.set_index("row").reindex(names)
             look = {"color": COLOURS[i % 7], "marker": MARKERS[i % 7], "linestyle": "none"}
             look |= {"markersize": 5, "label": f"{size} px"}
-            if column == "median_ms":
-                reach = np.stack([np.zeros(len(line)), line["p95_ms"] - line[column]]).clip(min=0)
-                axis.errorbar(line[column], np.arange(len(names)), xerr=reach, capsize=2, **look)
+            if key == "median_ms":
+                reach = np.stack([np.zeros(len(line)), line["p95_ms"] - line[key]]).clip(min=0)
+                axis.errorbar(line[key], np.arange(len(names)), xerr=reach, capsize=2, **look)
             else:
-                axis.plot(line[column], np.arange(len(names)), **look)
-        _scale(axis, measured.loc[measured["batch"] == batch, column])
-        axis.set_title(title, fontsize=9, color=INK, loc="left")
-        tidy(axis)
+                axis.plot(line[key], np.arange(len(names)), **look)
+        _scale(axis, measured.loc[measured["batch"] == batch, key])
+        tidy(axis, title, size=9)
         axis.tick_params(axis="x", labelsize=7.5)
-        axis.grid(axis="x", color="#E4E4E4", linewidth=0.7)
+        axis.grid(axis="x", color=FAINT, linewidth=0.7)
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=8)
-    figure.tight_layout(rect=(0, 0.3 / height, 1, 1))
+    legend_below(figure, axes[0], measured["size"].nunique(), 0.3, fontsize=8)
     if len(names) == len(order):
         return figure, []
     return figure, [f"The figure shows {len(names)} of {len(order)} rows, those of fewest MACs."]

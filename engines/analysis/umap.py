@@ -19,9 +19,9 @@ from deocclude.engines.analysis.frame import (
     save_analysis,
     shared_group,
 )
-from deocclude.engines.analysis.layers import Embedder, open_embedder
+from deocclude.engines.analysis.layers import FeatureExtractor, open_extractor
 from deocclude.engines.analysis.umap_report import OCCLUDED, TRUE, Cloud
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import INPAINTING, Trained
@@ -44,10 +44,10 @@ def analyse(arguments: argparse.Namespace) -> Report:
     group = shared_group(arguments, members, one_an_image=True)
     pairs, device = group.pairs, resolve_device(arguments.device)
     check_points(len(pairs), len(group.members), arguments.neighbours)
-    embedder = open_embedder(
+    extractor = open_extractor(
         arguments.network, arguments.runs_folder, arguments.layer, arguments.weights, device
     )
-    features = embed_faces(group.members, pairs, embedder, arguments.batch, device)
+    features = embed_faces(group.members, pairs, extractor, arguments.batch, device)
     flat = np.concatenate(list(features.values()))
     placed = place(flat, arguments.metric, arguments.neighbours, arguments.seed)
     cloud = Cloud(
@@ -59,7 +59,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
     lines = [
         describe_pairs(pairs),
         describe_members(group.members),
-        f"Features: {embedder.words}; {flat.shape[1]} numbers a picture, {arguments.metric} "
+        f"Features: {extractor.words}; {flat.shape[1]} numbers a picture, {arguments.metric} "
         f"distances. UMAP: {arguments.neighbours} neighbours, seed {arguments.seed}.",
         "Restored pictures are composed: the prediction inside the hole, the known pixels outside.",
         *umap_report.left_out(cloud),
@@ -75,7 +75,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
             "scores": scores,
         },
         {"umap": umap_report.scatter(cloud), "distance": umap_report.curves(cloud)},
-        headline=(0, 1),
+        headline=2,
     )
 
 
@@ -108,7 +108,7 @@ def check_points(images: int, networks: int, neighbours: int) -> None:
 def embed_faces(
     members: Sequence[Trained],
     pairs: FrozenPairs,
-    embedder: Embedder,
+    extractor: FeatureExtractor,
     batch: int,
     device: torch.device,
 ) -> dict[str, np.ndarray]:
@@ -117,7 +117,7 @@ def embed_faces(
     parts = [range(s, min(s + batch, len(pairs))) for s in range(0, len(pairs), batch)]
 
     def add(name: str, picture: torch.Tensor, mask: torch.Tensor) -> None:
-        features = embedder.embed(picture, mask).cpu()
+        features = extractor.embed(picture, mask).cpu()
         if not features.isfinite().all():
             raise ValueError(f"features of {name} faces hold values that are not finite")
         found.setdefault(name, []).append(features.double().numpy())
@@ -127,10 +127,10 @@ def embed_faces(
         add(TRUE, target, torch.zeros_like(mask))
         add(OCCLUDED, occluded, mask)
     for member in members:
-        networks = load_networks(member.checkpoint, device)
+        inpainter = read_inpainter(member.checkpoint, device)
         for indices in Bar(parts, desc=member.name, unit="batch"):
-            _, mask, occluded = load_pairs(pairs, indices, networks.fill)
-            restored = compose(networks.restore_batch(occluded, mask).cpu(), occluded, mask)
+            _, mask, occluded = load_pairs(pairs, indices, inpainter.fill)
+            restored = compose(inpainter.restore(occluded, mask).cpu(), occluded, mask)
             add(member.name, restored, torch.zeros_like(mask))
     return {name: np.concatenate(each) for name, each in found.items()}
 

@@ -1,6 +1,5 @@
 """Faces in feature space as numbers, tables and figures."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,9 +9,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
-from deocclude.engines.report.tables import BIN_LABELS, MISSING, Cell, Table, mark_best
-from deocclude.metrics.statistics import bootstrap_interval, wilson_interval
+from deocclude.engines.report.charts import (
+    COLOURS,
+    MARKERS,
+    legend_beside,
+    name_bins,
+    panels,
+    reach,
+    shifts,
+    tidy,
+)
+from deocclude.engines.report.grids import DPI, INK
+from deocclude.engines.report.tables import BIN_LABELS, PERCENT, Cell, Table, column, table_of
+from deocclude.metrics.statistics import Interval, bootstrap_interval, wilson_interval
 
 TRUE, OCCLUDED = "True face", "Occluded"
 PANELS = 12  # groups drawn
@@ -106,44 +115,43 @@ def scores(cloud: Cloud) -> pd.DataFrame:
 
 
 def distance_table(frame: pd.DataFrame) -> Table:
-    """Distances to the true faces, as text."""
-    marked = [
-        mark_best([f"{v:.4f}" for v in frame["distance"]], frame["distance"].tolist(), False),
-        mark_best([f"{100 * v:.1f} %" for v in frame["nearest"]], frame["nearest"].tolist(), True),
+    """Distances to the true faces, and how often the own one is the nearest."""
+    names = list(frame["group"])
+    frame = frame.rename(columns={"low": "distance_low", "high": "distance_high"})
+    others = frame[frame["group"].ne(OCCLUDED)]  # it has no difference to itself
+
+    def cells(lines: pd.DataFrame, of: str, form: str, **how) -> list[Cell]:
+        return column(lines, names, form, by="group", of=of, interval="low" in form, **how)
+
+    columns = [
+        ("distance", cells(frame, "distance", ".4f", higher=False)),
+        ("95 %", cells(frame, "distance", "{low:.4f} to {high:.4f}")),
+        (f"Δ to {OCCLUDED}", cells(others, "difference", "+.4f")),
+        ("95 %", cells(others, "difference", "{low:+.4f} to {high:+.4f}")),
+        ("own face nearest", cells(frame, "nearest", PERCENT, higher=True, times=100)),
+        ("95 %", cells(frame, "nearest", "{low:.1f} to {high:.1f} %", times=100)),
     ]
-    rows = []
-    for line, distance, nearest in zip(frame.to_dict("records"), *marked, strict=True):
-        texts = [f"{line['low']:.4f} to {line['high']:.4f}"]
-        texts.append(f"{line['difference']:+.4f}")
-        texts.append(f"{line['difference_low']:+.4f} to {line['difference_high']:+.4f}")
-        texts = [MISSING if "nan" in text else text for text in texts]
-        if line["group"] == OCCLUDED:
-            texts[1:] = [MISSING, MISSING]
-        share = f"{100 * line['nearest_low']:.1f} to {100 * line['nearest_high']:.1f} %"
-        cells = [Cell(text) for text in texts]
-        rows.append([Cell(line["group"]), distance, *cells, nearest, Cell(share)])
-    columns = ["", "distance", "95 %", f"Δ to {OCCLUDED}", "95 %", "own face nearest", "95 %"]
     note = (
         "Distance of a picture's features to those of its own true face, mean over faces; own face "
         "nearest: how often no other true face is nearer. Intervals over faces."
     )
-    return Table("Distance to the true face", columns, rows, [note])
+    return table_of("Distance to the true face", names, columns, [note])
 
 
 def score_table(frame: pd.DataFrame, cloud: Cloud) -> Table:
-    """Silhouettes, and the trustworthiness of the plane, as text."""
-    rows = [
-        [Cell(line["group"]), Cell(f"{line['features']:.3f}"), Cell(f"{line['umap']:.3f}")]
-        for line in frame.to_dict("records")
-    ]
+    """Silhouettes, and the trustworthiness of the plane."""
     note = (
         f"Trustworthiness of the plane with {cloud.neighbours} neighbours: "
         f"{frame['trustworthiness'].iloc[0]:.3f} (1: every neighbour in the plane is one among the "
         "features). Silhouette of two groups, the true faces and this one: 0 where they cannot be "
         "told apart, 1 where they lie far from each other."
     )
-    columns = ["", "silhouette, features", "silhouette, UMAP"]
-    return Table("Told apart from the true faces", columns, rows, [note])
+    names = list(frame["group"])
+    columns = [
+        (f"silhouette, {word}", column(frame, names, ".3f", by="group", of=of))
+        for of, word in (("features", "features"), ("umap", "UMAP"))
+    ]
+    return table_of("Told apart from the true faces", names, columns, [note])
 
 
 def points(cloud: Cloud, pairs: FrozenPairs) -> pd.DataFrame:
@@ -186,13 +194,10 @@ def scatter(cloud: Cloud) -> Figure:
     """A panel a group: its points, the true faces grey, and lines that join some with their own."""
     shown = cloud.others[:PANELS]
     look = colours(shown)
-    columns = min(len(shown), 4)
-    lines = math.ceil(len(shown) / columns)
-    figure = Figure(figsize=(2.7 * columns + 0.2, 2.75 * lines + 0.3), dpi=DPI)
-    axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    figure, axes = panels(len(shown), 4, (2.7, 2.75), (0.2, 0.3), sharex=True, sharey=True)
     true = cloud.part(TRUE, placed=True)
     step = max(1, len(true) // TIES)
-    for axis, group in zip(axes, shown, strict=False):
+    for axis, group in zip(axes, shown, strict=True):
         here = cloud.part(group, placed=True)
         for start, end in zip(true[::step], here[::step], strict=True):
             axis.plot(*zip(start, end, strict=True), color=look[group], linewidth=0.5, alpha=0.35)
@@ -203,8 +208,6 @@ def scatter(cloud: Cloud) -> Figure:
         axis.set_yticks([])
         for spine in axis.spines.values():
             spine.set_color("#CCCCCC")
-    for axis in axes[len(shown) :]:
-        axis.remove()
     count = len(true[::step])
     text = f"grey: true faces, N = {len(true)}; lines join {count} pictures with their true faces"
     figure.text(0.01, 0.012, text, fontsize=8, color=INK, ha="left", va="bottom")
@@ -219,22 +222,16 @@ def curves(cloud: Cloud) -> Figure:
     bins = [name for name in BIN_LABELS if name.isdigit() and int(name) in cloud.bins]
     figure = Figure(figsize=(6.4, 3.2), dpi=DPI)
     axis = figure.subplots()
-    shifts = np.linspace(-0.15, 0.15, len(shown)) if len(shown) > 1 else [0.0]
-    for i, (group, shift) in enumerate(zip(shown, shifts, strict=True)):
+    for i, (group, shift) in enumerate(zip(shown, shifts(len(shown), 0.15), strict=True)):
         own = cloud.own[group][0]
         found = [bootstrap_interval(own[cloud.bins == int(name)]) for name in bins]
-        mean = np.array([each.mean for each in found])
-        ends = np.array([[m - e.low, e.high - m] for m, e in zip(mean, found, strict=True)])
+        lines = pd.DataFrame(found, columns=Interval._fields)
         style = {"color": look[group], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
-        axis.errorbar(
-            np.arange(len(bins)) + shift, mean, yerr=ends.reshape(-1, 2).T.clip(min=0),
-            label=group, linewidth=1.4, elinewidth=0.9, capsize=2, **style,
-        )  # fmt: skip
-    axis.set_xticks(range(len(bins)), [BIN_LABELS[name].removesuffix(" %") for name in bins])
-    axis.set_xlabel("hole area (%)", fontsize=9, color=INK)
-    axis.set_ylabel(f"{cloud.metric} distance", fontsize=9, color=INK)
-    axis.set_title("distance to the own true face ↓", fontsize=10, color=INK, loc="left")
-    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    tidy(axis)
+        style |= {"linewidth": 1.4, "elinewidth": 0.9, "capsize": 2, "label": group}
+        axis.errorbar(np.arange(len(bins)) + shift, lines["mean"], yerr=reach(lines), **style)
+    name_bins(axis, bins)
+    distance = f"{cloud.metric} distance"
+    tidy(axis, "distance to the own true face ↓", "hole area (%)", distance)
+    legend_beside(axis, 1.0)
     figure.tight_layout()
     return figure

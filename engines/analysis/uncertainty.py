@@ -28,6 +28,7 @@ from deocclude.engines.analysis.uncertainty_report import (
     sparsification_figure,
 )
 from deocclude.engines.analysis.uncertainty_values import UNCERTAINTY, doubt_and_error, measure
+from deocclude.engines.inference import networks
 from deocclude.engines.inference.networks import DISAGREEMENT, MIRRORED
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import BIN_LABELS
@@ -66,7 +67,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
         [correlation_table(results), calibration_table(results)],
         all_values(results),
         figures,
-        headline=(0, 1),
+        headline=2,
     )
 
 
@@ -74,19 +75,13 @@ def _results(
     arguments: argparse.Namespace, member: Trained, group: Group, device: torch.device
 ) -> Iterator[KeptValues]:
     """The member's row, and with --mirrored an ensemble's second one."""
-    networks = _open(member, device, arguments.flip)
+    inpainter = networks.read_inpainter(member.checkpoint, device, flip=arguments.flip)
     how = (group.pairs, arguments.batch, arguments.pixels, SEED)
-    result = conclude(measure(networks, member.name, *how), SEED)
+    result = conclude(measure(inpainter, member.name, *how), SEED)
     yield result
     if arguments.mirrored and result.doubt == DISAGREEMENT:
-        again = measure(networks, f"{member.name} (mirrored)", *how, doubt=MIRRORED)
+        again = measure(inpainter, f"{member.name} (mirrored)", *how, doubt=MIRRORED)
         yield conclude(again, SEED)
-
-
-def _open(member: Trained, device: torch.device, flip: bool):
-    from deocclude.engines.inference.networks import load_networks
-
-    return load_networks(member.checkpoint, device, flip=flip)
 
 
 def _lines(arguments: argparse.Namespace, group: Group, results: Sequence[KeptValues]) -> list[str]:
@@ -121,8 +116,8 @@ def _examples(group: Group, first: KeptValues, device: torch.device, flip: bool)
         order = part.sort_values(UNCERTAINTY, kind="stable")["index"].tolist()
         chosen[BIN_LABELS[name]] = order[(len(order) - 1) // 2]
     members, indices = group.members[:PICTURED], list(chosen.values())
-    shown = [
-        doubt_and_error(_open(member, device, flip), member.name, group.pairs, indices)
-        for member in members
-    ]
+    shown = []
+    for member in members:
+        inpainter = networks.read_inpainter(member.checkpoint, device, flip=flip)
+        shown.append(doubt_and_error(inpainter, member.name, group.pairs, indices))
     return examples_figure(shown, [member.name for member in members], list(chosen))

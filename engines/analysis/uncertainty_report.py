@@ -7,21 +7,31 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from deocclude.data.images import to_uint8
 from deocclude.engines.analysis.uncertainty_values import DEPTH, UNCERTAINTY, Measured
-from deocclude.engines.report.figures import COLOURS, DPI, INK, MARKERS, tidy
-from deocclude.engines.report.grids import picture_grid
+from deocclude.engines.report.charts import (
+    COLOURS,
+    MARKERS,
+    legend_below,
+    legend_beside,
+    panels,
+    reach,
+    tidy,
+)
+from deocclude.engines.report.grids import DPI, INK, picture_grid
 from deocclude.engines.report.tables import (
     BIN_LABELS,
-    MISSING,
     OUTSIDE,
+    PERCENT,
     Cell,
     Table,
+    finite,
     mark_best,
-    named_rows,
+    table_of,
 )
 from deocclude.metrics.correlation import Correlations, correlate, ranks_within
 from deocclude.metrics.statistics import Interval, bootstrap_interval
@@ -43,12 +53,10 @@ def calibration_figure(curves: dict[str, pd.DataFrame]) -> Figure:
     limits = []
     for i, (name, curve) in enumerate(curves.items()):
         drawn = curve[(curve["uncertainty"] > 0) & (curve["rmse"] > 0)]
-        errors = np.stack([drawn["rmse"] - drawn["low"], drawn["high"] - drawn["rmse"]])
+        errors = np.nan_to_num(reach(drawn.assign(mean=drawn["rmse"])))
         look = {"color": COLOURS[i % 7], "marker": MARKERS[i % 7], "markersize": 3.5}
-        axis.errorbar(
-            drawn["uncertainty"], drawn["rmse"], yerr=np.nan_to_num(errors.clip(min=0)),
-            label=name, linewidth=1.4, elinewidth=0.8, **look,
-        )  # fmt: skip
+        look |= {"linewidth": 1.4, "elinewidth": 0.8, "label": name}
+        axis.errorbar(drawn["uncertainty"], drawn["rmse"], yerr=errors, **look)
         limits += [*drawn["uncertainty"], *drawn["rmse"]]
     if limits:
         ends = [min(limits), max(limits)]
@@ -57,11 +65,8 @@ def calibration_figure(curves: dict[str, pd.DataFrame]) -> Figure:
         axis.set_yscale("log")
     else:
         axis.text(0.5, 0.5, "no uncertainty above 0", ha="center", transform=axis.transAxes)
-    axis.set_xlabel("uncertainty of a bin of pixels (RMS)", fontsize=9, color=INK)
-    axis.set_ylabel("RMSE of these pixels", fontsize=9, color=INK)
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02)}
-    axis.legend(frameon=False, fontsize=8, **beside)
-    tidy(axis)
+    tidy(axis, "", "uncertainty of a bin of pixels (RMS)", "RMSE of these pixels")
+    legend_beside(axis, 1.02)
     figure.tight_layout()
     return figure
 
@@ -82,9 +87,8 @@ def sparsification_figure(curves: dict[str, dict[str, Sparsification]]) -> Figur
             axis.plot(percent, found[DEPTH].curve, label="depth in the hole", **plain)
         axis.plot(percent, own.curve, color=COLOURS[0], linewidth=1.6, label="uncertainty")
         axis.plot(percent, own.oracle, color=INK, linewidth=1.2, label="oracle: true error")
-        axis.set_title(f"{name}: AUSE {own.ause:.3f}", fontsize=9, color=INK, loc="left")
         axis.set_ylim(0, 1.05)
-        tidy(axis)
+        tidy(axis, f"{name}: AUSE {own.ause:.3f}", size=9)
     _label(figure, axes, "most uncertain pixels left out (%)", "share of the mean error left")
     return figure
 
@@ -101,35 +105,24 @@ def pictures_figure(shown: Sequence[tuple[str, pd.DataFrame, float]]) -> Figure:
             dots = {"s": 5, "color": colour, "alpha": 0.6, "linewidths": 0}
             axis.scatter(group[UNCERTAINTY], group["l1"], label=BIN_LABELS[name], **dots)
         known = f": ρ = {correlation:.2f}" if math.isfinite(correlation) else ""
-        title = f"{row}{known}"
-        axis.set_title(title, fontsize=9, color=INK, loc="left")
-        tidy(axis)
+        tidy(axis, f"{row}{known}", size=9)
     _label(figure, axes, "mean uncertainty of a hole", "mean absolute error", markers=3)
     return figure
 
 
-def _panels(count: int):
-    across = min(count, ACROSS)
-    lines = math.ceil(count / across)
-    figure = Figure(figsize=(3.1 * across + 0.4, 2.7 * lines + 0.7), dpi=DPI)
-    axes = figure.subplots(lines, across, squeeze=False, sharey=True).ravel()
-    for axis in axes[count:]:
-        axis.remove()
-    return figure, axes[:count]
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    return panels(count, ACROSS, (3.1, 2.7), (0.4, 0.7), sharey=True)
 
 
-def _label(figure: Figure, axes, below: str, beside: str, markers: float = 1) -> None:
+def _label(figure: Figure, axes: list[Axes], below: str, beside: str, markers: float = 1) -> None:
     for i, axis in enumerate(axes):
         if i + ACROSS >= len(axes):
             axis.set_xlabel(below, fontsize=9, color=INK)
         if i % ACROSS == 0:
             axis.set_ylabel(beside, fontsize=9, color=INK)
-    handles, labels = axes[0].get_legend_handles_labels()
+    labels = axes[0].get_legend_handles_labels()[1]
     across = max(1, min(len(labels), 2 * min(len(axes), ACROSS)))
-    height, lines = figure.get_figheight(), math.ceil(len(labels) / across)
-    style = {"frameon": False, "fontsize": 8.5, "markerscale": markers}
-    figure.legend(handles, labels, loc="lower center", ncols=across, **style)
-    figure.tight_layout(rect=(0, (0.05 + 0.19 * lines) / height, 1, 1))
+    legend_below(figure, axes[0], across, markerscale=markers)
 
 
 def examples_figure(
@@ -236,10 +229,9 @@ def correlation_table(results: Sequence[KeptValues]) -> Table:
         "holes of one bin, ρ": [f.equal_holes for _, f in named],
     }
     cells = [
-        mark_best([_interval(value) for value in values], [v.mean for v in values], True)
-        for values in columns.values()
+        (heading, mark_best([Cell(*value[:3], form=".3f") for value in values], True))
+        for heading, values in columns.items()
     ]
-    rows = named_rows([name for name, _ in named], cells)
     notes = [
         "ρ: Spearman's, r: Pearson's coefficient of uncertainty and absolute error, with 95 % "
         "bootstrap intervals over images, each with all its masks. Pixels: all that were sampled, "
@@ -255,7 +247,7 @@ def correlation_table(results: Sequence[KeptValues]) -> Table:
                 f"{result.name}: in {flat} of {len(result.images)} holes uncertainty or error is "
                 "the same everywhere; they are no part of the mean over holes."
             )
-    return Table("Correlation with the error", ["", *columns], rows, notes)
+    return table_of("Correlation with the error", [name for name, _ in named], cells, notes)
 
 
 def calibration_table(results: Sequence[KeptValues]) -> Table:
@@ -267,13 +259,10 @@ def calibration_table(results: Sequence[KeptValues]) -> Table:
         ends = [result.curve[c].iloc[i] for i in (0, -1) for c in ("uncertainty", "rmse")]
         areas = [own.ause, depth.sparsification.ause if depth else np.nan, own.worst]
         factor = result.came / result.predicted if result.predicted > 0 else np.nan
-        texts = [
-            *_digits([result.predicted, result.came], ".4f"),
-            *_digits([factor], ".2f"),
-            *_digits([*ends, *areas], ".4f"),
-            f"{100 * own.gain:.1f} %" if np.isfinite(own.gain) else MISSING,
-        ]
-        rows.append([Cell(result.name), *map(Cell, texts)])
+        cells = [Cell(number, form=".4f") for number in (result.predicted, result.came)]
+        cells.append(Cell(factor, form=".2f"))
+        cells += [Cell(finite(number), form=".4f") for number in (*ends, *areas)]
+        rows.append([Cell(result.name), *cells, Cell(100 * finite(own.gain), form=PERCENT)])
     columns = ["", "uncertainty (RMS)", "RMSE", "RMSE ÷ uncertainty"]
     ends = ("surest", "least sure")
     columns += [f"{end}: {what}" for end in ends for what in ("uncertainty", "RMSE")]
@@ -288,18 +277,6 @@ def calibration_table(results: Sequence[KeptValues]) -> Table:
         "better.",
     ]
     return Table("Calibration and sparsification", columns, rows, notes)
-
-
-def _digits(values: Sequence[float], form: str) -> list[str]:
-    return [format(value, form) if np.isfinite(value) else MISSING for value in values]
-
-
-def _interval(value: Interval) -> str:
-    if not np.isfinite(value.mean):
-        return MISSING
-    if not np.isfinite(value.low):
-        return f"{value.mean:.3f} [{MISSING}]"
-    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
 def all_values(results: Sequence[KeptValues]) -> dict[str, pd.DataFrame]:

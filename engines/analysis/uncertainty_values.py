@@ -16,7 +16,7 @@ from deocclude.data.contract import compose
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.data.seeding import keyed_rng
-from deocclude.engines.inference.networks import Networks, doubt_of
+from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.report.tables import bin_names
 from deocclude.metrics.correlation import spearman
 from deocclude.progress import Bar
@@ -46,7 +46,7 @@ class Measured:
 
 
 def measure(
-    networks: Networks,
+    inpainter: Inpainter,
     name: str,
     pairs: FrozenPairs,
     batch: int,
@@ -57,7 +57,7 @@ def measure(
     """Restore every pair and compare doubt and error in its hole.
 
     About `pixels` hole pixels are sampled, by `seed` and the pair alone. `doubt`: another one than
-    the inpainter's own, see `engines.inference.networks.predict_with_doubt`. ValueError for a
+    the inpainter's own, see `engines.inference.networks.Inpainter`. ValueError for a
     prediction that is not finite and for pairs without a hole.
     """
     expected = sum(pair.hole_ratio for pair in pairs.pairs) * pairs.size**2
@@ -67,7 +67,7 @@ def measure(
     lines, samples, total = [], [], 0
     numbers = {key: i for i, key in enumerate(dict.fromkeys(p.image for p in pairs.pairs))}
     bar = Bar(total=len(pairs), desc=name, unit="image")
-    for index, values in _holes(networks, name, pairs, batch, doubt):
+    for index, values in _holes(inpainter, name, pairs, batch, doubt):
         pair = pairs.pairs[index]
         lines.append({"index": index, "image": pair.image, "bin": pair.bin} | _line(pair, values))
         chosen = keyed_rng(seed, "pixels", index).random(len(values["error"])) < share
@@ -80,12 +80,12 @@ def measure(
     sampled = pd.concat(samples, ignore_index=True)
     if sampled.empty:
         raise ValueError(f"none of {total} hole pixels was sampled; ask for more than {pixels}")
-    known = doubt or doubt_of(networks.inpainter)
+    known = doubt or inpainter.doubt
     return Measured(name, known, images, sampled, total, again=doubt is not None)
 
 
 def doubt_and_error(
-    networks: Networks,
+    inpainter: Inpainter,
     name: str,
     pairs: FrozenPairs,
     indices: list[int],
@@ -93,8 +93,8 @@ def doubt_and_error(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Occluded, composed, target (N, 3, S, S), doubt and mask (N, 1, S, S) of some pairs, on the
     CPU. ValueError for values that are not finite."""
-    target, mask, occluded = load_pairs(pairs, indices, networks.fill)
-    both = networks.restore_with_doubt(occluded, mask, doubt)
+    target, mask, occluded = load_pairs(pairs, indices, inpainter.fill)
+    both = inpainter.restore_with_doubt(occluded, mask, doubt)
     prediction, unsure = (part.cpu() for part in both)
     if not (prediction.isfinite().all() and unsure.isfinite().all()):
         raise ValueError(f"{name}: its prediction holds values that are not finite")
@@ -102,12 +102,12 @@ def doubt_and_error(
 
 
 def _holes(
-    networks: Networks, name: str, pairs: FrozenPairs, batch: int, kind: str | None
+    inpainter: Inpainter, name: str, pairs: FrozenPairs, batch: int, kind: str | None
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Of each pair its hole's pixels: uncertainty, depth, error, squared error, each (n,)."""
     for start in range(0, len(pairs), batch):
         indices = list(range(start, min(start + batch, len(pairs))))
-        _, composed, target, doubt, mask = doubt_and_error(networks, name, pairs, indices, kind)
+        _, composed, target, doubt, mask = doubt_and_error(inpainter, name, pairs, indices, kind)
         apart = (composed - target).double()
         error, squared = apart.abs().mean(1).numpy(), apart.square().mean(1).numpy()
         for place, index in enumerate(indices):

@@ -33,7 +33,7 @@ PACKED = (
 
 
 @dataclass(frozen=True)
-class Limits:
+class ZipLimits:
     """How much a zip may hold: its number of files, and bytes once unpacked, each and together."""
 
     files: int = 200
@@ -53,19 +53,7 @@ class _LeftOut(Exception):
     """Why one entry is not unpacked."""
 
 
-class _Budget:
-    """The bytes that may still be unpacked."""
-
-    def __init__(self, zip_path: Path, most: int):
-        self.zip_path, self.most, self.spent = zip_path, most, 0
-
-    def spend(self, count: int) -> None:
-        self.spent += count
-        if self.spent > self.most:
-            raise ValueError(f"{self.zip_path.name}: holds more than {self.most:,} bytes unpacked")
-
-
-def unpack(zip_path: Path, folder: Path, limits: Limits) -> Unpacked:
+def unpack(zip_path: Path, folder: Path, limits: ZipLimits) -> Unpacked:
     """Unpack into a new folder, with the zip's folders below it, under names that are safe on any
     system. What is no plain file, or is named or packed in a way that is not safe, is left out,
     with the reason.
@@ -76,7 +64,7 @@ def unpack(zip_path: Path, folder: Path, limits: Limits) -> Unpacked:
     folder.mkdir(parents=True)
     try:
         with _open(zip_path, limits) as archive:
-            return _unpack(archive, folder, limits, _Budget(zip_path, limits.bytes_all))
+            return _Unpacking(zip_path.name, folder, limits).run(archive)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -100,7 +88,7 @@ def pack(folder: Path, zip_path: Path) -> Path:
     return zip_path
 
 
-def _open(zip_path: Path, limits: Limits) -> zipfile.ZipFile:
+def _open(zip_path: Path, limits: ZipLimits) -> zipfile.ZipFile:
     """Also where its table is long: `zipfile` would read all of that first."""
     most = 4 * limits.files + 100  # folders, and what systems add, do not count as files
     if _count(zip_path, ENTRY) > most:
@@ -120,42 +108,54 @@ def _count(path: Path, mark: bytes) -> int:
     return found
 
 
-def _unpack(archive: zipfile.ZipFile, folder: Path, limits: Limits, budget: _Budget) -> Unpacked:
-    names = {info: _name(info) for info in archive.infolist()}
-    entries = {info: name for info, name in names.items() if not name.endswith("/")}
-    if sum(not _is_junk(name) for name in entries.values()) > limits.files:
-        raise ValueError(f"{budget.zip_path.name}: holds more than {limits.files} files")
-    done, taken = Unpacked(), _Taken()
-    for info, name in entries.items():
-        try:
-            place = _safe_place(name)
-            _check_kind(info)
-            taken.check(place)
-            path = folder / place
-            _write(archive, info, path, limits.bytes_each, budget)
-        except _LeftOut as reason:
-            done.left_out[name] = str(reason)
-        else:
-            taken.add(place)
-            done.files.append(path)
-    return done
+class _Unpacking:
+    """A zip on its way into a folder."""
 
-
-class _Taken:
-    """Where files and folders lie already, to systems that take A for a."""
-
-    def __init__(self) -> None:
-        self.files: set[str] = set()
+    def __init__(self, name: str, folder: Path, limits: ZipLimits) -> None:
+        self.name, self.folder, self.limits = name, folder, limits
+        self.done, self.spent = Unpacked(), 0  # bytes
+        self.files: set[str] = set()  # and folders: to systems that take A for a
         self.folders: set[str] = set()
 
-    def check(self, place: PurePosixPath) -> None:
-        above = {str(folder).casefold() for folder in place.parents}
-        if str(place).casefold() in self.files | self.folders or above & self.files:
+    def run(self, archive: zipfile.ZipFile) -> Unpacked:
+        names = {info: _name(info) for info in archive.infolist()}
+        entries = {info: name for info, name in names.items() if not name.endswith("/")}
+        if sum(not _is_junk(name) for name in entries.values()) > self.limits.files:
+            raise ValueError(f"{self.name}: holds more than {self.limits.files} files")
+        for info, name in entries.items():
+            try:
+                place = _safe_place(name)
+                _check_kind(info)
+                self._write(archive, info, place)
+            except _LeftOut as reason:
+                self.done.left_out[name] = str(reason)
+        return self.done
+
+    def _write(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: PurePosixPath) -> None:
+        """One entry's content, counted as it comes."""
+        key, above = str(place).casefold(), {str(each).casefold() for each in place.parents}
+        if key in self.files or key in self.folders or above & self.files:
             raise _LeftOut("its name is taken by another one")
         self.folders |= above  # they are made before the file is read
-
-    def add(self, place: PurePosixPath) -> None:
-        self.files.add(str(place).casefold())
+        path, most = self.folder / place, self.limits.bytes_each
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(path, "xb") as target:
+                for block in _blocks(archive, info):
+                    if target.tell() == 0 and block.startswith(START):
+                        raise _LeftOut("it is a zip itself")
+                    self.spent += len(block)
+                    if self.spent > self.limits.bytes_all:
+                        most_all = f"{self.limits.bytes_all:,} bytes unpacked"
+                        raise ValueError(f"{self.name}: holds more than {most_all}")
+                    if target.tell() + len(block) > most:
+                        raise _LeftOut(f"it is longer than {most:,} bytes")
+                    target.write(block)
+        except _LeftOut:
+            path.unlink()
+            raise
+        self.files.add(key)
+        self.done.files.append(path)
 
 
 def _name(info: zipfile.ZipInfo) -> str:
@@ -194,25 +194,6 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
         raise _LeftOut("it is encrypted")
     if info.compress_type not in METHODS:
         raise _LeftOut("it is packed in a way other than deflated")
-
-
-def _write(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most: int, budget: _Budget
-) -> None:
-    """One entry's content, counted as it comes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(path, "xb") as target:
-            for block in _blocks(archive, info):
-                if target.tell() == 0 and block.startswith(START):
-                    raise _LeftOut("it is a zip itself")
-                budget.spend(len(block))
-                if target.tell() + len(block) > most:
-                    raise _LeftOut(f"it is longer than {most:,} bytes")
-                target.write(block)
-    except _LeftOut:
-        path.unlink()
-        raise
 
 
 def _blocks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:

@@ -12,16 +12,16 @@ from threading import Event
 from deocclude.data.files import no_room
 from deocclude.engines.app import archives
 from deocclude.engines.app.limits import Limits
-from deocclude.engines.app.names import numbered, safe_name
+from deocclude.engines.app.names import free_name
 from deocclude.engines.app.photo import check_file
 from deocclude.engines.jobs.kinds import HEAD, is_animated, starts_like_video
-from deocclude.engines.jobs.manifest import ManifestRow, failure, summary, write_rows
+from deocclude.engines.jobs.manifest import ManifestRow, failure, rows_beside, summary, write_rows
 from deocclude.engines.jobs.plan import Choices, Job, plan_jobs
 from deocclude.engines.moving.video import restore_video
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.files import restore_file
 
-Told = Callable[[int, int | None], None]  # how much is done, and of how much
+Told = Callable[[int, int | None], None]
 ZIPPED = 10  # times an upload's limit: what a zip may hold
 
 
@@ -34,11 +34,18 @@ class TimeIsUp(ValueError):
 
 
 @dataclass
-class Clock:
-    """Ends a task when its visitor cancels it or its time is up."""
+class Task:
+    """What is asked for: `networks`, their name `by`, `choices`; `folder`, which is empty, takes
+    the results; `told` is how much is done, of how much (None: nobody knows). It ends when its
+    visitor sets `stop` or its time is up."""
 
+    networks: Deoccluder
+    by: str
+    choices: Choices
+    folder: Path
     limits: Limits
     stop: Event
+    told: Told
     start: float = field(default_factory=time.monotonic)
 
     def check(self) -> None:
@@ -55,140 +62,99 @@ class Batch:
 
     zip: Path
     rows: list[ManifestRow]
-    summary: str
+    summary: str = ""
     cancelled: bool = False
     late: bool = False
 
 
-def gather(files: list[tuple[Path, str]], folder: Path, limits: Limits) -> dict[str, str]:
-    """Lay uploads, (file, the visitor's name of it), into an empty folder, zips unpacked each into
-    a folder of its name; what all zips hold together is bounded as what one holds. Returns what was
-    left out, name -> reason."""
+def gather(files: list[Path], folder: Path, limits: Limits) -> dict[str, str]:
+    """Lay uploads into an empty folder, zips unpacked each into a folder of its name; what all zips
+    hold together is bounded as what one holds. Returns what was left out, name -> reason."""
     if len(files) > limits.files:
         raise ValueError(f"{len(files)} files; this page takes at most {limits.files} at once")
     left_out: dict[str, str] = {}
-    zips = [each for each in files if _is_zip(each[1])]
+    zips = [path for path in files if path.suffix.lower() == ".zip"]
     count, room = limits.files - (len(files) - len(zips)), ZIPPED * limits.bytes
-    for path, name in files:
-        place = free_place(folder, name)
-        if not _is_zip(name):
+    for path in files:
+        place = free_place(folder, path.name)
+        if path not in zips:
             shutil.copyfile(path, place)
             continue
         try:
-            held = archives.Limits(count, limits.bytes, room)
+            held = archives.ZipLimits(count, limits.bytes, room)
             found = archives.unpack(path, place.with_suffix(""), held)
         except ValueError as error:
-            left_out[name] = str(error)
+            left_out[path.name] = str(error)
             continue
-        left_out |= {f"{name}/{inner}": why for inner, why in found.left_out.items()}
+        left_out |= {f"{path.name}/{inner}": why for inner, why in found.left_out.items()}
         count -= len(found.files)
         room -= sum(file.stat().st_size for file in found.files)
     return left_out
 
 
-def _is_zip(name: str) -> bool:
-    return Path(name).suffix.lower() == ".zip"
+def restore_many(task: Task, files: list[Path]) -> Batch:
+    """Restore photos, and videos among them.
 
-
-def restore_many(
-    networks: Deoccluder,
-    files: list[tuple[Path, str]],
-    folder: Path,
-    choices: Choices,
-    limits: Limits,
-    stop: Event,
-    told: Told,
-    by: str,
-) -> Batch:
-    """Restore photos, and videos among them, into `folder`, which must be empty.
-
-    What fails has a row that says why, and the others go on. After `stop` or `limits.seconds` what
-    is done is kept, and the manifest says what was not begun. ValueError where no file can be
+    What fails has a row that says why, and the others go on. Where the task ends before its time
+    what is done is kept, and the manifest says what was not begun. ValueError where no file can be
     restored.
     """
-    inputs, outputs = folder / "inputs", folder / "results"
+    inputs, outputs = task.folder / "inputs", task.folder / "results"
     inputs.mkdir()
     outputs.mkdir()
-    clock = Clock(limits, stop)
-    rows = [
-        ManifestRow(name, status="left out", warnings=[why])
-        for name, why in gather(files, inputs, limits).items()
-    ]
+    left_out = gather(files, inputs, task.limits)
     try:
         plan = plan_jobs([inputs], output=outputs)
     except FileNotFoundError:
-        reasons = "; ".join(f"{row.input}: {row.warnings[0]}" for row in rows)
+        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise ValueError(f"no photo among the files{reasons and ': '}{reasons}") from None
-    rows += [
-        ManifestRow(str(path), status="left out", warnings=[why])
-        for path, why in plan.left_out.items()
-    ]
-    batch = Batch(folder / "restored.zip", rows, "")
-    told(0, len(plan.jobs))
-    for count, job in enumerate(_until(plan.jobs, clock, batch), 1):
+    rows = [ManifestRow(name, status="left out", warnings=[why]) for name, why in left_out.items()]
+    rows += rows_beside(plan)
+    batch, jobs = Batch(task.folder / "restored.zip", rows), plan.jobs
+    task.told(0, len(jobs))
+    for count, job in enumerate(jobs, 1):
         try:
-            row = restore_one(networks, job, choices, clock)
+            task.check()
+            row = restore_one(task, job)
         except (Cancelled, TimeIsUp) as end:
             batch.cancelled, batch.late = isinstance(end, Cancelled), isinstance(end, TimeIsUp)
-            row = ManifestRow(str(job.source), status="not begun")
+            left = jobs[count - 1 :]
+            rows += [ManifestRow(str(each.source), status="not begun") for each in left]
+            break
         except Exception as error:  # whatever one file does to a library, the others go on
             if no_room(error):
                 raise
             row = failure(job.source, error)
         rows.append(row)
-        told(count, len(plan.jobs))
-    begun = {row.input for row in rows}
-    rows += [
-        ManifestRow(str(job.source), status="not begun")
-        for job in plan.jobs
-        if str(job.source) not in begun
-    ]
+        task.told(count, len(jobs))
     for row in rows:
         shorten(row, inputs, outputs)
-    cells = (row.cells() | ({"by": by} if row.output else {}) for row in rows)
-    write_rows(outputs / "manifest.csv", cells)
+    write_rows(outputs / "manifest.csv", (row.cells(task.by) for row in rows))
     archives.pack(outputs, batch.zip)
-    what = "files" if any(job.is_video for job in plan.jobs) else "photos"
-    line = summary(Counter(row.status for row in rows), "", what)
-    batch.summary = line.rstrip(": ")
+    what = "files" if any(job.is_video for job in jobs) else "photos"
+    batch.summary = summary(Counter(row.status for row in rows), what=what)
     shutil.rmtree(inputs)
     shutil.rmtree(outputs)
     return batch
 
 
-def _until(jobs: Iterable[Job], clock: Clock, batch: Batch) -> Iterator[Job]:
-    """The jobs for which there is time."""
-    for job in jobs:
-        try:
-            clock.check()
-        except Cancelled:
-            batch.cancelled = True
-            return
-        except TimeIsUp:
-            batch.late = True
-            return
-        yield job
-
-
-def restore_one(
-    networks: Deoccluder, job: Job, choices: Choices, clock: Clock, told: Told | None = None
-) -> ManifestRow:
+def restore_one(task: Task, job: Job, frames_told: bool = False) -> ManifestRow:
     """Restore one file. Raises Cancelled and TimeIsUp, of a video between two frames, and the
     errors of `restore_file`, `restore_video` and `check_file`."""
     if not job.is_video:
-        check_file(job.source, clock.limits, str(job.source))
-        return restore_file(networks, job, choices)
-    check_video(job.source, clock.limits)
+        check_file(job.source, task.limits, str(job.source))
+        return restore_file(task.networks, job, task.choices)
+    check_video(job.source, task.limits)
 
     def progress(frames: Iterable, total: int | None, name: str) -> Iterator:
         for count, frame in enumerate(frames):
-            clock.check()
-            check_frame(frame.rgb.shape, clock.limits)
-            if told is not None:
-                told(count, total)
+            task.check()
+            check_frame(frame.rgb.shape, task.limits)
+            if frames_told:
+                task.told(count, total)
             yield frame
 
-    return restore_video(networks, job, choices, progress)
+    return restore_video(task.networks, job, task.choices, progress)
 
 
 def check_video(path: Path, limits: Limits) -> None:
@@ -216,30 +182,21 @@ def check_frame(shape: tuple[int, ...], limits: Limits) -> None:
         )
 
 
-def restore_clip(
-    networks: Deoccluder,
-    file: tuple[Path, str],
-    folder: Path,
-    choices: Choices,
-    limits: Limits,
-    stop: Event,
-    told: Told,
-) -> tuple[ManifestRow, Path]:
-    """Restore one video into `folder`, which must be empty: its row, and the file, which is there
-    where the row has an output. Errors as of `restore_one`; ValueError for what is no video."""
-    path, name = file
-    source = free_place(folder, name)
+def restore_clip(task: Task, path: Path) -> tuple[ManifestRow, Path]:
+    """Restore one video: its row, and the file, which is there where the row has an output. Errors
+    as of `restore_one`; ValueError for what is no video."""
+    source = free_place(task.folder, path.name)
     shutil.copyfile(path, source)
     try:
         job = plan_jobs([source]).jobs[0]
         if not job.is_video:
             raise ValueError(
-                f"{name}: is no video or animated picture; photos have a tab of their own"
+                f"{path.name}: is no video or animated picture; photos have a tab of their own"
             )
-        row = restore_one(networks, job, choices, Clock(limits, stop), told)
+        row = restore_one(task, job, frames_told=True)
     finally:
         source.unlink()
-    shorten(row, folder, folder)
+    shorten(row, task.folder, task.folder)
     return row, job.output
 
 
@@ -259,10 +216,7 @@ def shorten(row: ManifestRow, inputs: PurePath, outputs: PurePath) -> None:
 def free_place(folder: Path, name: str) -> Path:
     """A place in the folder for a file of a visitor's name, numbered where that is taken, or where
     it would be on systems that take A for a."""
-    name = wanted = safe_name(name)
     taken = {path.name.casefold() for path in folder.iterdir()}
-    number = 1
-    while taken & {name.casefold(), Path(name).stem.casefold()}:
-        number += 1
-        name = numbered(wanted, number)
-    return folder / name
+    return folder / free_name(
+        name, lambda each: bool(taken & {each.casefold(), Path(each).stem.casefold()})
+    )

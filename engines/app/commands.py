@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deocclude.data.files import some_text
 from deocclude.engines.app.limits import LOCAL, Limits
-from deocclude.engines.options import DEVICE, at_least
+from deocclude.engines.options import BACKENDS, DEVICE, at_least
 from deocclude.engines.runs.chosen import choose_weights
 from deocclude.engines.runs.places import RUNS
 from deocclude.stopping import say_stopped
@@ -30,18 +30,9 @@ def _host(text: str) -> str:
     return some_text(text).removeprefix("[").removesuffix("]")  # of IPv6, as in an address
 
 
-def _port(text: str) -> int:
-    value = at_least(1)(text)
-    if value > 65535:
-        raise argparse.ArgumentTypeError(f"must be 1 to 65535, found {value}")
-    return value
-
-
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="deocclude app",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
+        prog="deocclude app", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add, limits = parser.add_argument, Limits()
     add(
@@ -51,56 +42,26 @@ def build_parser() -> argparse.ArgumentParser:
         help="address to listen at: this machine alone (default: 127.0.0.1, or\n"
         "GRADIO_SERVER_NAME), or 0.0.0.0 for everybody who can reach it",
     )
-    add(
-        "--port",
-        type=_port,
-        default=os.environ.get("GRADIO_SERVER_PORT") or None,
-        help="default: GRADIO_SERVER_PORT, or the first free one from 7860 on",
-    )
+    port = os.environ.get("GRADIO_SERVER_PORT") or None
+    words = "default: GRADIO_SERVER_PORT, or the first free one from 7860 on"
+    add("--port", type=at_least(1, 65535), default=port, help=words)
     add("--open", action="store_true", help="open the page in the browser")
-    weights = "offered first: sharp (default), faithful, a run, an ensemble's YAML, a file"
-    add("--checkpoint", type=some_text, metavar="WEIGHTS", help=f"the inpainter {weights}")
-    add(
-        "--segmenter",
-        type=some_text,
-        metavar="WEIGHTS",
-        help="a weights file or a run (default: the one that ships)",
-    )
+    words = "offered first: sharp (default), faithful, a run, an ensemble's YAML, a file"
+    add("--checkpoint", type=some_text, metavar="WEIGHTS", help=f"the inpainter {words}")
+    words = "a weights file or a run (default: the one that ships)"
+    add("--segmenter", type=some_text, metavar="WEIGHTS", help=words)
     add("--device", **DEVICE)
-    add(
-        "--backend",
-        choices=("auto", "torch", "onnx"),
-        default="auto",
-        help="what computes the networks' answers on a CPU; onnx prepares them first",
-    )
-    add(
-        "--max-megabytes",
-        type=at_least(1),
-        default=limits.bytes // 1_000_000,
-        metavar="N",
-        help="of one upload (default: %(default)s)",
-    )
-    add(
-        "--max-megapixels",
-        type=at_least(1),
-        default=limits.pixels // 1_000_000,
-        metavar="N",
-        help="of one photo (default: %(default)s)",
-    )
-    add(
-        "--max-seconds",
-        type=at_least(1),
-        default=int(limits.seconds),
-        metavar="N",
-        help="of one task, many photos or a video (default: %(default)s)",
-    )
-    add(
-        "--max-files",
-        type=at_least(1),
-        default=limits.files,
-        metavar="N",
-        help="of one task (default: %(default)s)",
-    )
+    words = "what computes the networks' answers on a CPU; onnx prepares them first"
+    add("--backend", choices=BACKENDS, default="auto", help=words)
+    most = {
+        "--max-megabytes": (limits.bytes // 1_000_000, "one upload"),
+        "--max-megapixels": (limits.pixels // 1_000_000, "one photo"),
+        "--max-seconds": (int(limits.seconds), "one task, many photos or a video"),
+        "--max-files": (limits.files, "one task"),
+    }
+    for name, (default, what) in most.items():
+        words = f"of {what} (default: %(default)s)"
+        add(name, type=at_least(1), default=default, metavar="N", help=words)
     return parser
 
 
@@ -146,10 +107,9 @@ def _serve(options: argparse.Namespace, limits: Limits, folder: Path) -> None:
 
     models = Models(options.checkpoint, options.segmenter, options.device, options.backend)
     models.get(None, "photo")  # the first visitor waits for nothing
-    local = options.host in LOCAL
-    with Server(models, folder, limits, options.host, options.port, local) as server:
-        # Into a file or a pipe too, at once.
-        print(f"the page: {server.address}" + ("" if local else ", open to others"), flush=True)
+    with Server(models, folder, limits, options.host, options.port) as server:
+        others = "" if server.local else ", open to others"
+        print(f"the page: {server.address}{others}", flush=True)  # into a pipe too, at once
         print("Ctrl-C ends it", flush=True)
         if options.open:
             import webbrowser

@@ -33,16 +33,11 @@ def reduce(image: np.ndarray, longest: int = LONGEST) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def reduce_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bool (H, W) to bool of `shape` (height, width): where at least half of a pixel is marked."""
-    size = shape[::-1]
-    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
-
-
-def enlarge_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bool (h, w) to bool of `shape`, its steps smoothed."""
-    size = shape[::-1]
-    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
+def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bool (H, W) to bool of `shape` (height, width): where at least half of a pixel is marked, and
+    of a larger shape its steps smoothed."""
+    how = cv2.INTER_LINEAR if shape > mask.shape else cv2.INTER_AREA
+    return cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=how) >= 0.5
 
 
 def merge(base: np.ndarray, shown: np.ndarray, edited: np.ndarray) -> np.ndarray:
@@ -57,8 +52,8 @@ def merge(base: np.ndarray, shown: np.ndarray, edited: np.ndarray) -> np.ndarray
         return np.zeros_like(base)
     # A pixel of margin: the rims of strokes lie between two pixels of the browser's picture.
     near = cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    part = enlarge_mask(near, base.shape[:2])
-    return np.where(part, enlarge_mask(edited, base.shape[:2]), base)
+    part = resize_mask(near, base.shape[:2])
+    return np.where(part, resize_mask(edited, base.shape[:2]), base)
 
 
 def picture_url(image: np.ndarray, faces: list[Face], chosen: list[int], scale: float) -> str:
@@ -80,18 +75,20 @@ def picture_url(image: np.ndarray, faces: list[Face], chosen: list[int], scale: 
             place = left + 4 * line, top + 3 * line
             draw.text(place, str(number), colour, font_size=size, stroke_width=2,
                       stroke_fill="black")  # fmt: skip
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=90)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return _data_url(picture, "jpeg", quality=90)
 
 
 def mask_url(mask: np.ndarray) -> str:
     """A mask, bool (h, w), as a PNG in a data URL: opaque where it is marked."""
     picture = np.zeros((*mask.shape, 4), np.uint8)
     picture[mask] = (*COLOUR, 255)
+    return _data_url(Image.fromarray(picture), "png")
+
+
+def _data_url(picture: Image.Image, kind: str, **options: Any) -> str:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
-    return START + base64.b64encode(file.getvalue()).decode()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def read_mask(value: Any, shape: tuple[int, int]) -> np.ndarray:
@@ -105,13 +102,9 @@ def read_mask(value: Any, shape: tuple[int, int]) -> np.ndarray:
     try:
         data = base64.b64decode(text[len(START) :], validate=True)
         with open_header(io.BytesIO(data), formats=("PNG",)) as picture:
-            if picture.size != shape[::-1]:
-                width, height = picture.size
-                raise EditorError(
-                    f"the mask is {width} x {height}, the picture shown {shape[1]} x {shape[0]}"
-                )
-            return np.asarray(picture.convert("RGBA"))[..., 3] > 127
-    except EditorError:
-        raise
+            width, height = picture.size
+            if (height, width) == shape:
+                return np.asarray(picture.convert("RGBA"))[..., 3] > 127
     except DAMAGE:
         raise EditorError("the mask is no PNG that can be read") from None
+    raise EditorError(f"the mask is {width} x {height}, the picture shown {shape[1]} x {shape[0]}")

@@ -1,17 +1,15 @@
 """What the page does when a part of it is used.
 
-`Handlers` holds what visitors share (networks, limits) and what each has (a photo, a running
-task). Its methods are Gradio's event listeners: values of parts in, values or changes of parts out.
+The methods of `Handlers` are Gradio's event listeners: values of parts in, values or changes of
+parts out.
 """
 
 import logging
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from threading import Event, RLock
 from typing import Any
 
 import gradio as gr
@@ -34,7 +32,7 @@ from deocclude.engines.photos.files import read_photo
 from deocclude.engines.photos.restoration import NO_FACE
 
 GROWTH = 3.0  # % of a face's square: engines.inference.hole_mask.DILATION
-DAY = 86400.0  # seconds
+Told = partial(gr.Error, print_exception=False)  # what a visitor did: not for the log
 logger = logging.getLogger(__name__)
 
 
@@ -55,37 +53,14 @@ def _given(part: Any, read: Callable[[Any], Any]) -> Any:
     return part
 
 
-@dataclass
-class Visit:
-    """What one browser tab has: its folder, its photo, its running task, its live picture.
-
-    `tab`: there is one, which says when it is closed; a program may not. `used`: when, by a clock.
-    `source`: the photo's file as it was uploaded, readable or not."""
-
-    session: Session
-    tab: bool = False
-    used: float = field(default_factory=time.monotonic)
-    source: Path | None = None
-    photo: photos.OnePhoto | None = None
-    task: Event = field(default_factory=Event)
-    live: LivePicture | None = None
-
-
 class Handlers:
     """Of one page, for all who visit it."""
 
     def __init__(self, models: Models, sessions: Sessions, limits: Limits) -> None:
         self.models, self.sessions, self.limits = models, sessions, limits
-        self._visits: dict[str, Visit] = {}
-        self._lock = RLock()  # of the visits: events of a visit come in several threads
 
-    def visit(self, request: gr.Request) -> Visit:
-        key = str(request.session_hash)
-        with self._lock:
-            if key not in self._visits:
-                self._visits[key] = Visit(self.sessions.open(key))
-            self._visits[key].used = time.monotonic()
-            return self._visits[key]
+    def visit(self, request: gr.Request) -> Session:
+        return self.sessions.open(str(request.session_hash))
 
     def arrive(self, request: gr.Request) -> Any:
         """A tab is opened: the networks that can be chosen."""
@@ -94,26 +69,18 @@ class Handlers:
 
     def leave(self, request: gr.Request) -> None:
         """A tab is closed: its task ends, its files are deleted."""
-        self._close(str(request.session_hash))
-
-    def sweep(self, idle: float) -> None:
-        """End the visits of programs that have asked nothing for so many seconds, and of tabs that
-        have not for a day: they may never say that they are closed."""
-        now = time.monotonic()
-        with self._lock:
-            for key, visit in list(self._visits.items()):
-                if now - visit.used > (max(idle, DAY) if visit.tab else idle):
-                    self._close(key)
-
-    def _close(self, key: str) -> None:
-        with self._lock:
-            visit = self._visits.pop(key, None)
-            if visit is not None:
-                visit.task.set()
-            self.sessions.close(key)
+        self.sessions.close(str(request.session_hash))
 
     def restorer(self, model: str | None) -> Restorer:
         return Restorer(self.models.get(model, "photo"))
+
+    @contextmanager
+    def _answering(self, request: gr.Request) -> Iterator[tuple[Session, Mapping[str, str]]]:
+        """Work for a visit, which lasts until it is done, and the texts to answer in. What is wrong
+        is said as `told` says it."""
+        visit, say = self.visit(request), texts_for(request)
+        with visit.working(), told(say):
+            yield visit, say
 
     # One photo
 
@@ -124,54 +91,45 @@ class Handlers:
         visit, say = self.visit(request), texts_for(request)
         if path is not None and path == visit.source:  # Gradio tells of some changes twice
             return (gr.skip(),) * 4
-        visit.source, visit.photo = path, None
+        visit.source, visit.photo, line = path, None, ""
+        if path is not None:
+            visit.saw(path)
+            try:
+                with self._answering(request):
+                    restorer = self.restorer(model)
+                    visit.photo = photos.open_photo(restorer, path, self.limits)
+                    photos.find(restorer, visit.photo, visit.photo.chosen, grown(growth))
+                    line = found_words(visit.photo, say)
+            except gr.Error as error:  # raised, it would leave the photo before on the page
+                visit.photo, line = None, listed(_plain(error.message), [])
+                gr.Warning(error.message)
         nothing = gr.Column(visible=False)
-        if path is None:
-            return brush(None), faces_choice(None, say), "", nothing
-        visit.session.saw(path)
-        try:
-            with visit.session.working(), told(say):
-                restorer = self.restorer(model)
-                visit.photo = photos.open_photo(restorer, path, self.limits)
-                photos.find(restorer, visit.photo, visit.photo.chosen, grown(growth))
-        except gr.Error as error:  # raised, it would leave the photo before on the page
-            visit.photo = None
-            gr.Warning(error.message)
-            return brush(None), faces_choice(None, say), listed(_plain(error.message), []), nothing
-        return (
-            brush(visit.photo),
-            faces_choice(visit.photo, say),
-            found_words(visit.photo, say),
-            nothing,
-        )
+        return brush(visit.photo), faces_choice(visit.photo, say), line, nothing
 
     def find(
         self, chosen: list[str], model: str, growth: float, request: gr.Request
     ) -> tuple[Any, ...]:
         """Look anew for what covers the chosen faces."""
-        visit, say = self.visit(request), texts_for(request)
-        one = photo_of(visit, say, bool(chosen))
-        with visit.session.working(), told(say):
+        with self._answering(request) as (visit, say):
+            one = photo_of(visit, say, bool(chosen))
             photos.find(self.restorer(model), one, list(map(int, chosen)), grown(growth))
-        return brush(one), found_words(one, say)
+            return brush(one), found_words(one, say)
 
     def take_mask(self, path: str | None, request: gr.Request) -> tuple[Any, ...]:
-        visit, say = self.visit(request), texts_for(request)
-        one = photo_of(visit, say)
-        if path is None:
-            return brush(one), ""
-        visit.session.saw(Path(path))
-        with visit.session.working(), told(say):
+        with self._answering(request) as (visit, say):
+            one = photo_of(visit, say)
+            if path is None:
+                return brush(one), ""
+            visit.saw(Path(path))
             notices = photos.take_mask(one, Path(path), self.limits)
-        return brush(one), listed(say["mask_taken"], notices)
+            return brush(one), listed(say["mask_taken"], notices)
 
     def restore_photo(
         self, value: Any, model: str, blend: str, unsure: bool, request: gr.Request
     ) -> tuple[Any, ...]:
         """The photo restored: two pictures to compare, files to download, words."""
-        visit, say = self.visit(request), texts_for(request)
-        one = photo_of(visit, say, bool(value))
-        with visit.session.working(), told(say):
+        with self._answering(request) as (visit, say):
+            one = photo_of(visit, say, bool(value))
             outcome = photos.restore(self.restorer(model), one, value, blend, unsure)
             if outcome is None or not outcome.restored.changed:
                 notices = outcome.restored.notices if outcome else []
@@ -183,11 +141,11 @@ class Handlers:
             if unsure and not states_doubt(outcome.restored.uncertainty):
                 unsure = False
                 notices.append(say["no_doubt"].format(model=model))
-            files = written(outcome.restored, one, visit.session.place, unsure)
-        line = say["restored"].format(
-            seconds=f"{outcome.seconds:.1f}", model=model, share=percent(outcome.share)
-        )
-        return gr.Column(visible=True), *files, listed(line, notices)
+            files = written(outcome.restored, one.path, visit.place, unsure)
+            line = say["restored"].format(
+                seconds=f"{outcome.seconds:.1f}", model=model, share=percent(outcome.share)
+            )
+            return gr.Column(visible=True), *files, listed(line, notices)
 
     def restore(
         self,
@@ -199,15 +157,13 @@ class Handlers:
     ) -> tuple[str | None, str, str]:
         """What programs call: a photo, and a mask or none; the restored photo or none where nothing
         was redrawn, the mask, and what to know, one notice a line."""
-        session, say = self.visit(request).session, words(None)
+        session, say = self.visit(request), words(None)
         with session.working(), told(say):
             if photo is None:
                 raise ValueError("photo: missing")
-            session.saw(Path(photo))
-            photos.check_file(Path(photo), self.limits)
-            if mask is not None:
-                session.saw(Path(mask))
-                photos.check_file(Path(mask), self.limits)
+            for file in filter(None, (photo, mask)):
+                session.saw(file)
+                photos.check_file(Path(file), self.limits)
             restored = self.restorer(model).restore(photo, mask, blend=blend, faces=MOST_FACES)
             stem = Path(photo).stem
             marked = session.place(f"{stem}-mask.png")
@@ -227,23 +183,13 @@ class Handlers:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio looks for it there
     ) -> tuple[Any, ...]:
-        visit, say = self.visit(request), texts_for(request)
-        if not files:
-            raise gr.Error(say["no_files"], print_exception=False)
-        for path in files:
-            visit.session.saw(Path(path))
-        folder = visit.session.place("many")
-        folder.mkdir()
-        with visit.session.working(), told(say):
-            done = batch.restore_many(
-                self.models.get(model, "many"), [(Path(p), Path(p).name) for p in files], folder,
-                Choices(blend=blend, overwrite=True), self.limits, visit.task,
-                shown(progress, say), model,
-            )  # fmt: skip
-        lines = [say["ended"].format(summary=done.summary)]
-        lines += [say["cancelled"]] if done.cancelled else []
-        if done.late:
-            lines.append(say["too_long"].format(seconds=f"{self.limits.seconds:g}"))
+        with self._answering(request) as (visit, say):
+            if not files:
+                raise Told(say["no_files"])
+            task = self._task(visit, model, blend, shown(progress, say))
+            done = batch.restore_many(task, [visit.saw(path) for path in files])
+            lines = [say["ended"].format(summary=done.summary)]
+            lines += [say["cancelled"]] * done.cancelled + [self._too_long(say)] * done.late
         table = [[row.input, row.status, row.faces, "; ".join(row.warnings)] for row in done.rows]
         return gr.DownloadButton(value=str(done.zip), visible=True), table, "  \n".join(lines)
 
@@ -255,37 +201,40 @@ class Handlers:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:
-        visit, say = self.visit(request), texts_for(request)
-        if path is None:
-            raise gr.Error(say["no_files"], print_exception=False)
-        visit.session.saw(path)
-        folder = visit.session.place("video")
-        folder.mkdir()
-        with visit.session.working(), told(say):
-            try:
-                row, file = batch.restore_clip(
-                    self.models.get(model, "many"), (path, path.name), folder,
-                    Choices(blend=blend, overwrite=True), self.limits, visit.task,
-                    shown(progress, say),
-                )  # fmt: skip
-            except batch.Cancelled:
-                return None, gr.DownloadButton(visible=False), say["video_cancelled"]
-            except batch.TimeIsUp:
-                line = say["too_long"].format(seconds=f"{self.limits.seconds:g}")
-                return None, gr.DownloadButton(visible=False), line
-        line = say["video_done"].format(frames=row.frames, restored=row.frames_restored)
-        if not row.output:
+        with self._answering(request) as (visit, say):
+            if path is None:
+                raise Told(say["no_files"])
             hidden = gr.DownloadButton(visible=False)
-            return None, hidden, listed(say["not_restored"], row.warnings)
-        button = gr.DownloadButton(value=str(file), visible=True)
-        return str(file), button, listed(line, row.warnings)
+            try:
+                task = self._task(visit, model, blend, shown(progress, say))
+                row, file = batch.restore_clip(task, visit.saw(path))
+            except batch.Cancelled:
+                return None, hidden, say["video_cancelled"]
+            except batch.TimeIsUp:
+                return None, hidden, self._too_long(say)
+            if not row.output:
+                return None, hidden, listed(say["not_restored"], row.warnings)
+            line = say["video_done"].format(frames=row.frames, restored=row.frames_restored)
+            button = gr.DownloadButton(value=str(file), visible=True)
+            return str(file), button, listed(line, row.warnings)
+
+    def _task(self, visit: Session, model: str, blend: str, told: batch.Told) -> batch.Task:
+        """A long task of a visit, and a folder for it."""
+        folder = visit.place("task")
+        folder.mkdir()
+        choices = Choices(blend=blend, overwrite=True)
+        networks = self.models.get(model, "many")
+        return batch.Task(networks, model, choices, folder, self.limits, visit.stop, told)
+
+    def _too_long(self, say: Mapping[str, str]) -> str:
+        return say["too_long"].format(seconds=f"{self.limits.seconds:g}")
 
     def begin(self, request: gr.Request) -> None:
         """A task is asked for: from now on it can be cancelled, while it waits for others too."""
-        self.visit(request).task.clear()
+        self.visit(request).stop.clear()
 
     def cancel(self, request: gr.Request) -> None:
-        self.visit(request).task.set()
+        self.visit(request).stop.set()
 
     # The camera
 
@@ -298,9 +247,8 @@ class Handlers:
             visit.live = None
             return None, say["live_hint"]
         if visit.live is None or visit.live.model != model:
-            with self._lock:  # one camera at a time: no other visitor's detector stays open
-                for other in self._visits.values():
-                    other.live = None
+            for other in self.sessions:  # one camera at a time: no other detector stays open
+                other.live = None
             visit.live = LivePicture(self.models.get(model), model)
         restored, rate = visit.live.restore(frame), visit.live.rate
         return restored, say["rate"].format(rate=f"{rate:.1f}") if rate else say["live_hint"]
@@ -364,21 +312,20 @@ def compared(picture: Path | Image.Image) -> Image.Image:
 
 
 def written(
-    restored: Restored, one: photos.OnePhoto, place: Callable[[str], Path], unsure: bool
+    restored: Restored, source: Path, place: Callable[[str], Path], unsure: bool
 ) -> tuple[tuple[str, str], Any, str, str]:
     """A restored photo's files: two to compare, how unsure the network is, itself, its mask."""
     before, after = (place(f"{name}.jpg") for name in ("before", "after"))
-    compared(one.path).save(before, quality=92)
+    compared(source).save(before, quality=92)
     compared(restored.image).save(after, quality=92)
     doubt = gr.Image(visible=False)
     if unsure:
         picture = place("unsure.png")
         photos.doubt_picture(restored).save(picture)
         doubt = gr.Image(str(picture), visible=True)
-    stem = Path(one.name).stem
-    mask = place(f"{stem}-mask.png")
+    mask = place(f"{source.stem}-mask.png")
     restored.mask.save(mask)
-    file = restored.save(place(f"{stem}-restored.png"))
+    file = restored.save(place(f"{source.stem}-restored.png"))
     return (str(before), str(after)), doubt, str(file), str(mask)
 
 
@@ -392,11 +339,10 @@ def shown(progress: gr.Progress, say: Mapping[str, str]) -> batch.Told:
     return told
 
 
-def photo_of(visit: Visit, say: Mapping[str, str], shown: bool = False) -> photos.OnePhoto:
+def photo_of(visit: Session, say: Mapping[str, str], shown: bool = False) -> photos.OnePhoto:
     """The visit's photo; `shown`: the page still shows one, which may be gone here."""
     if visit.photo is None or not visit.photo.path.exists():
-        line = say["gone" if shown or visit.photo else "no_photo"]
-        raise gr.Error(line, print_exception=False)
+        raise Told(say["gone" if shown or visit.photo else "no_photo"])
     return visit.photo
 
 
@@ -409,12 +355,10 @@ def told(say: Mapping[str, str]) -> Iterator[None]:
     except (gr.Error, batch.Cancelled):
         raise
     except (ValueError, OSError) as error:
-        raise gr.Error(
-            say["wrong"].format(reason=without_folders(str(error))), print_exception=False
-        ) from None
+        raise Told(say["wrong"].format(reason=without_folders(str(error)))) from None
     except Exception:
         logger.exception("a visitor's request failed")
-        raise gr.Error(say["defect"], print_exception=False) from None
+        raise Told(say["defect"]) from None
 
 
 def texts_for(request: gr.Request) -> Mapping[str, str]:

@@ -1,12 +1,12 @@
 """The inpainters that can be chosen, and the networks themselves, each loaded once."""
 
-import copy
 import threading
-from collections import OrderedDict
+from dataclasses import replace
+from functools import cache, lru_cache
 from pathlib import Path
 
 from deocclude.engines.app.limits import MOST_FACES
-from deocclude.engines.inference.backends import leave_cores
+from deocclude.engines.inference.networks import leave_cores
 from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import FaceChoice
@@ -59,8 +59,8 @@ class Models:
     ) -> None:
         self.default, self.segmenter = default, segmenter
         self.device, self.backend = device, backend
-        self._kept: OrderedDict[str, Deoccluder] = OrderedDict()
-        self._detectors: dict[tuple[str, str], FaceDetector] = {}
+        self._kept = lru_cache(KEPT)(lambda name: self._load(name))
+        self._detector = cache(lambda lane, template: _detector(template))
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -76,22 +76,10 @@ class Models:
         if name not in list(known):  # a stranger may send what has no hash
             raise ValueError(f"network {name!r}: not one of {', '.join(known)}")
         with self._lock:
-            networks = self._kept.get(name) or self._load(known[name])
-            self._kept[name] = networks
-            self._kept.move_to_end(name)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            own = copy.copy(networks)
-            own.detector = self._detector(networks.template, lane)
-        return own
-
-    def _detector(self, template: str, lane: str | None) -> FaceDetector:
-        choice = FaceChoice(MOST_FACES)
-        if lane is None:
-            return FaceDetector(template=template, small_faces=False, choice=choice)
-        if (lane, template) not in self._detectors:
-            self._detectors[lane, template] = FaceDetector(template=template, choice=choice)
-        return self._detectors[lane, template]
+            networks = self._kept(known[name])
+            template = networks.inpainter.template
+            detector = self._detector(lane, template) if lane else _detector(template, live=True)
+        return replace(networks, detector=detector)
 
     def _load(self, name: str) -> Deoccluder:
         inpainter, _ = choose_weights(name, INPAINTING, RUNS)
@@ -99,3 +87,7 @@ class Models:
         networks = load_deoccluder(inpainter, self.device, segmenter, backend=self.backend)
         leave_cores(networks.inpainter, networks.segmenter)
         return networks
+
+
+def _detector(template: str, live: bool = False) -> FaceDetector:
+    return FaceDetector(template=template, small_faces=not live, choice=FaceChoice(MOST_FACES))

@@ -3,6 +3,8 @@
 import re
 import tempfile
 import unicodedata
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 MOST = 120  # bytes of UTF-8; file systems take 255, and tools add to names
@@ -38,10 +40,15 @@ def safe_name(text: str) -> str:
     return _bounded(text) or "file"
 
 
-def numbered(name: str, number: int) -> str:
-    """The same name with a number before its ending."""
+def free_name(text: str, is_taken: Callable[[str], bool]) -> str:
+    """As `safe_name`, with a number before its ending where that is taken."""
+    name = free = safe_name(text)
     stem, dot, suffix = name.rpartition(".")
-    return f"{stem}-{number}.{suffix}" if dot else f"{name}-{number}"
+    numbers = count(2)
+    while is_taken(free):
+        number = next(numbers)
+        free = f"{stem}-{number}.{suffix}" if dot else f"{name}-{number}"
+    return free
 
 
 def _bounded(name: str) -> str:

@@ -47,9 +47,11 @@ I18N = gr.I18n(
     **{name: {f"{OURS}{key}": line for key, line in table.items()} for name, table in TEXTS.items()}
 )
 # One photo at a time, one long task at a time, one camera at a time, side by side.
-PHOTO: dict[str, Any] = {"concurrency_id": "photo", "concurrency_limit": 1}
-TASK: dict[str, Any] = {"concurrency_id": "task", "concurrency_limit": 1}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+PHOTO, TASK, CAMERA = (
+    PRIVATE | {"concurrency_id": name, "concurrency_limit": 1}
+    for name in ("photo", "task", "camera")
+)
 
 
 def text(key: str) -> Any:
@@ -80,19 +82,22 @@ def build(handlers: Handlers) -> gr.Blocks:
     return page
 
 
+def part(kind: Any, key: str, **options: Any) -> Any:
+    """A part of this kind with the text `key` on it, by which the browser knows it too."""
+    return kind(**{"elem_id": key, "value" if kind is gr.Button else "label": text(key)} | options)
+
+
 def _choices(names: list[str]) -> tuple[gr.Dropdown, gr.Dropdown, gr.Checkbox, gr.Slider]:
     with gr.Accordion(text("settings"), open=False), gr.Row():
-        model = gr.Dropdown(
-            names, value=names[0], label=text("model"), info=text("model_info"), elem_id="model"
-        )
-        growth = gr.Slider(
-            0, 12, GROWTH, step=0.5, label=text("growth"), info=text("growth_info"),
-            elem_id="growth",
+        model = part(gr.Dropdown, "model", choices=names, value=names[0], info=text("model_info"))
+        growth = part(
+            gr.Slider, "growth", minimum=0, maximum=12, value=GROWTH, step=0.5,
+            info=text("growth_info"),
         )  # fmt: skip
-        blend = gr.Dropdown(
-            list(BLENDS), value="matched", label=text("blend"), info=text("blend_info")
+        blend = part(
+            gr.Dropdown, "blend", choices=list(BLENDS), value="matched", info=text("blend_info")
         )
-        unsure = gr.Checkbox(label=text("unsure"), elem_id="unsure")
+        unsure = part(gr.Checkbox, "unsure")
     return model, blend, unsure, growth
 
 
@@ -105,14 +110,10 @@ def _one_photo(
 ) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            source = as_it_came(
-                gr.Image(
-                    label=text("photo"), sources=["upload", "clipboard", "webcam"], height=300,
-                    elem_id="photo", buttons=[],
-                )
-            )  # fmt: skip
+            sources = ["upload", "clipboard", "webcam"]
+            source = as_it_came(part(gr.Image, "photo", sources=sources, height=300, buttons=[]))
             _examples(source)
-            faces = gr.CheckboxGroup(label=text("faces"), visible=False, elem_id="faces")
+            faces = part(gr.CheckboxGroup, "faces", visible=False)
         with gr.Column(scale=3, min_width=300):
             gr.Markdown(text("mask"), elem_id="redrawn")
             brush = gr.HTML(
@@ -124,37 +125,32 @@ def _one_photo(
             )  # fmt: skip
             with gr.Column(elem_id="act"):  # in sight however tall the photo is
                 with gr.Row():
-                    find = gr.Button(text("find"), elem_id="find", min_width=120)
-                    mask = gr.UploadButton(
-                        text("upload_mask"), file_types=["image"], elem_id="upload_mask",
-                        min_width=120,
-                    )  # fmt: skip
-                    restore = gr.Button(
-                        text("restore"), variant="primary", elem_id="restore", min_width=160
-                    )
+                    find = part(gr.Button, "find", min_width=120)
+                    mask = part(gr.UploadButton, "upload_mask", file_types=["image"], min_width=120)
+                    restore = part(gr.Button, "restore", variant="primary", min_width=160)
                 said = gr.Markdown(elem_id="words", elem_classes="words")
     with gr.Column(visible=False, elem_id="result") as result:
-        slider = gr.ImageSlider(
-            label=text("result"), type="filepath", interactive=False, buttons=["fullscreen"],
+        slider = part(
+            gr.ImageSlider, "result", type="filepath", interactive=False, buttons=["fullscreen"],
             elem_id="slider", slider_position=50, height="min(560px, 100vw)",
         )  # fmt: skip
-        doubt = gr.Image(
-            label=text("unsure_picture"), type="filepath", visible=False, interactive=False,
+        doubt = part(
+            gr.Image, "unsure_picture", type="filepath", visible=False, interactive=False,
             elem_id="doubt", height="min(420px, 100vw)", buttons=["download", "fullscreen"],
         )  # fmt: skip
         with gr.Row():
-            picture = gr.DownloadButton(text("download"), variant="primary", elem_id="download")
-            marked = gr.DownloadButton(text("download_mask"), elem_id="download_mask")
+            picture = part(gr.DownloadButton, "download", variant="primary")
+            marked = part(gr.DownloadButton, "download_mask")
     found = [brush, faces, said, result]
-    source.change(handlers.take_photo, [source, model, growth], found, **PHOTO, **PRIVATE)
+    source.change(handlers.take_photo, [source, model, growth], found, **PHOTO)
     again = [brush, said]
     busy: dict[str, Any] = {"show_progress_on": said}  # an error leaves the mask to be seen
     for change in (find.click, faces.input, growth.release):
-        change(handlers.find, [faces, model, growth], again, **busy, **PHOTO, **PRIVATE)
-    mask.upload(handlers.take_mask, mask, again, **busy, **PHOTO, **PRIVATE)
+        change(handlers.find, [faces, model, growth], again, **busy, **PHOTO)
+    mask.upload(handlers.take_mask, mask, again, **busy, **PHOTO)
     shown = [result, slider, doubt, picture, marked, said]
     restore.click(
-        handlers.restore_photo, [brush, model, blend, unsure], shown, **busy, **PHOTO, **PRIVATE
+        handlers.restore_photo, [brush, model, blend, unsure], shown, **busy, **PHOTO
     ).success(None, None, None, js=SCROLL, **PRIVATE)
 
 
@@ -162,10 +158,7 @@ def _examples(source: gr.Image) -> None:
     files = [[str(file)] for file in sorted(EXAMPLES.glob("*.jpg"))]
     if not files:
         return
-    examples = gr.Dataset(
-        components=["image"], samples=files, label=text("examples"), elem_id="examples",
-        type="index",
-    )  # fmt: skip
+    examples = part(gr.Dataset, "examples", components=["image"], samples=files, type="index")
     # gr.Examples would give a new part in the place of `source`, which reads files in its own way.
     examples.click(
         lambda number: examples.samples[number][0]["path"], examples, source,
@@ -174,69 +167,52 @@ def _examples(source: gr.Image) -> None:
 
 
 def _many_photos(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
-    files = gr.File(
-        label=text("files"), file_count="multiple", file_types=["image", ".heic", ".heif", ".zip"],
-        elem_id="files", height=280,
-    )  # fmt: skip
+    kinds = ["image", ".heic", ".heif", ".zip"]
+    files = part(gr.File, "files", file_count="multiple", file_types=kinds, height=280)
     with gr.Row():
-        start = gr.Button(text("start"), variant="primary", elem_id="start")
-        cancel = gr.Button(text("cancel"), elem_id="cancel")
+        start = part(gr.Button, "start", variant="primary")
+        cancel = part(gr.Button, "cancel")
     said = gr.Markdown(elem_id="many_words", elem_classes="words")
-    results = gr.DownloadButton(text("zip"), variant="primary", visible=False, elem_id="zip")
-    table = gr.Dataframe(
-        headers=list(COLUMNS), label=text("table"), interactive=False, wrap=True, elem_id="table",
-        type="array", column_widths=["25%", "15%", "10%", "50%"],
+    results = part(gr.DownloadButton, "zip", variant="primary", visible=False)
+    table = part(
+        gr.Dataframe, "table", headers=list(COLUMNS), interactive=False, wrap=True, type="array",
+        column_widths=["25%", "15%", "10%", "50%"],
     )  # fmt: skip
     shown = [results, table, said]
-    start.click(handlers.begin, None, None, queue=False, **PRIVATE).then(
-        handlers.restore_many, [files, model, blend], shown, **TASK, **PRIVATE
-    )
-    cancel.click(handlers.cancel, None, None, queue=False, **PRIVATE)
+    _run(handlers, start, cancel, handlers.restore_many, [files, model, blend], shown)
 
 
 def _video(handlers: Handlers, model: gr.Dropdown, blend: gr.Dropdown) -> None:
+    look: dict[str, Any] = {"height": 360, "buttons": [], "min_width": 300}
     with gr.Row():
-        source = as_it_came(
-            gr.Video(
-                label=text("video"), sources=["upload"], height=360, elem_id="video", buttons=[],
-                min_width=300,
-            )
-        )  # fmt: skip
-        restored = gr.Video(
-            label=text("restored_video"), interactive=False, height=360, elem_id="restored_video",
-            buttons=[], min_width=300,
-        )  # fmt: skip
+        source = as_it_came(part(gr.Video, "video", sources=["upload"], **look))
+        restored = part(gr.Video, "restored_video", interactive=False, **look)
     with gr.Row():
-        start = gr.Button(text("start_video"), variant="primary", elem_id="start_video")
-        cancel = gr.Button(text("cancel"), elem_id="cancel_video")
+        start = part(gr.Button, "start_video", variant="primary")
+        cancel = part(gr.Button, "cancel", elem_id="cancel_video")
     said = gr.Markdown(elem_id="video_words", elem_classes="words")
-    result = gr.DownloadButton(
-        text("download_video"), variant="primary", visible=False, elem_id="download_video"
-    )
+    result = part(gr.DownloadButton, "download_video", variant="primary", visible=False)
     shown = [restored, result, said]
-    start.click(handlers.begin, None, None, queue=False, **PRIVATE).then(
-        handlers.restore_video, [source, model, blend], shown, **TASK, **PRIVATE
-    )
+    _run(handlers, start, cancel, handlers.restore_video, [source, model, blend], shown)
+
+
+def _run(
+    handlers: Handlers, start: gr.Button, cancel: gr.Button, task: Any, given: list, shown: list
+) -> None:
+    """The two buttons of a long task."""
+    start.click(handlers.begin, None, None, queue=False, **PRIVATE).then(task, given, shown, **TASK)
     cancel.click(handlers.cancel, None, None, queue=False, **PRIVATE)
 
 
 def _live(handlers: Handlers, model: gr.Dropdown) -> None:
     with gr.Row():
-        camera = as_frames(
-            gr.Image(
-                label=text("camera"), sources=["webcam"], streaming=True, height=360,
-                elem_id="camera", min_width=300, buttons=[],
-            )
-        )  # fmt: skip
-        restored = gr.Image(
-            label=text("live"), interactive=False, height=360, elem_id="live", format="jpeg",
-            buttons=[], streaming=True, min_width=300,
-        )  # fmt: skip
+        look: dict[str, Any] = {"height": 360, "buttons": [], "min_width": 300, "streaming": True}
+        camera = as_frames(part(gr.Image, "camera", sources=["webcam"], **look))
+        restored = part(gr.Image, "live", interactive=False, format="jpeg", **look)
     said = gr.Markdown(text("live_hint"), elem_id="live_words", elem_classes="words")
     camera.stream(
         handlers.look, [camera, model], [restored, said], stream_every=EVERY,
-        time_limit=LONGEST_LIVE, concurrency_limit=1, concurrency_id="camera",
-        show_progress="hidden", **PRIVATE,
+        time_limit=LONGEST_LIVE, show_progress="hidden", **CAMERA,
     )  # fmt: skip
 
 
@@ -251,5 +227,5 @@ def _api(handlers: Handlers, names: list[str]) -> None:
     notices = gr.Textbox(visible=False, label="notices")
     gr.Button(visible=False).click(
         handlers.restore, [photo, mask, model, blend], [picture, marked, notices],
-        api_name="restore", **PHOTO,
+        **PHOTO | {"api_visibility": "public", "api_name": "restore"},
     )  # fmt: skip

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,13 +13,7 @@ from deocclude.data.images import ImageReadError, open_header
 from deocclude.data.mask_files.given import fit_given
 from deocclude.data.mask_files.reading import open_mask
 from deocclude.engines.api import Restored, Restorer
-from deocclude.engines.app.editor import (
-    merge,
-    picture_url,
-    read_mask,
-    reduce,
-    reduce_mask,
-)
+from deocclude.engines.app.editor import merge, picture_url, read_mask, reduce, resize_mask
 from deocclude.engines.app.limits import MOST_FACES, Limits
 from deocclude.engines.inference.hole_mask import distance_to
 from deocclude.engines.photos.face import Face, FaceChoice
@@ -39,7 +34,6 @@ class OnePhoto:
     """
 
     path: Path
-    name: str
     shape: tuple[int, int]
     orientation: int
     small: np.ndarray
@@ -73,7 +67,7 @@ class OnePhoto:
 
     def take(self, mask: np.ndarray, found: bool) -> None:
         """Another mask, bool (H, W)."""
-        self.bits, self.shown = np.packbits(mask), reduce_mask(mask, self.small.shape[:2])
+        self.bits, self.shown = np.packbits(mask), resize_mask(mask, self.small.shape[:2])
         self.found = found
 
 
@@ -88,31 +82,28 @@ def check_file(path: Path, limits: Limits, name: str = "") -> None:
         )
     try:
         with open_header(path) as picture:
-            pixels = picture.width * picture.height
-            shape = f"{picture.width} x {picture.height}"
-            kind = picture.format
+            (width, height), kind = picture.size, picture.format
     except Exception:  # whatever a stranger's file does to a library
         raise ImageReadError(f"{name}: is no picture that can be read") from None
     if kind not in KINDS:
         raise ImageReadError(f"{name}: {kind} is not taken; JPEG, PNG and the like are")
-    if pixels > limits.pixels:
+    if width * height > limits.pixels:
         raise ImageReadError(
-            f"{name}: {shape} are {pixels / 1e6:.0f} million pixels; this page takes at most "
-            f"{limits.pixels / 1e6:.0f} million"
+            f"{name}: {width} x {height} are {width * height / 1e6:.0f} million pixels; this page "
+            f"takes at most {limits.pixels / 1e6:.0f} million"
         )
 
 
-def open_photo(restorer: Restorer, path: Path, limits: Limits, name: str = "") -> OnePhoto:
+def open_photo(restorer: Restorer, path: Path, limits: Limits) -> OnePhoto:
     """Read a photo and look for its faces; all, or the largest MOST_FACES, are chosen. Errors as of
     `check_file`, and ImageReadError for what is damaged."""
-    name = name or path.name
-    check_file(path, limits, name)
+    check_file(path, limits)
     try:
         read = read_photo(path, limits.pixels)
     except ImageReadError as error:
-        raise ImageReadError(str(error).replace(str(path), name)) from None
+        raise ImageReadError(str(error).replace(str(path), path.name)) from None
     height, width = read.rgb.shape[:2]
-    photo = OnePhoto(path, name, (height, width), read.orientation, reduce(read.rgb))
+    photo = OnePhoto(path, (height, width), read.orientation, reduce(read.rgb))
     found = restorer.find_faces(Image.fromarray(read.rgb))
     photo.faces, left_out = FaceChoice(MOST_FACES).pick(list(found))
     photo.notices = [*read.notices, *found.notices, *left_out]
@@ -164,16 +155,13 @@ def restore(
     mask = merge(photo.mask, photo.shown, edited)
     if not mask.any():
         return None
+    how: dict[str, Any]
     if untouched:  # as on the command line, with a soft edge within the dilation
-        restored = restorer.restore(
-            photo.path, faces=photo.those, dilate=photo.dilate, blend=blend, uncertainty=unsure
-        )
+        how = {"faces": photo.those, "dilate": photo.dilate}
     else:  # what is painted is redrawn, whoever's face it is on
-        faces = photo.faces or None
-        restored = restorer.restore(
-            photo.path, levels_of(restorer, photo, mask), faces=faces, blend=blend,
-            soft_mask=True, uncertainty=unsure,
-        )  # fmt: skip
+        levels = levels_of(restorer, photo, mask)
+        how = {"mask": levels, "faces": photo.faces or None, "soft_mask": True}
+    restored = restorer.restore(photo.path, **how, blend=blend, uncertainty=unsure)
     share = float((np.asarray(restored.mask) > 0).mean())
     return Outcome(restored, share, time.perf_counter() - start)
 

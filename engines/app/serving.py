@@ -2,7 +2,6 @@
 
 import threading
 from pathlib import Path
-from types import TracebackType
 
 from starlette.middleware import Middleware
 
@@ -19,11 +18,9 @@ WAITING = 32  # visitors in a queue, beyond whom one is told that the page is bu
 
 
 class Server:
-    """Serves the page while its `with` block lasts.
-
-    `folder`: the page's own, GRADIO_TEMP_DIR of this process. `local`: for this machine alone.
-    Raises OSError where the port is taken.
-    """
+    """Serves the page while its `with` block lasts, for this machine alone (`local`) where `host`
+    is a name of LOCAL. `folder`: the page's own, GRADIO_TEMP_DIR of this process. Raises OSError
+    where the port is taken."""
 
     def __init__(
         self,
@@ -32,14 +29,12 @@ class Server:
         limits: Limits,
         host: str = LOCAL[1],
         port: int | None = None,
-        local: bool = True,
     ) -> None:
         self.sessions = Sessions(folder)
-        self.handlers = Handlers(models, self.sessions, limits)
-        self.host, self.port, self.local = host, port, local
+        self.host, self.port, self.local = host, port, host in LOCAL
         self.limits = limits
         self.address = ""
-        self._blocks = page.build(self.handlers)
+        self._blocks = page.build(Handlers(models, self.sessions, limits))
         self._ended = threading.Event()
 
     def __enter__(self) -> "Server":
@@ -69,15 +64,10 @@ class Server:
 
     def _sweep(self) -> None:
         while not self._ended.wait(60):
-            self.handlers.sweep(IDLE)
+            self.sessions.end_idle(IDLE)
             self.sessions.sweep(UNUSED)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._ended.set()
         self._blocks.close(verbose=False)
         self.sessions.close_all()

@@ -10,19 +10,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deocclude.engines.app.names import numbered, safe_name
+from deocclude.engines.app.live import LivePicture
+from deocclude.engines.app.names import free_name
+from deocclude.engines.app.photo import OnePhoto
 
 PREFIX = "session-"
+DAY = 86400.0  # seconds
 Seen = tuple[int, int]  # which file of a name it was: its number on the disk, its time
 
 
 class Session:
-    """`folder`: where its results lie. `stop` is set when the visit ends: work looks at it. Only
-    `Sessions` makes these."""
+    """What one browser's tab or one program has; only `Sessions` makes these.
+
+    `folder`: where its results lie. `stop` ends its running task, and is set when the visit ends.
+    `tab`: a tab says when it is closed, a program may not. `used`: when, by a clock. `source`: the
+    photo's file as it was uploaded, readable or not; `photo`, `live`: what it works at."""
 
     def __init__(self, sessions: "Sessions", folder: Path):
         self.folder = folder
         self.stop = threading.Event()
+        self.tab, self.used = False, 0.0
+        self.source: Path | None = None
+        self.photo: OnePhoto | None = None
+        self.live: LivePicture | None = None
         self._sessions = sessions
         self._lock = sessions._lock
         self._seen: dict[Path, Seen] = {}
@@ -36,11 +46,7 @@ class Session:
         with self._lock:
             if self not in self._sessions._all:
                 raise ValueError(f"the session of {self.folder} has ended; open another")
-            wanted = free = safe_name(name)
-            number = 1
-            while free.casefold() in self._names:
-                number += 1
-                free = numbered(wanted, number)
+            free = free_name(name, lambda each: each.casefold() in self._names)
             self._names.add(free.casefold())
             return self.folder / free
 
@@ -89,7 +95,12 @@ class Sessions:
                 folder.mkdir(mode=0o700)
                 self._open[session_hash] = session = Session(self, folder)
                 self._all.add(session)
+            self._open[session_hash].used = time.monotonic()
             return self._open[session_hash]
+
+    def __iter__(self) -> Iterator[Session]:
+        with self._lock:
+            return iter([*self._open.values()])
 
     def close(self, session_hash: str) -> None:
         """End a session, if there is one: tell its work to stop, and remove its files once no work
@@ -99,6 +110,15 @@ class Sessions:
                 session.stop.set()
                 session._closed = True
                 self._remove_ended()
+
+    def end_idle(self, seconds: float) -> None:
+        """End the sessions of programs that have asked nothing for so long, and of tabs that have
+        not for a day: they may never say that they are closed."""
+        now = time.monotonic()
+        with self._lock:
+            for session_hash, session in list(self._open.items()):
+                if now - session.used > (max(seconds, DAY) if session.tab else seconds):
+                    self.close(session_hash)
 
     def close_all(self, patience: float = 10) -> None:
         """End every session; work that goes on after `patience` seconds loses its files."""

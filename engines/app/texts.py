@@ -96,7 +96,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "video_done": "{frames} frames, {restored} of them restored.",
         "video_cancelled": "Cancelled; nothing was kept.",
         "rate": "{rate} pictures a second",
-    },
+    }
 }
 # A language with or without a region and so on, or any; and its weight from 0 to 1.
 RANGE = re.compile(

@@ -118,41 +118,33 @@ def groups(add: Callable) -> None:
 
 
 class Analysis(NamedTuple):
-    """What it tells, one line; what adds its options; its module below engines.analysis."""
+    """What it tells, one line, and what adds its options; its module below engines.analysis bears
+    its name."""
 
     text: str
     add_options: Callable[[Callable], None]
-    module: str
 
 
 ANALYSES = {
     "cka": Analysis(
-        "Which layers tell the same pictures apart: linear CKA of sub-encoders and of systems.",
-        cka,
-        "cka",
+        "Which layers tell the same pictures apart: linear CKA of sub-encoders and of systems.", cka
     ),
     "umap": Analysis(
         "Where occluded, restored and true faces lie in a network's feature space, drawn by UMAP.",
         umap,
-        "umap",
     ),
     "timing": Analysis(
-        "Latency, images/s, parameters, MACs and peak memory, by size and batch.", timing, "timing"
+        "Latency, images/s, parameters, MACs and peak memory, by size and batch.", timing
     ),
     "errors": Analysis(
-        "Where the error is: by hole ratio, by place in the face, by kind of occluder.",
-        errors,
-        "errors",
+        "Where the error is: by hole ratio, by place in the face, by kind of occluder.", errors
     ),
     "uncertainty": Analysis(
         "Whether an ensemble's disagreement, or a model's mirrored answer, predicts its error.",
         uncertainty,
-        "uncertainty",
     ),
     "groups": Analysis(
-        "Errors by age, gender and origin of the people, where file names label them.",
-        groups,
-        "groups",
+        "Errors by age, gender and origin of the people, where file names label them.", groups
     ),
 }
 
@@ -173,5 +165,5 @@ def check(arguments: argparse.Namespace) -> None:
 
 def analyse(arguments: argparse.Namespace) -> list[Any]:
     """The report of the analysis that was asked for."""
-    module = import_module(f"deocclude.engines.analysis.{ANALYSES[arguments.analysis].module}")
+    module = import_module(f"deocclude.engines.analysis.{arguments.analysis}")
     return [module.analyse(arguments)]

@@ -8,6 +8,7 @@ baselines, and the frozen test pairs of the data the runs were trained on. It is
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +19,15 @@ from deocclude.engines.evaluation.suites import suite_of
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.options import add_evaluation, at_least
 from deocclude.engines.runs.console import say_progress
-from deocclude.engines.runs.finished import (
-    AUTO,
-    IDENTITY,
-    OFF,
-    SEGMENTATION,
-    identity_file,
-    without_dlib,
-)
+from deocclude.engines.runs.finished import AUTO, OFF, identity_file, without_dlib
 from deocclude.engines.runs.members import (
     choose,
     choose_both,
     choose_inpainters,
     choose_with_losses,
 )
+from deocclude.engines.runs.tasks import IDENTITY, INPAINTING, SEGMENTATION, TASKS
+from deocclude.names import imported
 from deocclude.stopping import AGAIN, say_stopped
 
 if TYPE_CHECKING:
@@ -64,12 +60,23 @@ def _command(
     commands: Command,
     name: str,
     text: str,
-    check: Callable[[argparse.Namespace], None],
+    check: Callable[[argparse.Namespace], Any],
     compare: Callable[[argparse.Namespace], list["Report"]],
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text}.")
     parser.set_defaults(parser=parser, check=check, compare=compare)
     return parser
+
+
+def _compare(comparison: str) -> Callable[[argparse.Namespace], list["Report"]]:
+    """What carries out a comparison, named as "module:attribute"."""
+
+    def carry_out(arguments: argparse.Namespace) -> list["Report"]:
+        from deocclude.engines.evaluation.compare import compare
+
+        return compare(imported(comparison), **_options(arguments))
+
+    return carry_out
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -89,18 +96,13 @@ def _add_inpainting(commands: Command) -> None:
         for option, file in named:
             if file and not Path(file).is_file():
                 raise FileNotFoundError(f"{option} {file}: no such file")
-        choose_inpainters(arguments, suite_of(arguments))
-        _check_data(arguments)
+        choose_inpainters(arguments)
         identity, _ = without_dlib(arguments.identity)
         if identity not in (AUTO, OFF):
             identity_file(identity, arguments.runs_folder)
 
-    def compare(arguments: argparse.Namespace) -> list["Report"]:
-        from deocclude.engines.evaluation.inpainting import Options, compare
-
-        return compare(Options(**_options(arguments)))
-
     text = "inpainters and baselines on holes; what is done without a command"
+    compare = _compare(TASKS[INPAINTING].comparison)
     parser = _command(commands, DEFAULT, text, check, compare)
     what = parser.add_argument_group("what is compared")
     named = "names (Reconstruction, Reconstruction/002) or run folders; none: baselines only"
@@ -165,33 +167,17 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_segmentation(commands: Command) -> None:
-    def check(arguments: argparse.Namespace) -> None:
-        choose(arguments, SEGMENTATION, suite_of(arguments))
-        _check_data(arguments)
-
-    def compare(arguments: argparse.Namespace) -> list["Report"]:
-        from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segmenters
-
-        return compare_segmenters(MaskOptions(**_options(arguments)))
-
     text = "segmenters and trivial answers, on the same frozen occluded faces"
+    compare = _compare(TASKS[SEGMENTATION].comparison)
+    check = partial(choose, task=SEGMENTATION)
     parser = _command(commands, "segmentation", text, check, compare)
     _add_masks(parser, "the row that differences are taken to; else the first")
 
 
 def _add_end_to_end(commands: Command) -> None:
-    def check(arguments: argparse.Namespace) -> None:
-        choose_both(arguments, suite_of(arguments))
-        _check_data(arguments)
-
-    def compare(arguments: argparse.Namespace) -> list["Report"]:
-        from deocclude.engines.evaluation.end_to_end import compare_end_to_end
-        from deocclude.engines.evaluation.segmentation import MaskOptions
-
-        return compare_end_to_end(MaskOptions(**_options(arguments)))
-
     text = "every inpainter with the true mask, with each segmenter's, and blind"
-    parser = _command(commands, "end-to-end", text, check, compare)
+    compare = _compare("deocclude.engines.evaluation.end_to_end:END_TO_END")
+    parser = _command(commands, "end-to-end", text, choose_both, compare)
     left = "names or run folders; of the kind not named, inpainter or segmenter, the latest ones"
     _add_masks(parser, "the inpainter in the figure; else the first", runs=left)
     grown = {"nargs": "+", "type": at_least(0), "default": [0, 3, 7, 15], "metavar": "PX"}
@@ -208,17 +194,9 @@ def _add_masks(parser: argparse.ArgumentParser, reference: str, **words: str) ->
 
 
 def _add_identity(commands: Command) -> None:
-    def check(arguments: argparse.Namespace) -> None:
-        choose(arguments, IDENTITY)
-        _check_data(arguments)
-
-    def compare(arguments: argparse.Namespace) -> list["Report"]:
-        from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
-
-        return compare_identities(IdentityOptions(**_options(arguments)))
-
     text = "identity networks on held-out pictures of known people, bare and occluded"
-    parser = _command(commands, "identity", text, check, compare)
+    compare = _compare(TASKS[IDENTITY].comparison)
+    parser = _command(commands, "identity", text, partial(choose, task=IDENTITY), compare)
     add_evaluation(parser, "runs", "all-runs", "checkpoint", "data", checkpoint="weights files")
     parser.add_argument(
         "--per-kind", type=at_least(1), help="test pictures under each kind of occluder"
@@ -234,16 +212,13 @@ def _add_identity(commands: Command) -> None:
 
 
 def _add_losses(commands: Command) -> None:
-    def check(arguments: argparse.Namespace) -> None:
-        choose_with_losses(arguments, suite_of(arguments))
-
     def compare(arguments: argparse.Namespace) -> list["Report"]:
         from deocclude.engines.evaluation.losses import LossOptions, compare_losses
 
         return compare_losses(LossOptions(**_options(arguments)))
 
     text = "validation losses of runs at their released epoch, and each run's by epoch"
-    parser = _command(commands, "losses", text, check, compare)
+    parser = _command(commands, "losses", text, choose_with_losses, compare)
     latest = "names or run folders; else the latest inpainters"
     add_evaluation(parser, "runs", "all-runs", "suite", runs=latest)
     shown = {"nargs": "+", "type": at_least(1), "default": [1, 5, 10], "metavar": "N"}
@@ -254,11 +229,6 @@ def _add_losses(commands: Command) -> None:
 
 def _add_analyse(commands: Command) -> None:
     """Every analysis, a command below `analyse`."""
-
-    def check(arguments: argparse.Namespace) -> None:
-        analyses.check(arguments)
-        _check_data(arguments)
-
     text = "look into networks: features, time, errors, doubt"
     parser = commands.add_parser(
         "analyse",
@@ -268,16 +238,19 @@ def _add_analyse(commands: Command) -> None:
     below = parser.add_subparsers(metavar="ANALYSIS", dest="analysis", required=True)
     for name, analysis in analyses.ANALYSES.items():
         one = below.add_parser(name, help=analysis.text, description=analysis.text)
-        one.set_defaults(parser=one, check=check, compare=analyses.analyse)
+        one.set_defaults(parser=one, check=analyses.check, compare=analyses.analyse)
         latest = "names or run folders; else the latest inpainters"
         add_evaluation(one, "runs", "all-runs", "checkpoint", "data", "limit", runs=latest)
         add_evaluation(one, *HOW, output="else runs/analysis/<analysis>/")
         analysis.add_options(one.add_argument)
 
 
-def _check_data(arguments: argparse.Namespace) -> None:
-    """FileNotFoundError for a data folder that was named and is not there."""
-    if arguments.data is not None:
+def _check(arguments: argparse.Namespace) -> None:
+    """What is wrong is said before PyTorch is imported."""
+    if (suite := suite_of(arguments)) is not None:
+        arguments = argparse.Namespace(**vars(arguments) | {"runs": list(suite.runs)})
+    arguments.check(arguments)
+    if getattr(arguments, "data", None) is not None:
         data_root(arguments.data)
 
 
@@ -301,7 +274,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     say_progress()
     try:
-        arguments.check(arguments)  # what is wrong is said before PyTorch is imported
+        _check(arguments)
         export = getattr(arguments, "export", None)
         written = arguments.output or arguments.runs_folder / "evaluation"
         check_writable([written, *([] if export is None else [export.parent])])

@@ -3,18 +3,18 @@
 import argparse
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
-from deocclude.engines.inference.backends import AUTO, leave_cores
+from deocclude.engines.inference.backends import AUTO
+from deocclude.engines.inference.networks import leave_cores
 from deocclude.engines.jobs.kinds import is_animated
 from deocclude.engines.jobs.manifest import (
     Manifest,
     ManifestRow,
-    failure,
-    report,
+    kind_of,
+    rows_beside,
     run_jobs,
     summary,
 )
@@ -53,14 +53,14 @@ def load(
         flip=options.flip,
     )
     leave_cores(deoccluder.inpainter, deoccluder.segmenter)
-    deoccluder.detector = FaceDetector(
+    detector = FaceDetector(
         options.landmarker,
         kinds=KINDS if options.whole else FINDERS,
-        template=deoccluder.template,
+        template=deoccluder.inpainter.template,
         choice=FaceChoice(options.faces, options.min_face or 0, tuple(options.face_box or ())),
         small_faces=options.webcam is None,  # a tenth of a second that a live picture lacks
     )
-    return deoccluder
+    return replace(deoccluder, detector=detector)
 
 
 def watch(options: argparse.Namespace, weights: Mapping[str, Path], choices: Choices) -> None:
@@ -123,9 +123,10 @@ def restore_all(
 
     for line in plan.notices:
         print(line)
-    rows = [failure(source, reason) for source, reason in plan.failures]
+    rows = rows_beside(plan)
     for row in rows:
-        report(row, tqdm.write)
+        if row.status == "failed":
+            manifest.report(row)
     if existing := plan.existing:
         several = f"{len(existing)} results exist already, e.g. {existing[0].output}"
         one = f"{existing[0].output}: exists already"
@@ -133,21 +134,14 @@ def restore_all(
             f"error: {several if len(existing) > 1 else one}; --overwrite replaces, "
             "--skip-existing passes over"
         )
-    rows += [ManifestRow(str(job.source), status="exists") for job in existing]
-    rows += [ManifestRow(str(job.source), status="skipped") for job in plan.done]
-    rows += [
-        ManifestRow(str(path), status="left out", warnings=[reason])
-        for path, reason in plan.left_out.items()
-    ]
     try:
         if plan.shard != WHOLE:  # so that what a killed part leaves undone stands in its manifest
             manifest.add(*(ManifestRow(str(job.source), status="not begun") for job in plan.jobs))
         if rows:
             manifest.add(*rows)
-        what = _kind(plan)
-        bar = Bar(plan.jobs, what, unit=what[:-1], seen=len(plan.jobs) > 1)
-        with bar:
-            done = run_jobs(bar, restore, manifest, tqdm.write)
+        what = kind_of([job.is_video for job in plan.jobs])
+        with Bar(plan.jobs, what, unit=what[:-1], seen=len(plan.jobs) > 1) as bar:
+            done = run_jobs(bar, restore, manifest)
         rows += done
         print(summary(Counter(row.status for row in rows), plan.output, what))
         if left := len(plan.jobs) - len(done):
@@ -155,8 +149,3 @@ def restore_all(
     finally:
         manifest.close()
     return rows
-
-
-def _kind(plan: Plan) -> str:
-    kinds = {job.is_video for job in plan.jobs}
-    return "inputs" if len(kinds) > 1 else "videos" if True in kinds else "photos"

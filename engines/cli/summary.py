@@ -2,21 +2,13 @@
 
 from pathlib import Path
 
-from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
-from deocclude.engines.evaluation.inpainting import Options, compare
-from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segmenters
+from deocclude.engines.evaluation.compare import compare
 from deocclude.engines.report.report import Report
-from deocclude.engines.runs.config import SCRIPTS
-from deocclude.engines.runs.finished import (
-    IDENTITY,
-    INPAINTING,
-    SEGMENTATION,
-    Trained,
-    read_trained,
-)
+from deocclude.engines.runs.finished import Trained, read_trained
+from deocclude.engines.runs.tasks import INPAINTING, TASKS
 from deocclude.engines.training.run import Outcome
+from deocclude.names import imported
 
-PICTURES = {INPAINTING: "examples.png", SEGMENTATION: "masks.png", IDENTITY: "kinds.png"}
 FAST_BASELINES = "occluded,mean_colour,telea,navier_stokes"
 REASONS = {
     "epochs": "all epochs done",
@@ -31,9 +23,9 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     The data are those that the run recorded. Table and figures go to the run's own folder.
     """
     folder, trained = outcome.folder, read_trained(outcome.folder.best)
-    task = trained.task
+    task = TASKS[trained.task]
     report = _evaluate(trained, folder.path, output, device)
-    pictures = report.files.get(PICTURES[task], folder.figures)
+    pictures = report.files.get(task.picture, folder.figures)
     lines = [
         "",
         report.headline,
@@ -46,8 +38,8 @@ def summarise_run(outcome: Outcome, output: Path, device: str) -> str:
     if (losses := folder.path / "losses.md").is_file():
         lines.insert(-1, f"losses    {losses}")
     if outcome.reason == "max_minutes":
-        lines.append(f"continue  python {SCRIPTS[task]} {folder.config().name} --resume")
-    lines.append(f"compare   python evaluate.py{'' if task == INPAINTING else f' {task}'}")
+        lines.append(f"continue  python {task.script} {folder.config().name} --resume")
+    lines.append(f"compare   {task.evaluates}")
     return "\n".join(lines + _next_steps(trained, pictures))
 
 
@@ -61,25 +53,22 @@ def _next_steps(trained: Trained, pictures: Path) -> list[str]:
     return [
         *lines,
         "  train on real faces             python -m data.download faces masks occluders",
-        f"                                  python {SCRIPTS[trained.task]} {trained.name}",
+        f"                                  python {TASKS[trained.task].script} {trained.name}",
     ]
 
 
 def _evaluate(trained: Trained, run: Path, output: Path, device: str) -> Report:
-    task = trained.task
-    common = {
-        "runs": [str(run)],
-        "runs_folder": output,
-        "output": run / "evaluation",
-        "share_values": True,
-        "device": device,
-    }
-    if task == SEGMENTATION:
-        (report,) = compare_segmenters(MaskOptions(**common))
-    elif task == IDENTITY:
-        (report,) = compare_identities(IdentityOptions(**common))
-    else:
-        downloads = trained.config.get("downloads", True)  # as LPIPS's backbone would be
-        lpips = "auto" if downloads else "off"
-        (report,) = compare(Options(**common, baselines=FAST_BASELINES, fid="off", lpips=lpips))
+    task = TASKS[trained.task]
+    comparison = imported(task.comparison)
+    downloads = trained.config.get("downloads", True)  # as LPIPS's backbone would be
+    quick = {"baselines": FAST_BASELINES, "fid": "off", "lpips": "auto" if downloads else "off"}
+    (report,) = compare(
+        comparison,
+        runs=[str(run)],
+        runs_folder=output,
+        output=run / "evaluation",
+        share_values=True,
+        device=device,
+        **comparison.options.known(quick),
+    )
     return report

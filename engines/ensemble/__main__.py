@@ -14,7 +14,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported
     stopping.watch()
 
 from deocclude.data.files import check_writable, some_path, some_text
-from deocclude.engines.options import add_evaluation, at_least
+from deocclude.engines.options import add_evaluation, at_least, command_parser
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.runs.finished import member_files
 from deocclude.engines.runs.metadata import no_such_file
@@ -22,11 +22,7 @@ from deocclude.engines.runs.recipes import FIXED, KEEP, is_recipe
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engines.ensemble",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m engines.ensemble", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     add = commands.add_parser("fit", help="combine members, weighed on validation pairs")
     option = add.add_argument
@@ -82,23 +78,16 @@ def check_free(output: Path, overwrite: bool) -> None:
         raise ValueError(f"{output}: exists already; --overwrite replaces it")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0, or 1 after one line about an error that the user can mend."""
+@stopping.answering("nothing was written")
+def main(argv: list[str] | None = None) -> None:
+    """Run one command."""
     arguments = parse(argv)
     say_progress()
-    try:
-        check(arguments)  # what is wrong is said before PyTorch is imported
-        from deocclude.engines.ensemble import commands
+    check(arguments)  # what is wrong is said before PyTorch is imported
+    from deocclude.engines.ensemble import commands
 
-        {"fit": commands.run_fit, "pack": commands.run_pack, "show": commands.run_show}[
-            arguments.command
-        ](arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        return stopping.say_stopped(stop, "nothing was written")
-    return 0
+    run = {"fit": commands.run_fit, "pack": commands.run_pack, "show": commands.run_show}
+    run[arguments.command](arguments)
 
 
 if __name__ == "__main__":

@@ -52,19 +52,20 @@ def fit_table(members: Sequence[MemberFile], combination: str, fitted: Fitted) -
     best = max(*fitted.alone, fitted.mean, fitted.result)
     blank = [Cell("")] * len(heads)
     rows = [
-        [Cell(m.label), *(Cell(f"{w:.3f}") for w in row), Cell(f"{value:.3f}", value == best)]
+        [Cell(m.label), *(Cell(w, form=".3f") for w in row), _psnr(value, best)]
         for m, row, value in zip(members, weights, fitted.alone, strict=True)
     ]
     results = {"mean": fitted.mean} | {combination: fitted.result}
-    rows += [
-        [Cell(f"all, {what}"), *blank, Cell(f"{value:.3f}", value == best)]
-        for what, value in results.items()
-    ]
+    rows += [[Cell(f"all, {what}"), *blank, _psnr(value, best)] for what, value in results.items()]
     note = "PSNR in dB, composed, mean over pairs"
     note += "." if fitted.weights is None else "; the weights were fitted to these very pairs."
     table = Table("Members", ["Row", *heads, "validation PSNR"], rows, [note])
     lines = [f"{len(fitted.pairs)} pairs: {fitted.pairs.description}", f"hash {fitted.pairs.hash}"]
     return to_markdown([table], "Ensemble", lines)
+
+
+def _psnr(value: float, best: float) -> Cell:
+    return Cell(value, form=".3f", best=value == best)
 
 
 def run_pack(arguments: argparse.Namespace) -> None:

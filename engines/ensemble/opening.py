@@ -13,12 +13,10 @@ from deocclude.data.files import sha256
 from deocclude.engines.graphs.asking import open_network
 from deocclude.engines.graphs.description import config_of, identity_of, is_onnx
 from deocclude.engines.runs import weights
-from deocclude.engines.runs.features import features_of, load_features
 from deocclude.engines.runs.metadata import CheckpointError, release_metadata
 from deocclude.engines.runs.recipes import (
     KEEP,
     MemberFile,
-    Pointer,
     ensemble_config,
     is_recipe,
     members_of,
@@ -27,11 +25,15 @@ from deocclude.engines.runs.recipes import (
     read_recipe,
     without_paths,
 )
-from deocclude.engines.runs.weights import inpainter_of, load_release, save_release
+from deocclude.engines.runs.weights import (
+    features_of,
+    load_features,
+    load_release,
+    network_of,
+    save_release,
+)
 from deocclude.models.ensemble import Ensemble, Member, parameter_count
 from deocclude.names import shown
-
-__all__ = ["attach_members", "members_of", "open_inpainter", "pack", "weights_identity"]
 
 
 class DiskMember:
@@ -57,24 +59,12 @@ def open_member(member: MemberFile, device: str | torch.device) -> Member:
 
 def attach_members(
     ensemble: Ensemble,
-    files: Sequence[Path | Pointer],
+    members: Sequence[MemberFile],
     device: str | torch.device = "cpu",
     keep: str = "memory",
-    source: str = "",
-) -> tuple[MemberFile, ...]:
-    """Give an ensemble the inpainters in these weights files, checked by `members_of`.
-
-    With `keep` "disk" each is read anew at every call, one after another.
-    """
-    members = members_of(files, source)
-    attach_found(ensemble, members, device, keep)
-    return members
-
-
-def attach_found(
-    ensemble: Ensemble, members: Sequence[MemberFile], device: str | torch.device, keep: str
 ) -> None:
-    """Give an ensemble members that `members_of` has looked into, without reading them twice."""
+    """Give an ensemble the inpainters that `members_of` has looked into. With `keep` "disk" each is
+    read anew at every call, one after another."""
     if keep not in KEEP:
         raise ValueError(f"keep: {shown(keep)} is not one of {', '.join(KEEP)}")
     if keep == "disk":
@@ -103,7 +93,7 @@ def open_inpainter(
     if isinstance(network, Ensemble):
         pointers = pointers_of(path)
         if pointers:
-            attach_members(network, pointers, device, keep or "memory", str(path))
+            attach_members(network, members_of(pointers, str(path)), device, keep or "memory")
         else:
             network.attach(_packed_members(path, metadata.get("members") or (), device))
     return network, metadata
@@ -119,7 +109,7 @@ def _open_recipe(
         network = Ensemble(labels, recipe.combination, weights=recipe.weights)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    attach_found(network, members, device, keep or recipe.keep)
+    attach_members(network, members, device, keep or recipe.keep)
     config = ensemble_config(recipe.name, recipe.combination, labels, members[0].config["data"])
     metadata = {
         "config": config,
@@ -140,7 +130,7 @@ def _packed_members(
     for number, entry in enumerate(entries):
         part, config = f"members/{number}", entry["config"]
         words = f"{path}, {part} ({entry['name']})"
-        network = inpainter_of(config, load_release(path, part)[0], words)
+        network = network_of(config, load_release(path, part)[0], words)
         features = features_of(config, load_release(path, f"{part}/features")[0], words)
         fill = config["data"]["fill"]
         members.append(Member(network, fill, features, entry["name"]).to(device))

@@ -21,7 +21,7 @@ from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.data.sources.holes import open_sources
-from deocclude.engines.ensemble.opening import attach_found
+from deocclude.engines.ensemble.opening import attach_members
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.pairs import settle_data
 from deocclude.engines.runs.recipes import MemberFile, check_splits
@@ -49,14 +49,14 @@ class PairErrors:
 
     def psnr(self, weights: np.ndarray) -> float:
         """Mean over pairs of the composed PSNR in dB of a combination; (M,) or (6, M)."""
-        rows = weights[self.bins] if weights.ndim == 2 else np.broadcast_to(weights, self._shape)
+        rows = (
+            weights[self.bins]
+            if weights.ndim == 2
+            else np.broadcast_to(weights, self.grams.shape[:2])
+        )
         squared = np.einsum("nm,nmk,nk->n", rows, self.grams, rows)
         with np.errstate(divide="ignore"):
             return float(np.mean(-10 * np.log10(np.maximum(squared, 0) / self.pixels)))
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        return self.grams.shape[:2]
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def measure(
 ) -> PairErrors:
     """Run every member over the pairs. Memory holds one batch, and M x M numbers a pair."""
     ensemble = Ensemble([member.label for member in members], "median")
-    attach_found(ensemble, members, device, keep)
+    attach_members(ensemble, members, device, keep)
     ensemble.eval()
     grams, bins, medians = [], [], []
     for start in Bar(range(0, len(pairs), batch), desc="validation", unit="batch"):

@@ -1,31 +1,24 @@
-"""Inpainters with true and found masks on frozen occluded pairs: values, tables, pictures."""
+"""`evaluate.py end-to-end`: inpainters with true and found masks on frozen occluded pairs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 
 from deocclude.data.images import to_tensor, to_uint8
+from deocclude.data.occluders.groups import OCCLUDED, REAL, UNOCCLUDED, groups_of
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables, summarise_cases
+from deocclude.engines.evaluation.compare import Asked, Comparison, Findings
+from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables
 from deocclude.engines.evaluation.overlap import fitting_inpainters
-from deocclude.engines.evaluation.segmentation import (
-    MaskOptions,
-    report_folder,
-    segmenter_rows,
-    values_folder_of,
-)
+from deocclude.engines.evaluation.segmentation import MaskOptions, segmenter_rows
 from deocclude.engines.evaluation.segmentation_figures import ranked
-from deocclude.engines.evaluation.segmentation_tables import (
-    ALL,
-    OCCLUDED,
-    REAL,
-    faces_only,
-    groups_of,
-)
+from deocclude.engines.evaluation.segmentation_tables import faces_only
 from deocclude.engines.evaluation.suites import Suite, suite_of
-from deocclude.engines.evaluation.summaries import pair_facts
+from deocclude.engines.evaluation.summaries import summarise_cases
 from deocclude.engines.inference.baselines import BaselinePool
 from deocclude.engines.inference.hole_mask import DILATION
 from deocclude.engines.measures.end_to_end import (
@@ -42,27 +35,65 @@ from deocclude.engines.measures.end_to_end import (
     restore,
     used_masks,
 )
-from deocclude.engines.measures.inpainting import Row, baseline_row, model_row
-from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED, evaluate_segmenters
-from deocclude.engines.report import figures
+from deocclude.engines.measures.inpainting import baseline_row, model_row
+from deocclude.engines.measures.rows import Row, RowResult
+from deocclude.engines.measures.segmentation import evaluate_segmenters
 from deocclude.engines.report.grids import picture_grid
-from deocclude.engines.report.html import save_html
-from deocclude.engines.report.report import Report
-from deocclude.engines.report.writers import save_tables, to_markdown
-from deocclude.engines.runs.devices import resolve_device
+from deocclude.engines.report.report import Drawing, pairs_line
+from deocclude.engines.report.tables import ALL
 from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
 from deocclude.engines.runs.members import choose_both
 from deocclude.engines.runs.pairs import group_by_occluded
 
-TITLE = "End to end"
 EACH = 2  # pictures of each rank in a figure
-HEADLINE = 2  # tables: PSNR and its loss on the first group
 
 
-def end_to_end_report(
-    inpainters: Sequence[Row],
-    segmenters: Sequence[Row],
+@dataclass(frozen=True)
+class EndToEndOptions(MaskOptions):
+    """As MaskOptions; `dilate`: by how many pixels masks are grown."""
+
+    dilate: Sequence[int] = DILATIONS
+
+    def of_tables(self, suite: Suite) -> list[Self]:
+        """All tables together: a suite may serve other comparisons too."""
+        return [self]
+
+
+class Rows(NamedTuple):
+    """What is combined."""
+
+    inpainters: Sequence[Row]
+    segmenters: Sequence[Row]
+
+
+def _groups(options: EndToEndOptions, device: torch.device) -> list[Asked]:
+    """Of the task that `runs`, `suite` and `checkpoint` do not name, the finished runs are taken.
+
+    Inpainters of another size or alignment than the pairs' are left out, and so are those that were
+    trained on one of the faces; the report says so, and where that cannot be checked.
+    """
+    suite = suite_of(options)
+    chosen = choose_both(options if suite is None else replace(options, runs=list(suite.runs)))
+    segmenters, found, reasons = chosen[SEGMENTATION], [], []
+    for group in group_by_occluded(segmenters, options.data, options.per_kind, options.limit):
+        if group.pairs.load(0)[0] is None:
+            reasons.append(f"{group.faces} holds no clean pictures to compare restored ones with.")
+            continue
+        fit, remarks = fitting_inpainters(chosen[INPAINTING], group)
+        reasons += remarks
+        if fit:
+            inpainters = [model_row(m.name, m.checkpoint, device, m.training) for m in fit]
+            rows = Rows(inpainters, segmenter_rows(group.members, device))
+            reference = options.reference or _reference(suite, fit)
+            more = {"dilations": options.dilate}
+            found.append(Asked(rows, group.pairs, reference, remarks=remarks, more=more))
+    if not found:
+        raise ValueError("no inpainter fits a segmenter: " + " ".join(dict.fromkeys(reasons)))
+    return found
+
+
+def find_restored(
+    rows: Rows,
     pairs: FrozenOccluded,
     folder: Path,
     *,
@@ -70,46 +101,30 @@ def end_to_end_report(
     batch: int = 64,
     device: str | torch.device = "cpu",
     dilations: Sequence[int] = DILATIONS,
-    remarks: Sequence[str] = (),
-    values_folder: Path | None = None,
-) -> Report:
-    """Measure every inpainter with every mask on `pairs` and write what compares them.
+) -> Findings:
+    """Measure every inpainter with every mask.
 
-    Files as in `engines.evaluation.segmentation`, without bars: `figures/end_to_end.png`
-    shows the inpainter `reference` (by default the first) with the true mask, the best segmenter's,
-    and blind. `remarks` are printed above the tables, such as what was left out.
+    The figure shows the inpainter `reference` (by default the first) with the true mask, the best
+    segmenter's, and blind.
     """
-    values_folder = values_folder or folder
-    folder.mkdir(parents=True, exist_ok=True)
-    shown = choose_inpainter(inpainters, reference)
-    masks = evaluate_segmenters(segmenters, pairs, values_folder, batch=batch)
+    shown = choose_inpainter(rows.inpainters, reference)
+    masks = evaluate_segmenters(rows.segmenters, pairs, folder, batch=batch)
     quality = {result.name: mean_iou(result) for result in masks}
     sources = [found_masks(result) for result in masks]
     best = max(sources, key=lambda source: quality[source.name][ALL])
     with BaselinePool(1) as pool:
         telea, untouched = (baseline_row(name, pool) for name in ("telea", "occluded"))
-        cases = plan_cases(inpainters, [telea], sources, dilations, best)
+        cases = plan_cases(rows.inpainters, [telea], sources, dilations, best)
         cases.append(Case(untouched, NO_MASK))
-        results = evaluate_cases(cases, pairs, values_folder, batch=batch, device=device)
+        results = evaluate_cases(cases, pairs, folder, batch=batch, device=device)
     summary = summarise_cases(results)
-    tables = end_to_end_tables(summary, pairs.size, pairs.held_out)
-    lines = end_to_end_caption(results, quality, best.name, remarks)
-    files = save_tables(tables, lines, summary, folder, TITLE)
-    files["pairs.json"] = folder / "pairs.json"
-    pairs.save(files["pairs.json"])
-    figure, drawn = example_figure(shown, best, results, pairs), {}
+    figure, drawings = example_figure(shown, best, results, pairs), {}
     if figure is not None:
-        files["end_to_end.png"] = figures.save(figure, folder / "figures" / "end_to_end.png")
-        figures.show(figure)
-        drawn = {
-            f"{shown.name} with the true mask, {best.name}'s, and none": files["end_to_end.png"]
-        }
-    files["report.html"] = save_html(
-        folder / "report.html", TITLE, lines, tables, facts=pair_facts(results),
-        figures=drawn, headline=HEADLINE,
-    )  # fmt: skip
-    files["values of each image"] = values_folder / "rows"
-    return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:HEADLINE])), files)
+        words = f"{shown.name} with the true mask, {best.name}'s, and none"
+        drawings["end_to_end"] = Drawing(figure, words)
+    tables = end_to_end_tables(summary, pairs.size, pairs.held_out)
+    lines = end_to_end_caption(results, quality, best.name)
+    return Findings(results, summary, lines, tables, drawings)
 
 
 def choose_inpainter(rows: Sequence[Row], wanted: str | None) -> Row:
@@ -138,7 +153,6 @@ def end_to_end_caption(
     results: Sequence[RowResult],
     quality: dict[str, dict],
     best: str,
-    remarks: Sequence[str] = (),
 ) -> list[str]:
     """What a reader needs to know about the numbers, one line each."""
     key, info = results[0].info["key"], results[0].info
@@ -148,8 +162,7 @@ def end_to_end_caption(
         for name, means in quality.items()
     )
     return [
-        f"N = {info['count']} pairs of {images} faces at {key['size']} px ({info['pairs']}); "
-        f"SHA-256 of the pairs: {key['pairs']}.",
+        pairs_line(info["count"], f"of {images} faces", key["size"], info["pairs"], key["pairs"]),
         f"Mean IoU of the masks: {ious}.",
         "The inpainter sees the occluded picture hidden by the mask it is given; its answer is "
         "composed into the occluded picture, so what the mask misses of the occluder stays. Blind: "
@@ -163,7 +176,6 @@ def end_to_end_caption(
         "its 95 % bootstrap interval over faces, each with all its occluders (Efron and Tibshirani "
         "1993). Bold: best of the column; in the table of dilations, of the line.",
         *faces_only(results),
-        *remarks,
     ]
 
 
@@ -213,49 +225,11 @@ def choose_losses(true, found, each: int = EACH) -> list[tuple[str, int]]:
     return ranked(order, each)
 
 
-def compare_end_to_end(options: MaskOptions) -> list[Report]:
-    """Inpainters with true and found masks: a report for each size and set of pairs.
-
-    Of the task that `runs`, `suite` and `checkpoint` do not name, the finished runs are taken.
-    Inpainters of another size or alignment than the pairs' are left out, and so are those that were
-    trained on one of the faces; the report says so, and where that cannot be checked. Errors as in
-    `compare_segmenters`.
-    """
-    suite = suite_of(options)
-    chosen = choose_both(options, suite)
-    device = resolve_device(options.device)
-    fitting, reasons = [], []
-    for group in group_by_occluded(
-        chosen[SEGMENTATION], options.data, options.per_kind, options.limit
-    ):
-        if group.pairs.load(0)[0] is None:
-            reasons.append(f"{group.faces} holds no clean pictures to compare restored ones with.")
-            continue
-        fit, remarks = fitting_inpainters(chosen[INPAINTING], group)
-        reasons += remarks
-        if fit:
-            fitting.append((group, fit, remarks))
-    if not fitting:
-        raise ValueError("no inpainter fits a segmenter: " + " ".join(dict.fromkeys(reasons)))
-    return [
-        end_to_end_report(
-            [model_row(m.name, m.checkpoint, device, m.training) for m in inpainters],
-            segmenter_rows(group.members, device),
-            group.pairs,
-            report_folder(options, group.pairs, len(fitting) > 1, "end_to_end"),
-            reference=options.reference or _reference(suite, inpainters),
-            batch=options.batch,
-            device=device,
-            dilations=options.dilate,
-            remarks=remarks,
-            values_folder=values_folder_of(options, group.pairs),
-        )
-        for group, inpainters, remarks in fitting
-    ]
-
-
 def _reference(suite: Suite | None, inpainters: list[Trained]) -> str | None:
     """The suite's reference if it is an inpainter: a suite may serve both commands."""
     names = [member.name.lower() for member in inpainters]
     known = suite is not None and (suite.reference or "").lower() in names
     return suite.reference if known else None
+
+
+END_TO_END = Comparison("End to end", EndToEndOptions, _groups, find_restored, "end_to_end")

@@ -1,249 +1,25 @@
-"""End-to-end tables, made from the per-image CSVs of `engines.measures.end_to_end` alone."""
+"""End-to-end tables, made from what `engines.evaluation.summaries.summarise_cases` found."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
-from deocclude.engines.evaluation.segmentation_tables import (
-    GROUPS,
-    OCCLUDED,
-    group_title,
-    groups_of,
-)
+from deocclude.data.occluders.groups import OCCLUDED, UNOCCLUDED
+from deocclude.engines.evaluation.segmentation_tables import group_title
 from deocclude.engines.inference.baselines import LABELS
-from deocclude.engines.measures.end_to_end import BLIND, COLUMNS, METRICS, TRUE
-from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED
-from deocclude.engines.report.tables import DECIMALS, MISSING, Cell, Table, mark_best
+from deocclude.engines.measures.end_to_end import BLIND, METRICS, TRUE
+from deocclude.engines.report.tables import (
+    REFERENCE,
+    Cell,
+    Table,
+    column,
+    decimals,
+    pivot,
+    table_of,
+)
 from deocclude.metrics.image import HIGHER_IS_BETTER
-from deocclude.metrics.statistics import bootstrap_interval, paired_difference
 
 SHORT = {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "L1"}
-
-
-def summarise_cases(results: Sequence[RowResult]) -> pd.DataFrame:
-    """Every mean with its intervals, a line for each case, group and metric.
-
-    Columns: inpainter, mask, dilation, group, metric, count, mean, low, high, infinite (values left
-    out of the mean), loss, loss_low, loss_high: what the mask of this line costs against the same
-    inpainter with the true mask, undilated, on the same pairs (positive: this line is worse).
-    Intervals are 95 %, over faces, each with all its occluders.
-    """
-    frames = [result.frame() for result in results]
-    values = np.stack([frame[list(COLUMNS)].to_numpy(np.float64) for frame in frames])
-    signs = np.array([1 if HIGHER_IS_BETTER[c.rsplit("/", 1)[-1]] else -1 for c in COLUMNS])
-    losses = np.stack(
-        [
-            np.full_like(own, np.nan)
-            if (base := _base(results, result)) is None
-            else signs * paired_difference(values[base], own)
-            for result, own in zip(results, values, strict=True)
-        ]
-    )
-    flat = np.concatenate([values, losses]).transpose(1, 0, 2).reshape(len(frames[0]), -1)
-    groups, faces = groups_of(frames[0]), frames[0]["image"].to_numpy()
-    lines = []
-    for group in [name for name in GROUPS if name in groups]:
-        chosen = groups == group
-        interval = bootstrap_interval(flat[chosen], images=faces[chosen])
-        infinite = np.isinf(values[:, chosen]).sum(1)
-        lines += _lines(results, group, interval, infinite)
-    return pd.DataFrame(lines)
-
-
-def _base(results: Sequence[RowResult], result: RowResult) -> int | None:
-    """The place of the same inpainter's case with the true mask."""
-    for place, other in enumerate(results):
-        same = other.info["inpainter"] == result.info["inpainter"]
-        if same and other.info["mask"] == TRUE and other.info["dilation"] == 0:
-            return place
-    return None
-
-
-def _lines(results: Sequence[RowResult], group: str, interval, infinite) -> list[dict]:
-    shape = (2, len(results), len(COLUMNS))
-    mean, low, high, count = (np.reshape(part, shape) for part in interval)
-    lines = []
-    for i, result in enumerate(results):
-        for j, metric in enumerate(COLUMNS):
-            if not count[0, i, j] and not infinite[i, j]:
-                continue  # no hole on a face with nothing on it
-            facts = {key: result.info[key] for key in ("inpainter", "mask", "dilation")}
-            facts |= {"group": group, "metric": metric, "count": int(count[0, i, j])}
-            facts |= {"mean": mean[0, i, j] if count[0, i, j] else np.inf}
-            facts |= {"low": low[0, i, j], "high": high[0, i, j], "infinite": int(infinite[i, j])}
-            facts |= {"loss": mean[1, i, j], "loss_low": low[1, i, j], "loss_high": high[1, i, j]}
-            lines.append(facts)
-    return lines
-
-
-class Summary:
-    """Look-ups in what `summarise_cases` made; names in the order of the cases."""
-
-    def __init__(self, frame: pd.DataFrame, held_out: bool = True) -> None:
-        self.held_out = held_out
-        self.groups = list(dict.fromkeys(frame["group"]))
-        self.inpainters = list(dict.fromkeys(frame["inpainter"]))
-        masks = dict.fromkeys(mask for mask in frame["mask"] if mask not in (TRUE, BLIND))
-        self.segmenters = list(masks)
-        keys = ["inpainter", "mask", "dilation", "group", "metric"]
-        self.lines = frame.set_index(keys).to_dict("index")
-        self.blind = [BLIND] if BLIND in set(frame["mask"]) else []
-
-    def line(self, inpainter: str, mask: str, group: str, metric: str, dilation: int = 0):
-        """The numbers of one line, or None."""
-        return self.lines.get((inpainter, mask, dilation, group, metric))
-
-    def title(self, group: str) -> str:
-        """A group's name inside of a title."""
-        title = group_title(group, self.held_out)
-        return title[0].lower() + title[1:]
-
-    def dilations(self, inpainter: str, mask: str) -> list[int]:
-        """Every dilation that this case was measured with."""
-        return sorted({key[2] for key in self.lines if key[:2] == (inpainter, mask)})
-
-
-def psnr_table(summary: Summary, group: str) -> Table:
-    """Inpainters by mask: PSNR of the whole picture."""
-    masks = [TRUE, *summary.segmenters, *summary.blind]
-    columns = ["", *_mask_titles(summary), *summary.blind]
-    rows = _matrix(summary, masks, lambda row, mask: summary.line(row, mask, group, "image/psnr"))
-    title = f"PSNR (dB), composed, whole image, by mask: {summary.title(group)} (higher is better)"
-    return Table(title, columns, rows)
-
-
-def _mask_titles(summary: Summary) -> list[str]:
-    return [TRUE, *(f"mask of {name}" for name in summary.segmenters)]
-
-
-def _matrix(summary: Summary, masks: list[str], line) -> list[list[Cell]]:
-    """A cell an inpainter and mask, the best of each column marked."""
-    columns = []
-    for mask in masks:
-        found = [line(row, mask) for row in summary.inpainters]
-        means = [one["mean"] if one else np.nan for one in found]
-        columns.append(mark_best([number(mean, "psnr") for mean in means], means, True))
-    names = [Cell(name) for name in summary.inpainters]
-    return [list(row) for row in zip(names, *columns, strict=True)]
-
-
-def loss_table(summary: Summary, group: str) -> Table:
-    """What each segmenter's mask costs each inpainter against the true mask, in dB."""
-    masks, rows = [*summary.segmenters, *summary.blind], []
-    for inpainter in summary.inpainters:
-        if not summary.line(inpainter, TRUE, group, "image/psnr"):
-            continue
-        found = [summary.line(inpainter, mask, group, "image/psnr") for mask in masks]
-        rows.append([Cell(inpainter), *(Cell(loss(line, "psnr")) for line in found)])
-    columns = ["", *_mask_titles(summary)[1:], *summary.blind]
-    what = "Loss in PSNR from not knowing the mask (dB) [95 %]"
-    return Table(f"{what}: {summary.title(group)} (lower is better)", columns, rows)
-
-
-def detail_table(summary: Summary, group: str) -> Table:
-    """Every case without dilation: all metrics of the whole picture and of the true hole."""
-    cases = [
-        (inpainter, mask)
-        for inpainter in summary.inpainters
-        for mask in (TRUE, *summary.segmenters, BLIND)
-        if summary.line(inpainter, mask, group, "image/psnr")
-    ]
-    columns, cells = [], []
-    for view in ("image", "hole"):
-        for metric in METRICS:
-            found = [summary.line(*case, group, f"{view}/{metric}") for case in cases]
-            means = [line["mean"] for line in found]
-            columns.append(SHORT[metric] if view == "image" else f"{SHORT[metric]}, hole")
-            texts = [number(mean, metric) for mean in means]
-            cells.append(mark_best(texts, means, HIGHER_IS_BETTER[metric]))
-            if columns == [SHORT["psnr"]]:
-                columns.append("loss (dB) [95 %]")
-                texts = ["reference" if mask == TRUE else None for _, mask in cases]
-                pairs = zip(texts, found, strict=True)
-                cells.append([Cell(text or loss(line, metric)) for text, line in pairs])
-    names = [Cell(case_name(*case)) for case in cases]
-    rows = [[name, *(column[i] for column in cells)] for i, name in enumerate(names)]
-    title = f"Every inpainter with every mask: {summary.title(group)}"
-    return Table(title, ["", *columns], rows, _notes(summary, cases, group))
-
-
-def case_name(inpainter: str, mask: str) -> str:
-    """A case as a table's line is called."""
-    if inpainter == LABELS["occluded"]:
-        return inpainter
-    if mask in (TRUE, BLIND):
-        return f"{inpainter}, {mask}"
-    return f"{inpainter}, mask of {mask}"
-
-
-def _notes(summary: Summary, cases: list[tuple[str, str]], group: str) -> list[str]:
-    notes = []
-    for case in cases:
-        line = summary.line(*case, group, "image/psnr")
-        if line["infinite"]:
-            notes.append(
-                f"{case_name(*case)}: {line['infinite']} exactly restored images have infinite "
-                "PSNR and are not part of its means."
-            )
-    return notes
-
-
-def dilation_table(summary: Summary, group: str, size: int) -> Table | None:
-    """PSNR by the dilation of the mask, best of each line marked; None when none was dilated."""
-    cases = [
-        (inpainter, mask)
-        for inpainter in summary.inpainters
-        for mask in (TRUE, *summary.segmenters)
-        if len(summary.dilations(inpainter, mask)) > 1
-    ]
-    if not cases:
-        return None
-    radii = summary.dilations(*cases[0])
-    rows = []
-    for case in cases:
-        found = [summary.line(*case, group, "image/psnr", radius) for radius in radii]
-        means = [line["mean"] if line else np.nan for line in found]
-        texts = [number(mean, "psnr") for mean in means]
-        rows.append([Cell(case_name(*case)), *mark_best(texts, means, True)])
-    shares = [f"{radius} px ({radius / size:.1%})" if radius else "0 px" for radius in radii]
-    title = f"PSNR (dB) by dilation of the mask: {summary.title(group)} (higher is better)"
-    note = f"Pixels at {size} px; in brackets the share of the side. Euclidean discs."
-    return Table(title, ["", *shares], rows, [note])
-
-
-def harm_table(summary: Summary) -> Table | None:
-    """What is done to faces with nothing on them: mean absolute change; None without such faces."""
-    if UNOCCLUDED not in summary.groups:
-        return None
-    masks, rows = [*summary.segmenters, *summary.blind], []
-    for inpainter in summary.inpainters:
-        found = [summary.line(inpainter, mask, UNOCCLUDED, "image/l1") for mask in masks]
-        if any(found):
-            texts = [f"{255 * line['mean']:.2f}" if line else MISSING for line in found]
-            rows.append([Cell(inpainter), *(Cell(text) for text in texts)])
-    columns = ["", *_mask_titles(summary)[1:], *summary.blind]
-    title = "Faces with nothing on them: mean absolute change in grey levels of 255 (0 is right)"
-    return Table(title, columns, rows)
-
-
-def number(value: float, metric: str) -> str:
-    """A mean as the cells print it."""
-    if np.isnan(value):
-        return MISSING
-    return "∞" if np.isinf(value) else f"{value:.{DECIMALS[metric]}f}"
-
-
-def loss(line: dict | None, metric: str) -> str:
-    """What a mask costs, with its interval."""
-    if line is None or not np.isfinite(line["loss"]):
-        return MISSING
-    mean, *ends = (
-        f"{line[key]:+.{DECIMALS[metric]}f}" if np.isfinite(line[key]) else MISSING
-        for key in ("loss", "loss_low", "loss_high")
-    )
-    return mean if MISSING in ends else f"{mean} [{', '.join(ends)}]"
 
 
 def end_to_end_tables(frame: pd.DataFrame, size: int, held_out: bool = True) -> list[Table]:
@@ -251,9 +27,101 @@ def end_to_end_tables(frame: pd.DataFrame, size: int, held_out: bool = True) -> 
 
     `held_out` as in FrozenOccluded.
     """
-    summary = Summary(frame, held_out)
-    groups = [group for group in OCCLUDED if group in summary.groups]
-    tables = [make(summary, group) for group in groups for make in (psnr_table, loss_table)]
-    tables += [dilation_table(summary, group, size) for group in groups]
-    tables += [detail_table(summary, group) for group in groups]
-    return [table for table in (*tables, harm_table(summary)) if table is not None]
+    titles = {}
+    for group in [group for group in OCCLUDED if frame["group"].eq(group).any()]:
+        title = group_title(group, held_out)
+        titles[group] = title[0].lower() + title[1:]
+    frame = frame.assign(case=list(map(case_name, frame["inpainter"], frame["mask"])))
+    plain = frame[frame["dilation"].eq(0)]
+    heads, tables = _mask_heads(frame), []
+    for group, title in titles.items():
+        psnr = plain[plain["group"].eq(group) & plain["metric"].eq("image/psnr")]
+        tables += [psnr_table(psnr, heads, title), loss_table(psnr, heads, title)]
+    dilated = frame[frame["metric"].eq("image/psnr")]
+    tables += [dilation_table(dilated[dilated["group"].eq(g)], t, size) for g, t in titles.items()]
+    tables += [detail_table(plain[plain["group"].eq(g)], t) for g, t in titles.items()]
+    tables.append(harm_table(plain[plain["group"].eq(UNOCCLUDED)], heads))
+    return [table for table in tables if table is not None]
+
+
+def case_name(inpainter: str, mask: str) -> str:
+    """A case as a table's line is called."""
+    if inpainter == LABELS["occluded"]:
+        return inpainter
+    return f"{inpainter}, {mask if mask in (TRUE, BLIND) else f'mask of {mask}'}"
+
+
+def _mask_heads(frame: pd.DataFrame) -> dict[str, str]:
+    """What the column of each mask is called: the true one, the segmenters', none."""
+    masks = dict.fromkeys(frame["mask"])
+    found = {mask: f"mask of {mask}" for mask in masks if mask not in (TRUE, BLIND)}
+    return {TRUE: TRUE} | found | ({BLIND: BLIND} if BLIND in masks else {})
+
+
+def psnr_table(psnr: pd.DataFrame, heads: dict[str, str], group: str) -> Table:
+    """Inpainters by mask: PSNR of the whole picture."""
+    title = f"PSNR (dB), composed, whole image, by mask: {group}"
+    form = decimals("psnr")
+    return pivot(psnr, "inpainter", "mask", form=form, title=title, heads=heads, higher=True)
+
+
+def loss_table(psnr: pd.DataFrame, heads: dict[str, str], group: str) -> Table:
+    """What each segmenter's mask costs each inpainter against the true mask, in dB."""
+    known = psnr["inpainter"].isin(psnr.loc[psnr["mask"].eq(TRUE), "inpainter"])
+    table = pivot(
+        psnr[known], "inpainter", "mask", form=decimals("psnr", "+"), of="loss", interval=True,
+        heads={mask: head for mask, head in heads.items() if mask != TRUE},
+        title=f"Loss in PSNR from not knowing the mask (dB) [95 %]: {group}",
+    )  # fmt: skip
+    return replace(table, higher=False)  # said, and no best marked: the masks differ
+
+
+def detail_table(frame: pd.DataFrame, group: str) -> Table:
+    """Every case without dilation: all metrics of the whole picture and of the true hole."""
+    psnr = frame[frame["metric"].eq("image/psnr")]
+    names = list(psnr["case"])
+    columns = []
+    for view, where in (("image", ""), ("hole", ", hole")):
+        for metric in METRICS:
+            lines = frame[frame["metric"].eq(f"{view}/{metric}")]
+            form, higher = decimals(metric), HIGHER_IS_BETTER[metric]
+            cells = column(lines, names, form, by="case", higher=higher)
+            columns.append((f"{SHORT[metric]}{where}", cells))
+    losses = column(psnr, names, decimals("psnr", "+"), by="case", of="loss", interval=True)
+    known = zip(psnr["mask"], losses, strict=True)
+    losses = [REFERENCE if mask == TRUE else cell for mask, cell in known]
+    columns.insert(1, ("loss (dB) [95 %]", losses))
+    notes = [
+        f"{line.case}: {line.infinite} exactly restored images have infinite PSNR and are not "
+        "part of its means."
+        for line in psnr[psnr["infinite"] > 0].itertuples()
+    ]
+    return table_of(f"Every inpainter with every mask: {group}", names, columns, notes)
+
+
+def dilation_table(psnr: pd.DataFrame, group: str, size: int) -> Table | None:
+    """PSNR by the dilation of the mask, best of each line marked; None when none was dilated."""
+    dilated = psnr[psnr["dilation"].gt(0)]
+    rows, radii = [], sorted({0, *dilated["dilation"]})
+    for name in dict.fromkeys(dilated["case"]):
+        lines = psnr[psnr["case"].eq(name)]
+        cells = column(lines, radii, decimals("psnr"), by="dilation", higher=True)
+        rows.append([Cell(name), *cells])
+    if not rows:
+        return None
+    shares = [f"{radius} px ({radius / size:.1%})" if radius else "0 px" for radius in radii]
+    title = f"PSNR (dB) by dilation of the mask: {group}"
+    note = f"Pixels at {size} px; in brackets the share of the side. Euclidean discs."
+    return Table(title, ["", *shares], rows, [note], higher=True)
+
+
+def harm_table(bare: pd.DataFrame, heads: dict[str, str]) -> Table | None:
+    """What is done to faces with nothing on them: mean absolute change; None without such faces."""
+    if bare.empty:
+        return None
+    changed = bare[bare["metric"].eq("image/l1") & bare["mask"].ne(TRUE)]
+    return pivot(
+        changed, "inpainter", "mask", form=".2f", times=255,
+        heads={mask: head for mask, head in heads.items() if mask != TRUE},
+        title="Faces with nothing on them: mean absolute change in grey levels of 255 (0 is right)",
+    )  # fmt: skip

@@ -9,14 +9,14 @@ import pandas as pd
 from deocclude.engines.evaluation.summaries import mean_of_bins
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report.tables import (
-    DECIMALS,
     HEADINGS,
     MEAN,
-    MISSING,
     Cell,
     Table,
     bin_label,
     bin_names,
+    decimals,
+    finite,
     sorted_bins,
 )
 from deocclude.metrics.image import HIGHER_IS_BETTER
@@ -100,7 +100,7 @@ def _table(
         cells = [Cell(each.row.name)]
         for name in bins:
             known = intervals.get((best[name], name))
-            cells.append(Cell(MISSING) if known is None else _cell(known, metric))
+            cells.append(Cell(None) if known is None else _cell(*known, metric))
         rows.append(cells)
         told.setdefault(_words(best), []).append(each.row.name)
     best_notes = []
@@ -180,16 +180,13 @@ def _seed_differences(row: RowResult, member: RowResult, column: str) -> np.ndar
     return np.stack(differences)
 
 
-def _cell(interval: tuple[float, float, float], metric: str) -> Cell:
-    mean, low, high = interval
-    if not np.isfinite(mean):
-        return Cell(MISSING)
-    texts = [
-        f"{value:+.{DECIMALS[metric]}f}" if np.isfinite(value) else MISSING
-        for value in (mean, low, high)
-    ]
+def _cell(mean: float, low: float, high: float, metric: str) -> Cell:
+    """Marked where it is better than the member and the interval excludes zero."""
     better = low > 0 if HIGHER_IS_BETTER[metric] else high < 0
-    return Cell(f"{texts[0]} [{', '.join(texts[1:])}]", bool(better))
+    form = decimals(metric, "+")
+    ends = f"{{value:{form}}} [{{low:{form}}}, {{high:{form}}}]"
+    numbers = [finite(number) for number in (mean, low, high)]
+    return Cell(*numbers, form=ends, best=bool(better and np.isfinite(mean)))
 
 
 def _words(best: dict[str, str | None]) -> str:

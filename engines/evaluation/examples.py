@@ -8,16 +8,15 @@ import pandas as pd
 from deocclude.data.contract import compose, hide
 from deocclude.data.images import to_tensor, to_uint8
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.report import tables
+from deocclude.engines.report.charts import LEGIBLE, legible
 from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.report.html_pictures import UNTOUCHED, Example
 
 RANKS = ("worst", "median", "best")
 CRITERION = "composed/psnr"
 PICTURED = 16  # rows at most whose pictures are made: opening a row may take seconds
-GRID_ROWS = 12  # rows at most in the figure, to be legible
 
 
 def choose_examples(frame: pd.DataFrame, column: str = CRITERION) -> list[tuple[str, str, int]]:
@@ -48,16 +47,9 @@ def choose_pictured(
     leaves the input as it is does not count.
     """
     names = [name for name in frames if name != UNTOUCHED]
-    if len(names) <= most:
-        return names
-    means = {
-        name: frames[name][CRITERION].replace(np.inf, np.nan).mean()
-        for name in names
-        if name != reference
-    }
-    means = {name: -np.inf if mean != mean else mean for name, mean in means.items()}
-    kept = sorted(means, key=means.__getitem__, reverse=True)[: most - (reference in names)]
-    return [name for name in names if name == reference or name in kept]
+    means = {n: frames[n][CRITERION].replace(np.inf, np.nan).mean() for n in names}
+    ranked = pd.Series(means).sort_values(ascending=False, kind="stable")  # no value: last
+    return legible(names, reference, list(ranked.index), most)
 
 
 def restore_examples(
@@ -122,7 +114,7 @@ def _decibels(value: float) -> str | None:
     return "∞ dB" if np.isinf(value) else f"{value:.1f} dB"
 
 
-def example_figure(examples: Sequence[Example], reference: str, most: int = GRID_ROWS):
+def example_figure(examples: Sequence[Example], reference: str, most: int = LEGIBLE):
     """Input, mask, restored pictures with their PSNR, and target, a line an example.
 
     Of more than `most` rows the reference and the first ones are drawn. ValueError without
@@ -130,10 +122,7 @@ def example_figure(examples: Sequence[Example], reference: str, most: int = GRID
     """
     if not examples:
         raise ValueError("a figure of examples needs at least one")
-    names = list(examples[0].restored)
-    if len(names) > most:
-        kept = [name for name in names if name != reference][: most - (reference in names)]
-        names = [name for name in names if name == reference or name in kept]
+    names = legible(list(examples[0].restored), reference, most=most)
     titles = ["input", "mask", *names, "target"]
     grid = [[e.occluded, e.mask, *(e.restored[name] for name in names), e.target] for e in examples]
     captions = [

@@ -1,9 +1,10 @@
-"""`evaluate.py identity`: options in, reports and embeddings out."""
+"""`evaluate.py identity`: identity networks on frozen pictures, and their embeddings."""
 
 import io
-import json
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,109 +15,84 @@ from deocclude.data.faces.layout import SPLITS
 from deocclude.data.files import replacing
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.data.sources.people import IdentitySources, open_identity_sources
-from deocclude.data.sources.root import data_root
-from deocclude.engines.evaluation.identity_report import TITLE, identity_report
-from deocclude.engines.measures.identity import network_row, pixel_rows
-from deocclude.engines.report.report import Report
-from deocclude.engines.runs.devices import resolve_device
-from deocclude.engines.runs.finished import IDENTITY, Trained
+from deocclude.data.pairs.tensors import batches
+from deocclude.data.sources.people import IdentitySources
+from deocclude.engines.evaluation.compare import Asked, Comparison, Findings, Options
+from deocclude.engines.evaluation.identity_report import (
+    accuracy_table,
+    identity_caption,
+    kind_figure,
+    kind_table,
+    summarise_identities,
+    swap_table,
+)
+from deocclude.engines.evaluation.summaries import cost_table, kinds_of
+from deocclude.engines.inference.networks import read_embedder
+from deocclude.engines.measures.identity import evaluate_identities, network_row, pixel_rows
+from deocclude.engines.measures.rows import Row
+from deocclude.engines.report.report import Drawing
+from deocclude.engines.runs.finished import IDENTITY
 from deocclude.engines.runs.members import choose
-from deocclude.engines.runs.pairs import default_folder
-from deocclude.engines.runs.weights import load_identity_network
+from deocclude.engines.runs.pairs import group_by_people
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class IdentityOptions:
-    """What to measure, on what, and how: the command's options, and `share_values`, `title` and
-    `remarks` as in `engines.evaluation.inpainting.Options`."""
+class IdentityOptions(Options):
+    """As Options; `title` stands above the tables. `export`: where every picture's embedding goes,
+    by one network."""
 
-    runs: list[str] | None = None
-    all_runs: bool = False
-    checkpoint: list[Path] = field(default_factory=list)
-    data: Path | None = None
     per_kind: int | None = None
-    limit: int | None = None
-    output: Path | None = None
-    runs_folder: Path = Path("runs")
-    batch: int = 64
-    device: str = "auto"
     export: Path | None = None
-    share_values: bool = False
     title: str | None = None
-    remarks: tuple[str, ...] = ()
 
 
-@dataclass
-class _Group:
-    """Networks that share their people and frozen pictures."""
-
-    sources: IdentitySources
-    pairs: FrozenOccluded
-    members: list[Trained]
-
-
-def compare_identities(options: IdentityOptions) -> list[Report]:
-    """Identity networks and comparisons of pixels: a report for each group that shares its
-    pictures, and the embeddings of all pictures in `export`.
-
-    Raises ValueError or FileNotFoundError that says what is missing and which command makes it.
-    """
+def _groups(options: IdentityOptions, device: torch.device) -> list[Asked]:
     members = choose(options, IDENTITY)
     if options.export is not None and len(members) > 1:
         names = ", ".join(member.name for member in members)
         raise ValueError(f"--export: is for one network, --runs names it; found {names}")
-    device = resolve_device(options.device)
-    groups = _group(members, options)
-    reports = []
-    for group in groups:
-        identities = group.sources.data.identities
+    found = []
+    for group in group_by_people(members, options.data, options.per_kind, options.limit):
+        sources = group.people
+        assert sources is not None
         rows = [network_row(m.name, m.checkpoint, device, m.training) for m in group.members]
-        default = default_folder(group.pairs, options.runs_folder)
-        folder = options.output or default
-        if options.output is not None and len(groups) > 1:
-            folder = options.output / group.pairs.hash[:12]
-        reports.append(
-            identity_report(
-                [*rows, *pixel_rows(group.sources.faces("train"), identities)],
-                group.pairs,
-                identities,
-                folder,
-                template=group.sources.data.template,
-                batch=options.batch,
-                values_folder=default if options.share_values else None,
-                title=options.title or TITLE,
-                remarks=options.remarks,
+        rows += pixel_rows(sources.faces("train"), sources.people)
+        more = {"identities": sources.people, "template": sources.data.template}
+        if options.export is not None:
+            checkpoint, batch = group.members[0].checkpoint, options.batch
+            more["export"] = partial(
+                export_embeddings, checkpoint, sources, options.export, device, batch
             )
-        )
-    if options.export is not None:
-        checkpoint = members[0].checkpoint
-        export_embeddings(checkpoint, groups[0].sources, options.export, device, options.batch)
-        reports[0].files["embeddings"] = options.export
-    return reports
+        found.append(Asked(rows, group.pairs, title=options.title, more=more))
+    return found
 
 
-def _group(members: list[Trained], options: IdentityOptions) -> list[_Group]:
-    """The frozen test pictures of each run's people, by the split it wrote down."""
-    groups: dict[str, _Group] = {}
-    for member in members:
-        data, root = member.data, None
-        if options.per_kind is not None:
-            data = data.model_copy(update={"test_per_kind": options.per_kind})
-        if options.data is not None and data.faces != "builtin":
-            root = data_root(options.data)
-            named = {name: member.config["data"][name] for name in ("faces", "occluders")}
-            data = data.model_copy(update=named)
-        elif data.faces == "auto" or data.occluders == "auto":  # a weights file without its run
-            root = data_root(None)
-        split = member.split
-        sources = open_identity_sources(data, root, split)
-        pairs = sources.frozen("test").limited(options.limit)
-        key = json.dumps([pairs.hash, sources.data.identities])
-        groups.setdefault(key, _Group(sources, pairs, [])).members.append(member)
-    return list(groups.values())
+def find_named(
+    rows: Sequence[Row],
+    pairs: FrozenOccluded,
+    folder: Path,
+    *,
+    identities: Sequence[str],
+    template: str = "ffhq",
+    reference: str | None = None,
+    batch: int = 64,
+    device: str | torch.device = "cpu",
+    export: Callable[[], Path] | None = None,
+) -> Findings:
+    """Measure `rows`, each on a device of its own; none is a reference. The figure: accuracy by
+    kind."""
+    results = evaluate_identities(rows, pairs, identities, folder, template=template, batch=batch)
+    summary, kinds = summarise_identities(results), kinds_of(results)
+    swapped = [table] if (table := swap_table(results)) else []
+    tables = [accuracy_table(summary), *swapped, kind_table(summary), cost_table(results)]
+    models = [name for name, kind in kinds.items() if kind == "model"]
+    bars = Drawing(partial(kind_figure, summary, models), "Accuracy by kind of occluder")
+    files = {} if export is None else {"embeddings": export()}
+    return Findings(
+        results, summary, identity_caption(results), tables, {"kinds": bars}, kinds, files=files
+    )
 
 
 @torch.inference_mode()
@@ -126,20 +102,19 @@ def export_embeddings(
     path: Path,
     device: str | torch.device = "cpu",
     batch: int = 64,
-) -> None:
+) -> Path:
     """Embeddings of every picture, as nothing covers it, as a compressed NumPy archive.
 
     Arrays: embeddings float32 (N, `embedding`), labels int64 (N,) into `identities` (classes,),
     names (N,) and split (N,), one of train, val and test.
     """
-    network, _ = load_identity_network(checkpoint, device)
+    embedder = read_embedder(checkpoint, device)
     names, split, found = [], [], []
     for part in SPLITS:
         faces = sources.faces(part)
-        for first in range(0, len(faces), batch):
-            indices = range(first, min(first + batch, len(faces)))
+        for indices in batches(faces, batch):
             image = torch.stack([to_tensor(faces[i]) for i in indices])
-            found.append(network.embed(image.to(device)).float().cpu().numpy())
+            found.append(embedder.embed(image).cpu().numpy())
         names += faces.names
         split += [part] * len(faces)
     identities = sources.data.identities
@@ -155,3 +130,7 @@ def export_embeddings(
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
     logger.info("%d embeddings of %d people in %s", len(names), len(identities), path)
+    return path
+
+
+IDENTITIES = Comparison("Identity", IdentityOptions, _groups, find_named)

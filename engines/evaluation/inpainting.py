@@ -1,41 +1,43 @@
-"""The whole of `evaluate.py`: options in, a report for each set of frozen pairs out."""
+"""`evaluate.py` without a command: inpainters and baselines on holes."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 
 from deocclude.data.pairs.holes import FrozenPairs, ShapedPairs
 from deocclude.data.sources.root import data_root
-from deocclude.engines.evaluation import summaries as evaluation_summaries
+from deocclude.engines.evaluation.compare import Asked, Comparison, Findings, Options
 from deocclude.engines.evaluation.examples import example_figure, restore_examples
 from deocclude.engines.evaluation.inpainting_tables import build_tables
 from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference_among, single
-from deocclude.engines.evaluation.suites import Suite, suite_of
-from deocclude.engines.evaluation.summaries import pair_facts, summarise
+from deocclude.engines.evaluation.suites import Suite
+from deocclude.engines.evaluation.summaries import caption, choose_reference, kinds_of, summarise
 from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.inference.hole_mask import DILATION, dilate
 from deocclude.engines.measures import dlib_similarity
 from deocclude.engines.measures.choice import choose_measures
 from deocclude.engines.measures.columns import FID, Measure
-from deocclude.engines.measures.inpainting import Row, baseline_row, evaluate_rows
+from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows
+from deocclude.engines.measures.rows import Row
 from deocclude.engines.report import figures
-from deocclude.engines.report.html import save_html
-from deocclude.engines.report.report import Report
-from deocclude.engines.report.writers import save_tables, to_markdown
+from deocclude.engines.report.report import Drawing
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.config import Data
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose_inpainters
-from deocclude.engines.runs.pairs import Group, default_folder
+from deocclude.engines.runs.pairs import Group
 
 logger = logging.getLogger(__name__)
 
+TITLE = "Evaluation"
 SHAPED = (
     "Holes have the shape of held-out cut-outs (drawn occluders without a folder of these), clear "
     f"eyeglasses left out, dilated by {DILATION:.0%} of the side as in photos; around them the "
@@ -45,22 +47,12 @@ CURVES = "Each metric against hole area, with 95 % bootstrap intervals of the me
 
 
 @dataclass(frozen=True)
-class Options:
-    """What to compare, on what, and how: `evaluate.py`'s options, `share_values`, and what is said
-    above the tables: `title`, `remarks`.
+class InpaintingOptions(Options):
+    """As Options; `title` stands above the tables. `measures`: those that the other options ask for
+    by default."""
 
-    With `share_values` the values of each image lie where a comparison without `output` keeps them,
-    whatever `output` is, so that neither computes what the other has.
-    """
-
-    runs: list[str] | None = None
-    all_runs: bool = False
     fold_seeds: bool = False
-    suite: Path | None = None
-    checkpoint: list[Path] = field(default_factory=list)
     baselines: str | None = None
-    reference: str | None = None
-    data: Path | None = None
     images: Path | None = None
     masks: Path | None = None
     holes: str = "masks"
@@ -68,12 +60,7 @@ class Options:
     invert_mask: bool = False
     size: int | None = None
     per_bin: int | None = None
-    limit: int | None = None
-    output: Path | None = None
-    runs_folder: Path = Path("runs")
-    batch: int = 64
     workers: int | None = None
-    device: str = "auto"
     lpips: str = "auto"
     lpips_weights: list[str] = field(default_factory=list)
     identity: str = "auto"
@@ -81,86 +68,55 @@ class Options:
     inception_weights: Path | None = None
     legacy_metrics: bool = False
     flip: bool = False
-    share_values: bool = False
     title: str | None = None
-    remarks: tuple[str, ...] = ()
+    measures: Sequence[Measure] | None = None
+
+    def of_tables(self, suite: Suite) -> list[Self]:
+        """Also with the ensembles that `python -m engines.suite` wrote for it, and its baselines;
+        all tables have the same measures, whose networks are read once."""
+        folder, measures = suite.made_in(self.runs_folder), self.chosen_measures()
+        found = []
+        for options, table in zip(super().of_tables(suite), suite.parts(), strict=True):
+            fitted = [f for each in table.ensembles for f in each.files(folder, self.fold_seeds)]
+            name = f"{suite.name}, {table.name}" if suite.tables else suite.name
+            found.append(
+                replace(
+                    options,
+                    runs=options.runs or ["none"],
+                    checkpoint=[*self.checkpoint, *fitted],
+                    baselines=self.baselines or ",".join(table.baselines) or "none",
+                    title=self.title or f"{TITLE}: {name}",
+                    measures=measures,
+                )
+            )
+        return found
+
+    def chosen_measures(self) -> Sequence[Measure]:
+        if self.measures is not None:
+            return self.measures
+        return choose_measures(
+            self.lpips,
+            self.lpips_weights,
+            self.identity,
+            self.fid,
+            self.inception_weights,
+            self.legacy_metrics,
+            self.runs_folder,
+            resolve_device(self.device),
+        )
 
 
-def compare(options: Options, measures: list[Measure] | None = None) -> list[Report]:
-    """Compare runs, weights files and baselines: a report for each group that shares its pairs.
-
-    A suite of several tables gives the reports of each, with the same `measures`, which are those
-    that the options ask for by default. Raises ValueError or FileNotFoundError that
-    says what is missing and which command makes it.
-    """
-    suite = suite_of(options)
-    if suite is not None and suite.tables:
-        chosen = [_table_options(options, suite, table) for table in suite.tables]
-        measures = _measures(options)
-        return [each for part in chosen for each in compare(part, measures)]
-    if suite is not None:
-        fitted = _fitted(options, suite, suite)
-        options = replace(options, checkpoint=[*options.checkpoint, *fitted])
-    members = choose_inpainters(options, suite)
-    names = _baseline_names(options, suite)
+def _groups(options: InpaintingOptions, device: torch.device) -> list[Asked]:
+    members = choose_inpainters(options)
+    names = parse_baselines(options.baselines or "all")
     if not members and not names:
         raise ValueError("nothing to compare: neither runs nor baselines were chosen")
-    groups = _groups(options, members)
-    device = resolve_device(options.device)
-    measures = _measures(options) if measures is None else measures
-    if len(groups) > 1:
-        logger.info("the runs have %d different sets of test pairs: a table each", len(groups))
-    reports = []
-    with BaselinePool(options.workers) as pool:
-        for group in groups:
-            reports.append(
-                _report(options, suite, group, names, pool, device, measures, len(groups) > 1)
-            )
-    return reports
+    groups = _by_pairs(options, members)
+    more = {"measures": options.chosen_measures(), "names": names, "workers": options.workers}
+    return [_asked(options, group, device, more) for group in groups]
 
 
-def _measures(options: Options) -> list[Measure]:
-    return choose_measures(
-        options.lpips,
-        options.lpips_weights,
-        options.identity,
-        options.fid,
-        options.inception_weights,
-        options.legacy_metrics,
-        options.runs_folder,
-        resolve_device(options.device),
-    )
-
-
-def _table_options(options: Options, suite: Suite, table: Suite) -> Options:
-    """The options of one table of a suite; the values of each image stay shared."""
-    folder = options.output or options.runs_folder / "evaluation" / suite.folder
-    return replace(
-        options,
-        suite=None,
-        runs=list(table.runs) or ["none"],
-        checkpoint=[*options.checkpoint, *_fitted(options, suite, table)],
-        baselines=options.baselines or ",".join(table.baselines) or "none",
-        reference=options.reference or table.reference,
-        output=folder / table.name,
-        share_values=True,
-        title=f"Evaluation: {suite.name}, {table.name}",
-    )
-
-
-def _fitted(options: Options, suite: Suite, table: Suite) -> list[Path]:
-    """The files of a table's ensembles, which `python -m engines.suite` wrote for the suite."""
-    folder = suite.made_in(options.runs_folder)
-    return [file for each in table.ensembles for file in each.files(folder, options.fold_seeds)]
-
-
-def _baseline_names(options: Options, suite: Suite | None) -> tuple[str, ...]:
-    if options.baselines is not None or suite is None:
-        return parse_baselines(options.baselines or "all")
-    return suite.baselines
-
-
-def _groups(options: Options, members: list[Trained]) -> list[Group]:
+def _by_pairs(options: InpaintingOptions, members: list[Trained]) -> list[Group[FrozenPairs]]:
     if options.images is not None:
         return runs_pairs.group_by_folders(
             members,
@@ -195,56 +151,32 @@ def _grown(mask: np.ndarray) -> np.ndarray:
     return dilate(mask, DILATION * len(mask))
 
 
-def _report(
-    options: Options,
-    suite: Suite | None,
-    group: Group,
-    names: tuple[str, ...],
-    pool: BaselinePool,
-    device,
-    measures: list[Measure],
-    several: bool,
-) -> Report:
-    pairs, recipes, remarks = group.pairs, [single(member) for member in group.members], []
+def _asked(options: InpaintingOptions, group: Group, device: torch.device, more: dict) -> Asked:
+    recipes, remarks = [single(member) for member in group.members], []
+    reference = options.reference
     if options.fold_seeds:
         recipes, remarks = fold_seeds(group.members)
-    if isinstance(pairs, ShapedPairs):
-        remarks = [SHAPED, *remarks]
-    rows: list[Row] = [
-        recipe_row(recipe, device, flip)
-        for recipe in recipes
-        for flip in ([False, True] if options.flip else [False])
-    ]
-    rows += [baseline_row(name, pool) for name in names]
-    folder = options.output or default_folder(pairs, options.runs_folder)
-    if options.output is not None and several:
-        folder = options.output / pairs.hash[:12]
-    _say_durations(pairs, names, pool, device, measures)
-    reference = options.reference or (suite.reference if suite else None)
-    if options.fold_seeds:
         reference = reference_among(reference, recipes)
+    if isinstance(group.pairs, ShapedPairs):
+        remarks = [SHAPED, *remarks]
+    flips = [False, True] if options.flip else [False]
+    rows = [recipe_row(recipe, device, flip) for recipe in recipes for flip in flips]
     hint = "it is shown the same holes as the others here, end to end what it was trained for"
-    return report(
-        rows,
-        pairs,
-        folder,
-        reference=reference,
-        batch=options.batch,
-        device=device,
-        measures=measures,
-        title=options.title or (f"Evaluation: {suite.name}" if suite else "Evaluation"),
-        remarks=[*options.remarks, *remarks, *finished.under_occluders(group.members, hint)],
-        values_folder=default_folder(pairs, options.runs_folder) if options.share_values else None,
-    )
+    remarks += finished.under_occluders(group.members, hint)
+    return Asked(rows, group.pairs, reference, options.title, remarks, more)
 
 
 def _say_durations(
-    pairs: FrozenPairs, names: tuple[str, ...], pool: BaselinePool, device, measures: list[Measure]
+    pairs: FrozenPairs,
+    names: Sequence[str],
+    workers: int,
+    device: str | torch.device,
+    measures: Sequence[Measure],
 ) -> None:
     """Log what is measured on, and what of it takes long."""
     logger.info("%d pairs (%s), hash %s", len(pairs), pairs.description, pairs.hash[:12])
     if "biharmonic" in names:
-        seconds = len(pairs) * 8e-3 * (pairs.size / 64) ** 2.2 / max(1, pool.workers)
+        seconds = len(pairs) * 8e-3 * (pairs.size / 64) ** 2.2 / max(1, workers)
         logger.info(
             "biharmonic takes about %.1f min here unless its values are kept from before; "
             "--baselines %s leaves it out",
@@ -264,7 +196,7 @@ def _say_durations(
         )
 
 
-def report(
+def find_inpainted(
     rows: Sequence[Row],
     pairs: FrozenPairs,
     folder: Path,
@@ -273,49 +205,31 @@ def report(
     batch: int = 64,
     device: str | torch.device = "cpu",
     measures: Sequence[Measure] = (),
-    title: str = "Evaluation",
-    remarks: Sequence[str] = (),
-    values_folder: Path | None = None,
-) -> Report:
-    """Measure `rows` on `pairs` and write everything that compares them into `folder`.
+    names: Sequence[str] = (),
+    workers: int | None = None,
+) -> Findings:
+    """Measure `rows`, and the baselines of these `names` in so many processes.
 
-    Files: `rows/*.csv` (a line an image), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
-    `figures/metrics.png` where the bins are hole area, `figures/examples.png` (worst, median and
-    best image of each bin by the reference row's PSNR) and `report.html`, which needs no other
-    file. `values_folder` holds `rows/` instead of `folder`, so that several reports share the
-    values. `remarks` stand below the caption. Other arguments as in
+    Figures: each metric against hole area where the bins are that, and examples, the worst, median
+    and best image of each bin by the reference row's PSNR. Other arguments as in
     `engines.measures.inpainting.evaluate_rows`.
     """
-    values_folder = values_folder or folder
-    folder.mkdir(parents=True, exist_ok=True)
-    results = evaluate_rows(
-        rows, pairs, values_folder, batch=batch, device=device, measures=measures
-    )
-    reference = evaluation_summaries.choose_reference(results, reference)
-    summary = summarise(results, reference)
-    lines = [*evaluation_summaries.caption(results, reference), *remarks]
-    built = build_tables(results, summary, reference)
-    files = save_tables(built, lines, summary, folder, title)
-    files["pairs.json"] = folder / "pairs.json"
-    pairs.save(files["pairs.json"])
-    kinds = {result.name: result.info["kind"] for result in results}
-    curves = {}
+    with BaselinePool(workers) as pool:
+        _say_durations(pairs, names, pool.workers, device, measures)
+        rows = [*rows, *(baseline_row(name, pool) for name in names)]
+        results = evaluate_rows(rows, pairs, folder, batch=batch, device=device, measures=measures)
+        reference = choose_reference(results, reference)
+        examples = restore_examples(rows, results, pairs, reference)
+    summary, kinds = summarise(results, reference), kinds_of(results)
+    drawings = {}
     if not isinstance(pairs, ShapedPairs):
-        curves = figures.write(
-            lambda: figures.ratio_figure(summary, kinds, reference=reference),
-            folder / "figures" / "metrics.png",
-        )
-    files |= curves
-    examples = restore_examples(rows, results, pairs, reference)
+        curves = partial(figures.ratio_figure, summary, kinds, reference=reference)
+        drawings["metrics"] = Drawing(curves, CURVES)
     if examples:
-        grid = example_figure(examples, reference)
-        files["examples.png"] = figures.save(grid, folder / "figures" / "examples.png")
-        figures.show(grid)
-    files["report.html"] = save_html(
-        folder / "report.html", title, lines, built, facts=pair_facts(results, reference),
-        kinds=kinds, reference=reference, figures={CURVES: files["metrics.png"]} if curves else {},
-        examples=examples,
-    )  # fmt: skip
-    files["values of each image"] = values_folder / "rows"
-    texts = [to_markdown(chosen, title, lines) for chosen in (built, built[:2])]
-    return Report(*texts, files)
+        drawings["examples"] = Drawing(example_figure(examples, reference))
+    tables = build_tables(results, summary, reference)
+    lines = caption(results, reference)
+    return Findings(results, summary, lines, tables, drawings, kinds, reference, examples)
+
+
+INPAINTERS = Comparison(TITLE, InpaintingOptions, _groups, find_inpainted)

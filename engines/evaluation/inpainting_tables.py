@@ -15,13 +15,15 @@ from deocclude.engines.report.tables import (
     HEADINGS,
     MEAN,
     METRICS,
-    MISSING,
+    REFERENCE,
     Cell,
     Table,
     bin_label,
+    column,
+    decimals,
+    finite,
     mark_best,
-    named_rows,
-    number,
+    table_of,
 )
 from deocclude.metrics.image import HIGHER_IS_BETTER, finite_mean
 
@@ -72,62 +74,51 @@ def metric_table(
     part = summary[summary["metric"].eq(metric)]
     names = list(dict.fromkeys(summary["row"]))
     bins = list(dict.fromkeys(part["bin"])) or [MEAN]
-    columns, cells = [bin_label(name) for name in bins], []
-    higher = HIGHER_IS_BETTER[metric]
-    for name in bins:
-        cells.append(_marked(_lookup(part, view, name, names), metric))
+    columns = [(bin_label(name), _means(part, view, name, names, metric)) for name in bins]
+    hole = view.endswith("_hole")
     if len(part):
-        columns.append(f"Δ to {reference} [95 %]")
-        cells.append(_differences(part, view, names, reference, metric, DIFFERENCE))
-        if part["seeds_low"].notna().any():
-            columns.append(f"Δ to {reference} with seeds [95 %]")
-            cells.append(_differences(part, view, names, reference, metric, SEEDED))
-    if not view.endswith("_hole") and metric in PIXEL_METRICS:
-        columns.append("hole only")
-        cells.append(_marked(_lookup(part, f"{view}_hole", MEAN, names), metric))
-    if published:
-        columns.append(f"as published: {PUBLISHED_HEADINGS[metric]}")
-        values = [published.get(name, np.nan) for name in names]
-        cells.append(_marked(values, metric))
-    rows = named_rows(names, cells)
-    arrow = "higher is better" if higher else "lower is better"
-    area = "hole only" if view.endswith("_hole") else "whole image"
-    kind = "raw prediction" if view.startswith("raw") else "composed"
-    title = f"{HEADINGS[metric]}, {kind}, {area} ({arrow})"
-    return Table(title, ["", *columns], rows, _notes(part, view, metric))
-
-
-def _marked(values: list[float], metric: str) -> list[Cell]:
-    return mark_best([number(v, metric) for v in values], values, HIGHER_IS_BETTER[metric])
-
-
-def _lookup(part: pd.DataFrame, view: str, bin: str, names: list[str]) -> list[float]:
-    chosen = part[part["view"].eq(view) & part["bin"].eq(bin)].set_index("row")["mean"]
-    return [float(chosen.get(name, np.nan)) for name in names]
-
-
-def _differences(
-    part: pd.DataFrame,
-    view: str,
-    names: list[str],
-    reference: str,
-    metric: str,
-    keys: tuple[str, str, str],
-) -> list[Cell]:
-    chosen = part[part["view"].eq(view) & part["bin"].eq(MEAN)].set_index("row")
-    cells = []
-    for name in names:
-        if name == reference or name not in chosen.index:
-            cells.append(Cell("reference" if name == reference else MISSING))
-            continue
-        values = [chosen.loc[name, key] for key in keys]
-        mean, *ends = (
-            f"{value:+.{DECIMALS[metric]}f}" if np.isfinite(value) else MISSING for value in values
+        lines = part[part["view"].eq(view) & part["bin"].eq(MEAN)].set_index("row")
+        told = {DIFFERENCE: ""} | (
+            {SEEDED: " with seeds"} if part["seeds_low"].notna().any() else {}
         )
-        interval = MISSING if MISSING in ends else ", ".join(ends)
-        nothing = mean == MISSING or (keys == SEEDED and interval == MISSING)
-        cells.append(Cell(MISSING if nothing else f"{mean} [{interval}]"))
-    return cells
+        columns += [
+            (
+                f"Δ to {reference}{words} [95 %]",
+                [_difference(lines, name, reference, metric, keys) for name in names],
+            )
+            for keys, words in told.items()
+        ]
+    if not hole and metric in PIXEL_METRICS:
+        columns.append(("hole only", _means(part, f"{view}_hole", MEAN, names, metric)))
+    if published:
+        cells = [Cell(published.get(name), form=decimals(metric)) for name in names]
+        heading = f"as published: {PUBLISHED_HEADINGS[metric]}"
+        columns.append((heading, mark_best(cells, HIGHER_IS_BETTER[metric])))
+    area = "hole only" if hole else "whole image"
+    kind = "raw prediction" if view.startswith("raw") else "composed"
+    title = f"{HEADINGS[metric]}, {kind}, {area}"
+    return table_of(title, names, columns, _notes(part, view, metric), HIGHER_IS_BETTER[metric])
+
+
+def _means(
+    part: pd.DataFrame, view: str, bin: str, names: Sequence[str], metric: str
+) -> list[Cell]:
+    """One view and bin of a metric, the best row marked."""
+    lines = part[part["view"].eq(view) & part["bin"].eq(bin)]
+    return column(lines, names, decimals(metric), higher=HIGHER_IS_BETTER[metric])
+
+
+def _difference(
+    lines: pd.DataFrame, name: str, reference: str, metric: str, keys: tuple[str, str, str]
+) -> Cell:
+    if name == reference:
+        return REFERENCE
+    if name not in lines.index:
+        return Cell(None)
+    mean, low, high = (finite(lines.loc[name, key]) for key in keys)
+    if keys == SEEDED and not np.isfinite([low, high]).all():
+        return Cell(None)
+    return Cell(mean, low, high, decimals(metric, "+"))
 
 
 def _notes(part: pd.DataFrame, view: str, metric: str) -> list[str]:
@@ -157,21 +148,19 @@ def learned_table(results: Sequence[RowResult], summary: pd.DataFrame) -> Table 
     if not asked:
         return None
     names = [result.name for result in results]
-    columns, cells, notes = [], [], []
+    columns, notes = [], []
     for metric in asked:
         part = summary[summary["metric"].eq(metric)]
-        columns.append(f"{HEADINGS[metric]} {'↑' if HIGHER_IS_BETTER[metric] else '↓'}")
-        values = _lookup(part, "composed", ALL if metric == FID else MEAN, names)
-        cells.append(_marked(values, metric))
+        cells = _means(part, "composed", ALL if metric == FID else MEAN, names, metric)
+        columns.append((f"{HEADINGS[metric]} {'↑' if HIGHER_IS_BETTER[metric] else '↓'}", cells))
         if reason := told[metric]["reason"]:
             notes.append(f"No {HEADINGS[metric]}: {reason}.")
         elif told[metric]["note"]:
             notes.append(told[metric]["note"])
         if metric == FID and told[metric]["reason"] is None:
             notes.append(_fid_count(results, told[metric]["count"]))
-    rows = named_rows(names, cells)
     title = "Learned metrics, composed, mean of bins (FID: whole set)"
-    return Table(title, ["", *columns], rows, notes)
+    return table_of(title, names, columns, notes)
 
 
 def _fid_count(results: Sequence[RowResult], count: int) -> str:
@@ -194,8 +183,8 @@ def rank_table(summary: pd.DataFrame) -> Table | None:
     ranks, empty = {}, []
     for metric in (*METRICS, FID):
         part = summary[summary["metric"].eq(metric)]
-        values = _lookup(part, "composed", ALL if metric == FID else MEAN, names)
-        rounded = pd.Series(values).round(DECIMALS[metric])
+        cells = _means(part, "composed", ALL if metric == FID else MEAN, names, metric)
+        rounded = pd.Series([cell.number for cell in cells]).round(DECIMALS[metric])
         if rounded.notna().any():
             ranks[metric] = rounded.rank(ascending=not HIGHER_IS_BETTER[metric])
         elif len(part):
@@ -204,24 +193,17 @@ def rank_table(summary: pd.DataFrame) -> Table | None:
         return None
     table = pd.DataFrame(ranks)
     table["mean rank"] = table.mean(axis=1, skipna=False)
-    cells = []
+    columns = []
     for metric in table:
-        values = table[metric].tolist()
-        texts = [_rank(value, 2 if metric == "mean rank" else 1) for value in values]
-        cells.append(mark_best(texts, values, higher=False))
-    rows = named_rows(names, cells)
+        cells = [Cell(v, form=".2f" if metric == "mean rank" else "g") for v in table[metric]]
+        columns.append((HEADINGS.get(metric, metric), mark_best(cells, higher=False)))
     notes = [f"Left out, as no row has a value: {', '.join(empty)}."] if empty else []
     lacking = [n for n, value in zip(names, table["mean rank"], strict=True) if value != value]
     if lacking:
         notes.append(f"No mean rank, as a metric has no value for it: {', '.join(lacking)}.")
     notes.append("Rows that print the same value share the mean of their places.")
     title = f"Ranks among {len(names)} rows, composed, whole image, mean of bins (1 is best)"
-    headings = [HEADINGS.get(metric, metric) for metric in table]
-    return Table(title, ["", *headings], rows, notes)
-
-
-def _rank(value: float, decimals: int) -> str:
-    return MISSING if value != value else f"{value:.{decimals}f}".removesuffix(".0")
+    return table_of(title, names, columns, notes)
 
 
 def seeds_table(results: Sequence[RowResult]) -> Table | None:
@@ -232,11 +214,11 @@ def seeds_table(results: Sequence[RowResult]) -> Table | None:
         numbers = [str(seed.info["training"]["seed"]) for seed in result.seeds]
         for metric, heading in short.items():
             values = np.array([mean_of_bins(frame, f"composed/{metric}") for frame in frames])
-            spread = f"{values.std(ddof=1):.{DECIMALS[metric] + 1}f}"
-            texts = [number(v, metric) for v in (values.mean(), values.min(), values.max())]
-            texts.insert(1, spread if np.isfinite(values).all() else MISSING)
-            rows.append([Cell(f"{result.name}, {heading}"), *map(Cell, texts)])
-            rows[-1].append(Cell(", ".join(numbers)))
+            spread = values.std(ddof=1) if np.isfinite(values).all() else None
+            cells = [Cell(f"{result.name}, {heading}"), Cell(values.mean(), form=decimals(metric))]
+            cells.append(Cell(spread, form=f".{DECIMALS[metric] + 1}f"))
+            cells += [Cell(v, form=decimals(metric)) for v in (values.min(), values.max())]
+            rows.append([*cells, Cell(", ".join(numbers))])
     if not rows:
         return None
     columns = ["", "mean", "standard deviation", "min", "max", "seeds"]
@@ -261,21 +243,21 @@ def as_published_table(results: Sequence[RowResult]) -> Table | None:
     published = published_values(results)
     if not published:
         return None
-    columns = [""]
+    names, frames = [r.name for r in results], [r.frame() for r in results]
+    columns = []
     for metric in PIXEL_METRICS:
-        columns += [HEADINGS[metric], PUBLISHED_HEADINGS[metric], "gap"]
-    rows = []
-    for result in results:
-        frame, cells = result.frame(), [Cell(result.name)]
-        for metric in PIXEL_METRICS:
-            right, _ = finite_mean(frame[f"raw/{metric}"])
-            other = published[metric][result.name]
-            gap = f"{other - right:+.{DECIMALS[metric]}f}" if np.isfinite(right) else MISSING
-            cells += [Cell(number(right, metric)), Cell(number(other, metric)), Cell(gap)]
-        rows.append(cells)
+        right = [finite_mean(frame[f"raw/{metric}"])[0] for frame in frames]
+        other = [published[metric][name] for name in names]
+        gap = [finite(b - a) for a, b in zip(right, other, strict=True)]
+        form, signed = decimals(metric), decimals(metric, "+")
+        columns += [
+            (HEADINGS[metric], [Cell(value, form=form) for value in right]),
+            (PUBLISHED_HEADINGS[metric], [Cell(value, form=form) for value in other]),
+            ("gap", [Cell(value, form=signed) for value in gap]),
+        ]
     notes = [
         "Raw predictions, whole image, mean over all pairs: the right definitions on what the "
         "published ones looked at (metrics/as_published.py). The headline composes and counts "
         "every bin the same.",
     ]
-    return Table("As published, beside the right definitions", columns, rows, notes)
+    return table_of("As published, beside the right definitions", names, columns, notes)

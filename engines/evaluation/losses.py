@@ -5,25 +5,24 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from deocclude.engines.evaluation.compare import Options
 from deocclude.engines.evaluation.suites import suite_of
 from deocclude.engines.report.history import (
     EPOCHS,
     EXPLANATION,
+    LOSS,
     TOTAL,
     VALIDATION,
     epoch_table,
-    loss_text,
     read_history,
     released_row,
 )
-from deocclude.engines.report.report import Report
-from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
-from deocclude.engines.report.writers import save_tables, to_markdown
+from deocclude.engines.report.report import Report, write_report
+from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best, table_of
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose_with_losses
 
@@ -31,15 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LossOptions:
-    """Whose losses, and where the tables go: the options of `evaluate.py losses`."""
+class LossOptions(Options):
+    """Whose losses, and where the tables go."""
 
-    runs: list[str] | None = None
-    all_runs: bool = False
-    suite: Path | None = None
     epochs: tuple[int, ...] = EPOCHS
-    output: Path | None = None
-    runs_folder: Path = Path("runs")
 
 
 def compare_losses(options: LossOptions) -> list[Report]:
@@ -48,16 +42,17 @@ def compare_losses(options: LossOptions) -> list[Report]:
     Raises ValueError or FileNotFoundError that says which run or file is missing.
     """
     suite = suite_of(options)
-    members = choose_with_losses(options, suite)
+    members = choose_with_losses(
+        options if suite is None else replace(options, runs=list(suite.runs))
+    )
     table, numbers = released_table(members)
     tables = [table]
     for member in members:
         tables.append(epoch_table(member.checkpoint.parent, member.name, options.epochs)[0])
     named = suite.folder if suite else _folder_name(members)
     folder = options.output or options.runs_folder / "evaluation" / "losses" / named
-    files = save_tables(tables, [EXPLANATION], numbers, folder, "Losses")
-    texts = [to_markdown(part, "Losses", [EXPLANATION]) for part in (tables, tables[:1])]
-    return [Report(*texts, files)]
+    how = {"headline": 1, "page": False}
+    return [write_report(folder, "Losses", [EXPLANATION], tables, {"summary": numbers}, **how)]
 
 
 def _folder_name(members: Sequence[Trained], longest: int = 80) -> str:
@@ -92,18 +87,13 @@ def released_table(members: Sequence[Trained]) -> tuple[Table, pd.DataFrame]:
         )
     terms = [column.removeprefix(VALIDATION) for column in columns]
     fair = [comparable(term, members) for term in terms]
-    grid = []
-    for column, marked in zip(columns, fair, strict=True):
-        values = [float(value) for value in numbers[column]]
-        texts = [loss_text(value) for value in values]
-        grid.append(mark_best(texts, values, higher=False) if marked else [*map(Cell, texts)])
-    rows = [
-        [Cell(line["run"]), Cell(loss_text(line["epoch"])), *(column[i] for column in grid)]
-        for i, line in enumerate(lines)
-    ]
+    names, grid = list(numbers["run"]), [("epoch", [Cell(v, form=LOSS) for v in numbers["epoch"]])]
+    for term, name, marked in zip(terms, columns, fair, strict=True):
+        cells = [Cell(value, form=LOSS) for value in numbers[name]]
+        grid.append((term, mark_best(cells, higher=False) if marked else cells))
     notes = _comparison_notes(terms, fair, numbers, members)
     title = "Validation losses of the released weights"
-    return Table(title, ["", "epoch", *terms], rows, notes), numbers[["run", "epoch", *columns]]
+    return table_of(title, names, grid, notes), numbers[["run", "epoch", *columns]]
 
 
 def _comparison_notes(

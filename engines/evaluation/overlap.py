@@ -12,14 +12,12 @@ from deocclude.data.images import ImageReadError, load_square
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.finished import Trained
-from deocclude.engines.runs.pairs import OccludedGroup
+from deocclude.engines.runs.pairs import Group
 
 logger = logging.getLogger(__name__)
 
 
-def fitting_inpainters(
-    members: list[Trained], group: OccludedGroup
-) -> tuple[list[Trained], list[str]]:
+def fitting_inpainters(members: list[Trained], group: Group) -> tuple[list[Trained], list[str]]:
     """The inpainters that can be measured on a group's pairs; why the others cannot, and of which
     of them nobody can tell whether they saw the faces in training."""
     fit, remarks = [], []
@@ -58,7 +56,7 @@ def fitting_inpainters(
     return fit, remarks
 
 
-def templates_of(member: Trained, group: OccludedGroup) -> list[str]:
+def templates_of(member: Trained, group: Group) -> list[str]:
     """How the faces lie that an inpainter was trained on: as those of the group when they are the
     same, else as its weights file says; one that does not say so is of ffhq's. And as those of its
     second folder."""
@@ -70,7 +68,7 @@ def templates_of(member: Trained, group: OccludedGroup) -> list[str]:
     return ["ffhq" if told == "auto" else told, *([also.template] if also else [])]
 
 
-def unchecked(member: Trained, group: OccludedGroup) -> str | None:
+def unchecked(member: Trained, group: Group) -> str | None:
     """Why nobody can tell which of a group's faces a run trained on; None where it can be told."""
     if group.faces is None:
         return None
@@ -87,7 +85,7 @@ def unchecked(member: Trained, group: OccludedGroup) -> str | None:
     return None
 
 
-def other_cutouts(member: Trained, group: OccludedGroup) -> bool:
+def other_cutouts(member: Trained, group: Group) -> bool:
     """Whether an inpainter trained on cut-outs, and those of another folder than the group's."""
     own = member.data.occluders
     if member.data.hidden_by == "masks" or member.data.preset == "drawn" or own == "drawn":
@@ -97,7 +95,7 @@ def other_cutouts(member: Trained, group: OccludedGroup) -> bool:
     return group.cutouts.resolve() != Path(own).resolve()
 
 
-def faces_seen(member: Trained, group: OccludedGroup) -> int:
+def faces_seen(member: Trained, group: Group) -> int:
     """How many of a group's pairs show a face that a run trained or was chosen on: by name in the
     run's own folder, elsewhere by content among files of equal names."""
     if group.faces is None or not member.split.is_file():

@@ -1,180 +1,82 @@
-"""`evaluate.py segmentation` and `evaluate.py end-to-end`: options in, reports out."""
+"""`evaluate.py segmentation`: segmenters and trivial answers on frozen occluded faces."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
+from deocclude.data.occluders.groups import UNOCCLUDED
 from deocclude.data.pairs.occluded import FrozenOccluded
+from deocclude.engines.evaluation.compare import Asked, Comparison, Findings, Options
 from deocclude.engines.evaluation.segmentation_figures import kind_figure, mask_figure
-from deocclude.engines.evaluation.segmentation_tables import (
-    mask_caption,
-    mask_tables,
-    summarise_masks,
-)
-from deocclude.engines.evaluation.suites import Suite, suite_of
-from deocclude.engines.evaluation.summaries import choose_reference, pair_facts
-from deocclude.engines.measures.end_to_end import DILATIONS
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.evaluation.segmentation_tables import mask_caption, mask_tables
+from deocclude.engines.evaluation.summaries import choose_reference, kinds_of, summarise_masks
+from deocclude.engines.measures.rows import Row
 from deocclude.engines.measures.segmentation import (
-    UNOCCLUDED,
     constant_rows,
     evaluate_segmenters,
     segmenter_row,
 )
-from deocclude.engines.report import figures
-from deocclude.engines.report.html import save_html
-from deocclude.engines.report.report import Report
-from deocclude.engines.report.writers import save_tables, to_markdown
-from deocclude.engines.runs.devices import resolve_device
+from deocclude.engines.report.report import Drawing
 from deocclude.engines.runs.finished import SEGMENTATION, Trained
 from deocclude.engines.runs.members import choose
-from deocclude.engines.runs.pairs import default_folder, group_by_occluded
+from deocclude.engines.runs.pairs import group_by_occluded
 
-logger = logging.getLogger(__name__)
-
-TITLE = "Segmentation"
-HEADLINE = 2  # tables: both groups of occluders
-FIGURES = {
-    "kinds.png": "IoU by kind of occluder, with 95 % bootstrap intervals over faces",
-    "masks.png": "Worst, median and best masks of the reference row",
-}
+BARS = "IoU by kind of occluder, with 95 % bootstrap intervals over faces"
+MASKS = "Worst, median and best masks of the reference row"
 
 
 @dataclass(frozen=True)
-class MaskOptions:
-    """What to compare, on what, and how: the options of both commands, and `share_values`.
+class MaskOptions(Options):
+    """As Options."""
 
-    `dilate` counts end to end only, `remarks` for segmenters only. `share_values` and `remarks` as
-    in `engines.evaluation.inpainting.Options`.
-    """
-
-    runs: list[str] | None = None
-    all_runs: bool = False
-    suite: Path | None = None
-    checkpoint: list[Path] = field(default_factory=list)
-    reference: str | None = None
-    data: Path | None = None
     per_kind: int | None = None
-    limit: int | None = None
-    dilate: tuple[int, ...] = DILATIONS
-    output: Path | None = None
-    runs_folder: Path = Path("runs")
-    batch: int = 64
-    device: str = "auto"
-    share_values: bool = False
-    remarks: tuple[str, ...] = ()
 
 
-def compare_segmenters(options: MaskOptions) -> list[Report]:
-    """Segmenters and trivial answers: a report for each group that shares its pairs.
-
-    Raises ValueError or FileNotFoundError that says what is missing and which command makes it.
-    """
-    suite = suite_of(options)
-    if suite is not None and suite.tables:
-        chosen = [_table_options(options, suite, table) for table in suite.tables]
-        return [each for part in chosen for each in compare_segmenters(part)]
-    members = choose(options, SEGMENTATION, suite)
-    groups = group_by_occluded(members, options.data, options.per_kind, options.limit)
-    device = resolve_device(options.device)
-    reports = []
-    for group in groups:
-        reports.append(
-            segmentation_report(
-                [*segmenter_rows(group.members, device), *constant_rows()],
-                group.pairs,
-                report_folder(options, group.pairs, len(groups) > 1),
-                reference=options.reference or (suite.reference if suite else None),
-                batch=options.batch,
-                remarks=options.remarks,
-                values_folder=values_folder_of(options, group.pairs),
-            )
+def _groups(options: MaskOptions, device: torch.device) -> list[Asked]:
+    members = choose(options, SEGMENTATION)
+    return [
+        Asked(
+            [*segmenter_rows(group.members, device), *constant_rows()],
+            group.pairs,
+            options.reference,
         )
-    return reports
+        for group in group_by_occluded(members, options.data, options.per_kind, options.limit)
+    ]
 
 
-def _table_options(options: MaskOptions, suite: Suite, table: Suite) -> MaskOptions:
-    """The options of one table of a suite of several; the values of each image stay shared."""
-    folder = options.output or options.runs_folder / "evaluation" / suite.folder
-    return replace(
-        options,
-        suite=None,
-        runs=list(table.runs),
-        reference=options.reference or table.reference,
-        output=folder / table.name,
-        share_values=True,
-    )
-
-
-def segmenter_rows(members: list[Trained], device) -> list[Row]:
+def segmenter_rows(members: Sequence[Trained], device: torch.device) -> list[Row]:
     return [segmenter_row(m.name, m.checkpoint, device, m.training) for m in members]
 
 
-def report_folder(
-    options: MaskOptions, pairs: FrozenOccluded, several: bool, part: str = ""
-) -> Path:
-    if options.output is None:
-        return default_folder(pairs, options.runs_folder) / part
-    return options.output / pairs.hash[:12] if several else options.output
-
-
-def values_folder_of(options: MaskOptions, pairs: FrozenOccluded) -> Path | None:
-    own = options.output is None or options.share_values
-    return default_folder(pairs, options.runs_folder) if own else None
-
-
-def segmentation_report(
+def find_masks(
     rows: Sequence[Row],
     pairs: FrozenOccluded,
     folder: Path,
     *,
     reference: str | None = None,
     batch: int = 64,
-    remarks: Sequence[str] = (),
-    values_folder: Path | None = None,
-) -> Report:
-    """Measure `rows` on `pairs` and write everything that compares them into `folder`.
+    device: str | torch.device = "cpu",
+) -> Findings:
+    """Measure `rows`, each on a device of its own. `reference`: the first one by default.
 
-    Files: `rows/*.csv` (a line an image), `pairs.json`, `table.md`, `table.tex`, `summary.csv`,
-    `figures/kinds.png` (IoU by kind) and `figures/masks.png` (worst, median and best masks of the
-    reference row) and `report.html`, which needs no other file. `reference` is the first model by
-    default; `remarks` stand below the caption. `values_folder` holds `rows/` instead of `folder`,
-    so that several reports share the values.
+    Figures: IoU by kind, and the worst, median and best masks of the reference row.
     """
-    values_folder = values_folder or folder
-    folder.mkdir(parents=True, exist_ok=True)
-    results = evaluate_segmenters(rows, pairs, values_folder, batch=batch)
+    results = evaluate_segmenters(rows, pairs, folder, batch=batch)
     reference = choose_reference(results, reference)
-    summary = summarise_masks(results, reference)
-    tables, lines = mask_tables(results, summary, reference), mask_caption(results, reference)
-    lines = [*lines, *remarks]
-    files = save_tables(tables, lines, summary, folder, TITLE)
-    files["pairs.json"] = folder / "pairs.json"
-    pairs.save(files["pairs.json"])
-    drawn = _draw(results, summary, pairs, reference, folder / "figures")
-    kinds = {result.name: result.info["kind"] for result in results}
-    named = {FIGURES[name]: path for name, path in drawn.items()}
-    files |= drawn
-    files["report.html"] = save_html(
-        folder / "report.html", TITLE, lines, tables, facts=pair_facts(results, reference),
-        kinds=kinds, reference=reference, figures=named, headline=HEADLINE,
-    )  # fmt: skip
-    files["values of each image"] = values_folder / "rows"
-    return Report(*(to_markdown(part, TITLE, lines) for part in (tables, tables[:HEADLINE])), files)
-
-
-def _draw(results: Sequence[RowResult], summary, pairs, reference: str, folder: Path):
-    models = [result.name for result in results if result.info["kind"] == "model"]
-    ordered = sorted(models, key=lambda name: name != reference)  # stable: the reference first
-    drawn = {}
+    summary, kinds = summarise_masks(results, reference), kinds_of(results)
+    models = [name for name, kind in kinds.items() if kind == "model"]
+    models.sort(key=lambda name: name != reference)  # stable: the reference first
+    drawings = {}
     if models and set(summary["group"]) - {UNOCCLUDED}:
-        drawn["kinds.png"] = partial(kind_figure, summary, ordered)
+        drawings["kinds"] = Drawing(partial(kind_figure, summary, models), BARS)
     if models:
-        drawn["masks.png"] = partial(mask_figure, results, pairs, reference)
-    files = {}
-    for name, make in drawn.items():
-        files |= figures.write(make, folder / name)
-    return files
+        drawings["masks"] = Drawing(partial(mask_figure, results, pairs, reference), MASKS)
+    tables = mask_tables(results, summary, reference)
+    lines = mask_caption(results, reference)
+    return Findings(results, summary, lines, tables, drawings, kinds, reference)
+
+
+SEGMENTERS = Comparison("Segmentation", MaskOptions, _groups, find_masks)

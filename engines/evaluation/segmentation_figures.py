@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from deocclude.data.occluders.groups import GROUPS, OCCLUDED, UNOCCLUDED, groups_of
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.evaluation.examples import RANKS
-from deocclude.engines.evaluation.segmentation_tables import ALL, GROUPS, OCCLUDED, groups_of
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED, read_masks, unpack
-from deocclude.engines.report.figures import COLOURS, DPI, INK, NothingToDraw, tidy
-from deocclude.engines.report.grids import picture_grid
+from deocclude.engines.measures.segmentation import read_masks, unpack
+from deocclude.engines.report import charts
+from deocclude.engines.report.figures import NothingToDraw
+from deocclude.engines.report.grids import DPI, picture_grid
+from deocclude.engines.report.tables import ALL
 
 # Okabe and Ito's green, vermilion and blue, told apart with any colour vision.
 HIT, FALSE, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)
@@ -22,7 +24,7 @@ STRENGTH = 0.65  # of a colour over the picture
 def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
     """IoU by kind as bars, a colour a row, a panel for real, one for drawn occluders.
 
-    `summary` comes from `engines.evaluation.segmentation_tables.summarise_masks`. Kinds go from the
+    `summary` comes from `engines.evaluation.summaries.summarise_masks`. Kinds go from the
     first row's best to its worst; thin lines are 95 % bootstrap intervals over faces. ValueError
     without values.
     """
@@ -33,31 +35,17 @@ def kind_figure(summary: pd.DataFrame, rows: Sequence[str]) -> Figure:
         raise NothingToDraw("no IoU of any kind of occluder")
     figure = Figure(figsize=(10, 2.9 * len(groups) + 0.3), dpi=DPI)
     axes = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
-    width = 0.8 / len(rows)
     for axis, group in zip(axes, groups, strict=True):
         lines = part[part["group"].eq(group)]
         first = lines[lines["row"].eq(rows[0])].sort_values("mean", ascending=False)
         kinds = first["kind"].tolist()
-        for i, row in enumerate(rows):
-            line = lines[lines["row"].eq(row)].set_index("kind").loc[kinds]
-            mean = line["mean"].to_numpy()
-            errors = np.nan_to_num(np.stack([mean - line["low"], line["high"] - mean])).clip(min=0)
-            axis.bar(
-                np.arange(len(kinds)) + (i - (len(rows) - 1) / 2) * width, mean, 0.92 * width,
-                yerr=errors, label=row, color=COLOURS[i % len(COLOURS)],
-                error_kw={"elinewidth": 0.6, "ecolor": "#555555"},
-            )  # fmt: skip
+        charts.bars(axis, lines, "kind", kinds, rows)
         names = [kind.replace("_", " ") for kind in kinds]
         turned = {"rotation": 35, "ha": "right"} if len(kinds) > 8 else {}
         axis.set_xticks(range(len(kinds)), names, fontsize=8, **turned)
         axis.set_xlim(-0.6, len(kinds) - 0.4)
-        axis.set_ylim(0, 1)
-        tidy(axis)
-        axis.set_title(f"IoU, {group} occluders ↑", fontsize=10, color=INK, loc="left")
-    handles, labels = axes[0].get_legend_handles_labels()
-    across = {"loc": "lower center", "ncols": len(rows), "frameon": False, "fontsize": 8.5}
-    figure.legend(handles, labels, **across)
-    figure.tight_layout(rect=(0, 0.3 / figure.get_figheight(), 1, 1))
+        charts.tidy(axis, f"IoU, {group} occluders ↑")
+    charts.legend_below(figure, axes[0], len(rows), room=0.3)
     return figure
 
 

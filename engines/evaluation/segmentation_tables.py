@@ -1,30 +1,24 @@
 """Segmentation tables, made from the per-image CSVs of `engines.measures.segmentation` alone."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from deocclude.data.occluders.drawn.kinds import KINDS
-from deocclude.data.occluders.photographs import EYEGLASSES
-from deocclude.data.occluders.sets import UNKNOWN
+from deocclude.data.occluders.groups import (
+    DRAWN,
+    OCCLUDED,
+    REAL,
+    UNKNOWN,
+    UNOCCLUDED,
+    WITHOUT_GLASSES,
+    groups_of,
+)
 from deocclude.engines.evaluation.summaries import cost_table
 from deocclude.engines.measures.rows import RowResult
-from deocclude.engines.measures.segmentation import UNOCCLUDED
-from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best, named_rows
-from deocclude.metrics.segmentation import COLUMNS, HIGHER_IS_BETTER, boundary_tolerance
-from deocclude.metrics.statistics import (
-    Interval,
-    bootstrap_interval,
-    bootstrap_strata,
-    paired_difference,
-)
+from deocclude.engines.report.report import pairs_line
+from deocclude.engines.report.tables import ALL, REFERENCE, Cell, Table, column, table_of
+from deocclude.metrics.segmentation import HIGHER_IS_BETTER, boundary_tolerance
 
-REAL, DRAWN = "real", "drawn"
-OCCLUDED = (REAL, DRAWN, UNKNOWN)
-WITHOUT_GLASSES = "real without eyeglasses"  # part of REAL: clear ones may be meant to stay
-GROUPS = (*OCCLUDED, UNOCCLUDED)
 TITLES = {
     REAL: "Real cut-outs",
     DRAWN: "Drawn occluders",
@@ -34,28 +28,12 @@ TITLES = {
 HEADINGS = {"accuracy": "pixel accuracy", "iou": "IoU", "dice": "Dice", "boundary_f": "boundary F"}
 POOLED = {"pooled/iou": "IoU, pooled", "pooled/accuracy": "accuracy, pooled"}
 SPECK = 0.01  # a face of which more than this is marked counts as falsely marked
-ALL = "all"  # every kind of a group together
-
-
-def group_of(kind: str) -> str:
-    """The group that a kind of occluder is reported in; several ("scarf+patch") are drawn only when
-    all of them are."""
-    if kind in (UNOCCLUDED, UNKNOWN):
-        return kind
-    return DRAWN if all(part in KINDS for part in kind.split("+")) else REAL
 
 
 def group_title(group: str, held_out: bool) -> str:
     """A group of occluded pictures as the tables call it; `held_out` as in FrozenOccluded."""
     real = group in (REAL, WITHOUT_GLASSES)
     return TITLES[group] + (", none of them trained on" if real and held_out else "")
-
-
-def groups_of(frame: pd.DataFrame) -> np.ndarray:
-    """The group of each line of a row's CSV; eyeglasses that are kept leave a face unoccluded."""
-    kept = frame["kind"].isin([*EYEGLASSES]) & frame["hole_ratio"].eq(0)
-    groups = np.array([group_of(kind) for kind in frame["kind"]], dtype=object)
-    return np.where(kept, UNOCCLUDED, groups).astype(str)
 
 
 def faces_only(results: Sequence[RowResult]) -> list[str]:
@@ -68,130 +46,23 @@ def faces_only(results: Sequence[RowResult]) -> list[str]:
     ]
 
 
-def summarise_masks(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
-    """Every mean with its intervals, a line for each row, metric, group and kind.
-
-    Columns: row, group, kind ("all": the group's images together), metric, count, mean, low, high,
-    difference, difference_low, difference_high (to `reference`, on the same pairs, 95 %). Intervals
-    are over faces, each with all its occluders; pooled metrics have none. Where some real occluders
-    are clear eyeglasses, WITHOUT_GLASSES is a group of all others, without lines by kind.
-    """
-    frames = [result.frame() for result in results]
-    values = np.stack([frame[list(COLUMNS)].to_numpy(np.float64) for frame in frames])
-    base = values[[result.name for result in results].index(reference)]
-    flat = np.concatenate([values, paired_difference(values, base)])
-    flat = flat.transpose(1, 0, 2).reshape(len(frames[0]), -1)
-    groups, kinds = groups_of(frames[0]), frames[0]["kind"].to_numpy()
-    faces = frames[0]["image"].to_numpy()
-    lines = []
-    selected = {group: groups == group for group in GROUPS if group in groups}
-    if (without := _without_glasses(groups, kinds)) is not None:
-        selected[WITHOUT_GLASSES] = without
-    for group, chosen in selected.items():
-        parts = {ALL: bootstrap_interval(flat[chosen], images=faces[chosen])}
-        if group != WITHOUT_GLASSES:
-            by_kind = bootstrap_strata(flat[chosen], kinds[chosen], faces[chosen])
-            parts |= {kind: part for kind, part in by_kind.items() if kind is not None}
-        for kind, interval in parts.items():
-            place = {"group": group, "kind": kind}
-            found = interval_lines([r.name for r in results], place, COLUMNS, interval)
-            lines += [line for line in found if line["count"]]
-        lines += _pooled(results, frames, group, chosen)
-    return pd.DataFrame(lines)
-
-
-def _without_glasses(groups: np.ndarray, kinds: np.ndarray) -> np.ndarray | None:
-    """Which lines are of real occluders other than clear eyeglasses; None where that is all or no
-    real ones."""
-    real = groups == REAL
-    others = real & ~np.isin(kinds, list(EYEGLASSES))
-    return others if 0 < others.sum() < real.sum() else None
-
-
-def interval_lines(
-    names: Sequence[str], place: dict[str, Any], metrics: Sequence[str], interval: Interval
-) -> list[dict]:
-    """A line for each row and metric of an interval over values and their paired differences.
-
-    `interval` holds (2 x rows x metrics,) numbers: the values' first, then the differences'.
-    `place` is what the lines have in common. One without any value has the count 0.
-    """
-    shape = (2, len(names), len(metrics))
-    mean, low, high, count = (np.reshape(part, shape) for part in interval)
-    return [
-        {
-            "row": name,
-            **place,
-            "metric": metric,
-            "count": int(count[0, i, j]),
-            "mean": mean[0, i, j],
-            "low": low[0, i, j],
-            "high": high[0, i, j],
-            "difference": mean[1, i, j],
-            "difference_low": low[1, i, j],
-            "difference_high": high[1, i, j],
-        }
-        for i, name in enumerate(names)
-        for j, metric in enumerate(metrics)
-    ]
-
-
-def _pooled(results, frames, group: str, chosen: np.ndarray) -> list[dict]:
-    lines = []
-    for result, frame in zip(results, frames, strict=True):
-        tp, fp, fn, tn = (int(frame.loc[chosen, name].sum()) for name in ("tp", "fp", "fn", "tn"))
-        marked = tp + fp + fn
-        pooled = {"pooled/accuracy": (tp + tn) / (marked + tn)}
-        if group != UNOCCLUDED:
-            pooled |= {"pooled/iou": tp / marked, "pooled/dice": 2 * tp / (tp + marked)}
-        lines += [
-            {"row": result.name, "group": group, "kind": ALL, "metric": metric, "mean": mean}
-            | {"count": int(chosen.sum())}
-            for metric, mean in pooled.items()
-        ]
-    return lines
-
-
 def group_table(summary: pd.DataFrame, group: str, reference: str, title: str) -> Table:
     """Rows by metric for one group, best value of each column marked."""
     part = summary[summary["group"].eq(group) & summary["kind"].eq(ALL)]
     names = list(dict.fromkeys(summary["row"]))
-    columns, cells = list(HEADINGS.values()), []
-    cells += [_column(part, names, metric) for metric in HEADINGS]
-    columns.append(f"Δ IoU to {reference} [95 %]")
-    cells.append(_differences(part, names, reference))
-    columns += list(POOLED.values())
-    cells += [_column(part, names, metric) for metric in POOLED]
+    iou = part[part["metric"].eq("iou")]
+    differences = column(iou, names, "+.3f", of="difference", interval=True)
+    differences[names.index(reference)] = REFERENCE
+    columns = [(heading, _means(part, names, metric)) for metric, heading in HEADINGS.items()]
+    columns.append((f"Δ IoU to {reference} [95 %]", differences))
+    columns += [(heading, _means(part, names, metric)) for metric, heading in POOLED.items()]
     count = int(part["count"].max())
-    rows = named_rows(names, cells)
-    return Table(f"{title}: {count} images (higher is better)", ["", *columns], rows)
+    return table_of(f"{title}: {count} images", names, columns, higher=True)
 
 
-def _column(part: pd.DataFrame, names: list[str], metric: str) -> list[Cell]:
-    chosen = part[part["metric"].eq(metric)].set_index("row")["mean"]
-    means = [float(chosen.get(name, np.nan)) for name in names]
-    return mark_best([_number(mean) for mean in means], means, HIGHER_IS_BETTER[_plain(metric)])
-
-
-def _plain(metric: str) -> str:
-    return metric.rsplit("/", 1)[-1]
-
-
-def _number(value: float, form: str = ".3f") -> str:
-    return format(value, form) if np.isfinite(value) else MISSING
-
-
-def _differences(part: pd.DataFrame, names: list[str], reference: str) -> list[Cell]:
-    chosen = part[part["metric"].eq("iou")].set_index("row")
-    cells = []
-    for name in names:
-        if name == reference:
-            cells.append(Cell("reference"))
-            continue
-        keys = ("difference", "difference_low", "difference_high")
-        mean, low, high = (_number(chosen.loc[name, key], "+.3f") for key in keys)
-        cells.append(Cell(f"{mean} [{low}, {high}]" if MISSING not in (low, high) else mean))
-    return cells
+def _means(part: pd.DataFrame, names: list[str], metric: str) -> list[Cell]:
+    higher = HIGHER_IS_BETTER[metric.rsplit("/", 1)[-1]]
+    return column(part[part["metric"].eq(metric)], names, ".3f", higher=higher)
 
 
 def false_table(summary: pd.DataFrame, results: Sequence[RowResult]) -> Table | None:
@@ -199,21 +70,17 @@ def false_table(summary: pd.DataFrame, results: Sequence[RowResult]) -> Table | 
     part = summary[summary["metric"].eq("false_positive") & summary["kind"].eq(ALL)]
     if part.empty:
         return None
-    means = part.set_index("row")
     names = [result.name for result in results]
-    texts, shares = [], []
-    for result in results:
-        low, high = (_number(100 * means.loc[result.name, key], ".2f") for key in ("low", "high"))
-        texts.append(f"{100 * means.loc[result.name, 'mean']:.2f} [{low}, {high}]")
-        marked = result.frame()["false_positive"].dropna()
-        shares.append(100 * float((marked > SPECK).mean()))
-    rows = [
-        [Cell(name), Cell(text), Cell(f"{share:.0f}")]
-        for name, text, share in zip(names, texts, shares, strict=True)
+    form = "{value:.2f} [{low:.2f}, {high:.2f}]"
+    pixels = column(part, names, form, interval=True, times=100)
+    marked = [result.frame()["false_positive"].dropna() for result in results]
+    faces = [Cell(100 * float((part > SPECK).mean()), form=".0f") for part in marked]
+    columns = [
+        ("pixels marked (%) [95 %]", pixels),
+        (f"faces with more than {SPECK:.0%} marked (%)", faces),
     ]
-    columns = ["", "pixels marked (%) [95 %]", f"faces with more than {SPECK:.0%} marked (%)"]
-    title = f"Faces with nothing on them: {int(part['count'].max())} images (lower is better)"
-    return Table(title, columns, rows)
+    title = f"Faces with nothing on them: {int(part['count'].max())} images"
+    return table_of(title, names, columns, higher=False)
 
 
 def kind_table(summary: pd.DataFrame) -> Table:
@@ -222,12 +89,11 @@ def kind_table(summary: pd.DataFrame) -> Table:
     names = list(dict.fromkeys(summary["row"]))
     rows = []
     for group, kind in dict.fromkeys(zip(part["group"], part["kind"], strict=True)):
-        lines = part[part["kind"].eq(kind)].set_index("row")
-        means = [float(lines.loc[name, "mean"]) for name in names]
-        cells = mark_best([_number(mean) for mean in means], means, True)
+        lines = part[part["kind"].eq(kind)]
         name = kind if kind == group else f"{kind} ({group})"
-        rows.append([Cell(name), Cell(str(int(lines["count"].max()))), *cells])
-    return Table("IoU by kind of occluder (higher is better)", ["", "N", *names], rows)
+        count = Cell(lines["count"].max(), form=".0f")
+        rows.append([Cell(name), count, *column(lines, names, ".3f", higher=True)])
+    return Table("IoU by kind of occluder", ["", "N", *names], rows, higher=True)
 
 
 def mask_tables(results: Sequence[RowResult], summary: pd.DataFrame, reference: str) -> list[Table]:
@@ -258,8 +124,7 @@ def mask_caption(results: Sequence[RowResult], reference: str) -> list[str]:
         "occluders may be in training pairs too."
     )
     return [
-        f"N = {info['count']} pairs of {images} faces at {key['size']} px ({info['pairs']}); "
-        f"SHA-256 of the pairs: {key['pairs']}.",
+        pairs_line(info["count"], f"of {images} faces", key["size"], info["pairs"], key["pairs"]),
         "Means over images; pooled: from the sums over the pixels of all images. A pixel is marked "
         f"above probability 0.5; boundaries agree within {near} px.",
         origin,

@@ -11,16 +11,12 @@ from deocclude.engines.runs.config import ABLATIONS, read_yaml
 from deocclude.engines.runs.finished import finished_words, unfinished
 from deocclude.engines.runs.places import looked_in, places
 from deocclude.engines.runs.recipes import FIXED, read_recipe
+from deocclude.engines.runs.released import EXPORTED
 from deocclude.names import did_you_mean, shown
 
 TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
 ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
 SUITE_KEYS = (*TABLE_KEYS, "tables", "export")
-EXPORTED = {  # what ships, as its file is called -> its task
-    "segmenter": "segmentation",
-    "inpainter": "inpainting",
-    "inpainter-faithful": "inpainting",
-}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of a table: its folder too
 
 
@@ -125,7 +121,8 @@ def finished_suite(named: Path, runs_folder: Path) -> Suite:
 
 def suite_of(options: Any) -> Suite | None:
     """The suite that a command's options name, all of its runs finished; None if they name none."""
-    return finished_suite(options.suite, options.runs_folder) if options.suite else None
+    named = getattr(options, "suite", None)
+    return finished_suite(named, options.runs_folder) if named else None
 
 
 def load_suite(named: Path) -> Suite:
@@ -136,7 +133,7 @@ def load_suite(named: Path) -> Suite:
     _check_keys(content, SUITE_KEYS, f"{path}: a suite")
     content.setdefault("name", path.stem)
     if not isinstance(content["name"], (str, int)):
-        raise ValueError(f"{path}: name must be a text, found {shown(content['name'])}")
+        raise _wrong(path, "name must be a text", content["name"])
     suite = _suite(content, path)
     return replace(suite, exports=_exports(content.get("export"), suite, path))
 
@@ -163,34 +160,32 @@ def _suite(content: dict[str, Any], path: Path) -> Suite:
         raise ValueError(f"{path}: with tables, {' and '.join(both)} belong into each of them")
     listed = content["tables"]
     if not isinstance(listed, list) or not listed:
-        raise ValueError(f"{path}: tables must be a list of tables, found {shown(listed)}")
+        raise _wrong(path, "tables must be a list of tables", listed)
     given = content.get("baselines", list(BASELINES))
     tables = []
     for number, table in enumerate(listed, 1):
         where = f"{path}: table {number}"
         _check_keys(table, TABLE_KEYS, where)
         if not NAME.fullmatch(str(table.get("name", ""))):
-            raise ValueError(
-                f"{where}: name must be letters, digits and . _ -, found {shown(table.get('name'))}"
-            )
+            raise _wrong(where, "name must be letters, digits and . _ -", table.get("name"))
         tables.append(_table(table, given, where))
-    names = [table.name for table in tables]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{path}: two tables are called {', '.join(twice)}")
+    _check_names([table.name for table in tables], f"{path}: two tables are called")
     runs = _once(run for table in tables for run in table.runs)
-    ensembles = {each: None for table in tables for each in table.ensembles}
+    ensembles = dict.fromkeys(each for table in tables for each in table.ensembles)
     names = [each.name.lower() for each in ensembles]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{path}: tables mean different ensembles by {', '.join(twice)}")
+    _check_names(names, f"{path}: tables mean different ensembles by")
     _check_apart(runs, ensembles, str(path))
-    return Suite(
-        str(content["name"]),
-        runs,
-        _baselines(given, str(path)),
-        None,
-        tuple(tables),
-        tuple(ensembles),
-    )
+    baselines, name = _baselines(given, str(path)), str(content["name"])
+    return Suite(name, runs, baselines, None, tuple(tables), tuple(ensembles))
+
+
+def _wrong(where: Any, must: str, found: Any) -> ValueError:
+    return ValueError(f"{where}: {must}, found {shown(found)}")
+
+
+def _check_names(names: list[str], words: str) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{words} {', '.join(twice)}")
 
 
 def _check_keys(content: Any, valid: tuple[str, ...], where: str) -> None:
@@ -206,13 +201,11 @@ def _table(content: dict[str, Any], baselines: Any, where: str) -> Suite:
     runs = content.get("runs", [] if ensembles else None)
     named = isinstance(runs, list) and all(isinstance(run, str) for run in runs)
     if not named or not (runs or ensembles):
-        raise ValueError(
-            f"{where}: runs must be a list of names or run folders, found {shown(runs)}"
-        )
+        raise _wrong(where, "runs must be a list of names or run folders", runs)
     chosen = _baselines(content.get("baselines", baselines), where)
     reference = content.get("reference")
     if not isinstance(reference, str | None):
-        raise ValueError(f"{where}: reference must be a row's name, found {shown(reference)}")
+        raise _wrong(where, "reference must be a row's name", reference)
     _check_apart(runs, ensembles, where)
     return Suite(str(content["name"]), _once(runs), chosen, reference, ensembles=ensembles)
 
@@ -226,11 +219,9 @@ def _ensembles(listed: Any, where: str) -> tuple[FixedEnsemble, ...]:
     if listed is None:
         return ()
     if not isinstance(listed, list):
-        raise ValueError(f"{where}: ensembles must be a list, found {shown(listed)}")
+        raise _wrong(where, "ensembles must be a list", listed)
     found = [_ensemble(entry, f"{where}: ensemble {i}") for i, entry in enumerate(listed, 1)]
-    names = [each.name.lower() for each in found]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{where}: two ensembles are called {', '.join(twice)}")
+    _check_names([each.name.lower() for each in found], f"{where}: two ensembles are called")
     return tuple(found)
 
 
@@ -239,7 +230,7 @@ def _ensemble(entry: Any, where: str) -> FixedEnsemble:
     name, combination = entry.get("name"), entry.get("combination", "weights")
     members, pairs = entry.get("members"), entry.get("pairs", FixedEnsemble.pairs)
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(f"{where}: name must be letters, digits and . _ -, found {shown(name)}")
+        raise _wrong(where, "name must be letters, digits and . _ -", name)
     if combination not in FIXED:
         hint = "; a gate is a run" if combination == "gate" else ""
         raise ValueError(
@@ -247,15 +238,11 @@ def _ensemble(entry: Any, where: str) -> FixedEnsemble:
         )
     listed = isinstance(members, list) and all(isinstance(each, str) for each in members)
     if not listed or len(members) < 2:
-        raise ValueError(
-            f"{where}: members must be a list of two or more runs, found {shown(members)}"
-        )
+        raise _wrong(where, "members must be a list of two or more runs", members)
     if len(_once(members)) < len(members):
-        raise ValueError(f"{where}: members must be different runs, found {shown(members)}")
+        raise _wrong(where, "members must be different runs", members)
     if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs < 1:
-        raise ValueError(
-            f"{where}: pairs must be a whole number of at least 1, found {shown(pairs)}"
-        )
+        raise _wrong(where, "pairs must be a whole number of at least 1", pairs)
     return FixedEnsemble(name, combination, tuple(members), pairs)
 
 
@@ -270,7 +257,7 @@ def _once(runs: Iterable[str]) -> tuple[str, ...]:
 def _baselines(given: Any, where: str) -> tuple[str, ...]:
     listed = isinstance(given, list) and all(isinstance(each, str) for each in given)
     if not listed and not isinstance(given, str):
-        raise ValueError(f"{where}: baselines must be names, `all` or `none`, found {shown(given)}")
+        raise _wrong(where, "baselines must be names, `all` or `none`", given)
     try:
         return parse_baselines(given)
     except ValueError as error:

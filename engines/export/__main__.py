@@ -17,7 +17,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported
 from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.engines.graphs.description import SUFFIX, is_onnx
 from deocclude.engines.graphs.packages import RUNTIME, WRITER, OnnxError, need
-from deocclude.engines.options import add_evaluation, at_least
+from deocclude.engines.options import add_evaluation, at_least, command_parser
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.runs.finished import SEGMENTATION
 from deocclude.engines.runs.members import named_files
@@ -28,11 +28,7 @@ SEGMENTER = "segmenter"  # names the one that ships
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m engines.export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m engines.export", __doc__)
     add = parser.add_argument
     named = (
         "a run's name (UNet, UNet/002) or folder, a weights file, an ensemble's YAML, or what "
@@ -67,25 +63,20 @@ def check(arguments: argparse.Namespace) -> Path:
     return file
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write the file; 0, or 1 after one line about an error that the user can mend."""
+@stopping.answering("nothing was written")
+def main(argv: list[str] | None = None) -> None:
+    """Write the file."""
     arguments = parse(argv)
     say_progress()
-    try:
-        file = check(arguments)
-        need(WRITER)
-        from deocclude.engines.export.opening import open_exportable
-        from deocclude.engines.export.writing import TOLERANCE, write_graph
+    file = check(arguments)
+    need(WRITER)
+    from deocclude.engines.export.opening import open_exportable
+    from deocclude.engines.export.writing import TOLERANCE, write_graph
 
-        print(f"network: {file}")
-        network = open_exportable(file)
-        any_size = arguments.size is None
-        written = write_graph(network, arguments.output, any_size, arguments.size)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        return stopping.say_stopped(stop, "nothing was written")
+    print(f"network: {file}")
+    network = open_exportable(file)
+    any_size = arguments.size is None
+    written = write_graph(network, arguments.output, any_size, arguments.size)
     told = written.told
     if written.why_fixed:
         print(f"height and width are fixed to {told.size}: {written.why_fixed}")
@@ -95,7 +86,6 @@ def main(argv: list[str] | None = None) -> int:
     if licence := (told.release or {}).get("licence"):
         print(f"licence of these weights: {licence}")
     print(f"{arguments.output}  {arguments.output.stat().st_size / 2**20:.1f} MiB")
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,18 +8,21 @@ from torch import Tensor, nn
 from deocclude.engines.ensemble.opening import open_inpainter
 from deocclude.engines.export.writing import Exportable
 from deocclude.engines.graphs.description import Answer, Description, Mask, Picture
-from deocclude.engines.runs.features import load_features
+from deocclude.engines.graphs.packages import OnnxError
 from deocclude.engines.runs.finished import read_metadata, task_of
-from deocclude.engines.runs.weights import load_identity_network, load_segmenter
+from deocclude.engines.runs.tasks import TASKS
+from deocclude.engines.runs.weights import load_features, load_identity_network, load_segmenter
+from deocclude.names import imported
 
 if TYPE_CHECKING:  # brings torchvision, for 1.6 s
     from deocclude.models.identity import IdentityNet
 
-WHAT = {"inpainting": "occluded", "segmentation": "image", "identity": "image"}
-OUTPUTS = {"inpainting": ("prediction",), "segmentation": ("logits",)}
+
+# Module, names of its inputs and of its outputs, and the weights file's metadata.
+Opened = tuple[nn.Module, tuple[str, ...], tuple[str, ...], dict[str, Any]]
 
 
-class Inpainter(nn.Module):
+class WholeInpainter(nn.Module):
     """An inpainter with its members and the network of its features: (occluded, mask) alone."""
 
     def __init__(self, network: nn.Module, features: nn.Module | None = None) -> None:
@@ -49,10 +52,10 @@ class Identity(nn.Module):
 def open_exportable(file: Path) -> Exportable:
     """The network of a weights file or an ensemble's YAML, of any task, and what the file says."""
     config, _ = read_metadata(file)
-    task = task_of(config)
-    outputs = OUTPUTS.get(task, ("embedding", "logits"))
-    inputs = ("occluded", "mask") if task == "inpainting" else (WHAT[task],)
-    module, metadata = _open(file, task)
+    task = TASKS[task_of(config)]
+    if task.exporter is None:
+        raise OnnxError(f"{file}: networks for {task.name} are not written as ONNX files")
+    module, inputs, outputs, metadata = imported(task.exporter)(file)
     module.requires_grad_(False).eval()
     return Exportable(module, inputs, outputs, describe(config, metadata, inputs, outputs))
 
@@ -65,6 +68,7 @@ def describe(
 ) -> Description:
     """What the ONNX file will say of itself; no path of this machine."""
     data, release = config["data"], metadata.get("release")
+    template = data.get("template")
     parts: dict[str, list] = {inputs[0]: [Picture(kind="picture")]}
     if len(inputs) > 1:
         parts[inputs[1]] = [Mask(kind="mask")]
@@ -75,24 +79,25 @@ def describe(
         output=Answer(name=outputs[0]),
         size=data["size"],
         fill=data.get("fill", 1.0),
-        template=_template(data.get("template")),
+        template="ffhq" if template in (None, "auto") else template,
         hides=data.get("hidden_by", "masks") != "occluders",
         source={"run": config["name"], "network": config["model"]["name"]},
         release=release,
     )
 
 
-def _template(named: str | None) -> str:
-    """How the training faces are aligned, as `engines.inference.networks` takes it."""
-    return "ffhq" if named in (None, "auto") else named
-
-
-def _open(file: Path, task: str) -> tuple[nn.Module, dict[str, Any]]:
-    if task == "segmentation":
-        return load_segmenter(file)
-    if task == "identity":
-        network, metadata = load_identity_network(file)
-        return Identity(cast(IdentityNet, network)), metadata
+def exported_inpainter(file: Path) -> Opened:
     network, metadata = open_inpainter(file, keep="memory")
-    uses = getattr(network, "uses_features", False)
-    return Inpainter(network, load_features(file) if uses else None), metadata
+    features = load_features(file) if getattr(network, "uses_features", False) else None
+    return WholeInpainter(network, features), ("occluded", "mask"), ("prediction",), metadata
+
+
+def exported_segmenter(file: Path) -> Opened:
+    network, metadata = load_segmenter(file)
+    return network, ("image",), ("logits",), metadata
+
+
+def exported_identity_network(file: Path) -> Opened:
+    network, metadata = load_identity_network(file)
+    module = Identity(cast("IdentityNet", network))
+    return module, ("image",), ("embedding", "logits"), metadata

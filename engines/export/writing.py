@@ -21,7 +21,7 @@ from deocclude.data.builtin.faces import render_face
 from deocclude.data.contract import hide
 from deocclude.data.files import replacing
 from deocclude.data.images import to_tensor
-from deocclude.engines.graphs.asking import open_session
+from deocclude.engines.graphs.asking import open_session, run_session
 from deocclude.engines.graphs.description import KEY, Description
 from deocclude.engines.graphs.packages import RUNTIME, WRITER, OnnxError, need
 
@@ -132,11 +132,8 @@ def check_parity(
             expected = network.module(*given)
         wanted = expected if isinstance(expected, tuple) else (expected,)
         arrays = {key: t.numpy() for key, t in zip(network.inputs, given, strict=True)}
-        try:
-            answers = session.run(list(network.outputs), arrays)
-        except Exception as error:  # ONNX Runtime's own kinds
-            first = str(error).strip().splitlines()[0]
-            raise ParityError(f"{name or path}: fails for {words}: {first}") from error
+        who = f"{name or path}: ONNX Runtime, for {words},"
+        answers = run_session(session, network.outputs, arrays, who)
         for key, one, other_one in zip(network.outputs, wanted, answers, strict=True):
             difference = float((one - torch.from_numpy(other_one)).abs().max())
             limit = TOLERANCE * max(1.0, float(one.abs().max()))

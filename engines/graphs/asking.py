@@ -1,8 +1,10 @@
 """A network in an ONNX file, asked like any other: PyTorch's tensors in and out, on the CPU."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -44,6 +46,17 @@ def open_session(path: Path) -> Any:
     except Exception as error:  # its own kinds, which share no other ancestor
         first = str(error).strip().splitlines()[0]
         raise OnnxError(f"{path}: ONNX Runtime cannot run it: {first}") from error
+
+
+def run_session(
+    session: Any, outputs: Sequence[str], arrays: dict[str, np.ndarray], who: str
+) -> list[np.ndarray]:
+    """The answers to one call. OnnxError, with the first line of what `who` failed at."""
+    try:
+        return session.run(list(outputs), arrays)
+    except Exception as error:  # as in open_session
+        first = str(error).strip().splitlines()[0]
+        raise OnnxError(f"{who} failed: {first}") from error
 
 
 class OnnxNetwork(nn.Module):
@@ -108,11 +121,7 @@ class OnnxNetwork(nn.Module):
 
     def _run(self, given: dict[str, Tensor]) -> Tensor:
         arrays = {name: tensor.contiguous().numpy() for name, tensor in given.items()}
-        try:
-            (answer,) = self.session.run([self.output], arrays)
-        except Exception as error:  # as in open_session
-            first = str(error).strip().splitlines()[0]
-            raise OnnxError(f"{self.path}: ONNX Runtime failed: {first}") from error
+        (answer,) = run_session(self.session, [self.output], arrays, f"{self.path}: ONNX Runtime")
         found = torch.from_numpy(answer)
         return found.movedim(-1, 1) if self.told.layout == "NHWC" and found.ndim == 4 else found
 

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import nn
 
 from deocclude.engines.export.kept import kept_graph, make_graph
-from deocclude.engines.graphs.asking import OnnxNetwork
 from deocclude.engines.graphs.description import is_onnx
 from deocclude.engines.graphs.packages import RUNTIME, WRITER, OnnxError, has_runtime, need
 from deocclude.engines.runs.finished import read_metadata
@@ -69,10 +67,17 @@ def graph_for(
 
 
 def read_asked(
-    weights: Path, graph: Path | None, backend: str, say: Say, read: Callable[[Path], Read]
+    weights: Path,
+    device: torch.device,
+    backend: str,
+    make: bool,
+    say: Say,
+    read: Callable[[Path], Read],
 ) -> Read:
-    """What `read` gives of the graph; of the weights without one, and with `auto` where this ONNX
-    Runtime cannot run it, which is said. Such a graph is removed, to be made anew."""
+    """What `read` gives of the graph of these weights; of the weights without one (`graph_for`),
+    and with `auto` where this ONNX Runtime cannot run it, which is said. Such a graph is removed,
+    to be made anew."""
+    graph = graph_for(weights, device, backend, make, say)
     if graph is None:
         return read(weights)
     try:
@@ -84,14 +89,6 @@ def read_asked(
             raise OnnxError(f"{error}; it was removed, the next command makes it anew") from error
         say(f"{error}; it was removed, PyTorch is used")
         return read(weights)
-
-
-def leave_cores(*networks: nn.Module | None) -> None:
-    """Where ONNX Runtime computes all these networks, let PyTorch have one thread in this process:
-    the little that it still does, it does as fast, and threads of its that wait for more take the
-    cores from ONNX Runtime's. For commands, not for libraries: it holds for all of PyTorch."""
-    if all(isinstance(network, OnnxNetwork) for network in networks if network is not None):
-        torch.set_num_threads(1)
 
 
 def _made(weights: Path, backend: str, say: Say) -> Path | None:

@@ -12,9 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from multiprocessing.connection import wait
-from typing import Any
 
 import cv2
 import numpy as np
@@ -40,14 +38,14 @@ def mean_colour(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return restored
 
 
-def telea(image: np.ndarray, mask: np.ndarray, radius: float = RADIUS) -> np.ndarray:
+def telea(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Fast marching (Telea 2004) as in OpenCV."""
-    return cv2.inpaint(image, mask, radius, cv2.INPAINT_TELEA)
+    return cv2.inpaint(image, mask, RADIUS, cv2.INPAINT_TELEA)
 
 
-def navier_stokes(image: np.ndarray, mask: np.ndarray, radius: float = RADIUS) -> np.ndarray:
+def navier_stokes(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Navier-Stokes inpainting (Bertalmio et al. 2001) as in OpenCV."""
-    return cv2.inpaint(image, mask, radius, cv2.INPAINT_NS)
+    return cv2.inpaint(image, mask, RADIUS, cv2.INPAINT_NS)
 
 
 def biharmonic(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -80,20 +78,11 @@ INSTANT = ("occluded", "mean_colour")  # cheaper than sending an image to anothe
 PATIENCE = 3.0  # seconds of work in this process before others are started, which takes about that
 
 
-def create_baseline(name: str, **options: Any) -> Baseline:
-    """A baseline by name, `radius` as an option of `telea` and `navier_stokes`.
-
-    ValueError lists the names, or the options, that exist.
-    """
+def create_baseline(name: str) -> Baseline:
+    """A baseline by name. ValueError lists those that exist."""
     if name not in BASELINES:
         raise ValueError(f"unknown baseline {name!r}; valid: {', '.join(BASELINES)}")
-    valid = ("radius",) if name in ("telea", "navier_stokes") else ()
-    for option in options:
-        if option not in valid:
-            raise ValueError(
-                f"baseline {name} has no option {option!r}; valid: {', '.join(valid) or 'none'}"
-            )
-    return partial(BASELINES[name], **options) if options else BASELINES[name]
+    return BASELINES[name]
 
 
 def parse_baselines(text: str | Iterable[str]) -> tuple[str, ...]:

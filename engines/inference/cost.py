@@ -38,6 +38,12 @@ def model_cost(
     }
 
 
+def nothing(device: torch.device) -> dict[str, Any]:
+    """The cost of an answer that is not worth measuring."""
+    free = dict.fromkeys(("parameters", "median_ms", "p95_ms"), 0)
+    return {**free, "macs": None, "device": device_name(device)}
+
+
 def noise(batch: int, size: int) -> tuple[Tensor, Tensor]:
     """Pictures and masks to measure on: (N, 3, S, S) in [0, 1], (N, 1, S, S) of {0, 1}."""
     return torch.rand(batch, 3, size, size), (torch.rand(batch, 1, size, size) > 0.7).float()

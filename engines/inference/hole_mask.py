@@ -108,6 +108,12 @@ def move(mask: np.ndarray, box: Box, target: Box) -> np.ndarray:
     return moved
 
 
+def slices_of(box: Box) -> tuple[slice, slice]:
+    """A box's rows and columns of the photo."""
+    top, left, bottom, right = box
+    return slice(top, bottom), slice(left, right)
+
+
 def distance_to(mask: np.ndarray) -> np.ndarray:
     """Pixels to the nearest hole pixel, 0 inside the hole: float32, infinite without a hole."""
     if not mask.any():

@@ -1,4 +1,5 @@
-"""The one forward path: batches through an inpainter and a segmenter, and how unsure they are.
+"""The one forward path: an inpainter, a segmenter and an embedder, each with what it was trained
+with. Training's validation, `evaluate.py` and photos all ask them.
 
 Networks trained on mirrored faces too should give the same answer either way round. The mean of
 both is a better prediction (flip test-time augmentation), their difference says where it is unsure.
@@ -9,6 +10,7 @@ predictive uncertainty estimation using deep ensembles, 2017, section 2.4).
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,12 +21,13 @@ from torch.nn import functional
 from deocclude.data.contract import hide
 from deocclude.data.faces.alignment import template_points
 from deocclude.engines.ensemble.opening import open_inpainter
-from deocclude.engines.graphs.asking import open_network
+from deocclude.engines.graphs.asking import OnnxNetwork, open_network
 from deocclude.engines.graphs.description import config_of, is_onnx
-from deocclude.engines.inference.backends import TORCH, Say, graph_for, read_asked
+from deocclude.engines.inference import cost
+from deocclude.engines.inference.backends import TORCH, Say, read_asked
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.devices import resolve_device
-from deocclude.engines.runs.features import load_features
+from deocclude.engines.runs.weights import load_features
 
 if TYPE_CHECKING:
     from deocclude.models.ensemble import Ensemble
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
 DISAGREEMENT, MIRRORED = "the members' disagreement", "the difference from the mirrored prediction"
 
 
@@ -47,261 +51,265 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-class Networks:
-    """An inpainter and a segmenter with the sizes they were trained at, ready to be asked.
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A network, moved to `device`, and the side in pixels of the pictures it was trained on.
 
-    Validation, `evaluate.py` and photos all go through `restore_batch` (or `restore_with_doubt`)
-    and `find_mask`.
+    It is asked in evaluation mode and without gradients; afterwards every module has the mode that
+    it had. `dataclasses.replace` gives the same network asked otherwise.
+    """
+
+    network: nn.Module
+    size: int
+    _: KW_ONLY
+    device: torch.device = CPU
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size: must be at least 1 pixel, found {self.size}")
+        self.network.to(self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Inpainter(_Asked):
+    """Redraws holes.
 
     Parameters
     ----------
-    inpainter : called `inpainter(occluded, mask) -> prediction`; moved to `device`.
-    size : side in pixels of the square at which the inpainter works on photos.
-    segmenter : called `segmenter(occluded) -> logits`, finds the mask when none is given.
-    device : "cpu" (the default), "cuda", "cuda:1", "mps", or "auto": an accelerator if there is
-        one.
+    network : called `network(occluded, mask) -> prediction`.
+    size : side in pixels of the square at which it works on photos.
     fill : grey level in [0, 1] that hides the hole, the one used in training.
-    template : how the inpainter's training faces are aligned, one of
-        data.faces.alignment.TEMPLATES.
-    segmenter_size, segmenter_template : the same of the segmenter, by default the inpainter's.
-    features : `features.embed(occluded) -> (N, D)`, for an inpainter that takes them.
-    hides : whether the hole is hidden by `fill`; False for an inpainter that was trained on faces
+    template : how its training faces are aligned, one of data.faces.alignment.TEMPLATES.
+    features : `features.embed(occluded) -> (N, D)`, for a network that takes them.
+    hides : whether the hole is hidden by `fill`; False for a network that was trained on faces
         under occluders: it is shown the picture as it is.
     flip : whether a prediction is the mean with the mirrored input's, mirrored back.
     """
 
-    def __init__(
-        self,
-        inpainter: nn.Module,
-        size: int,
-        segmenter: nn.Module | None = None,
-        device: str | torch.device = "cpu",
-        fill: float = 1.0,
-        template: str = "ffhq",
-        segmenter_size: int | None = None,
-        segmenter_template: str | None = None,
-        features: "IdentityNet | None" = None,
-        hides: bool = True,
-        flip: bool = False,
-    ):
-        for name, side in (("size", size), ("segmenter_size", segmenter_size or size)):
-            if side < 1:
-                raise ValueError(f"{name}: must be at least 1 pixel, found {side}")
-        if not 0 <= fill <= 1:
-            raise ValueError(f"fill: must lie in [0, 1], found {fill}")
-        if getattr(inpainter, "uses_features", False) and features is None:
-            raise ValueError(f"{type(inpainter).__name__} takes features, their network is missing")
-        self.device = resolve_device(device)
-        self.features = None if features is None else features.to(self.device)
-        self.inpainter = inpainter.to(self.device)
-        self.segmenter = None if segmenter is None else segmenter.to(self.device)
-        self.size, self.segmenter_size = size, segmenter_size or size
-        self.template, self.segmenter_template = template, segmenter_template or template
-        for name in (self.template, self.segmenter_template):
-            template_points(name, 1)  # an unknown name is an error now, not at the first photo
-        self.fill, self.hides, self.flip = fill, hides, flip
+    fill: float = 1.0
+    template: str = "ffhq"
+    features: "IdentityNet | None" = None
+    hides: bool = True
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        template_points(self.template, 1)  # an unknown name is an error now, not at the first photo
+        if not 0 <= self.fill <= 1:
+            raise ValueError(f"fill: must lie in [0, 1], found {self.fill}")
+        if self.features is not None:
+            self.features.to(self.device)
+        elif getattr(self.network, "uses_features", False):
+            name = type(self.network).__name__
+            raise ValueError(f"{name} takes features, their network is missing")
+
+    @property
+    def doubt(self) -> str:
+        """What tells how unsure it is: DISAGREEMENT of an ensemble's members, or MIRRORED."""
+        return DISAGREEMENT if hasattr(self.network, "disagreement") else MIRRORED
+
+    def show(self, picture: Tensor, mask: Tensor) -> Tensor:
+        """What the network is shown of a picture. Shapes as in `restore`."""
+        return hide(picture, mask, self.fill) if self.hides else picture
 
     @torch.inference_mode()
-    def restore_batch(self, occluded: Tensor, mask: Tensor) -> Tensor:
-        """What the inpainter predicts, in evaluation mode and without gradients.
+    def restore(self, occluded: Tensor, mask: Tensor) -> Tensor:
+        """What the network predicts; `features` embeds what it is shown, mirrored or not.
 
-        Shape: occluded (N, 3, S, S), mask (N, 1, S, S) -> (N, 3, S, S), float32 on `device`. The
-        prediction is a whole image; `data.contract.compose` keeps the known pixels. Every module's
-        training or evaluation mode is the same after the call as before it.
+        Shape: occluded (N, 3, H, W), mask (N, 1, H, W) -> (N, 3, H, W), float32 on `device`. The
+        prediction is a whole image; `data.contract.compose` keeps the known pixels. With `flip` the
+        batch is twice as large. ValueError for an answer of another shape.
         """
         occluded, mask = occluded.to(self.device), mask.to(self.device)
-        return predict_batch(self.inpainter, self.features, occluded, mask, self.flip)
+        if not self.flip:
+            return self._answer(occluded, mask)
+        plain, mirrored = _both_ways(self._answer(*_with_mirrored(occluded, mask)))
+        return (plain + mirrored) / 2
 
     @torch.inference_mode()
     def restore_with_doubt(
         self, occluded: Tensor, mask: Tensor, doubt: str | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As `restore_batch`, and how unsure each pixel is: (N, 1, S, S) float32, 0 or more.
+        """As `restore`, and how unsure each pixel is: (N, 1, H, W) float32, 0 or more.
 
-        The disagreement of an ensemble's members; of another inpainter, or of any with `doubt` =
-        MIRRORED, the difference from the mirrored prediction. One pass gives both; see
-        `engines.inference.networks.predict_with_doubt`.
+        DISAGREEMENT: the standard deviation over an ensemble's members, with `flip` over all that
+        they answer to either input. MIRRORED: the absolute difference from the mirrored prediction.
+        Means over the channels, from the same pass as the prediction. `doubt` is the inpainter's
+        own by default.
         """
         occluded, mask = occluded.to(self.device), mask.to(self.device)
-        networks = self.inpainter, self.features
-        return predict_with_doubt(*networks, occluded, mask, self.flip, doubt)
+        if (doubt or self.doubt) == DISAGREEMENT:
+            return self._disagreement(occluded, mask)
+        plain, mirrored = _both_ways(self._answer(*_with_mirrored(occluded, mask)))
+        apart = (plain - mirrored).abs().mean(1, keepdim=True)
+        return (plain + mirrored) / 2 if self.flip else plain, apart
 
-    def show(self, picture: Tensor, mask: Tensor) -> Tensor:
-        """What the inpainter is shown of a picture. Shapes as in `restore_batch`."""
-        return hide(picture, mask, self.fill) if self.hides else picture
+    def cost(self, size: int) -> dict[str, Any]:
+        """Parameters, multiply-accumulates and latency; see `engines.inference.cost`."""
+        return cost.model_cost(self.network, self.restore, size, self.device)
+
+    def _answer(self, occluded: Tensor, mask: Tensor) -> Tensor:
+        given: tuple[Tensor, ...] = ()
+        if getattr(self.network, "uses_features", False):
+            assert self.features is not None  # checked above
+            with evaluating(self.features):
+                given = (self.features.embed(occluded),)
+        with evaluating(self.network):
+            return _checked(self.network(occluded, mask, *given), occluded)
+
+    def _disagreement(self, occluded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        ensemble = cast("Ensemble", self.network)
+        seen, holes = _with_mirrored(occluded, mask) if self.flip else (occluded, mask)
+        with evaluating(ensemble):
+            predictions = ensemble.predictions(seen, holes)
+            prediction = _checked(ensemble.combine(predictions, seen, holes), seen)
+        if self.flip:
+            prediction = torch.stack(_both_ways(prediction)).mean(0)
+            plain, mirrored = predictions.chunk(2, dim=1)
+            predictions = torch.cat([plain, mirrored.flip(-1)])
+        return prediction, ensemble.disagreement(predictions).float()
+
+
+@dataclass(frozen=True, eq=False)
+class Segmenter(_Asked):
+    """Marks what covers a face: `network(occluded) -> logits`. `template` as of `Inpainter`."""
+
+    template: str = "ffhq"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        template_points(self.template, 1)
 
     @torch.inference_mode()
-    def find_mask(self, aligned: Tensor) -> Tensor:
-        """How likely each pixel covers the face, in evaluation mode and without gradients.
+    def logits(self, occluded: Tensor) -> Tensor:
+        """(N, 3, H, W), asked at that size, to (N, 1, H, W), float32 on `device`.
 
-        Shape: aligned (N, 3, S, S) -> (N, 1, S, S), float32 in [0, 1] on `device`. Resized to the
-        segmenter's size and back where S differs. Raises ValueError without a segmenter and for
-        logits of another shape or that are not finite.
+        ValueError for an answer of another shape or that is not finite.
         """
-        segmenter = self.check_segmenter()
-        inner, outer = (self.segmenter_size,) * 2, aligned.shape[-2:]
+        with evaluating(self.network):
+            logits = self.network(occluded.to(self.device)).float()
+        if logits.shape != (len(occluded), 1, *occluded.shape[2:]):
+            raise ValueError(
+                f"the segmenter answered with shape {tuple(logits.shape)} "
+                f"for an input of {tuple(occluded.shape)}; one logit a pixel is needed"
+            )
+        return _finite(logits, "segmenter")
+
+    def find(self, occluded: Tensor) -> Tensor:
+        """As `logits`, to a mask of {0, 1}: the pixels whose probability is above one half."""
+        return (self.logits(occluded) > 0).float()
+
+    @torch.inference_mode()
+    def probability(self, aligned: Tensor) -> Tensor:
+        """How likely each pixel covers the face: as `logits`, but in [0, 1] and asked at the
+        network's own size, to which pictures of another one are resized, and the answer back."""
+        inner, outer = (self.size,) * 2, aligned.shape[-2:]
         seen = aligned.to(self.device)
-        if outer != inner:
-            seen = functional.interpolate(seen, inner, mode="bicubic", antialias=True).clamp(0, 1)
-        with evaluating(segmenter):
-            logits = segmenter(seen).float()
-        if logits.shape != (len(aligned), 1, *inner):
-            raise ValueError(
-                f"the segmenter answered with shape {tuple(logits.shape)}, not "
-                f"{(len(aligned), 1, *inner)}"
-            )
-        if not logits.isfinite().all():
-            raise ValueError("the segmenter's logits hold values that are not finite")
-        probability = logits.sigmoid()
-        if outer != inner:
-            probability = functional.interpolate(
-                probability, outer, mode="bilinear", antialias=True
-            )
-        return probability
+        if outer == inner:
+            return self.logits(seen).sigmoid()
+        seen = functional.interpolate(seen, inner, mode="bicubic", antialias=True).clamp(0, 1)
+        probability = self.logits(seen).sigmoid()
+        return functional.interpolate(probability, outer, mode="bilinear", antialias=True)
 
-    def check_segmenter(self) -> nn.Module:
-        """The segmenter; ValueError, with the sentence that helps, where there is none."""
-        if self.segmenter is None:
-            raise ValueError(
-                "no segmenter: give a mask, or the one that ships, weights/segmenter.safetensors"
-            )
-        return self.segmenter
+    def cost(self, size: int) -> dict[str, Any]:
+        """Parameters, multiply-accumulates and latency; see `engines.inference.cost`."""
+        return cost.model_cost(self.network, lambda seen, _: self.find(seen), size, self.device)
 
 
-def load_networks(
-    checkpoint: str | Path, device: str | torch.device = "auto", *, flip: bool = False
-) -> Networks:
-    """The inpainter of a run's `best.safetensors`, or of an ensemble's YAML or weights file, at the
-    size, fill and template of its training, or its members'."""
-    return Networks(**read_networks(checkpoint, device), flip=flip)
+@dataclass(frozen=True, eq=False)
+class Embedder(_Asked):
+    """Tells people apart: `network(image) -> logits`, `network.embed(image) -> (N, D)`."""
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) in [0, 1] to embeddings (N, D), float32 on `device`, at the
+        network's own size, to which pictures of another one are resized."""
+        images, inner = images.to(self.device), (self.size,) * 2
+        if images.shape[-2:] != inner:
+            images = functional.interpolate(images, inner, mode="bicubic", antialias=True)
+        with evaluating(self.network):
+            return cast("IdentityNet", self.network).embed(images.clamp(0, 1)).float()
+
+    @torch.inference_mode()
+    def name(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W), asked at that size, to the places of people, (N,): the largest logits.
+        ValueError for logits that are not finite."""
+        with evaluating(self.network):
+            return _finite(self.network(images.to(self.device)), "identity network").argmax(1)
+
+    def cost(self, size: int) -> dict[str, Any]:
+        """Parameters, multiply-accumulates and latency; see `engines.inference.cost`."""
+        return cost.model_cost(self.network, lambda image, _: self.name(image), size, self.device)
 
 
-def read_networks(
+def read_inpainter(
     checkpoint: str | Path,
-    device: str | torch.device,
-    segmenter: str | Path | None = None,
+    device: str | torch.device = "auto",
+    *,
+    flip: bool = False,
+    backend: str = TORCH,
+    make: bool = False,
+    say: Say = logger.info,
+) -> Inpainter:
+    """The inpainter of a run's `best.safetensors`, of an ensemble's YAML or weights file, or of an
+    ONNX file, which is asked on the CPU, with what it, or its members, were trained with.
+
+    `device`: "cpu", "cuda", "cuda:1", "mps", or "auto": an accelerator if there is one. `backend`,
+    `make` and `say`: whether a graph of the weights is asked in their place, see
+    `engines.inference.backends.graph_for`.
+    """
+    file = Path(checkpoint)
+    device = CPU if is_onnx(file) else resolve_device(device)
+    network, metadata = read_asked(
+        file, device, backend, make, say, lambda asked: open_inpainter(asked, device)
+    )
+    data = metadata["config"]["data"]
+    return Inpainter(
+        network,
+        data["size"],
+        device=device,
+        fill=data["fill"],
+        template=data.get("template", "ffhq"),
+        features=load_features(file) if getattr(network, "uses_features", False) else None,
+        hides=data.get("hidden_by", "masks") != "occluders",
+        flip=flip,
+    )
+
+
+def read_segmenter(
+    checkpoint: str | Path,
+    device: str | torch.device = "auto",
     *,
     backend: str = TORCH,
     make: bool = False,
     say: Say = logger.info,
-) -> dict[str, Any]:
-    """Networks and what their files say of them, as `Networks` takes it.
+) -> Segmenter:
+    """The segmenter of a run's `best.safetensors` or of an ONNX file; as `read_inpainter`."""
+    device = resolve_device(device)
 
-    `checkpoint` as for `load_networks`; `segmenter`: the weights file of a segmentation run. Either
-    may be an ONNX file, which is asked on the CPU. `backend`, `make` and `say`: whether graphs of
-    the weights are asked in their place, see `engines.inference.backends.graph_for`.
-    """
-    device = torch.device("cpu") if is_onnx(checkpoint) else resolve_device(device)
-    graph = graph_for(Path(checkpoint), device, backend, make, say)
-    inpainter, metadata = read_asked(
-        Path(checkpoint), graph, backend, say, lambda file: open_inpainter(file, device)
-    )
-    data = metadata["config"]["data"]
-    found = {
-        "inpainter": inpainter,
-        "size": data["size"],
-        "device": device,
-        "fill": data["fill"],
-        "template": data.get("template", "ffhq"),
-        "hides": data.get("hidden_by", "masks") != "occluders",
-    }
-    if getattr(inpainter, "uses_features", False):
-        found["features"] = load_features(Path(checkpoint))
-    if segmenter is not None:
-        found["segmenter"], trained = read_segmenter(segmenter, device, backend, make, say)
-        found["segmenter_size"] = trained["size"]
-        found["segmenter_template"] = trained.get("template", "ffhq")
-    return found
-
-
-def read_segmenter(
-    file: str | Path,
-    device: torch.device,
-    backend: str = TORCH,
-    make: bool = False,
-    say: Say = logger.info,
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The segmenter of a file, and what that says of its data; parameters as of `read_networks`."""
-
-    def read(asked: Path) -> tuple[nn.Module, dict[str, Any]]:
-        if is_onnx(asked):
-            return open_network(asked, "segmentation"), config_of(asked)["data"]
-        network, metadata = weights.load_segmenter(asked, device)
+    def read(file: Path) -> tuple[nn.Module, dict[str, Any]]:
+        if is_onnx(file):
+            return open_network(file, "segmentation"), config_of(file)["data"]
+        network, metadata = weights.load_segmenter(file, device)
         return network, metadata["config"]["data"]
 
-    graph = graph_for(Path(file), device, backend, make, say)
-    return read_asked(Path(file), graph, backend, say, read)
+    network, data = read_asked(Path(checkpoint), device, backend, make, say, read)
+    return Segmenter(network, data["size"], device=device, template=data.get("template", "ffhq"))
 
 
-def doubt_of(inpainter: nn.Module) -> str:
-    """What `predict_with_doubt` takes for this inpainter's doubt: DISAGREEMENT or MIRRORED."""
-    return DISAGREEMENT if hasattr(inpainter, "disagreement") else MIRRORED
+def read_embedder(checkpoint: str | Path, device: str | torch.device = "auto") -> Embedder:
+    """The identity network of a run's `best.safetensors`; `device` as of `read_inpainter`."""
+    device = resolve_device(device)
+    network, metadata = weights.load_identity_network(checkpoint, device)
+    return Embedder(network, metadata["config"]["data"]["size"], device=device)
 
 
-def predict_batch(
-    inpainter: nn.Module,
-    features: "IdentityNet | None",
-    occluded: Tensor,
-    mask: Tensor,
-    flip: bool,
-) -> Tensor:
-    """The prediction in evaluation mode, with `flip` the mean with the mirrored input's.
-
-    Shape: occluded (N, 3, H, W), mask (N, 1, H, W) -> (N, 3, H, W), float32. `features` embeds what
-    the inpainter is shown, mirrored for the mirrored one. With `flip` the batch is twice as large.
-    ValueError for an answer of another shape.
-    """
-    if not flip:
-        return _answer(inpainter, features, occluded, mask)
-    plain, mirrored = _both_ways(_answer(inpainter, features, *_with_mirrored(occluded, mask)))
-    return (plain + mirrored) / 2
-
-
-def predict_with_doubt(
-    inpainter: nn.Module,
-    features: "IdentityNet | None",
-    occluded: Tensor,
-    mask: Tensor,
-    flip: bool,
-    doubt: str | None = None,
-) -> tuple[Tensor, Tensor]:
-    """As `predict_batch`, and how unsure each pixel is: (N, 1, H, W) float32, 0 or more.
-
-    DISAGREEMENT: the standard deviation over an ensemble's members, with `flip` over all that they
-    answer to either input. MIRRORED: the absolute difference from the mirrored prediction. Means
-    over the channels, from the same pass as the prediction; `doubt` is `doubt_of` by default.
-    """
-    if (doubt or doubt_of(inpainter)) == DISAGREEMENT:
-        return _disagreement(cast("Ensemble", inpainter), occluded, mask, flip)
-    plain, mirrored = _both_ways(_answer(inpainter, features, *_with_mirrored(occluded, mask)))
-    apart = (plain - mirrored).abs().mean(1, keepdim=True)
-    return (plain + mirrored) / 2 if flip else plain, apart
-
-
-def _answer(
-    inpainter: nn.Module, features: "IdentityNet | None", occluded: Tensor, mask: Tensor
-) -> Tensor:
-    given: tuple[Tensor, ...] = ()
-    if getattr(inpainter, "uses_features", False):
-        assert features is not None, "an inpainter that takes features needs their network"
-        with evaluating(features):
-            given = (features.embed(occluded),)
-    with evaluating(inpainter):
-        return _checked(inpainter(occluded, mask, *given), occluded)
-
-
-def _disagreement(
-    ensemble: "Ensemble", occluded: Tensor, mask: Tensor, flip: bool
-) -> tuple[Tensor, Tensor]:
-    seen, holes = _with_mirrored(occluded, mask) if flip else (occluded, mask)
-    with evaluating(ensemble):
-        predictions = ensemble.predictions(seen, holes)
-        prediction = _checked(ensemble.combine(predictions, seen, holes), seen)
-    if flip:
-        prediction = torch.stack(_both_ways(prediction)).mean(0)
-        plain, mirrored = predictions.chunk(2, dim=1)
-        predictions = torch.cat([plain, mirrored.flip(-1)])
-    return prediction, ensemble.disagreement(predictions).float()
+def leave_cores(*networks: Inpainter | Segmenter | None) -> None:
+    """Where ONNX Runtime computes all these networks, let PyTorch have one thread in this process:
+    the little that it still does, it does as fast, and threads of its that wait for more take the
+    cores from ONNX Runtime's. For commands, not for libraries: it holds for all of PyTorch."""
+    if all(isinstance(each.network, OnnxNetwork) for each in networks if each is not None):
+        torch.set_num_threads(1)
 
 
 def _with_mirrored(*batches: Tensor) -> tuple[Tensor, ...]:
@@ -320,3 +328,9 @@ def _checked(prediction: Tensor, occluded: Tensor) -> Tensor:
             f"for an input of {tuple(occluded.shape)}; both must be equal"
         )
     return prediction.float()
+
+
+def _finite(logits: Tensor, whose: str) -> Tensor:
+    if not logits.isfinite().all():
+        raise ValueError(f"the {whose}'s logits hold values that are not finite")
+    return logits

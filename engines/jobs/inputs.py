@@ -139,19 +139,17 @@ def _rows(manifest: Path) -> set[str]:
                 if not tails and all(part in ("..", ".") for part in parts[:-1]):
                     tails = [parts[-1:]]  # written from inside the folder
                 for tail in (Path(*tail) for tail in tails if tail):
-                    found |= {name.as_posix() for name in result_names(tail)}
+                    endings = (tail.suffix, ".png")
+                    extras = [extra_file(tail, name, end) for name in EXTRAS for end in endings]
+                    found |= {path.as_posix() for path in (tail, *extras)}
     except (OSError, csv.Error, AttributeError):
         return set()
     return found
 
 
-def result_names(output: Path, extras: Sequence[str] = EXTRAS, suffix: str = "") -> list[Path]:
-    """A result's file and those of its extras, `suffix` being theirs (else the result's)."""
-    ending = suffix or output.suffix
-    more = [output.with_name(f"{output.stem}-{name}{ending}") for name in extras]
-    if not suffix and ending != ".png":
-        more += [path.with_suffix(".png") for path in more]
-    return [output, *more]
+def extra_file(output: Path, name: str, ending: str) -> Path:
+    """Where one of EXTRAS goes, beside the result's file."""
+    return output.with_name(f"{output.stem}-{name}{ending}")
 
 
 def left_out_words(left_out: dict[Path, str]) -> list[str]:

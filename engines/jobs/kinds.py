@@ -11,7 +11,6 @@ VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".vob",
     ".ogv", ".flv", ".f4v", ".wmv", ".asf", ".mxf", ".m2ts",
 )  # fmt: skip
-UNSURE_SUFFIXES = (".ts", ".mts", ".ogg", ".dv")  # also TypeScript, sound, ...: the content decides
 SOUND_SUFFIXES = (".m4a", ".m4b", ".mka", ".weba", ".wma", ".oga", ".opus", ".mp3", ".aac")
 ANIMATED_SUFFIXES = (".gif", ".webp", ".png", ".apng")  # what an animated picture's result can be
 VIDEO_OUTPUT = ".mp4"

@@ -6,14 +6,14 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from filelock import BaseFileLock, FileLock
 
 from deocclude.data.files import no_room, replacing
+from deocclude.engines.jobs.plan import Job, Plan
 
 STAGES = ("read", "detect", "align", "segment", "inpaint", "paste", "write")
 COLUMNS = (
@@ -43,6 +43,15 @@ STATUSES = {
     "not begun": True,  # of a part of many: what it has still to do, or had when it was killed
     "failed": True,
 }
+# What a summary calls those of a status, beside the restored and the failed.
+TOLD = {
+    "skipped": "done before",
+    "incomplete": "incomplete",
+    "not begun": "not begun",
+    "no occluder found": "without an occluder",
+    "no face found": "without a face",
+    "left out": "files left out",
+}
 # What such a row says is less than any other, which it does not replace.
 LESS = ("exists", "skipped", "not begun")
 LONGEST_WAIT = 60.0  # seconds until a lock that another command holds is an error (an OSError)
@@ -71,23 +80,18 @@ class ManifestRow:
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r}: not one of {', '.join(STATUSES)}")
 
-    @property
-    def failed(self) -> bool:
-        return STATUSES[self.status]
-
-    def cells(self) -> dict[str, str]:
-        """Column -> text of the CSV file, where there is any; warnings are joined by " | "."""
-        seconds = {"seconds": self.seconds.get("total")} | {
-            f"seconds_{stage}": self.seconds.get(stage) for stage in STAGES
-        }
-        counts = {name: getattr(self, name) for name in ("faces", "frames", "frames_restored")}
-        texts = {name: "" if value is None else str(value) for name, value in counts.items()}
-        texts |= {name: "" if value is None else f"{value:.3f}" for name, value in seconds.items()}
-        ratio = "" if self.hole_ratio is None else f"{self.hole_ratio:.4f}"
-        warnings = " | ".join(" ".join(text.split()) for text in self.warnings)
-        named = {name: getattr(self, name) for name in ("input", "output", "status", "detection")}
-        texts = named | texts | {"hole_ratio": ratio, "warnings": warnings}
-        return {name: text for name, text in texts.items() if text}
+    def cells(self, by: str = "") -> dict[str, str]:
+        """Column -> text of the CSV file, where there is any; warnings are joined by " | ". `by`:
+        who made the output, if there is one."""
+        cells = {name: getattr(self, name) for name in COLUMNS if name in self.__dict__}
+        seconds = {f"seconds_{stage}": self.seconds.get(stage) for stage in STAGES}
+        for name, value in {**seconds, "seconds": self.seconds.get("total")}.items():
+            cells[name] = None if value is None else f"{value:.3f}"
+        if self.hole_ratio is not None:
+            cells["hole_ratio"] = f"{self.hole_ratio:.4f}"
+        cells["warnings"] = " | ".join(" ".join(text.split()) for text in self.warnings)
+        cells["by"] = by if self.output else ""
+        return {name: str(cell) for name, cell in cells.items() if cell not in (None, "")}
 
 
 class Manifest:
@@ -111,10 +115,9 @@ class Manifest:
     def add(self, *rows: ManifestRow) -> None:
         """Keep rows and write the file; writing takes a few percent of the time at most."""
         for row in rows:
-            cells = row.cells() | ({"by": self.by} if row.output and self.by else {})
             begins = row.status == "not begun"  # also what an earlier command had done
             if begins or not says_less(row.status, self._known.get(row.input, {}).get("status")):
-                self._rows[row.input] = cells
+                self._rows[row.input] = row.cells(self.by)
         quick = self._cost < QUICK
         if quick or time.monotonic() - self._written >= 20 * self._cost:
             try:
@@ -123,6 +126,16 @@ class Manifest:
                 if not self._complained:
                     self._say(f"warning: {self.path}: not written yet ({error})")
                 self._complained = True
+
+    def report(self, row: ManifestRow) -> None:
+        """Say everything that is worth a line: failures, nothing found, warnings."""
+        if row.status in ("failed", "exists"):
+            self._say(f"error: {row.warnings[0]}")
+            return
+        for text in row.warnings:
+            self._say(f"{row.input}: {text}")
+        if not row.output and not any(text.startswith(row.status) for text in row.warnings):
+            self._say(f"{row.input}: {row.status}: nothing was written")
 
     def nothing_to_restore(self, source: Path) -> bool:
         """Whether an earlier command found no face in an input, or nothing that covers one."""
@@ -196,15 +209,19 @@ def each_row(path: Path) -> Iterator[dict[str, str]]:
             )
 
 
-class AnyJob(Protocol):
-    source: Path
+def rows_beside(plan: Plan) -> list[ManifestRow]:
+    """The rows of all that a plan has no job for."""
+    rows = [failure(source, reason) for source, reason in plan.failures]
+    rows += [ManifestRow(str(job.source), status="exists") for job in plan.existing]
+    rows += [ManifestRow(str(job.source), status="skipped") for job in plan.done]
+    return rows + [
+        ManifestRow(str(path), status="left out", warnings=[reason])
+        for path, reason in plan.left_out.items()
+    ]
 
 
 def run_jobs(
-    jobs: Iterable[AnyJob],
-    restore: Callable[[AnyJob], ManifestRow],
-    manifest: Manifest,
-    say: Callable[[str], None],
+    jobs: Iterable[Job], restore: Callable[[Job], ManifestRow], manifest: Manifest
 ) -> list[ManifestRow]:
     """Run `restore` on each job, report and record it, and go on when one fails; unless it could
     not be written for want of room, as the next ones could not."""
@@ -216,7 +233,7 @@ def run_jobs(
         except Exception as error:  # whatever one input does to a library, the others go on
             row, full = failure(job.source, error), no_room(error)
         row.seconds["total"] = time.monotonic() - start
-        report(row, say)
+        manifest.report(row)
         rows.append(row)
         manifest.add(row)
         if full:
@@ -235,40 +252,23 @@ def failure(source: str | Path, error: Exception | str) -> ManifestRow:
     return ManifestRow(str(source), status=status, warnings=[text])
 
 
-def report(row: ManifestRow, say: Callable[[str], None]) -> None:
-    """Everything that is worth a line: failures, nothing found, warnings."""
-    if row.status in ("failed", "exists"):
-        say(f"error: {row.warnings[0]}")
-        return
-    for text in row.warnings:
-        say(f"{row.input}: {text}")
-    if not row.output and not any(text.startswith(row.status) for text in row.warnings):
-        say(f"{row.input}: {row.status}: nothing was written")
-
-
 def failed(counts: Mapping[str, int]) -> bool:
     """Whether a command ends with exit code 1, by how many inputs have each status."""
     seen = {status for status, count in counts.items() if count} - {"skipped", "left out"}
     return any(STATUSES[status] for status in seen) or seen == {"no face found"}
 
 
-def summary(counts: Mapping[str, int], where: str, what: str = "photos") -> str:
+def summary(counts: Mapping[str, int], where: str = "", what: str = "photos") -> str:
     """One line, e.g. "3 of 5 photos restored, 1 failed, 1 without an occluder: out", by how many
     inputs have each status."""
     counts = Counter(counts)
     failed = sum(counts[status] for status in ("failed", "exists", "nothing restored"))
     total = counts.total() - counts["left out"]
     parts = [f"{counts['restored']} of {total} {what} restored", f"{failed} failed"]
-    if counts["skipped"]:
-        parts.append(f"{counts['skipped']} done before")
-    if counts["incomplete"]:
-        parts.append(f"{counts['incomplete']} incomplete")
-    if counts["not begun"]:
-        parts.append(f"{counts['not begun']} not begun")
-    if counts["no occluder found"]:
-        parts.append(f"{counts['no occluder found']} without an occluder")
-    if counts["no face found"]:
-        parts.append(f"{counts['no face found']} without a face")
-    if counts["left out"]:
-        parts.append(f"{counts['left out']} files left out")
-    return f"{', '.join(parts)}: {where}"
+    parts += [f"{counts[status]} {words}" for status, words in TOLD.items() if counts[status]]
+    return ", ".join(parts) + (where and f": {where}")
+
+
+def kind_of(moving: Collection[bool]) -> str:
+    """What inputs are, by whether each of them is a video."""
+    return "inputs" if len({*moving}) > 1 else "videos" if True in moving else "photos"

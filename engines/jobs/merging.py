@@ -11,6 +11,7 @@ from deocclude.engines.jobs.manifest import (
     STATUSES,
     each_row,
     failed,
+    kind_of,
     says_less,
     summary,
     write_rows,
@@ -86,8 +87,7 @@ def merge(folder: Path) -> Merged:
     with replacing(earlier) as temporary:
         write_rows(temporary, chosen())
     merged.counts = Counter(best[name][0] for name in own)
-    what = "inputs" if len(kinds) > 1 else "videos" if True in kinds else "photos"
-    merged.summary = summary(merged.counts, str(folder), what)
+    merged.summary = summary(merged.counts, str(folder), kind_of(kinds))
     return merged
 
 

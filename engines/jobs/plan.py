@@ -12,13 +12,12 @@ from deocclude.data.mask_files.pairing import masks_beside, pair_masks
 from deocclude.data.mask_files.reading import check_mask
 from deocclude.engines.jobs.inputs import (
     ENDING,
-    Found,
     beside,
+    extra_file,
     files_below,
     find_inputs,
     left_out_words,
     named_results,
-    result_names,
 )
 from deocclude.engines.jobs.kinds import VIDEO_SUFFIXES, is_moving, result_suffix
 from deocclude.engines.jobs.shards import WHOLE, Shard
@@ -90,28 +89,20 @@ class Plan:
     existing: list[Job] = field(default_factory=list)
     shard: Shard = WHOLE  # which part of what the words mean this is
 
-    @property
-    def total(self) -> int:
-        return len(self.jobs) + len(self.failures)
+    def _move(self, to: list[Job], fits: Callable[[Job], bool]) -> None:
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            (to if fits(job) else self.jobs).append(job)
 
+    def set_aside(self, is_done: Callable[[Path], bool]) -> None:
+        """Move the jobs whose results are all there, or of whose input `is_done`, to `done`."""
+        self._move(
+            self.done, lambda job: all(t.exists() for t in job.targets) or is_done(job.source)
+        )
 
-def set_aside(plan: Plan, is_done: Callable[[Path], bool]) -> None:
-    """Move the jobs whose results are all there, or of whose input `is_done`, to `plan.done`."""
-    plan.done, plan.jobs = _split(
-        plan.jobs, lambda job: all(t.exists() for t in job.targets) or is_done(job.source)
-    )
-
-
-def refuse_existing(plan: Plan) -> None:
-    """Move the jobs of which a result is there to `plan.existing`."""
-    plan.existing, plan.jobs = _split(plan.jobs, lambda job: any(t.exists() for t in job.targets))
-
-
-def _split(jobs: list[Job], fits: Callable[[Job], bool]) -> tuple[list[Job], list[Job]]:
-    """Those that fit, and the others."""
-    answers = [fits(job) for job in jobs]
-    yes = [job for job, answer in zip(jobs, answers, strict=True) if answer]
-    return yes, [job for job, answer in zip(jobs, answers, strict=True) if not answer]
+    def refuse_existing(self) -> None:
+        """Move the jobs of which a result is there to `existing`."""
+        self._move(self.existing, lambda job: any(t.exists() for t in job.targets))
 
 
 @dataclass(frozen=True)
@@ -156,15 +147,16 @@ def plan_jobs(
     """
     if mask is not None and not mask.exists():
         raise FileNotFoundError(f"{mask}: no such file or folder")
-    plan, found = Plan("beside the inputs", shard=shard), find_inputs(inputs)
-    paths, plan.failures = found.paths, found.failures
-    single = len(paths) == 1 and not plan.failures and not paths[0].is_dir()
+    found = find_inputs(inputs)
+    paths, plan = found.paths, Plan("beside the inputs", shard=shard)
+    plan.failures, plan.left_out = found.failures, found.left_out
+    alone = len(paths) == 1 and not plan.failures
+    single = alone and not paths[0].is_dir()
     # Of one folder only the part's own files are looked at. With several words any two files may
     # have to do with each other, so the names of all are.
-    alone = len(paths) == 1 and not plan.failures and paths[0].is_dir()
-    if alone and mask is not None and mask.resolve() in paths[0].resolve().parents:
-        alone = False
-    wanted = shard.holds if alone and shard != WHOLE else every_name
+    mixed = mask is not None and mask.resolve() in paths[0].resolve().parents
+    only_part = shard != WHOLE and alone and not single and not mixed
+    wanted = shard.holds if only_part else every_name
     if mask is not None and mask.is_file():
         check_mask(mask)
     if output is not None:
@@ -172,33 +164,30 @@ def plan_jobs(
     elif len(paths) == 1 and not single:
         plan.folder = beside(paths[0])
     avoid = [p.resolve() for p in (plan.folder, mask) if p is not None and p.is_dir()]
-    suffixes = Suffixes(form, plan)
     if single and plan.folder is None:
         source = Source(paths[0], beside(paths[0]), Path(paths[0].stem), paths[0].name)
         if output is not None:
             named = Path(output)
             source = replace(source, place=named.with_suffix(""), ending=named.suffix)
-        sources = [suffixes.ended(source)]
+        sources = [_ended(source, form, plan.notices)]
         plan.output = str(sources[0].target)
     else:
-        sources = _file_sources([p for p in paths if not p.is_dir()], plan, found)
-        several = len(paths) > 1
+        sources = _file_sources([p for p in paths if not p.is_dir()], plan)
         for folder in (p for p in paths if p.is_dir()):
-            sources += _folder_sources(folder, plan, avoid, several, found, wanted)
+            sources += _folder_sources(folder, plan, avoid, len(paths) > 1, wanted)
         plan.output = str(plan.folder or plan.output)
-    sources = _without_masks(sources, mask, found)
-    mine = wanted is not every_name or shard.number == 1
-    plan.left_out = found.left_out if mine else {}
-    plan.notices += left_out_words(plan.left_out)
-    if not sources and (wanted is every_name or plan.failures):
-        reasons = [*(reason for _, reason in plan.failures), *left_out_words(found.left_out)]
-        raise FileNotFoundError("; ".join(reasons))
-    plan.failures = plan.failures if mine else []
+    sources = _without_masks(sources, mask, plan)
+    left_out = left_out_words(plan.left_out)
+    if not sources and (not only_part or plan.failures):
+        raise FileNotFoundError("; ".join([*(reason for _, reason in plan.failures), *left_out]))
     real = RealPaths()
     sources = list({real(s.path): s for s in reversed(sources)}.values())[::-1]  # each once
     masks, missing, notices = _pair_masks(sources, mask, wanted)
-    plan.notices += notices if mine else []
-    taken = [suffixes.ended(source) for source in sources if shard.holds(source.name)]
+    if only_part or shard.number == 1:
+        plan.notices += left_out + notices
+    else:
+        plan.left_out, plan.failures = {}, []
+    taken = [_ended(each, form, plan.notices) for each in sources if shard.holds(each.name)]
     plan.failures += [(str(s.path), missing[s.path]) for s in taken if s.path in missing]
     read = {real(path) for path in (*masks, *masks.values()) if path is not None}
     _add_jobs([s for s in _apart(taken) if s.path in masks], masks, save, plan, read)
@@ -216,29 +205,20 @@ class RealPaths(dict):
         return os.path.realpath(joined) if os.path.islink(joined) else joined
 
 
-@dataclass
-class Suffixes:
-    """What results' names end with; `plan` is told where that is not what was asked for."""
-
-    form: str | None
-    plan: Plan
-
-    def ended(self, source: Source) -> Source:
-        """The source with the ending of its result, where that is not settled."""
-        if source.ending is not None:
-            return source
-        return replace(source, ending=self.of(source.path, source.inside))
-
-    def of(self, source: Path, inside: bool = False) -> str:
-        """The ending of the result; `inside` a folder lossless formats are kept."""
-        own = source.suffix.lower()
-        if is_moving(source):
-            return result_suffix(source)
-        if self.form == SAME and own not in SAME_SUFFIXES:
-            kind = f"{own} is not written" if own else "it has no ending"
-            self.plan.notices.append(f"{source}: {kind}, the result is a .png")
-        kept = {None: KEPT_SUFFIXES if inside else (), SAME: SAME_SUFFIXES}.get(self.form, ())
-        return source.suffix if own in kept else FORMATS.get(self.form or "png", ".png")
+def _ended(source: Source, form: str | None, notices: list[str]) -> Source:
+    """The source with the ending of its result, where that is not settled; `notices` are told where
+    it is not what was asked for. Of a folder lossless formats are kept."""
+    if source.ending is not None:
+        return source
+    path, own = source.path, source.path.suffix.lower()
+    if is_moving(path):
+        return replace(source, ending=result_suffix(path))
+    if form == SAME and own not in SAME_SUFFIXES:
+        kind = f"{own} is not written" if own else "it has no ending"
+        notices.append(f"{path}: {kind}, the result is a .png")
+    kept = {None: KEPT_SUFFIXES if source.inside else (), SAME: SAME_SUFFIXES}.get(form, ())
+    other = FORMATS.get(form or "png", ".png")
+    return replace(source, ending=path.suffix if own in kept else other)
 
 
 def _output_folder(
@@ -257,11 +237,11 @@ def _output_folder(
     return None if single and path.suffix else path
 
 
-def _file_sources(files: list[Path], plan: Plan, found: Found) -> list[Source]:
+def _file_sources(files: list[Path], plan: Plan) -> list[Source]:
     """Files named one by one, without those that are results for others of them. Where two have one
     name, the folders in which they lie are mirrored too."""
     results = named_results(files)
-    found.left_out |= {path: f"the result for {photo}" for path, photo in results.items()}
+    plan.left_out |= {path: f"the result for {photo}" for path, photo in results.items()}
     files = [path for path in files if path not in results]
     if plan.folder is None:
         return [
@@ -278,12 +258,7 @@ def _file_sources(files: list[Path], plan: Plan, found: Found) -> list[Source]:
 
 
 def _folder_sources(
-    folder: Path,
-    plan: Plan,
-    avoid: list[Path],
-    several: bool,
-    found: Found,
-    wanted: Callable[[str], bool],
+    folder: Path, plan: Plan, avoid: list[Path], several: bool, wanted: Callable[[str], bool]
 ) -> list[Source]:
     """Images and videos below `folder`, but not below a folder in `avoid`, under mirrored names."""
     target, before = plan.folder or beside(folder), Path()
@@ -292,7 +267,7 @@ def _folder_sources(
         target = target / before if plan.folder is not None else target
     apart = (*avoid, beside(folder).resolve())
     files, left_out = files_below(folder, apart, wanted)
-    found.left_out |= left_out
+    plan.left_out |= left_out
     if not files and (wanted is every_name or not files_below(folder, apart)[0]):
         plan.failures.append((str(folder), f"{folder}: no images or videos in this folder"))
     names = [path.relative_to(folder) for path in files]
@@ -306,23 +281,21 @@ def _folder_sources(
 def _apart(sources: list[Source]) -> list[Source]:
     """a.jpg and a.png must not end in one file: their results keep the whole name."""
     counts = Counter(os.path.normcase(source.target) for source in sources)
-    kept = []
-    for source in sources:
-        if counts[os.path.normcase(source.target)] > 1:
-            end = f"-{ENDING}" if source.place == beside(source.path) else ""
-            place = source.place.with_name(f"{source.path.name}{end}")
-            source = replace(source, place=place)
-        kept.append(source)
-    return kept
+
+    def whole(source: Source) -> Source:
+        end = f"-{ENDING}" if source.place == beside(source.path) else ""
+        return replace(source, place=source.place.with_name(f"{source.path.name}{end}"))
+
+    return [whole(s) if counts[os.path.normcase(s.target)] > 1 else s for s in sources]
 
 
-def _without_masks(sources: list[Source], mask: Path | None, found: Found) -> list[Source]:
+def _without_masks(sources: list[Source], mask: Path | None, plan: Plan) -> list[Source]:
     """The sources but for masks: the file that `mask` names, and NAME-mask beside NAME."""
     paths = [source.path for source in sources]
     masks = dict.fromkeys(masks_beside(paths), MASK if mask is None else "a mask")
     if mask is not None and mask.is_file() and len(paths) > 1:
         masks |= {path: "the mask" for path in paths if path.resolve() == mask.resolve()}
-    found.left_out |= masks
+    plan.left_out |= masks
     return [source for source in sources if source.path not in masks]
 
 
@@ -347,20 +320,17 @@ def _add_jobs(
     claimed: dict[str, Path] = {}
     real = RealPaths()
     for source in sources:
-        ending = ".png"
-        if save and is_moving(source.path):
-            ending = source.target.suffix
-        names = result_names(source.target, save, ending)[1:]
-        extras = dict(zip(save, names, strict=True))
+        ending = source.target.suffix if save and is_moving(source.path) else ".png"
+        extras = {name: extra_file(source.target, name, ending) for name in save}
         job = Job(source.path, masks[source.path], source.target, extras)
-        reason = ""
+        reasons = []
         for target in job.targets:
             other = claimed.setdefault(os.path.normcase(target), source.path)
             if real(target) in read:
-                reason = f"{target}: is an input of this command and is never overwritten"
+                reasons.append(f"{target}: is an input of this command and is never overwritten")
             elif other != source.path:
-                reason = f"{source.path}: {target} is the result for {other} already"
-        if reason:
-            plan.failures.append((str(source.path), reason))
+                reasons.append(f"{source.path}: {target} is the result for {other} already")
+        if reasons:
+            plan.failures.append((str(source.path), reasons[-1]))
         else:
             plan.jobs.append(job)

@@ -2,17 +2,20 @@
 one to a table measures that one alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deocclude.data.contract import check_pair, compose
+from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.holes import FrozenPairs
+from deocclude.data.pairs.tensors import batches
+from deocclude.engines.measures.rows import Batch, Recorder
 from deocclude.metrics.as_published import AsPublishedMetrics
 from deocclude.metrics.distribution import GaussianSums, frechet_distance
 from deocclude.metrics.image import ImageMetrics
@@ -21,20 +24,6 @@ PUBLISHED_BATCH = 8  # images a batch in the public code, which its PSNR depends
 WHOLE = ("composed", "raw")  # views of the whole image
 LEARNED = ("lpips", "lpips_vgg", "identity", "identity_dlib")  # by image
 PIXELS, PUBLISHED, FID = "pixels", "as_published", "fid"
-
-
-class Recorder(Protocol):
-    """One measure of one row under way. `columns` are its values of each image."""
-
-    columns: Sequence[str]
-
-    def add(
-        self, prediction: Tensor, target: Tensor, mask: Tensor, names: Sequence[str]
-    ) -> list[list[float]]:
-        """One list a column for a batch, images (N, 3, H, W) and mask (N, 1, H, W)."""
-
-    def finish(self) -> dict[str, Any]:
-        """What holds for the whole set."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +48,14 @@ class _ByImage:
     def __init__(self, metrics: ImageMetrics):
         self.metrics, self.columns = metrics, metrics.columns
 
-    def add(self, prediction, target, mask, names) -> list[list[float]]:
+    def add(self, batch: Batch, prediction: Tensor) -> Iterable[Sequence[float]]:
         self.metrics.reset()
-        self.metrics.update(prediction, target, mask, names)
-        return list(self.metrics.values().values())[1:]
+        self.metrics.update(prediction, batch.target, batch.mask, batch.names)
+        _, *columns = self.metrics.values().values()
+        return zip(*columns, strict=True)
 
-    def finish(self) -> dict[str, Any]:
-        return {}
+    def finish(self, path: Path) -> dict[str, Any]:
+        return {"set": {}}
 
 
 def pixels() -> Measure:
@@ -94,14 +84,14 @@ class _Published:
     def __init__(self):
         self.metrics = AsPublishedMetrics()
 
-    def add(self, prediction, target, mask, names) -> list:
-        for start in range(0, len(target), PUBLISHED_BATCH):
-            part = slice(start, start + PUBLISHED_BATCH)
-            self.metrics.update(prediction[part], target[part])
-        return []
+    def add(self, batch: Batch, prediction: Tensor) -> tuple[()]:
+        parts = (each.split(PUBLISHED_BATCH) for each in (prediction, batch.seen))
+        for restored, target in zip(*parts, strict=True):
+            self.metrics.update(restored, target)
+        return ()
 
-    def finish(self) -> dict[str, Any]:
-        return self.metrics.compute()
+    def finish(self, path: Path) -> dict[str, Any]:
+        return {"set": self.metrics.compute()}
 
 
 def published() -> Measure:
@@ -126,8 +116,8 @@ class FidSums:
         repeats = Counter(pair.image for pair in pairs.pairs)
         first = {pair.image: index for index, pair in reversed(list(enumerate(pairs.pairs)))}
         sums, names = GaussianSums(), list(repeats)
-        for start in range(0, len(names), self.batch):
-            part = names[start : start + self.batch]
+        for places in batches(names, self.batch):
+            part = [names[place] for place in places]
             images = to_tensor(np.stack([pairs.load(first[name])[0] for name in part]))
             times = torch.tensor([repeats[name] for name in part])
             sums.update(self.network(images.to(device)), times)
@@ -140,14 +130,14 @@ class _Fid:
     def __init__(self, network: nn.Module, true: GaussianSums):
         self.network, self.true, self.sums = network, true, GaussianSums()
 
-    def add(self, prediction, target, mask, names) -> list:
-        self.sums.update(self.network(compose(prediction, target, mask)))
-        return []
+    def add(self, batch: Batch, prediction: Tensor) -> tuple[()]:
+        self.sums.update(self.network(compose(prediction, batch.seen, batch.mask)))
+        return ()
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self, path: Path) -> dict[str, Any]:
         count = self.sums.count
         value = frechet_distance(self.sums, self.true) if count > 1 else float("nan")
-        return {"fid": value, "count": count}
+        return {"set": {"fid": value, "count": count}}
 
 
 def fid(network: nn.Module | None, key: Mapping[str, Any], reason: str | None = None) -> Measure:
@@ -161,13 +151,3 @@ def fid(network: nn.Module | None, key: Mapping[str, Any], reason: str | None = 
         "rank): compare rows of this table with each other, not with another N."
     )
     return Measure(FID, dict(key), note, None, FidSums(network).start)
-
-
-def batches(pairs: FrozenPairs, batch: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Indices, targets (N, 3, H, W) and masks (N, 1, H, W) of every pair, in order."""
-    for start in range(0, len(pairs), batch):
-        indices = list(range(start, min(start + batch, len(pairs))))
-        images, masks = zip(*(pairs.load(index) for index in indices), strict=True)
-        target, mask = to_tensor(np.stack(images)), to_tensor(np.stack(masks))
-        check_pair(target, mask)
-        yield indices, target, mask

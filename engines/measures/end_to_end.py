@@ -7,10 +7,7 @@ in as it is with an empty mask, and the whole prediction is what is measured. On
 line an image, kept as in `engines.measures.rows`.
 """
 
-import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +20,12 @@ from deocclude.data.contract import compose
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.inference.hole_mask import dilate
-from deocclude.engines.measures.inpainting import BatchRestorer, Row
-from deocclude.engines.measures.rows import RowResult, RowWriter, find_row, row_file
-from deocclude.engines.measures.segmentation import batches, read_masks, unpack
+from deocclude.engines.measures.inpainting import Restorer
+from deocclude.engines.measures.rows import Batch, Row, RowResult, Sheet, measured
+from deocclude.engines.measures.segmentation import read_masks, unpack
 from deocclude.metrics.image import ImageMetrics
-from deocclude.progress import Bar
-
-logger = logging.getLogger(__name__)
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
-PAIR_COLUMNS = ("index", "image", "kind", "number", "hole_ratio", "marked")
 METRICS = ("psnr", "ssim", "l1")
 VIEWS = {"raw": "image", "raw_hole": "hole"}  # of ImageMetrics, and how they are called here
 COLUMNS = tuple(f"{view}/{metric}" for view in VIEWS.values() for metric in METRICS)
@@ -111,77 +104,43 @@ def evaluate_cases(
     The cases of one inpainter share one pass over the pairs. Other arguments as in
     `engines.measures.inpainting.evaluate_rows`.
     """
-    if not len(pairs):
-        raise ValueError("there are no pairs to evaluate on")
-    if len({case.name for case in cases}) < len(cases):
-        raise ValueError("cases must have names of their own: an inpainter, a mask, a dilation")
-    results: dict[str, RowResult] = {}
-    missing: dict[str, list[tuple[Case, Path, dict]]] = {}
-    for case in cases:
-        key = _key(case, pairs)
-        path = row_file(folder, case.name, key)
-        result = find_row(path, key)
-        if result is None:
-            missing.setdefault(case.inpainter.identity, []).append((case, path, key))
-        else:
-            results[case.name] = RowResult(result.path, result.info | _facts(case, pairs))
-    if results:
-        logger.info("%d of %d cases were measured before", len(results), len(cases))
-    for jobs in missing.values():
-        for case, result in _measure(jobs, pairs, batch, device):
-            results[case.name] = result
-    return [results[case.name] for case in cases]
+    sheets = [_sheet(case, torch.device(device)) for case in cases]
+    return measured(sheets, pairs, folder, None, batch)
 
 
-def _key(case: Case, pairs: FrozenOccluded) -> dict[str, Any]:
-    return {
-        "protocol": PROTOCOL,
-        "table": "end to end",
-        "pairs": pairs.hash,
-        "size": pairs.size,
-        "row": case.inpainter.identity,
-        "mask": case.source.identity,
-        "dilation": case.dilation,
-    }
+def _sheet(case: Case, device: torch.device) -> Sheet:
+    facts = {"inpainter": case.inpainter.name, "mask": case.source.name, "dilation": case.dilation}
+    return Sheet(
+        case.inpainter,
+        {"protocol": PROTOCOL, "table": "end to end", "mask": case.source.identity}
+        | {"dilation": case.dilation},
+        lambda restorer: _Restored(restorer, case, device),
+        case.name,
+        {"name": case.name, **facts},
+    )
 
 
-def _facts(case: Case, pairs: FrozenOccluded) -> dict[str, Any]:
-    return {
-        "name": case.name,
-        "inpainter": case.inpainter.name,
-        "kind": case.inpainter.kind,
-        "mask": case.source.name,
-        "dilation": case.dilation,
-        "pairs": pairs.description,
-        "held_out": pairs.held_out,
-    }
+class _Restored:
+    """What comes out, and how much of the picture was marked."""
 
+    columns = ("marked", *COLUMNS)
 
-def _measure(jobs: Sequence[tuple[Case, Path, dict]], pairs, batch: int, device) -> list[tuple]:
-    start = time.perf_counter()
-    row = jobs[0][0].inpainter
-    restorer: BatchRestorer = row.open()
-    metrics = ImageMetrics(METRICS, views=VIEWS)
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(RowWriter(path, [*PAIR_COLUMNS, *COLUMNS])) for _, path, _ in jobs
-        ]
-        words = f"{row.name}, {len(jobs)} masks"
-        bar = Bar(total=len(pairs) * len(jobs), desc=words, unit="image")
-        for indices, target, occluded, true in batches(pairs, batch):
-            for (case, _, _), writer in zip(jobs, writers, strict=True):
-                used = used_masks(case, indices, true)
-                restored = restore(restorer, case, occluded, used).to(device)
-                measured = (restored, target.to(device), true.to(device))
-                writer.write(_lines(metrics, pairs, indices, *measured, used))
-                bar.update(len(indices))
-        bar.close()
-        seconds = round(time.perf_counter() - start, 2)
-        return [
-            (case, writer.finish(_facts(case, pairs) | facts))
-            for (case, _, key), writer in zip(jobs, writers, strict=True)
-            for facts in [{"key": key, "count": len(pairs), "seconds_of_inpainter": seconds}]
-        ]
+    def __init__(self, restorer: Restorer, case: Case, device: torch.device) -> None:
+        self.restorer, self.case, self.device = restorer, case, device
+        self.metrics = ImageMetrics(METRICS, views=VIEWS)
+
+    def add(self, batch: Batch, answer: None) -> Iterable[Sequence[float]]:
+        used = used_masks(self.case, batch.indices, batch.mask)
+        restored = restore(self.restorer, self.case, batch.seen, used).to(self.device)
+        there = batch.to(self.device)
+        self.metrics.reset()
+        self.metrics.update(restored, there.target, there.mask, batch.names)
+        values = self.metrics.values()
+        columns = [values[f"{view}/{metric}"] for view in VIEWS for metric in METRICS]
+        return zip(used.mean(dim=(1, 2, 3)).tolist(), *columns, strict=True)
+
+    def finish(self, path: Path) -> dict[str, Any]:
+        return {}
 
 
 def used_masks(case: Case, indices: Sequence[int], true: Tensor) -> Tensor:
@@ -195,19 +154,7 @@ def used_masks(case: Case, indices: Sequence[int], true: Tensor) -> Tensor:
     return to_tensor(np.stack([dilate(mask, case.dilation) for mask in masks]))
 
 
-def restore(restorer: BatchRestorer, case: Case, occluded: Tensor, mask: Tensor) -> Tensor:
+def restore(restorer: Restorer, case: Case, occluded: Tensor, mask: Tensor) -> Tensor:
     """The picture that is measured, (N, 3, H, W) in [0, 1]."""
     prediction = restorer.restore(restorer.show(occluded, mask), mask).cpu()
     return prediction if case.source.name == BLIND else compose(prediction, occluded, mask)
-
-
-def _lines(metrics: ImageMetrics, pairs, indices, restored, target, true, used) -> Iterator[list]:
-    known = [pairs.pairs[index] for index in indices]
-    metrics.reset()
-    metrics.update(restored, target, true, [pair.image for pair in known])
-    values = metrics.values()
-    columns = [values[f"{view}/{metric}"] for view in VIEWS for metric in METRICS]
-    marked = used.mean(dim=(1, 2, 3)).tolist()
-    for place, (index, pair) in enumerate(zip(indices, known, strict=True)):
-        facts = [index, pair.image, pair.kind, pair.number, f"{pair.hole_ratio:.6f}"]
-        yield [*facts, marked[place], *(column[place] for column in columns)]

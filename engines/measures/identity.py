@@ -1,69 +1,33 @@
-"""Identity networks measured on frozen pictures of known people: one CSV a row, a line a picture.
+"""Identity networks measured on frozen pictures of known people (`engines.measures.rows`).
 
-A row is a trained network, or an answer by comparing pixels. Files are named and kept as
-`engines.measures.rows` says.
+A row is a trained network, or an answer by comparing pixels.
 """
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deocclude.data.faces.files import Faces
 from deocclude.data.faces.identities import label_names
 from deocclude.data.faces.surroundings import swap_surroundings
 from deocclude.data.files import sha256
 from deocclude.data.images import to_tensor
-from deocclude.data.occluders.mixture import NONE
+from deocclude.data.occluders.groups import UNOCCLUDED
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.data.pairs.tensors import load_occluded
-from deocclude.engines.inference import cost
-from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
-from deocclude.engines.runs.devices import device_name
-from deocclude.progress import Bar
+from deocclude.data.pairs.tensors import batches
+from deocclude.engines.inference import cost, networks
+from deocclude.engines.measures.rows import Batch, Row, RowResult, Sheet, measured
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
-COLUMNS = ("index", "image", "kind", "number", "hole_ratio", "identity", "named", "right")
 COARSE = 32  # pixels: the side at which pictures are compared
 EDGE = 4  # of those: the width of the frame that shows hardly any face
-
-
-class Namer(Protocol):
-    """Something that says whose face it is."""
-
-    device: torch.device
-
-    def name(self, image: Tensor) -> Tensor: ...
-
-    def cost(self, size: int) -> dict[str, Any]: ...
-
-
-class NetworkNamer:
-    """A trained network; the person with the largest logit."""
-
-    def __init__(self, network: nn.Module, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
-
-    @torch.inference_mode()
-    def name(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) to the places of people, (N,). ValueError for logits that are not finite."""
-        logits = self.network(image.to(self.device))
-        if not logits.isfinite().all():
-            raise ValueError("the identity network's logits hold values that are not finite")
-        return logits.argmax(1)
-
-    def cost(self, size: int) -> dict[str, Any]:
-        """Parameters, multiply-accumulates and latency; see `engines.inference.cost`."""
-        return cost.model_cost(self.network, lambda image, _: self.name(image), size, self.device)
 
 
 class NearestPicture:
@@ -95,21 +59,10 @@ class NearestPicture:
 
     def cost(self, size: int) -> dict[str, Any]:
         """Nothing worth measuring."""
-        nothing = dict.fromkeys(("parameters", "median_ms", "p95_ms"), 0)
-        return {**nothing, "macs": None, "device": device_name(self.device)}
+        return cost.nothing(self.device)
 
 
-@dataclass(frozen=True)
-class IdentityRow:
-    """One line of a table. `digest` changes whenever its numbers would."""
-
-    name: str
-    kind: str  # "model" or "baseline"
-    digest: str
-    open: Callable[[], Namer]
-    training: dict[str, Any] | None = None
-
-
+Namer = networks.Embedder | NearestPicture  # what a row opens
 BASELINES = {
     "Nearest training picture": False,
     "Nearest training picture, edge only": True,
@@ -121,33 +74,24 @@ def network_row(
     checkpoint: Path,
     device: str | torch.device = "cpu",
     training: dict[str, Any] | None = None,
-) -> IdentityRow:
+) -> Row:
     """The row of an identity run's `best.safetensors`, read when the row is opened."""
-    return IdentityRow(
-        name, "model", sha256(checkpoint), partial(_open, checkpoint, device), training
-    )
+    opener = partial(networks.read_embedder, checkpoint, device)
+    return Row(name, "model", sha256(checkpoint), opener, training)
 
 
-def _open(checkpoint: Path, device: str | torch.device) -> NetworkNamer:
-    from deocclude.engines.runs.weights import load_identity_network
-
-    return NetworkNamer(load_identity_network(checkpoint, device)[0], device)
-
-
-def pixel_rows(known: Faces, identities: Sequence[str]) -> list[IdentityRow]:
+def pixel_rows(known: Faces, identities: Sequence[str]) -> list[Row]:
     """The rows that compare pixels with the training pictures."""
     labels = label_names(known.names, identities)
     which = hashlib.sha256("\n".join(known.names).encode()).hexdigest()
     return [
-        IdentityRow(
-            name, "baseline", f"{name}: {which}", partial(NearestPicture, known, labels, edge)
-        )
+        Row(name, "baseline", f"{name}: {which}", partial(NearestPicture, known, labels, edge))
         for name, edge in BASELINES.items()
     ]
 
 
 def evaluate_identities(
-    rows: Sequence[IdentityRow],
+    rows: Sequence[Row],
     pairs: FrozenOccluded,
     identities: Sequence[str],
     folder: Path,
@@ -157,47 +101,32 @@ def evaluate_identities(
 ) -> list[RowResult]:
     """Measure each row on every picture, or take the values found in `folder`. `template`: where
     the eyes lie, for faces in other surroundings."""
-
-    def key(row: IdentityRow) -> dict[str, Any]:
-        known = {"protocol": PROTOCOL, "table": "identity", "pairs": pairs.hash, "size": pairs.size}
-        return known | {"identities": list(identities), "row": row.digest, "template": template}
-
-    measure = partial(_measure, identities=identities, batch=batch)
-    facts = partial(_facts, identities=identities)
-    return measured_rows(rows, pairs, folder, key, measure, facts)
+    people = list(identities)
+    key = {"protocol": PROTOCOL, "table": "identity", "identities": people, "template": template}
+    start = partial(_Names, pairs=pairs, people=people, template=template, batch=batch)
+    sheets = [Sheet(row, key, start, facts={"people": len(people)}) for row in rows]
+    return measured(sheets, pairs, folder, lambda namer, part: namer.name(part.seen), batch)
 
 
-def _measure(row: IdentityRow, pairs, path: Path, key: dict, identities, batch: int) -> RowResult:
-    namer = row.open()
-    labels = label_names([pair.image for pair in pairs.pairs], identities).tolist()
-    spent = []
-    with RowWriter(path, COLUMNS) as writer:
-        bar = Bar(total=len(pairs), desc=row.name, unit="image")
-        for first in range(0, len(pairs), batch):
-            indices = range(first, min(first + batch, len(pairs)))
-            _, occluded, _ = load_occluded(pairs, indices)
-            cost.synchronise(namer.device)
-            start = time.perf_counter()
-            named = namer.name(occluded)
-            cost.synchronise(namer.device)
-            spent.append((len(indices), time.perf_counter() - start))
-            lines = []
-            for i, answer in zip(indices, named.tolist(), strict=True):
-                pair, right = pairs.pairs[i], int(answer == labels[i])
-                facts = [i, pair.image, pair.kind, pair.number, f"{pair.hole_ratio:.6f}"]
-                lines.append([*facts, identities[labels[i]], identities[answer], right])
-            writer.write(lines)
-            bar.update(len(indices))
-        bar.close()
-        return writer.finish(
-            {
-                **_facts(row, pairs, identities),
-                "key": key,
-                "count": len(pairs),
-                "swapped": name_swapped(namer, pairs, labels, key["template"], batch),
-                "cost": {**namer.cost(pairs.size), "images_per_second": cost.rate(spent)},
-            }
-        )
+class _Names:
+    """Who is in a picture, and whom it was taken for."""
+
+    columns = ("identity", "named", "right")
+
+    def __init__(
+        self, namer: Namer, pairs: FrozenOccluded, people: list[str], template: str, batch: int
+    ) -> None:
+        self.people = people
+        self.labels = label_names([pair.image for pair in pairs.pairs], people).tolist()
+        self.swapped = partial(name_swapped, namer, pairs, self.labels, template, batch)
+
+    def add(self, batch: Batch, named: Tensor) -> Iterator[list]:
+        for index, answer in zip(batch.indices, named.tolist(), strict=True):
+            label = self.labels[index]
+            yield [self.people[label], self.people[answer], int(answer == label)]
+
+    def finish(self, path: Path) -> dict[str, Any]:
+        return {"swapped": self.swapped()}
 
 
 def name_swapped(
@@ -205,15 +134,15 @@ def name_swapped(
 ) -> dict[str, float]:
     """Bare faces in the surroundings of the next bare picture that shows someone else: how many,
     and which share is named by the face, and by the surroundings."""
-    bare = [i for i, pair in enumerate(pairs.pairs) if pair.kind == NONE]
+    bare = [i for i, pair in enumerate(pairs.pairs) if pair.kind == UNOCCLUDED]
     couples = []
     for place, i in enumerate(bare):
         others = (bare[(place + step) % len(bare)] for step in range(1, len(bare)))
         if (other := next((j for j in others if labels[j] != labels[i]), None)) is not None:
             couples.append((i, other))
     by_face = by_place = 0
-    for first in range(0, len(couples), batch):
-        part = couples[first : first + batch]
+    for places in batches(couples, batch):
+        part = [couples[place] for place in places]
         pictures = [
             to_tensor(swap_surroundings(pairs.load(i)[0], pairs.load(j)[0], template))
             for i, j in part
@@ -224,13 +153,3 @@ def name_swapped(
     count = len(couples)
     shares = {"face": by_face / count, "surroundings": by_place / count} if count else {}
     return {"count": count, **shares}
-
-
-def _facts(row: IdentityRow, pairs: FrozenOccluded, identities: Sequence[str]) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "kind": row.kind,
-        "pairs": pairs.description,
-        "people": len(identities),
-        "training": row.training,
-    }

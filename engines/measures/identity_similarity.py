@@ -3,39 +3,20 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 from deocclude.data.files import sha256
-from deocclude.engines.inference.networks import evaluating
+from deocclude.engines.inference.networks import read_embedder
 from deocclude.engines.measures.columns import Measure, learned
-from deocclude.engines.runs.features import MAKE_ONE
 from deocclude.engines.runs.finished import (
     DEFAULT,
     IDENTITY,
+    MAKE_IDENTITY,
     OFF,
     identity_file,
     read_metadata,
     task_of,
 )
-from deocclude.engines.runs.weights import load_identity_network
 from deocclude.metrics.identity import CosineSimilarity
-
-
-class Embedding:
-    """Pictures (N, 3, H, W) in [0, 1] of any size to embeddings, at the size the network was
-    trained at."""
-
-    def __init__(self, network: nn.Module, size: int):
-        self.network, self.size = network, size
-
-    @torch.inference_mode()
-    def __call__(self, images: Tensor) -> Tensor:
-        if images.shape[-2:] != (self.size,) * 2:
-            sides = (self.size, self.size)
-            images = functional.interpolate(images, sides, mode="bicubic", antialias=True)
-        with evaluating(self.network):
-            return self.network.embed(images.clamp(0, 1)).float()
 
 
 def identity_similarity(
@@ -51,22 +32,21 @@ def identity_similarity(
         return None
     file = identity_file(named, runs)
     if file is None:
-        reason = f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_ONE}"
+        reason = f"no finished run of {DEFAULT} below {runs} to embed faces; {MAKE_IDENTITY}"
         return learned("identity", None, reason=reason)
     config, _ = read_metadata(file)
     if task_of(config) != IDENTITY:
         raise ValueError(
             f"--identity {named}: {file} was trained for {task_of(config)}, an identity network is "
-            f"needed; {MAKE_ONE}"
+            f"needed; {MAKE_IDENTITY}"
         )
-    network, _ = load_identity_network(file, device)
-    size, digest = config["data"]["size"], sha256(file)
+    embedder, digest = read_embedder(file, device), sha256(file)
     people, template = config["model"].get("classes"), config["data"].get("template", "auto")
     note = (
         f"Identity similarity: cosine of the embeddings of restored and true picture by "
         f"{config['name']} ({file.parent.name}, SHA-256 {digest[:12]}), trained to tell {people} "
-        f"people apart at {size} px on faces aligned as {template}; faces aligned otherwise are "
-        "new to it. The row of the occluded input is the score of restoring nothing."
+        f"people apart at {embedder.size} px on faces aligned as {template}; faces aligned "
+        "otherwise are new to it. The row of the occluded input is the score of restoring nothing."
     )
-    similarity = CosineSimilarity(Embedding(network, size))
+    similarity = CosineSimilarity(embedder.embed)
     return learned("identity", similarity, {"network": digest}, note)

@@ -1,72 +1,27 @@
-"""Segmenters measured on frozen occluded pairs: one CSV a row, one line an image, and their masks.
+"""Segmenters measured on frozen occluded pairs, and the masks they find.
 
-A row is a trained segmenter or a trivial answer. Files are named and kept as
-`engines.measures.rows` says; the masks a row found lie beside its CSV, a bit a pixel, so that
-pictures and the end-to-end table need no second pass.
+A row is a trained segmenter or a trivial answer. The masks lie beside its CSV, a bit a pixel, so
+that pictures and the end-to-end table need no second pass (`engines.measures.rows`).
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deocclude.data.files import replacing
-from deocclude.data.occluders.mixture import NONE
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.data.pairs.tensors import load_occluded
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.inference import cost
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.rows import RowResult, RowWriter, measured_rows
-from deocclude.engines.runs.devices import device_name
+from deocclude.engines.inference import cost, networks
+from deocclude.engines.measures.rows import Batch, Row, RowResult, Sheet, measured
 from deocclude.metrics.segmentation import COLUMNS, COUNTS, SegmentationMetrics, confusion
-from deocclude.progress import Bar
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
-PAIR_COLUMNS = ("index", "image", "kind", "number", "hole_ratio")
-UNOCCLUDED = NONE  # the kind of a face with nothing on it
-
-
-class MaskFinder(Protocol):
-    """Something that marks the occluder's pixels."""
-
-    device: torch.device
-
-    def find(self, occluded: Tensor) -> Tensor: ...
-
-    def cost(self, size: int) -> dict[str, Any]: ...
-
-
-class ModelFinder:
-    """A trained segmenter; a pixel is marked when its probability is above one half."""
-
-    def __init__(self, segmenter: nn.Module, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
-        self.segmenter = segmenter.to(self.device).eval()
-
-    @torch.inference_mode()
-    def find(self, occluded: Tensor) -> Tensor:
-        """(N, 3, H, W) to a mask (N, 1, H, W) of {0, 1} on the model's device."""
-        logits = self.segmenter(occluded.to(self.device))
-        if logits.shape != (len(occluded), 1, *occluded.shape[2:]):
-            raise ValueError(
-                f"the segmenter answered with shape {tuple(logits.shape)} "
-                f"for an input of {tuple(occluded.shape)}; one logit a pixel is needed"
-            )
-        if not logits.isfinite().all():
-            raise ValueError("the segmenter's logits hold values that are not finite")
-        return (logits > 0).float()
-
-    def cost(self, size: int) -> dict[str, Any]:
-        """Parameters, multiply-accumulates and latency; see `engines.inference.cost`."""
-        return cost.model_cost(
-            self.segmenter, lambda occluded, _: self.find(occluded), size, self.device
-        )
+MASKS = ".masks.npy"  # how the file beside a CSV ends
 
 
 class ConstantFinder:
@@ -83,8 +38,7 @@ class ConstantFinder:
 
     def cost(self, size: int) -> dict[str, Any]:
         """Nothing worth measuring."""
-        nothing = dict.fromkeys(("parameters", "median_ms", "p95_ms"), 0)
-        return {**nothing, "macs": None, "device": device_name(self.device)}
+        return cost.nothing(self.device)
 
 
 CONSTANTS = {"Nothing marked": 0.0, "Everything marked": 1.0}
@@ -106,26 +60,8 @@ def segmenter_row(
 ) -> Row:
     """The row of a segmentation run's `best.safetensors`, or of an ONNX file, read when the row is
     opened."""
-    opener = partial(_open, checkpoint, device)
+    opener = partial(networks.read_segmenter, checkpoint, device)
     return Row(name, "model", weights_identity(checkpoint), opener, training)
-
-
-def _open(checkpoint: Path, device: str | torch.device) -> ModelFinder:
-    from deocclude.engines.inference.networks import read_segmenter
-
-    return ModelFinder(read_segmenter(checkpoint, torch.device(device))[0], device)
-
-
-def batches(
-    pairs: FrozenOccluded, batch: int
-) -> Iterator[tuple[list[int], Tensor | None, Tensor, Tensor]]:
-    """Indices, targets (None where pairs lack them), occluded pictures and true masks, as tensors
-    that keep the contract."""
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, found {batch}")
-    for start in range(0, len(pairs), batch):
-        indices = list(range(start, min(start + batch, len(pairs))))
-        yield indices, *load_occluded(pairs, indices)
 
 
 def evaluate_segmenters(
@@ -139,73 +75,31 @@ def evaluate_segmenters(
         folder: where `rows/` with the CSVs lies.
         batch: images at once; changes no value beyond rounding.
     """
-
-    def key(row: Row) -> dict[str, Any]:
-        known = {"protocol": PROTOCOL, "table": "segmentation", "pairs": pairs.hash}
-        return known | {"size": pairs.size, "row": row.identity}
-
-    measure = partial(_measure, batch=batch)
-    return measured_rows(rows, pairs, folder, key, measure, _facts, beside=_masks_file)
+    key = {"protocol": PROTOCOL, "table": "segmentation"}
+    sheets = [Sheet(row, key, _Masks, beside=MASKS) for row in rows]
+    return measured(sheets, pairs, folder, lambda finder, part: finder.find(part.seen), batch)
 
 
-def _measure(row: Row, pairs: FrozenOccluded, path: Path, key: dict, batch: int) -> RowResult:
-    start = time.perf_counter()
-    finder: MaskFinder = row.open()
-    metrics = SegmentationMetrics()
-    found, spent = [], []
-    with RowWriter(path, [*PAIR_COLUMNS, *COLUMNS, *COUNTS]) as writer:
-        bar = Bar(total=len(pairs), desc=row.name, unit="image")
-        for indices, _, occluded, mask in batches(pairs, batch):
-            marked, seconds = _timed(finder.find, occluded, finder.device)
-            marked = marked.cpu()
-            spent.append((len(indices), seconds))
-            found.append(pack(marked[:, 0].numpy()))
-            writer.write(_lines(metrics, pairs, indices, marked, mask))
-            bar.update(len(indices))
-        bar.close()
-        info = {
-            **_facts(row, pairs),
-            "key": key,
-            "count": len(pairs),
-            "cost": {**finder.cost(pairs.size), "images_per_second": cost.rate(spent)},
-            "seconds": round(time.perf_counter() - start, 2),
-        }
-        with replacing(_masks_file(path)) as temporary:
-            np.save(temporary, np.concatenate(found))
-        return writer.finish(info)
+class _Masks:
+    """How well masks fit, and the masks."""
 
+    columns = (*COLUMNS, *COUNTS)
 
-def _facts(row: Row, pairs: FrozenOccluded) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "kind": row.kind,
-        "pairs": pairs.description,
-        "held_out": pairs.held_out,
-        "training": row.training,
-    }
+    def __init__(self, finder: networks.Segmenter | ConstantFinder) -> None:
+        self.metrics, self.packed = SegmentationMetrics(), []
 
+    def add(self, batch: Batch, marked: Tensor) -> Iterator[list[float]]:
+        self.packed.append(pack(marked[:, 0].numpy()))
+        self.metrics.reset()
+        self.metrics.update(marked, batch.mask, batch.names, batch.kinds)
+        values = self.metrics.values()
+        for place, counts in enumerate(confusion(marked, batch.mask).long().tolist()):
+            yield [*(values[column][place] for column in COLUMNS), *counts]
 
-def _timed(find: Callable[[Tensor], Tensor], occluded: Tensor, device) -> tuple[Tensor, float]:
-    cost.synchronise(device)
-    start = time.perf_counter()
-    marked = find(occluded)
-    cost.synchronise(device)
-    return marked, time.perf_counter() - start
-
-
-def _lines(metrics: SegmentationMetrics, pairs, indices, marked, mask) -> Iterator[list]:
-    known = [pairs.pairs[index] for index in indices]
-    metrics.reset()
-    metrics.update(marked, mask, [pair.image for pair in known], [pair.kind for pair in known])
-    values = metrics.values()
-    counts = confusion(marked, mask).long().tolist()
-    for place, (index, pair) in enumerate(zip(indices, known, strict=True)):
-        facts = [index, pair.image, pair.kind, pair.number, f"{pair.hole_ratio:.6f}"]
-        yield [*facts, *(values[column][place] for column in COLUMNS), *counts[place]]
-
-
-def _masks_file(path: Path) -> Path:
-    return path.with_suffix(".masks.npy")
+    def finish(self, path: Path) -> dict[str, Any]:
+        with replacing(path.with_suffix(MASKS)) as temporary:
+            np.save(temporary, np.concatenate(self.packed))
+        return {}
 
 
 def pack(masks: np.ndarray) -> np.ndarray:
@@ -220,7 +114,7 @@ def unpack(packed: np.ndarray, size: int) -> np.ndarray:
 
 def read_masks(result: RowResult) -> np.ndarray:
     """The packed masks that a row found; see `unpack`. ValueError when some are missing."""
-    path = _masks_file(result.path)
+    path = result.path.with_suffix(MASKS)
     packed = np.load(path, allow_pickle=False)
     if len(packed) != result.info["count"]:
         raise ValueError(

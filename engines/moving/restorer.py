@@ -7,7 +7,7 @@ import numpy as np
 from deocclude.engines.inference.hole_mask import Dilation
 from deocclude.engines.jobs.plan import Choices
 from deocclude.engines.moving.flow import Flow
-from deocclude.engines.moving.squares import restore_faces
+from deocclude.engines.moving.squares import find_works, redraw_squares
 from deocclude.engines.moving.tracker import FaceTracker
 from deocclude.engines.photos.blend import check_blend
 from deocclude.engines.photos.deoccluder import Deoccluder
@@ -68,29 +68,32 @@ class FrameRestorer:
         """Shape: frame uint8 (H, W, 3), mask uint8 (H, W) or None. A frame without a face comes
         back as it is, with a notice."""
         check_image(frame)
-        result = Restoration(frame.copy(), np.zeros(frame.shape[:2], np.uint8))
+        deoccluder, tracker = self.deoccluder, self.tracker
+        result = Restoration.begun(frame, self.uncertainty)
         with result.timing("detect"):
-            faces = self._faces(frame, result)
+            faces, result.notices = self._faces(frame)
         if mask is not None:
-            given = self.deoccluder.restore(
+            given = deoccluder.restore(
                 frame, mask, faces, dilate=self.choices.dilate, blend=self.choices.blend,
                 uncertainty=self.uncertainty,
             )  # fmt: skip
             given.notices += result.notices
             given.seconds["detect"] += result.seconds["detect"]
             return given
-        self.deoccluder.check_segmenter()
-        if self.uncertainty:
-            result.uncertainty = np.zeros(frame.shape[:2], np.float32)
-        faces, left_out = self.deoccluder.own_detector().choice.pick(faces)
+        networks = deoccluder.inpainter, deoccluder.check_segmenter()
+        faces, left_out = deoccluder.detector.choice.pick(faces)
         result.notices += left_out
-        tracks = [self.tracker.track_of(face) for face in faces]
-        restore_faces(self.deoccluder, frame, tracks, self.tracker, self.settings, result)
+        tracks = [tracker.track_of(face) for face in faces]
+        how = self.settings, result.timing
+        works, left_out = find_works(*networks, frame, tracks, tracker.probability, *how)
+        result.leave_out(left_out)
+        for face, patch in redraw_squares(deoccluder.inpainter, works, tracker.drawn, *how):
+            result.put(face, patch)
         self._covered = result.mask
         return result.concluded()
 
-    def _faces(self, frame: np.ndarray, result: Restoration) -> list[Face]:
-        """The faces of this frame that count, followed or found."""
+    def _faces(self, frame: np.ndarray) -> tuple[list[Face], list[str]]:
+        """The faces of this frame that count, followed or found, and what to tell the user."""
         small = cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         last, self._last = self._last, small
         if last is not None and float(np.abs(small - last).mean()) > CUT:  # another scene
@@ -103,9 +106,10 @@ class FrameRestorer:
         self._since += 1
         lost = any(move is None for move in moves)
         if not lost and not self.tracker.unsettled and not self._is_due(small, frame.shape):
-            return faces
+            return faces, []
         self._since, self._looked = 0, small
-        return self.tracker.smooth_faces(self._find(frame, result))
+        found, notices = self._find(frame)
+        return self.tracker.smooth_faces(found), notices
 
     def _is_due(self, small: np.ndarray, shape: tuple[int, ...]) -> bool:
         """Whether to look for faces though all that are known are followed."""
@@ -123,9 +127,9 @@ class FrameRestorer:
             change[_cells(top * down, (top + height) * down), columns] = 0
         return bool(change.max() > NEW)
 
-    def _find(self, frame: np.ndarray, result: Restoration) -> list[Face]:
-        """Those of the detector's faces that count in a video, the notices in `result`."""
-        detector = self.deoccluder.own_detector()
+    def _find(self, frame: np.ndarray) -> tuple[list[Face], list[str]]:
+        """Those of the detector's faces that count in a video, and what to tell the user."""
+        detector = self.deoccluder.detector
         faces, notices = detector.detect(frame)
         self._sure |= any(face.source == "mediapipe" and face.score >= SURE for face in faces)
         unsure = ("whole", "given", "haar") if self._sure else ("whole", "given")
@@ -135,10 +139,10 @@ class FrameRestorer:
             for face in faces
             if face.source not in unsure and (trusted or not _is_doubtful(face))
         ]
-        if faces or not self._sure:  # else what is said is about faces that do not count
-            untrue = (NO_FACE, UNSURE_FACE, NOT_IN_BOX)
-            result.notices += [text for text in notices if not text.startswith(untrue)]
-        return faces
+        if self._sure and not faces:  # what is said is about faces that do not count
+            return [], []
+        untrue = (NO_FACE, UNSURE_FACE, NOT_IN_BOX)
+        return faces, [text for text in notices if not text.startswith(untrue)]
 
 
 def _cells(low: float, high: float) -> slice:

@@ -1,15 +1,16 @@
 """The faces of one frame, restored in their squares: one crop of a face for both networks, the mask
 settled and the colours matched at the networks' size, whatever the size of the frame."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from deocclude.data.faces.alignment import invert
-from deocclude.data.images import to_tensor
 from deocclude.engines.inference.hole_mask import (
     THRESHOLD,
     Box,
@@ -17,23 +18,30 @@ from deocclude.engines.inference.hole_mask import (
     distance_to,
     hole_mask,
 )
-from deocclude.engines.inference.networks import Networks
-from deocclude.engines.moving.tracker import FaceTracker, Track
-from deocclude.engines.photos.blend import GAP, feather_weight, match_surroundings, paste
-from deocclude.engines.photos.restoration import BARE, FaceResult, Restoration
+from deocclude.engines.inference.networks import Inpainter, Segmenter
+from deocclude.engines.moving.tracker import Track
+from deocclude.engines.photos.blend import match_surroundings
+from deocclude.engines.photos.restoration import FaceResult, Patch, Timing
 from deocclude.engines.photos.steps import (
     BORDER,
     COLOURED,
-    SOFT,
+    UNMATCHED,
     FaceWork,
+    LeftOut,
     Settings,
+    Shown,
     around,
-    predict,
+    channels_last,
+    place,
+    placed,
+    probable,
+    redraw,
+    untouched,
+    weighed,
 )
 from deocclude.engines.photos.windows import (
     AUTO,
     AlignedWindow,
-    alignment_matrix,
     choose_alignment,
     landmarks_under,
 )
@@ -65,102 +73,64 @@ class Square:
 
 
 class Seen(NamedTuple):
-    """A face's square under one network: its window in the frame, and what it shows, uint8
-    (S, S, 3)."""
+    """A face's square under one network: its window, and what it shows, uint8 (S, S, 3)."""
 
     window: AlignedWindow
     view: np.ndarray
 
 
-@dataclass
-class SquareWork:
-    """A face on its way, all of it at the size of its square: mask and weight in `work`, and how
-    far pixels lie from what covers the face, of which those up to `radius` are the mask."""
+@dataclass(frozen=True, kw_only=True)
+class SquareWork(FaceWork):
+    """A face on its way, mask and weight at the size of its square, as `view` shows it. `distance`:
+    how far pixels lie from what covers the face, of which those up to `radius` are the mask."""
 
     track: Track
-    seen: Seen
+    view: np.ndarray
     square: Square
-    work: FaceWork
     distance: np.ndarray
     radius: float
 
 
-def restore_faces(
-    networks: Networks,
+def find_works(
+    inpainter: Inpainter,
+    segmenter: Segmenter,
     frame: np.ndarray,
     tracks: list[Track],
-    tracker: FaceTracker,
+    share: float,
     settings: Settings,
-    result: Restoration,
-) -> None:
-    """Find what covers each face and redraw it in `result`, smoothed from frame to frame.
+    timing: Timing,
+) -> tuple[list[SquareWork], list[str]]:
+    """What covers each face, smoothed from frame to frame, the largest face last, and what to say
+    of the faces that cannot be placed. `share`: the past's weight in the probability.
 
     Shape: frame uint8 (H, W, 3). As `engines.photos.steps` for photos, but that a mask's edge is as
     fine as the network's pixels and that what runs out of a face's square is cut there.
     """
-    masks = _find_masks(networks, frame, tracks, tracker, settings, result)
-    with result.timing("segment"):
-        works = [_settle(*mask, settings) for mask in masks]
-        works.sort(key=lambda each: each.seen.window.side)
-    for start in range(0, len(works), settings.batch):
-        chunk = works[start : start + settings.batch]
-        _redraw(networks, chunk, works, tracker, settings, result)
 
+    def see(track: Track, network: Inpainter | Segmenter = inpainter) -> Seen:
+        # The inpainter's square follows the landmarks that are seen, which suits segmenters too.
+        window = place(network, track.face, frame, settings.alignment, track.hidden or ())
+        return Seen(window, window.glance(frame))
 
-def _find_masks(
-    networks: Networks,
-    frame: np.ndarray,
-    tracks: list[Track],
-    tracker: FaceTracker,
-    settings: Settings,
-    result: Restoration,
-) -> list[tuple[Track, Seen, np.ndarray]]:
-    """Each face's square for the inpainter, and how likely its pixels are covered, smoothed."""
-    shown: list[tuple[Track, Seen, Seen]] = []
-    with result.timing("align"):
-        for track in tracks:
-            try:
-                seen = _see(networks, frame, track, settings)
-                shown.append((track, seen, _for_segmenter(networks, frame, track, seen, settings)))
-            except ValueError as error:
-                result.notices.append(f"a face was left out: {error}")
-                result.left_out += 1
-    found = []
-    with result.timing("segment"):
-        probabilities: list[np.ndarray] = []
-        for start in range(0, len(shown), settings.batch):
-            views = np.stack([other.view for _, _, other in shown[start : start + settings.batch]])
-            probabilities += list(networks.find_mask(to_tensor(views))[:, 0].cpu().numpy())
+    def see_both(track: Track) -> tuple[Track, Seen, Seen]:
+        seen = see(track)
+        return track, seen, seen if alike else see(track, segmenter)
+
+    alike = (segmenter.size, segmenter.template) == (inpainter.size, inpainter.template)
+    with timing("align"):
+        shown, left_out = placed(see_both, tracks)
+    works = []
+    with timing("segment"):
+        views = [other.view for _, _, other in shown]
+        probabilities = probable(segmenter, views, settings.batch)
         for (track, seen, other), probability in zip(shown, probabilities, strict=True):
-            probability = track.smooth_probability(probability, tracker.probability)
+            probability = track.smooth_probability(probability, share)
             if settings.alignment == AUTO and _aligns_anew(track, other, probability):
-                with suppress(ValueError):  # the new one lies outside of the frame
-                    seen = _see(networks, frame, track, settings)
-            found.append((track, seen, _moved_to(seen.window, other.window, probability)))
-    return found
-
-
-def _see(networks: Networks, frame: np.ndarray, track: Track, settings: Settings) -> Seen:
-    """The inpainter's square of a face. ValueError where it lies outside of the frame."""
-    return _seen(frame, track, networks.size, networks.template, settings)
-
-
-def _for_segmenter(
-    networks: Networks, frame: np.ndarray, track: Track, seen: Seen, settings: Settings
-) -> Seen:
-    """The same square where the segmenter takes it, one of its own where it was trained otherwise.
-    The inpainter's own square follows the landmarks that are seen, which suits segmenters too."""
-    size, template = networks.segmenter_size, networks.segmenter_template
-    if (size, template) == (networks.size, networks.template):
-        return seen
-    return _seen(frame, track, size, template, settings)
-
-
-def _seen(frame: np.ndarray, track: Track, size: int, template: str, settings: Settings) -> Seen:
-    points, hidden = track.face.points, track.hidden or ()
-    matrix = alignment_matrix(points, size, template, settings.alignment, hidden)
-    window = AlignedWindow(matrix, size, frame.shape[:2])
-    return Seen(window, window.glance(frame))
+                with suppress(LeftOut):  # the new one lies outside of the frame
+                    seen = see(track)
+            own = _moved_to(seen.window, other.window, probability)
+            works.append(_settle(track, seen, own, settings))
+    return sorted(works, key=lambda work: work.window.side), left_out
 
 
 def _aligns_anew(track: Track, seen: Seen, probability: np.ndarray) -> bool:
@@ -198,99 +168,64 @@ def _settle(track: Track, seen: Seen, probability: np.ndarray, settings: Setting
     radius = settings.dilate.radius(square.side, seen.window.scale)
     depth = square.depth(square.box)
     distance = distance_to(hole_mask(probability, square))
-    mask = ((distance <= radius) & (depth > 0)).astype(np.uint8)
-    weight = mask.astype(np.float32)
-    if settings.blend in SOFT:
-        weight *= feather_weight(distance, depth, radius)
-    ratio = float(mask.sum() / max(1, (depth > 0).sum()))
-    work = FaceWork(track.face, seen.window, mask, weight, ratio)
-    if not mask.any():
-        work.notices.append(f"{BARE}: it stays as it is")
-    return SquareWork(track, seen, square, work, np.minimum(distance, 2 * radius + 2), radius)
+    mask, weight, ratio = weighed(distance, depth, depth, radius, settings)
+    return SquareWork(
+        track.face, seen.window, mask, weight, ratio, untouched(ratio), track=track, view=seen.view,
+        square=square, distance=np.minimum(distance, 2 * radius + 2), radius=radius,
+    )  # fmt: skip
 
 
-def _redraw(
-    networks: Networks,
-    chunk: list[SquareWork],
+def redraw_squares(
+    inpainter: Inpainter,
     works: list[SquareWork],
-    tracker: FaceTracker,
+    share: float,
     settings: Settings,
-    result: Restoration,
-) -> None:
-    """Redraw the covered faces of a chunk of all works, and put them into `result`."""
-    todo = [each for each in chunk if each.work.todo]
-    holes = {id(each): _hidden(each, works) for each in todo}
-    with result.timing("inpaint"):
-        predictions, doubts = _predict(networks, todo, holes, settings.uncertainty)
-    with result.timing("paste"):
-        answers = iter(zip(predictions, doubts, strict=True))
-        for each in chunk:
-            work, view = each.work, each.seen.view
-            after = view
-            if work.todo:
-                prediction, doubt = next(answers)
-                drawn = _joined(each, prediction, holes[id(each)], tracker, settings)
-                _put_back(each, drawn, doubt, result)
-                levels = np.rint(drawn * 255).astype(np.uint8)
-                after = np.where(work.mask[..., None] > 0, levels, view)
-            result.faces.append(
-                FaceResult(
-                    work.face, view, work.mask, after, work.ratio, work.window.matrix,
-                    work.notices, work.todo,
-                )
-            )  # fmt: skip
+    timing: Timing,
+) -> Iterator[tuple[FaceResult, Patch | None]]:
+    """As `engines.photos.steps.redraw`. `share`: the past's weight in what is drawn."""
+
+    def show(work: SquareWork) -> Shown:
+        hole = _hidden(work, works) if work.todo else work.mask
+        return Shown(work.view, work.view, hole, work.mask)
+
+    def draw(
+        work: SquareWork, shown: Shown, prediction: Tensor, doubt: np.ndarray | None
+    ) -> tuple[np.ndarray, Patch]:
+        drawn, known = channels_last(prediction), 1 - shown.hole
+        drawn = work.track.smooth_drawn(drawn, work.view, known, share)
+        drawn, notices = _joined(work, drawn, shown.hole, settings)
+        levels = np.rint(drawn * 255).astype(np.uint8)
+        after = np.where(work.mask[..., None] > 0, levels, work.view)
+        return after, _patch(work, drawn, doubt, notices)
+
+    return redraw(inpainter, works, settings, timing, show, draw)
 
 
-def _hidden(each: SquareWork, works: list[SquareWork]) -> np.ndarray:
+def _hidden(work: SquareWork, works: list[SquareWork]) -> np.ndarray:
     """What of a face's square no inpainter that hides holes may see: its own mask, and those of
     faces beside it. uint8 {0, 1} (S, S)."""
-    hidden = each.work.mask.copy()
+    hidden = work.mask.copy()
     for other in works:
-        if other is not each and other.work.todo:
-            mask = other.work.mask.astype(np.float32)
-            hidden |= (_moved_to(each.seen.window, other.seen.window, mask) > 0).astype(np.uint8)
+        if other is not work and other.todo:
+            mask = other.mask.astype(np.float32)
+            hidden |= (_moved_to(work.window, other.window, mask) > 0).astype(np.uint8)
     return hidden
 
 
-def _predict(
-    networks: Networks, todo: list[SquareWork], holes: dict[int, np.ndarray], doubting: bool
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The redrawn squares, float32 (S, S, 3) in [0, 1], and with `doubting` how unsure they are."""
-    if not todo:
-        return [], []
-    picture = to_tensor(np.stack([each.seen.view for each in todo]))
-    hidden = [holes[id(each)] for each in todo]
-    if networks.hides:  # what lies beyond the frame is unknown too
-        hidden = [h | each.seen.window.beyond() for h, each in zip(hidden, todo, strict=True)]
-    hole = to_tensor(np.stack(hidden))
-    prediction, doubt = predict(networks, networks.show(picture, hole), hole, doubting)
-    drawn = [np.ascontiguousarray(each.movedim(0, -1).numpy()) for each in prediction]
-    size = networks.size
-    return drawn, [np.zeros((size, size), np.float32)] * len(todo) if doubt is None else list(
-        doubt.numpy()
-    )
-
-
 def _joined(
-    each: SquareWork,
-    prediction: np.ndarray,
-    hidden: np.ndarray,
-    tracker: FaceTracker,
-    settings: Settings,
-) -> np.ndarray:
-    """The prediction smoothed over time, with the colours around it or the true pixels beside it:
-    float32 (S, S, 3)."""
-    view, mask = each.seen.view, each.work.mask
-    drawn = each.track.smooth_drawn(prediction, view, 1 - hidden, tracker.drawn)
+    work: SquareWork, drawn: np.ndarray, hidden: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, list[str]]:
+    """What is drawn with the colours around it or the true pixels beside it, float32 (S, S, 3), and
+    what to say of it."""
+    notices = []
     if settings.blend in COLOURED:
-        inside = (each.square.depth(each.square.box) > 0).astype(np.uint8)
-        gap = GAP * each.square.side if settings.blend == "matched" else 0
-        known, unknown = (1 - dilate(hidden, gap)) * inside, dilate(mask, gap) * inside
-        matched = _matched(view, drawn, unknown, known)
+        inside, gap = work.square.depth(work.square.box) > 0, settings.gap * work.square.side
+        known, unknown = (1 - dilate(hidden, gap)) * inside, dilate(work.mask, gap) * inside
+        matched = _matched(work.view, drawn, unknown, known)
         if matched is not None:
-            return matched
-        each.work.notices.append("no known pixels around the mask: pasted without blending")
-    return np.where(mask[..., None] > 0, drawn, view.astype(np.float32) / 255)
+            return matched, []
+        notices = [UNMATCHED]
+    return np.where(work.mask[..., None] > 0, drawn, work.view.astype(np.float32) / 255), notices
 
 
 def _matched(
@@ -316,19 +251,17 @@ def _matched(
     return joined
 
 
-def _put_back(each: SquareWork, drawn: np.ndarray, doubt: np.ndarray, result: Restoration) -> None:
-    """Paste one face into the frame, working only on the rows and columns its mask spans."""
-    window = each.seen.window
-    box = _spanned(window, each.work.mask)
-    outer = np.s_[box[0] : box[2], box[1] : box[3]]
-    near = window.spread(each.distance, box) <= max(each.radius, 0.5)
+def _patch(
+    work: SquareWork, drawn: np.ndarray, doubt: np.ndarray | None, notices: list[str]
+) -> Patch:
+    """One face in the frame's pixels, only the rows and columns that its mask spans."""
+    window = work.window
+    box = _spanned(window, work.mask)
+    near = window.spread(work.distance, box) <= max(work.radius, 0.5)
     mask = (near & (window.depth(box) > 0)).astype(np.uint8)
-    weight = window.spread(each.work.weight, box).clip(0, 1)
-    paste(result.restored[outer], window.spread(drawn, box), mask, weight)
-    result.mask[outer] |= mask
-    if result.uncertainty is not None:
-        hole = mask.astype(bool)
-        result.uncertainty[outer][hole] = window.spread(doubt, box).clip(0, 1)[hole]
+    weight = window.spread(work.weight, box).clip(0, 1)
+    doubt = None if doubt is None else window.spread(doubt, box)
+    return Patch(box, window.spread(drawn, box), mask, weight, doubt, notices)
 
 
 def _spanned(window: AlignedWindow, mask: np.ndarray) -> Box:

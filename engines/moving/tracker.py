@@ -101,9 +101,8 @@ class FaceTracker:
         """Forget every face: a new scene, a new video."""
         self.tracks, self._begins = [], True
 
-    def smooth_faces(self, faces: list[Face]) -> list[Face]:
+    def smooth_faces(self, found: list[Face]) -> list[Face]:
         """Those faces of the next frame that count, smoothed, and lost ones that stay."""
-        found = [face for face in faces if face.source != "whole"]
         pairs = sorted(
             (
                 (-box_overlap(track.face.box, face.box), t, f)
@@ -128,8 +127,7 @@ class FaceTracker:
         self._begins = False
         kept = [t for t in self.tracks if t.missed <= (self.patience if t.confirmed else 0)]
         self.tracks = kept + new
-        counted = [track.face for track in self.tracks if track.counts]
-        return counted or [face for face in faces if face.source == "whole"]
+        return [track.face for track in self.tracks if track.counts]
 
     def move_faces(self, moves: Sequence[np.ndarray | None]) -> list[Face]:
         """The faces that count where similarities (2, 3), one for each track, take them; one

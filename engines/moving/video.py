@@ -1,10 +1,9 @@
 """Videos and animated pictures: every frame restored in order, landmarks and masks smoothed."""
 
 import re
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from deocclude.engines.moving.pipeline import Behind, ahead
 from deocclude.engines.moving.restorer import FrameRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.files import all_notices, check_targets, draw_extra
-from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration
+from deocclude.engines.photos.restoration import NO_FACE, UNCHANGED, Restoration, timed
 from deocclude.engines.video.files import open_reader, open_writer
 from deocclude.engines.video.frames import Frame, FrameReader, FrameWriter
 
@@ -41,13 +40,6 @@ class Tally:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     notices: Counter[str] = field(default_factory=Counter)
     _wordings: dict[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        """Add the time of a `with` block to the stage."""
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] += time.perf_counter() - start
 
     def add(self, result: Restoration) -> None:
         self.frames += 1
@@ -119,9 +111,9 @@ def restore_video(
                 if mask is not None:
                     mask.weigh(result.restored, frame.rgb)
                 tally.add(result)
-                with tally.timing("write"):  # what the writing thread does beside is not counted
+                with timed(tally.seconds, "write"):  # not what the writing thread does beside
                     writing.call(outputs.write, frame, result)
-        with tally.timing("write"):
+        with timed(tally.seconds, "write"):
             writing.finish()
             row = tally.row(job, reader)
             row.warnings += outputs.keep() if row.output else []

@@ -1,77 +1,69 @@
 """A photo in, the restored photo out: face by face, or without one from the whole photo."""
 
 import logging
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from deocclude.data.contract import compose
-from deocclude.data.images import to_tensor
 from deocclude.engines.inference.backends import TORCH, Say
-from deocclude.engines.inference.hole_mask import Dilation
+from deocclude.engines.inference.hole_mask import Dilation, slices_of
 from deocclude.engines.inference.hole_mask import dilate as dilate_mask
-from deocclude.engines.inference.networks import Networks, read_networks
+from deocclude.engines.inference.networks import (
+    Inpainter,
+    Segmenter,
+    read_inpainter,
+    read_segmenter,
+)
 from deocclude.engines.photos.blend import check_blend
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import Face
-from deocclude.engines.photos.restoration import NO_FACE, Restoration
+from deocclude.engines.photos.restoration import NO_FACE, Restoration, Timing
 from deocclude.engines.photos.steps import (
+    FaceWork,
     Settings,
+    Settled,
     find_masks,
-    predict,
-    redraw,
+    redraw_faces,
+    redraw_photo,
     settle_found,
     settle_given,
+    together,
 )
-from deocclude.engines.photos.windows import (
-    AUTO,
-    check_image,
-    check_photo,
-    choose_window,
-    paste_enlarged,
-    put_enlarged,
-    shrink_to_square,
-)
+from deocclude.engines.photos.windows import AUTO, check_image, check_photo
 
 logger = logging.getLogger(__name__)
 
 
-class Deoccluder(Networks):
-    """Networks that restore photos.
+@dataclass(frozen=True, eq=False)
+class Deoccluder:
+    """Networks that restore photos. `dataclasses.replace` gives one that does it otherwise.
 
     Parameters
     ----------
-    inpainter, size, segmenter, device : as of `engines.inference.networks.Networks`; its other
-        parameters are taken by name.
-    dilate : by how many photo pixels a found mask is dilated, or by how much of the face's square,
-        "5%"; None: engines.inference.hole_mask.DILATION of it.
-    detector : finds the faces; by default one is made when first needed.
+    inpainter : redraws what covers a face.
+    segmenter : finds the mask when none is given.
+    detector : finds the faces; by default as `FaceDetector()` does.
     alignment : the landmarks that place a face, one of engines.photos.windows.ALIGNMENTS, or
         "auto": what suits the landmarks that are covered.
+    dilate : by how many photo pixels a found mask is dilated, or by how much of the face's square,
+        "5%"; None: engines.inference.hole_mask.DILATION of it.
     batch : how many faces of a photo the networks see at once.
     """
 
-    def __init__(
-        self,
-        inpainter: nn.Module,
-        size: int,
-        segmenter: nn.Module | None = None,
-        device: str | torch.device = "cpu",
-        *,
-        dilate: float | str | None = None,
-        detector: FaceDetector | None = None,
-        alignment: str = AUTO,
-        batch: int = 8,
-        **others: Any,
-    ):
-        super().__init__(inpainter, size, segmenter, device, **others)
-        if batch < 1:
-            raise ValueError(f"batch: must be at least 1 face, found {batch}")
-        self.dilate, self.detector = dilate, detector
-        self.alignment, self.batch = alignment, batch
+    inpainter: Inpainter
+    segmenter: Segmenter | None = None
+    detector: FaceDetector = field(default_factory=FaceDetector)
+    alignment: str = AUTO
+    dilate: float | str | None = None
+    batch: int = 8
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch: must be at least 1 face, found {self.batch}")
 
     def restore(
         self,
@@ -105,87 +97,100 @@ class Deoccluder(Networks):
         check_image(image)
         if mask is not None:
             check_photo(image, mask)
-        elif self.segmenter is None:
-            self.check_segmenter()
-        if mask is None:
-            grown = Dilation.of(self.dilate if dilate is None else dilate)
-        else:
             grown = Dilation.of_given(dilate)
-        settings = Settings(
-            grown, check_blend(blend), uncertainty, self.alignment, self.batch, grain
-        )
-        result = Restoration(image.copy(), np.zeros(image.shape[:2], np.uint8))
-        if uncertainty:
-            result.uncertainty = np.zeros(image.shape[:2], np.float32)
-        with result.timing("detect"):
-            faces = self._faces(image, faces, mask is not None, result)
-            if self.detector is not None:
-                faces, left_out = self.detector.choice.pick(faces)
-                result.notices += left_out
-        if mask is not None:
-            self._restore_given(image, mask, faces, settings, result)
         else:
-            found = find_masks(self, image, faces, settings, result)
-            with result.timing("segment"):
-                works = settle_found(self, image, found, settings, result)
-            redraw(self, image, works, settings, result)
+            self.check_segmenter()
+            grown = self._grown(dilate)
+        check_blend(blend)
+        settings = Settings(grown, blend, uncertainty, self.alignment, self.batch, grain)
+        result = Restoration.begun(image, uncertainty)
+        timing = result.timing
+        with timing("detect"):
+            faces, result.notices = self._faces(image, faces, mask is not None)
+        if mask is None:
+            works, left_out, wider = self._find(image, faces, settings, timing)
+            hidden = together(works + wider, image.shape)
+        else:
+            with timing("align"):
+                hidden = dilate_mask(mask, grown.pixels or 0)
+                check_photo(image, hidden)
+                works, left_out, wider = settle_given(
+                    self.inpainter, image, faces, hidden, mask, settings
+                )
+        result.leave_out(left_out)
+        for face, patch in redraw_faces(self.inpainter, image, works, hidden, settings, timing):
+            result.put(face, patch)
+        # What lies beyond the faces' squares comes when these are known: one goes on from the other
+        beyond = together(wider, image.shape)
+        whole = result.restored
+        for _, patch in redraw_faces(self.inpainter, whole, wider, beyond, settings, timing):
+            result.put(None, patch)
+        if mask is not None and (rest := hidden & (1 - result.mask)).any():
+            if faces:
+                result.notices += _outside(rest, works, hidden)
+            with timing("inpaint"):
+                result.restored, doubt = redraw_photo(
+                    self.inpainter, result.restored, rest, uncertainty
+                )
+                result.mask |= rest
+                if result.uncertainty is not None and doubt is not None:
+                    result.uncertainty += doubt
         return result.concluded()
 
-    def own_detector(self) -> FaceDetector:
-        """`detector`, made at the first call where none was given."""
-        if self.detector is None:
-            self.detector = FaceDetector(template=self.template)
-        return self.detector
+    def find_mask(
+        self,
+        image: np.ndarray,
+        faces: list[Face] | None = None,
+        *,
+        dilate: float | str | None = None,
+    ) -> np.ndarray:
+        """What `restore` would redraw: uint8 (H, W) of {0, 1}; parameters and errors are its."""
+        check_image(image)
+        settings = Settings(self._grown(dilate), alignment=self.alignment, batch=self.batch)
+        faces, _ = self._faces(image, faces, given_mask=False)
+        works, _, wider = self._find(image, faces, settings, lambda stage: nullcontext())
+        return together(works + wider, image.shape)
+
+    def check_segmenter(self) -> Segmenter:
+        """The segmenter; ValueError, with the sentence that helps, where there is none."""
+        if self.segmenter is None:
+            raise ValueError(
+                "no segmenter: give a mask, or the one that ships, weights/segmenter.safetensors"
+            )
+        return self.segmenter
+
+    def _grown(self, dilate: float | str | None) -> Dilation:
+        return Dilation.of(self.dilate if dilate is None else dilate)
 
     def _faces(
-        self, image: np.ndarray, faces: list[Face] | None, given_mask: bool, result: Restoration
-    ) -> list[Face]:
+        self, image: np.ndarray, faces: list[Face] | None, given_mask: bool
+    ) -> tuple[list[Face], list[str]]:
+        """The faces that are to be restored, and what to tell the user."""
+        told: list[str] = []
         if faces is None:
-            faces, notices = self.own_detector().detect(image)
-            result.notices += [n for n in notices if not (given_mask and n.startswith(NO_FACE))]
+            faces, notices = self.detector.detect(image)
+            told += [n for n in notices if not (given_mask and n.startswith(NO_FACE))]
         if given_mask:  # restore_photo knows better what to show the inpainter
             faces = [face for face in faces if face.source != "whole"]
             if not faces:
-                result.notices.append(f"{NO_FACE}: the mask is redrawn from the photo, not aligned")
-        return faces
+                told.append(f"{NO_FACE}: the mask is redrawn from the photo, not aligned")
+        faces, left_out = self.detector.choice.pick(faces)
+        return faces, told + left_out
 
-    def _restore_given(
-        self,
-        image: np.ndarray,
-        mask: np.ndarray,
-        faces: list[Face],
-        settings: Settings,
-        result: Restoration,
-    ) -> None:
-        """Redraw a mask of the user's: face by face, and the rest from the whole photo."""
-        with result.timing("align"):
-            wide = dilate_mask(mask, settings.dilate.pixels or 0)
-            check_photo(image, wide)
-            works = settle_given(self, image, faces, wide, mask, settings, result)
-        redraw(self, image, works, settings, result, hidden=wide)
-        rest = wide & (1 - result.mask)
-        if not rest.any():
-            return
-        outside = rest.copy()
-        for work in filter(lambda work: work.hopeless, works):
-            outside[work.part] &= 1 - work.mask
-        if faces and outside.any():
-            result.notices.append(
-                f"{outside.sum() / wide.sum():.0%} of the mask lies outside of the faces' squares: "
-                "it is redrawn from the photo as it is, not aligned"
-            )
-        with result.timing("inpaint"):
-            result.restored = self.restore_photo(result.restored, rest, result.uncertainty)
-            result.mask |= rest
+    def _find(
+        self, image: np.ndarray, faces: list[Face], settings: Settings, timing: Timing
+    ) -> Settled:
+        """The masks of faces, found and settled."""
+        found, left_out = find_masks(self.check_segmenter(), image, faces, settings, timing)
+        with timing("segment"):
+            settled = settle_found(self.inpainter, image, found, settings)
+        return settled._replace(left_out=left_out + settled.left_out)
 
-    def restore_photo(
-        self, image: np.ndarray, mask: np.ndarray, uncertainty: np.ndarray | None = None
-    ) -> np.ndarray:
+    def restore_photo(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Redraw the hole of a photo of any size and aspect, without looking for a face.
 
         Shape: image uint8 (H, W, 3), mask uint8 (H, W) of {0, 1}, 1 = hole -> uint8 (H, W, 3).
-        Outside the mask the result equals `image` bit for bit. Into `uncertainty`, float32 (H, W),
-        how unsure the inpainter is of the hole is written in place.
+        Outside the mask the result equals `image` bit for bit.
 
         The inpainters are trained on centre-cropped, aligned faces, so scale and position matter
         more than seeing every pixel. The part shown to the inpainter is the centred square,
@@ -200,19 +205,21 @@ class Deoccluder(Networks):
         and for a prediction that is not finite.
         """
         check_photo(image, mask)
-        top, left, height, width = choose_window(mask)
-        window = np.s_[top : top + height, left : left + width]
-        small, marked, inner = shrink_to_square(image[window], mask[window], self.size)
-        view = small if self.hides else shrink_to_square(image[window], None, self.size)[0]
-        known, hole, seen = (to_tensor(array)[None] for array in (small, marked, view))
-        shown = self.show(seen, hole)
-        prediction, doubt = predict(self, shown, hole, doubting=uncertainty is not None)
-        composed = compose(prediction, known, hole)[0, :, inner[0], inner[1]].numpy()
-        restored = image.copy()
-        paste_enlarged(restored[window], composed, mask[window])
-        if uncertainty is not None and doubt is not None:
-            put_enlarged(uncertainty[window], doubt[0, inner[0], inner[1]].numpy(), mask[window])
-        return restored
+        return redraw_photo(self.inpainter, image, mask)[0]
+
+
+def _outside(rest: np.ndarray, works: list[FaceWork], mask: np.ndarray) -> list[str]:
+    """Whether and how much of a given mask no face's square holds."""
+    outside = rest.copy()
+    for work in works:
+        if work.hopeless:
+            outside[slices_of(work.window.box)] &= 1 - work.mask
+    if not outside.any():
+        return []
+    return [
+        f"{outside.sum() / mask.sum():.0%} of the mask lies outside of the faces' squares: "
+        "it is redrawn from the photo as it is, not aligned"
+    ]
 
 
 def load_deoccluder(
@@ -220,17 +227,19 @@ def load_deoccluder(
     device: str | torch.device = "auto",
     segmenter: str | Path | None = None,
     *,
+    flip: bool = False,
     backend: str = TORCH,
     make: bool = False,
     say: Say = logger.info,
     **options: Any,
 ) -> Deoccluder:
-    """A Deoccluder from a run's `best.safetensors`, the YAML or weights file of an ensemble, or an
-    ONNX file, at the size, fill and template of its training, or its members'.
+    """A Deoccluder with the inpainter of `checkpoint`; parameters as of
+    `engines.inference.networks.read_inpainter`.
 
-    `segmenter`: the weights file of a segmentation run. `backend`, `make`, `say`: as of
-    `engines.inference.backends.graph_for`. `options` go to `Deoccluder`: dilate, detector,
-    alignment, batch, flip.
+    `segmenter`: the weights file of a segmentation run, or an ONNX file. `options` go to
+    `Deoccluder`: detector, alignment, dilate, batch.
     """
-    found = read_networks(checkpoint, device, segmenter, backend=backend, make=make, say=say)
-    return Deoccluder(**found, **options)
+    how: dict[str, Any] = {"backend": backend, "make": make, "say": say}
+    inpainter = read_inpainter(checkpoint, device, flip=flip, **how)
+    found = None if segmenter is None else read_segmenter(segmenter, inpainter.device, **how)
+    return Deoccluder(inpainter, found, **options)

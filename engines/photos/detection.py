@@ -13,7 +13,6 @@ import numpy as np
 from deocclude.data.faces.alignment import Points
 from deocclude.engines.photos.face import (
     Face,
-    FaceBox,
     FaceChoice,
     add_new,
     is_turned,
@@ -137,7 +136,8 @@ class FaceDetector:
             text = ",".join(f"{value:g}" for value in box)
             if not shared_area(box, (0, 0, width, height)):
                 raise ValueError(f"face box {text}: lies outside of the {width} x {height} pixels")
-            face = self._in_box(image, box, notices)
+            mediapipe = self._opened(notices) if "mediapipe" in self.kinds else None
+            face = mediapipe.detect_in(image, box) if mediapipe is not None else None
             if face is None:
                 notices.append(
                     f"{NOT_IN_BOX} {text}: an upright one that fills it is assumed, "
@@ -147,10 +147,6 @@ class FaceDetector:
                 notices.append(f"{UNSURE_FACE}: check the result")
             found.append(face or place_in(box))
         return add_new([], found)
-
-    def _in_box(self, image: np.ndarray, box: FaceBox, notices: list[str]) -> Face | None:
-        mediapipe = self._opened(notices) if "mediapipe" in self.kinds else None
-        return mediapipe.detect_in(image, box) if mediapipe is not None else None
 
     def _opened(self, notices: list[str]) -> MediaPipeFaces | None:
         """MediaPipe, opened at the first call; None, with a notice at the first, without it."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from deocclude.data.mask_files.given import GivenMask, erased_part, read_given
 from deocclude.data.mask_files.reading import exif_orientation
 from deocclude.engines.jobs.manifest import ManifestRow
 from deocclude.engines.jobs.plan import Choices, Job
+from deocclude.engines.photos.classical import ClassicalRestorer
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.formats import (
     WITH_16_BIT,
@@ -74,11 +75,8 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
         notices.append("its values are floats up to 1: 0 is taken as black, 1 as white")
     rgb = np.asarray(to_rgb(image))
     alpha = None
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        grey = image.mode in ("LA", "La", "L", "1")
-        flat = image.convert("RGBA")
-        alpha, pixels = np.asarray(flat)[..., 3], np.asarray(flat)[..., :3]
-        pixels = pixels[..., 0] if grey else pixels
+    if (both := with_alpha(image)) is not None:
+        pixels, alpha = both
     elif image.mode == "I;16" or (image.mode == "I" and _is_16_bit(image)):
         pixels = np.asarray(image).astype(np.uint16)
     else:
@@ -87,6 +85,16 @@ def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
             notices.append(f"colour mode {image.mode} is converted to 8-bit RGB")
     metadata = metadata_of(image, kind, turned)
     return Photo(rgb, pixels, alpha, metadata, notices, exif_orientation(image))
+
+
+def with_alpha(image: Image.Image) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pixels, uint8 (H, W, 3), (H, W) of a grey picture, and transparency, uint8 (H, W); None of a
+    picture that has none."""
+    if image.mode not in ("RGBA", "LA", "PA", "La", "RGBa") and "transparency" not in image.info:
+        return None
+    flat = np.asarray(image.convert("RGBA"))
+    colours = 0 if image.mode in ("LA", "La", "L", "1") else slice(3)
+    return flat[..., colours], flat[..., 3]
 
 
 def _header(path: Path, upright: Image.Image) -> tuple[list[str], str | None, bool]:
@@ -155,7 +163,9 @@ def read_mask(job: Job, photo: Photo, choices: Choices) -> GivenMask | None:
     )
 
 
-def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> ManifestRow:
+def restore_file(
+    deoccluder: Deoccluder | ClassicalRestorer, job: Job, choices: Choices
+) -> ManifestRow:
     """Restore one photo file and return its row of the manifest.
 
     Outside of what was redrawn the output file holds the same pixels as the photo; only a lossy
@@ -170,23 +180,12 @@ def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> Manifest
     mask = read_mask(job, photo, choices)
     notices = [*photo.notices, *(mask.notices if mask else ())]
     read = time.monotonic() - start
-    restoration = deoccluder.restore(
-        photo.rgb,
-        mask.hole if mask else None,
-        dilate=choices.dilate,
-        blend=choices.blend,
-        grain=choices.grain,
-        uncertainty="uncertainty" in job.extras,
-    )
-    with restoration.timing("paste"):
-        if mask is not None:
-            mask.weigh(restoration.restored, photo.pixels if choices.erased else photo.rgb)
-        if choices.erased:
-            photo = replace(photo, alpha=None)  # the hole in it is redrawn
-        if restoration.changed and is_colourless(photo.rgb):
-            remove_colour(restoration.restored, restoration.mask)
-            if photo.pixels.ndim == 3:
-                notices.append("the photo has no colour: what is redrawn gets none either")
+    photo, restoration, colourless = redrawn(
+        deoccluder, photo, mask, choices.erased, dilate=choices.dilate, blend=choices.blend,
+        grain=choices.grain, uncertainty="uncertainty" in job.extras,
+    )  # fmt: skip
+    if colourless and photo.pixels.ndim == 3:
+        notices.append("the photo has no colour: what is redrawn gets none either")
     row = describe(job, restoration)
     row.warnings = notices + row.warnings
     start = time.monotonic()
@@ -194,6 +193,26 @@ def restore_file(deoccluder: Deoccluder, job: Job, choices: Choices) -> Manifest
         row.warnings += _write(job, photo, restoration, choices.quality)
     row.seconds |= {"read": read, "write": time.monotonic() - start}
     return row
+
+
+def redrawn(
+    restorer: Deoccluder | ClassicalRestorer,
+    photo: Photo,
+    given: GivenMask | None,
+    erased: bool,
+    **how: Any,
+) -> tuple[Photo, Restoration, bool]:
+    """The photo, opaque where it was `erased`; its restoration, the levels of a soft mask weighed;
+    and whether what was redrawn got no colour, as the photo has none. `how`: as of
+    `Deoccluder.restore`, whose errors it raises."""
+    result = restorer.restore(photo.rgb, given.hole if given else None, **how)
+    with result.timing("paste"):
+        if given is not None:
+            given.weigh(result.restored, photo.pixels if erased else photo.rgb)
+        colourless = result.changed and is_colourless(photo.rgb)
+        if colourless:
+            remove_colour(result.restored, result.mask)
+    return replace(photo, alpha=None) if erased else photo, result, colourless
 
 
 def is_colourless(image: np.ndarray) -> bool:

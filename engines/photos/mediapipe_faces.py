@@ -7,7 +7,6 @@ import threading
 import weakref
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -180,8 +179,6 @@ class MediaPipeFaces:
         picture, matrix = view
         corners = _box_around(np.array([[0, 0], [1, 1]]) * picture.shape[1::-1], matrix)
         if any(shared_area(corners, face.box) for face in known):
-            if DETECTOR not in self._tasks:
-                self._tasks[DETECTOR] = self._open_detector()
             seen = []
             for found in self._answer(DETECTOR, picture).detections:
                 box = found.bounding_box
@@ -195,8 +192,6 @@ class MediaPipeFaces:
     def _ask(self, view: View, confidence: float) -> list[Face]:
         """Faces of a view, in the photo's pixels."""
         picture, matrix = view
-        if confidence not in self._tasks:
-            self._tasks[confidence] = self._open(confidence)
         answer = self._answer(confidence, picture)
         size, back = (picture.shape[1], picture.shape[0]), invert(matrix)
         faces = []
@@ -212,6 +207,8 @@ class MediaPipeFaces:
         return faces
 
     def _answer(self, task: float | str, picture: np.ndarray) -> Any:
+        if task not in self._tasks:
+            self._tasks[task] = self._open(task)
         with quiet_stderr():  # it now and then writes of its memory
             return self._tasks[task].detect(self._picture(picture))
 
@@ -220,33 +217,28 @@ class MediaPipeFaces:
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
         )
 
-    def _open(self, confidence: float) -> Any:
-        from mediapipe.tasks.python import BaseOptions
-        from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
+    def _open(self, task: float | str) -> Any:
+        """The landmarker of a confidence, or the DETECTOR alone."""
+        from mediapipe.tasks.python import BaseOptions, vision
 
-        options = FaceLandmarkerOptions(
-            # Handed over as bytes: MediaPipe cannot open every path on Windows.
-            base_options=BaseOptions(model_asset_buffer=self.model.read_bytes()),
-            num_faces=MOST_ANSWERS,
-            min_face_detection_confidence=confidence,
-            min_face_presence_confidence=confidence,
-        )
+        # Handed over as bytes: MediaPipe cannot open every path on Windows.
+        if task == DETECTOR:
+            with zipfile.ZipFile(self.model) as bundle:
+                base = BaseOptions(model_asset_buffer=bundle.read(DETECTOR))
+            options = vision.FaceDetectorOptions(base_options=base, min_detection_confidence=SURE)
+            create = vision.FaceDetector.create_from_options
+        else:
+            options = vision.FaceLandmarkerOptions(
+                base_options=BaseOptions(model_asset_buffer=self.model.read_bytes()),
+                num_faces=MOST_ANSWERS,
+                min_face_detection_confidence=task,
+                min_face_presence_confidence=task,
+            )
+            create = vision.FaceLandmarker.create_from_options
         with quiet_stderr():  # it writes of its delegates when it starts
-            landmarker = FaceLandmarker.create_from_options(options)
-            landmarker.detect(self._picture(np.zeros((32, 32, 3), np.uint8)))
-        return landmarker
-
-    def _open_detector(self) -> Any:
-        from mediapipe.tasks.python import BaseOptions
-        from mediapipe.tasks.python.vision import FaceDetector, FaceDetectorOptions
-
-        with zipfile.ZipFile(self.model) as bundle:
-            base = BaseOptions(model_asset_buffer=bundle.read(DETECTOR))
-        options = FaceDetectorOptions(base_options=base, min_detection_confidence=SURE)
-        with quiet_stderr():
-            detector = FaceDetector.create_from_options(options)
-            detector.detect(self._picture(np.zeros((32, 32, 3), np.uint8)))
-        return detector
+            opened = create(options)
+            opened.detect(self._picture(np.zeros((32, 32, 3), np.uint8)))
+        return opened
 
 
 def _close_all(tasks: dict) -> None:
@@ -394,13 +386,13 @@ class _ErrorStream:
         self._lock, self._inside = threading.RLock(), 0
         self._kept: int | None = None  # where it leads, while it is turned off
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
                 self._turn_off()
 
-    def leave(self) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             if self._inside == 1 and self._kept is not None:
                 os.dup2(self._kept, 2)
@@ -421,11 +413,6 @@ class _ErrorStream:
 _STDERR = _ErrorStream()
 
 
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> _ErrorStream:
     """Keep what native code writes to the error stream away from the user."""
-    _STDERR.enter()
-    try:
-        yield
-    finally:
-        _STDERR.leave()
+    return _STDERR

@@ -11,13 +11,12 @@ from PIL import Image, ImageOps
 from deocclude.data.images import to_rgb
 from deocclude.data.mask_files.given import GivenMask, fit_given
 from deocclude.data.mask_files.reading import exif_orientation, mask_of, open_mask
-from deocclude.engines.photos.files import Photo, read_photo
+from deocclude.engines.photos.files import Photo, read_photo, with_alpha
 from deocclude.engines.photos.formats import Metadata
 from deocclude.engines.photos.restoration import Restoration
 
 File = str | PathLike[str]
 Picture = File | Image.Image | np.ndarray
-ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 ARRAYS = "uint8 (H, W, 3), (H, W, 4) or (H, W)"
 
 
@@ -38,15 +37,13 @@ def open_picture(photo: Picture) -> Photo:
         kind = type(photo).__name__
         raise ValueError(f"photo: must be a file, a PIL picture or an array {ARRAYS}, found {kind}")
     upright = ImageOps.exif_transpose(photo)
-    rgb, pixels, alpha = np.asarray(to_rgb(upright)), None, None
-    if upright.mode in ALPHA_MODES or "transparency" in upright.info:
-        flat = np.asarray(upright.convert("RGBA"))
-        alpha, pixels = flat[..., 3], flat[..., :3]
-        pixels = pixels[..., 0] if upright.mode in ("LA", "La", "L", "1") else pixels
+    pixels = rgb = np.asarray(to_rgb(upright))
+    alpha = None
+    if (both := with_alpha(upright)) is not None:
+        pixels, alpha = both
     elif upright.mode in ("1", "L", "I", "F") or upright.mode.startswith("I;16"):
         pixels = rgb[..., 0]
-    orientation = exif_orientation(photo)
-    return Photo(rgb, rgb if pixels is None else pixels, alpha, Metadata(), [], orientation)
+    return Photo(rgb, pixels, alpha, Metadata(), [], exif_orientation(photo))
 
 
 def open_given(mask: Picture, photo: Photo, soft: bool) -> GivenMask:

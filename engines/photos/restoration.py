@@ -1,18 +1,32 @@
 """What restoring a photo gives back."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
+from deocclude.engines.inference.hole_mask import Box, slices_of
+from deocclude.engines.photos.blend import paste
 from deocclude.engines.photos.face import Face
 
 STAGES = ("detect", "align", "segment", "inpaint", "paste")
 NO_FACE = "no face found"  # how the notices begin that say so
 UNCHANGED = "nothing was redrawn"
 BARE = "nothing covers this face"
+Timing = Callable[[str], AbstractContextManager[None]]  # adds a `with` block's time to a stage
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time of a `with` block to a stage's seconds."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] += time.perf_counter() - start
 
 
 @dataclass
@@ -35,6 +49,19 @@ class FaceResult:
     restored: bool = False
 
 
+class Patch(NamedTuple):
+    """What is to be put into a photo over `box`: redrawn pixels, float32 (h, w, 3) in [0, 1], where
+    the mask is 1, uint8 (h, w), by their weight in [0, 1], float32 (h, w). `doubt`: how unsure the
+    inpainter is, float32 (h, w), None where that was not asked."""
+
+    box: Box
+    pixels: np.ndarray
+    mask: np.ndarray
+    weight: np.ndarray
+    doubt: np.ndarray | None = None
+    notices: Iterable[str] = ()
+
+
 @dataclass
 class Restoration:
     """A photo after restoring.
@@ -53,6 +80,32 @@ class Restoration:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     uncertainty: np.ndarray | None = None
     left_out: int = 0
+
+    @classmethod
+    def begun(cls, image: np.ndarray, doubting: bool = False) -> "Restoration":
+        """The photo as it is, nothing redrawn yet."""
+        shape = image.shape[:2]
+        uncertainty = np.zeros(shape, np.float32) if doubting else None
+        return cls(image.copy(), np.zeros(shape, np.uint8), uncertainty=uncertainty)
+
+    def put(self, face: FaceResult | None, patch: Patch | None) -> None:
+        """Take in what became of a face, None for more of one that is there already, and paste what
+        was redrawn of it."""
+        if face is not None:
+            self.faces.append(face)
+        if patch is None:
+            return
+        with self.timing("paste"):
+            part, hole = slices_of(patch.box), patch.mask.astype(bool)
+            paste(self.restored[part], patch.pixels, patch.mask, patch.weight)
+            self.mask[part] |= patch.mask
+            if self.uncertainty is not None and patch.doubt is not None:
+                self.uncertainty[part][hole] = patch.doubt.clip(0, 1)[hole]
+
+    def leave_out(self, notices: list[str]) -> None:
+        """Say of so many faces that they could not be placed."""
+        self.notices += notices
+        self.left_out += len(notices)
 
     @property
     def gave_up(self) -> bool:
@@ -86,11 +139,6 @@ class Restoration:
             self.notices = [*(text for text in self.notices if text != NO_FACE), why]
         return self
 
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
+    def timing(self, stage: str) -> AbstractContextManager[None]:
         """Add the time of a `with` block to the stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
+        return timed(self.seconds, stage)

@@ -10,7 +10,7 @@ import numpy as np
 
 from deocclude.data.images import to_tensor
 from deocclude.engines.inference.hole_mask import Box, dilate, hole_mask, move
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.photos.face import Face
 from deocclude.engines.photos.windows import AlignedWindow
 
@@ -53,23 +53,21 @@ def widened(window: AlignedWindow, mask: np.ndarray, box: Box) -> AlignedWindow 
 
 
 def follow(
-    networks: Networks, image: np.ndarray, found: list[Found], windows: list[AlignedWindow]
+    segmenter: Segmenter, image: np.ndarray, found: list[Found], windows: list[AlignedWindow]
 ) -> list[Found]:
     """Masks that run out of the segmenter's square, continued where it sees more of the photo.
 
     Only what hangs together with the mask inside the square is added: the wider view may show
     other people's masks. Masks that stay inside, mostly all, cost nothing.
     """
-    wide = [widened(window, f.mask, f.box) for f, window in zip(found, windows, strict=True)]
-    crops = [to_tensor(window.crop(image)[0]) for window in wide if window]
-    probabilities = []
-    for crop in crops:
-        probabilities.append(networks.find_mask(crop[None])[0, 0].cpu().numpy())
-    answers = iter(probabilities)
-    return [
-        _join(f, window, outer, next(answers)) if outer else f
-        for f, window, outer in zip(found, windows, wide, strict=True)
-    ]
+    joined = []
+    for each, window in zip(found, windows, strict=True):
+        if (wide := widened(window, each.mask, each.box)) is not None:
+            crop = to_tensor(wide.crop(image)[0])
+            answer = segmenter.probability(crop[None])[0, 0].cpu().numpy()
+            each = _join(each, window, wide, answer)
+        joined.append(each)
+    return joined
 
 
 def _join(found: Found, window: AlignedWindow, wide: AlignedWindow, answer: np.ndarray) -> Found:

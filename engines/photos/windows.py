@@ -29,13 +29,6 @@ AUTO = "auto"  # the best of them for what is covered, see `choose_alignment`
 CONTEXT = 1 / 16  # known context kept around the hole, as a share of the photo's short side
 
 
-def check_alignment(name: str) -> str:
-    """Return `name` if it is an alignment, else raise ValueError that lists the valid ones."""
-    if name not in ALIGNMENTS and name != AUTO:
-        raise ValueError(f"alignment {name!r}: unknown; valid: {', '.join([AUTO, *ALIGNMENTS])}")
-    return name
-
-
 def choose_alignment(hidden: Collection[str]) -> str:
     """The alignment that moved the square least when these landmarks were covered.
 
@@ -58,8 +51,11 @@ def alignment_matrix(
     ValueError for an unknown template or alignment, and when fewer than two of the alignment's
     landmarks are known.
     """
-    if check_alignment(alignment) == AUTO:
+    if alignment == AUTO:
         alignment = choose_alignment(hidden)
+    elif alignment not in ALIGNMENTS:
+        valid = ", ".join([AUTO, *ALIGNMENTS])
+        raise ValueError(f"alignment {alignment!r}: unknown; valid: {valid}")
     aims, weights = template_points(template, size), ALIGNMENTS[alignment]
     names = [name for name in weights if name in points]
     if len(names) < 2:

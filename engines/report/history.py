@@ -3,18 +3,22 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deocclude.data.files import write_text
 from deocclude.engines.report import figures
-from deocclude.engines.report.figures import COLOURS, DPI, INK, tidy
-from deocclude.engines.report.tables import MISSING, Cell, Table
+from deocclude.engines.report.charts import COLOURS, legend_beside, tidy
+from deocclude.engines.report.grids import DPI
+from deocclude.engines.report.tables import HEADINGS, MISSING, Cell, Table
 from deocclude.engines.report.writers import to_markdown
+from deocclude.metrics.image import HIGHER_IS_BETTER
 
 WEIGHT = "weight/"
-
+LOSS = ".4g"  # how a loss is written
 EPOCHS = (1, 5, 10)  # shown besides the last one
 TRAIN, VALIDATION, TOTAL = "train/", "val/loss/", "total"
 DISCRIMINATOR = "discriminator"  # train/discriminator and train/discriminator.<name> are no terms
@@ -43,28 +47,73 @@ def weights_figure(metrics_csv: Path) -> Figure:
         raise ValueError(f"{metrics_csv}: has no column {WEIGHT}..., nothing to draw")
     figure = Figure(figsize=(8.4, 2.8), dpi=DPI)
     first, second = figure.subplots(1, 2, width_ratios=(3.0, 4.2))
-    marker = "o" if len(frame) < 3 else None
     for i, name in enumerate(names):
-        style = {"color": COLOURS[i % len(COLOURS)], "linewidth": 1.5, "marker": marker}
-        style["linestyle"] = "-" if i < len(COLOURS) else "--"
+        look = _look(i, frame)
         weight = frame[f"{WEIGHT}{name}"]
         largest = weight.max()
-        first.plot(frame["epoch"], weight / largest if largest > 0 else weight, **style)
-        label = f"{name} (≤ {largest:g})"
+        first.plot(frame["epoch"], weight / largest if largest > 0 else weight, **look)
         if f"{TRAIN}{name}" in frame:
             weighted = weight * frame[f"{TRAIN}{name}"]
             drawn = weighted.where(weighted > 0)  # a weight of 0 has no place on a log scale
-            second.plot(frame["epoch"], drawn, label=label, **style)
-    first.set_title("weight ÷ its largest", fontsize=10, color=INK, loc="left")
-    second.set_title("weight × training term", fontsize=10, color=INK, loc="left")
+            second.plot(frame["epoch"], drawn, label=f"{name} (≤ {largest:g})", **look)
+    tidy(first, "weight ÷ its largest", "epoch")
+    tidy(second, "weight × training term", "epoch")
     second.set_yscale("log")
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "handlelength": 1.4}
-    second.legend(frameon=False, fontsize=8, **beside)
-    for axis in (first, second):
-        axis.set_xlabel("epoch", fontsize=9, color=INK)
-        tidy(axis)
+    legend_beside(second, handlelength=1.4)
     figure.tight_layout(w_pad=1.5)
     return figure
+
+
+def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
+    """Training curves from a run's `metrics.csv`: losses on a log scale, and each score it has.
+
+    Losses are the columns `train/...`, `val/loss/...` of the same term dotted; scores are the
+    `val/...` columns that end in psnr, ssim or l1 of the composed picture, or the raw one where
+    that is all there is. ValueError without rows.
+    """
+    frame = pd.read_csv(metrics_csv)
+    numbers = frame.select_dtypes("number")
+    if frame.empty or x not in numbers:
+        raise ValueError(f"{metrics_csv}: no rows with a number in column {x!r}")
+    known = [column for column in numbers.columns if numbers[column].notna().any()]
+    losses = [c for c in known if c.startswith(TRAIN) and (numbers[c] > 0).any()]
+    scores = [c for c in known if c.startswith("val/") and not c.startswith(VALIDATION)]
+    scores = [column for column in scores if "composed/" in column] or scores
+    scores = [c for c in scores if c.rsplit("/", 1)[-1] in ("psnr", "ssim", "l1")]
+    if not losses and not scores:
+        raise ValueError(f"{metrics_csv}: has no train/... or val/... column to draw")
+    widths = [4.6] * bool(losses) + [3.3] * len(scores)  # with room for the legend
+    figure = Figure(figsize=(sum(widths) + 0.2, 2.8), dpi=DPI)
+    axes = list(figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0])
+    if losses:
+        _draw_losses(axes.pop(0), frame, losses, x)
+    for axis, score in zip(axes, scores, strict=True):
+        axis.plot(frame[x], frame[score], **_look(0, frame))
+        metric = score.rsplit("/", 1)[-1]
+        short = HEADINGS[metric].replace(" (mean absolute error)", "")
+        tidy(axis, f"validation {short} {'↑' if HIGHER_IS_BETTER[metric] else '↓'}", x)
+    figure.tight_layout(w_pad=1.5)
+    return figure
+
+
+def _draw_losses(axis: Axes, frame: pd.DataFrame, losses: Sequence[str], x: str) -> None:
+    """Terms of training, and dotted in the same colour those of validation."""
+    for i, column in enumerate(losses):
+        name, look = column.removeprefix(TRAIN), _look(i, frame)
+        axis.plot(frame[x], frame[column], label=name, **look)
+        if f"{VALIDATION}{name}" in frame:
+            dotted = look | {"linewidth": 1.2, "linestyle": ":"}
+            axis.plot(frame[x], frame[f"{VALIDATION}{name}"], **dotted)
+    validated = any(column.startswith(VALIDATION) for column in frame.columns)
+    tidy(axis, "losses: training, validation dotted" if validated else "training losses", x)
+    axis.set_yscale("log")
+    legend_beside(axis, handlelength=1.4)
+
+
+def _look(i: int, frame: pd.DataFrame) -> dict[str, Any]:
+    """The line of term `i`; marked where few epochs make no line."""
+    look = {"color": COLOURS[i % len(COLOURS)], "linestyle": "-" if i < len(COLOURS) else "--"}
+    return look | {"linewidth": 1.5, "marker": "o" if len(frame) < 3 else None}
 
 
 def read_history(run: Path) -> pd.DataFrame:
@@ -119,13 +168,13 @@ def epoch_table(run: Path, name: str, epochs: Sequence[int] = EPOCHS) -> tuple[T
     cells = [
         [
             Cell(term),
-            *(Cell(loss_text(line.get(f"{p}{term}"))) for line in lines for p in kinds.values()),
+            *(Cell(line.get(f"{p}{term}"), form=LOSS) for line in lines for p in kinds.values()),
         ]
         for term in terms
     ]
     released = released_row(history, run)
     notes = [] if released is None else [f"Released: epoch {released['epoch']:g}."]
-    if any(cell.text == MISSING for row in cells for cell in row):
+    if any(cell.missing for row in cells for cell in row):
         notes.append(f"{MISSING}: not measured.")
     return Table(f"Losses of {name}", ["", *labels], cells, notes), numbers
 
@@ -145,7 +194,7 @@ def record_losses(run: Path, name: str) -> None:
     figures/losses.png, losses.md, losses.csv, figures/weights.png. Errors as in `read_history`.
     """
     metrics = run / "metrics.csv"
-    figures.save(figures.loss_curves(metrics), run / "figures" / "losses.png")
+    figures.save(loss_curves(metrics), run / "figures" / "losses.png")
     write_epoch_table(run, name)
     if weights_change(read_history(run)):
         figures.save(weights_figure(metrics), run / "figures" / "weights.png")
@@ -162,7 +211,3 @@ def released_row(history: pd.DataFrame, run: Path) -> pd.Series | None:
         return None
     found = history[history["step"].eq(step)]
     return None if found.empty else found.iloc[-1]
-
-
-def loss_text(value: float | None) -> str:
-    return MISSING if value is None or value != value else f"{value:.4g}"

@@ -1,14 +1,16 @@
 """A comparison as one HTML file that needs nothing else: tables, figures, a browser of examples.
 
-`report_page/` holds the page's templates, style and scripts; they are written into the file.
+`page/` holds the page's templates, style and scripts; they are written into the file.
 """
 
-import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from string import Template
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deocclude.data.files import write_text
 from deocclude.engines.report.html_pictures import (
@@ -17,7 +19,7 @@ from deocclude.engines.report.html_pictures import (
     encode_figure,
     encode_pictures,
 )
-from deocclude.engines.report.html_tables import prose, row_names, split_title, table_html
+from deocclude.engines.report.html_tables import heads, row_names, shown
 from deocclude.engines.report.tables import DECIMALS, HEADINGS, METRICS, Table, bin_label
 from deocclude.metrics.image import HIGHER_IS_BETTER
 
@@ -54,45 +56,66 @@ def save_html(
         examples: from `engines.evaluation.examples.restore_examples`; none: no browser.
     """
     kinds = dict(kinds or {})
-    template = _asset("table.html")
-    named = {f"table-{i}": table for i, table in enumerate(tables)}
-    sections = [table_html(t, name, template, kinds, reference) for name, t in named.items()]
-    contents = [(name, split_title(table.title)[0]) for name, table in named.items()]
-    parts, entries = sections[:headline], contents[:headline]
-    if figures:
-        parts.append(_figures(figures))
-        entries.append(("figures", "Figures"))
+    sections: list[dict[str, Any]] = [
+        {"template": "table.html", "id": f"table-{i}", "title": table.title, "table": table}
+        for i, table in enumerate(tables)
+    ]
     if examples:
-        parts.append(_examples(examples, kinds, reference))
-        entries.append(("examples", "Example pictures"))
-    page = _asset("page.html").substitute(
-        title=escape(title),
+        sections.insert(headline, _examples(examples, kinds, reference))
+    if figures:
+        sections.insert(headline, _figures(figures))
+    page = _templates().get_template("page.html")
+    text = page.render(
+        title=title,
         style=_text("style.css"),
         theme_script=_text("theme.js"),
         scripts="\n".join(_text(name) for name in ("tables.js", "examples.js")),
-        facts="".join(f"<div>{_fact(*fact)}</div>" for fact in (facts or {}).items()),
-        notes="".join(f"<li>{prose(line)}</li>" for line in lines),
-        contents=_contents([*entries, *contents[headline:]]),
-        rows=_row_boxes(row_names(tables, kinds), kinds),
-        sections="\n".join([*parts, *sections[headline:]]),
+        facts=facts or {},
+        lines=lines,
+        kinds=kinds,
+        reference=reference,
+        rows=row_names(tables, kinds),
+        sections=sections,
     )
-    write_text(path, page)
+    write_text(path, text)
     return path
 
 
-def _figures(figures: Mapping[str, Path]) -> str:
-    parts = []
+def _templates() -> Environment:
+    """The page's templates, which escape all that they do not call safe."""
+    found = Environment(
+        loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found.filters |= {"prose": prose, "heads": heads, "shown": shown}
+    found.globals["zip"] = zip
+    found.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
+    return found
+
+
+def prose(text: str) -> str:
+    """HTML of a text with `...` set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def _text(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8").strip()
+
+
+def _figures(figures: Mapping[str, Path]) -> dict[str, Any]:
+    """The section of figures, each at half its file's pixels."""
+    found = []
     for name, path in figures.items():
         source, (width, height) = encode_figure(path)
-        parts.append(
-            f'<figure><img src="{source}" alt="{escape(name)}" width="{width // DENSITY}" '
-            f'height="{height // DENSITY}">'
-            f"<figcaption>{escape(name)}</figcaption></figure>"
-        )
-    return _asset("figures.html").substitute(figures="\n".join(parts))
+        size = {"width": width // DENSITY, "height": height // DENSITY}
+        found.append({"name": name, "source": source} | size)
+    return {"template": "figures.html", "id": "figures", "title": "Figures", "figures": found}
 
 
-def _examples(examples: Sequence[Example], kinds: Mapping[str, str], reference: str | None) -> str:
+def _examples(
+    examples: Sequence[Example], kinds: Mapping[str, str], reference: str | None
+) -> dict[str, Any]:
+    """The section with the browser of examples, and what its script reads."""
     names = list(examples[0].restored)
     pictures = [
         picture
@@ -130,9 +153,8 @@ def _examples(examples: Sequence[Example], kinds: Mapping[str, str], reference: 
             f" Pictures are kept of {len(names)} of {len(names) + left_out} rows: the reference "
             "and the best by mean PSNR."
         )
-    return _asset("examples.html").substitute(
-        note=escape(note), chosen=escape(reference or names[0]), content=_json(content)
-    )
+    section = {"template": "examples.html", "id": "examples", "title": "Example pictures"}
+    return section | {"note": note, "chosen": reference or names[0], "content": content}
 
 
 def _metrics(examples: Sequence[Example]) -> list[dict]:
@@ -160,32 +182,3 @@ def _finite(scores: Mapping[str, float] | None) -> dict[str, float | str] | None
         for column, value in scores.items()
         if value == value
     }
-
-
-def _row_boxes(names: Sequence[str], kinds: Mapping[str, str]) -> str:
-    return "".join(
-        f'<label><input type="checkbox" checked value="{escape(name)}" '
-        f'data-kind="{escape(kinds.get(name, ""))}"> {escape(name)}</label>'
-        for name in names
-    )
-
-
-def _contents(entries: Sequence[tuple[str, str]]) -> str:
-    return "".join(f'<li><a href="#{key}">{escape(name)}</a></li>' for key, name in entries)
-
-
-def _fact(name: str, value: str) -> str:
-    return f'<dt>{escape(name)}</dt><dd title="{escape(value)}">{escape(value)}</dd>'
-
-
-def _json(content: dict) -> str:
-    """JSON that no tag can end: `<` appears only escaped."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-
-
-def _text(name: str) -> str:
-    return (PAGE / name).read_text(encoding="utf-8").strip()
-
-
-def _asset(name: str) -> Template:
-    return Template(_text(name))

@@ -15,9 +15,9 @@ from deocclude.engines.runs.metadata import SHIPPED, CheckpointError
 from deocclude.engines.runs.places import looked_in
 from deocclude.engines.runs.recipes import is_recipe, source_name
 from deocclude.engines.runs.released import shipped_file, shipped_name
+from deocclude.engines.runs.tasks import INPAINTING, TASKS
 
 NEWEST = "newest"  # the run that finished last
-WHAT = {"inpainting": "inpainter", "segmentation": "segmenter"}
 TRAIN = (
     "`python -m engines.suite release` trains what restores best; without a name the weights that "
     "ship are used"
@@ -46,10 +46,10 @@ def choose_weights(named: str | os.PathLike[str] | None, task: str, runs: Path) 
         file = newest_checkpoint(runs, task)
         if file is None:
             raise FileNotFoundError(
-                f"newest: no finished {WHAT[task]} below {looked_in(runs)}; "
+                f"newest: no finished {TASKS[task].trains} below {looked_in(runs)}; "
                 f"finished: {finished_words(runs)}; {TRAIN}"
             )
-    elif task == "inpainting" or not is_recipe(text):
+    elif task == INPAINTING or not is_recipe(text):
         (file,) = named_files(text, runs, task)
     else:
         file = weights_file(text, runs)  # says that it is an ensemble's YAML
@@ -61,4 +61,4 @@ def choose_weights(named: str | os.PathLike[str] | None, task: str, runs: Path) 
     how = "the run that finished last" if text == NEWEST else "as named"
     if name := shipped_name(file):
         how = f"{'' if name == SHIPPED else f'{name}, '}ships with the project"
-    return file, f"{WHAT[task]}: {file} ({how})"
+    return file, f"{TASKS[task].trains}: {file} ({how})"

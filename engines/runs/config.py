@@ -20,6 +20,7 @@ from deocclude.engines.runs.settings import (
     RunConfig,
     SegmentationConfig,
 )
+from deocclude.engines.runs.tasks import ABLATIONS, INPAINTING, TASKS, task_of
 from deocclude.names import did_you_mean, shown
 
 __all__ = [
@@ -41,14 +42,7 @@ __all__ = [
     "validate",
 ]
 
-ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 RELEASE = ABLATIONS / "release"  # runs of any task, called as they say themselves
-TASKS: dict[str, type[RunConfig | SegmentationConfig | IdentityConfig]] = {
-    "inpainting": RunConfig,
-    "segmentation": SegmentationConfig,
-    "identity": IdentityConfig,
-}
-SCRIPTS = {task: f"train_{task}.py" for task in TASKS}
 
 # What changes nothing that is learned, or is told by the run itself once it starts.
 IGNORED = (
@@ -62,18 +56,13 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names key, value, file and what is valid."""
 
 
-def run_folder(task: str) -> Path:
-    """Where a task's runs and profiles lie."""
-    return ABLATIONS if task == "inpainting" else ABLATIONS / task
-
-
-def available_runs(task: str = "inpainting") -> dict[str, Path]:
+def available_runs(task: str = INPAINTING) -> dict[str, Path]:
     """Every run of a task in ablations/ by its lower-case name, sorted, then those whose networks
     ship."""
-    return {path.stem.lower(): path for path in sorted(run_folder(task).glob("*.yaml"))} | {
+    return {path.stem.lower(): path for path in sorted(TASKS[task].runs.glob("*.yaml"))} | {
         name_in_file(path).lower(): path
         for path in sorted(RELEASE.glob("*.yaml"))
-        if read_yaml(path).get("task", "inpainting") == task
+        if task_of(read_yaml(path)) == task
     }
 
 
@@ -87,7 +76,7 @@ def name_in_file(path: Path) -> str:
     return str(read_yaml(path).get("name", path.stem))
 
 
-def find_run(name: str | Path, task: str = "inpainting") -> Path:
+def find_run(name: str | Path, task: str = INPAINTING) -> Path:
     """The YAML of a name (any case) or a path. ConfigError lists the right names."""
     if is_run_file(name):
         return Path(name)
@@ -95,9 +84,9 @@ def find_run(name: str | Path, task: str = "inpainting") -> Path:
     if str(name).lower() in runs:
         return runs[str(name).lower()]
     hint = did_you_mean(str(name), runs)
-    for other in TASKS:
-        if str(name).lower() in available_runs(other):
-            hint = f"; {name} is trained by {SCRIPTS[other]}"
+    for other in TASKS.values():
+        if str(name).lower() in available_runs(other.name):
+            hint = f"; {name} is trained by {other.script}"
     raise ConfigError(
         f"{shown(str(name))} is no run; valid are {', '.join(runs)}, or a YAML path{hint}"
     )
@@ -193,7 +182,7 @@ def load_config(
     run: str | Path,
     profile: str | None = None,
     overrides: Sequence[str] = (),
-    task: str = "inpainting",
+    task: str = INPAINTING,
 ) -> AnyRun:
     """Resolve a run: its extends chain, then the profile, then `--set` assignments.
 
@@ -227,14 +216,14 @@ def _resolved(
     origins: dict[str, str] = {}
     path = find_run(run, task)
     content = _load_chain(path, origins, task)
-    found = content.setdefault("task", "inpainting")
+    found = content.setdefault("task", INPAINTING)
     if isinstance(found, str) and found in TASKS and found != task:
-        raise ConfigError(f"{path.name}: its task is {found}; {SCRIPTS[found]} trains it")
+        raise ConfigError(f"{path.name}: its task is {found}; {TASKS[found].script} trains it")
     if "name" not in read_yaml(path):  # a parent's name is not its own
         content["name"] = path.stem
     own = content.pop("profiles", None) or {}
     if profile is not None:
-        folder = run_folder(task) / "profiles"
+        folder = TASKS[task].runs / "profiles"
         valid = sorted(p.stem for p in folder.glob("*.yaml"))
         if profile not in valid:
             raise ConfigError(
@@ -273,16 +262,17 @@ def _validated(
     origins: dict[str, str] | None,
     context: dict[str, bool] | None = None,
 ) -> AnyRun:
-    task = content.get("task", "inpainting")
+    task = task_of(content)
     if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(
             f"{file}: task {shown(task)} is not one of {', '.join(TASKS)}"
             + did_you_mean(str(task), TASKS)
         )
+    kind = TASKS[task].config
     try:
-        return TASKS[task].model_validate(content, context=context)
+        return kind.model_validate(content, context=context)
     except ValidationError as error:
-        lines = [_explain(dict(e), file, origins or {}, TASKS[task]) for e in error.errors()]
+        lines = [_explain(dict(e), file, origins or {}, kind) for e in error.errors()]
         raise ConfigError("\n".join(lines)) from error
 
 

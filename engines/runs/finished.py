@@ -8,10 +8,8 @@ from typing import Any
 
 from deocclude.engines.graphs.description import config_of, is_onnx
 from deocclude.engines.runs.config import (
-    SCRIPTS,
     AnyRun,
     Data,
-    FaceData,
     IdentityData,
     SegmentationData,
     available_runs,
@@ -38,26 +36,16 @@ from deocclude.engines.runs.metadata import (
 from deocclude.engines.runs.places import looked_in, places, say_place, warn_once
 from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config, starts
 from deocclude.engines.runs.released import shipped_name
+from deocclude.engines.runs.tasks import IDENTITY, INPAINTING, TASKS, task_of
+from deocclude.engines.runs.tasks import SEGMENTATION as SEGMENTATION
 from deocclude.names import did_you_mean
 
 logger = logging.getLogger(__name__)
 
-MAKE_ONE = "`python train_inpainting.py Reconstruction` makes one"
-INPAINTING, SEGMENTATION, IDENTITY = "inpainting", "segmentation", "identity"
-DATA: dict[str, type[FaceData]] = {
-    INPAINTING: Data,
-    SEGMENTATION: SegmentationData,
-    IDENTITY: IdentityData,
-}
-MEASURES = {
-    INPAINTING: "`python evaluate.py` measures inpainters",
-    SEGMENTATION: "`python evaluate.py segmentation` measures segmenters",
-    IDENTITY: "`python evaluate.py identity` measures identity networks",
-}
-
 RANDOM, AUTO, OFF = "random", "auto", "off"
 DLIB = "dlib"  # its face network, no run
-DEFAULT = "EfficientNetB0"  # the run that `auto` means
+DEFAULT = TASKS[IDENTITY].default  # the run that `auto` means
+MAKE_IDENTITY = f"`python {TASKS[IDENTITY].script} {DEFAULT}` trains one"
 
 
 @dataclass(frozen=True)
@@ -192,10 +180,10 @@ def _passed_over(text: str, found: list[Path], root: Path) -> list[str]:
 def _what_makes(text: str, finished: Iterable[Path]) -> str:
     """The one command that trains a run of this name, of whatever task; else what was meant."""
     name = text.partition("/")[0]
-    for task, script in SCRIPTS.items():
-        if name.lower() in available_runs(task):
-            return f"`python {script} {name}` makes one"
-    known = [run for task in SCRIPTS for run in available_runs(task)]
+    for task in TASKS.values():
+        if name.lower() in available_runs(task.name):
+            return f"`python {task.script} {name}` makes one"
+    known = [run for task in TASKS for run in available_runs(task)]
     hint = did_you_mean(name, [*known, *(run.parent.name for run in finished)])
     return f"{text} is no run of ablations/{hint}"
 
@@ -209,16 +197,14 @@ def _trained_for(folder: Path, task: str | None) -> bool:
         return True
 
 
-def task_of(config: dict[str, Any]) -> str:
-    return config.get("task", INPAINTING)
-
-
 def check_task(members: list[Trained], task: str) -> list[Trained]:
     """`members`, or ValueError with the right command when one was trained for something else."""
     for member in members:
         if member.task != task:
+            right = TASKS[member.task]
             raise ValueError(
-                f"{member.checkpoint}: was trained for {member.task}; {MEASURES[member.task]}"
+                f"{member.checkpoint}: was trained for {member.task}; "
+                f"`{right.evaluates}` measures {right.trains}s"
             )
     return members
 
@@ -268,7 +254,7 @@ def read_metadata(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any] | No
 def data_of(config: dict[str, Any], source: Path) -> Any:
     """The data fields of a weights file's configuration. ConfigError, naming `source`, for those
     that are none."""
-    return validate_part(DATA[task_of(config)], config["data"], f"{source}: config.data")
+    return validate_part(TASKS[task_of(config)].data, config["data"], f"{source}: config.data")
 
 
 def name_apart(members: list[Trained]) -> list[Trained]:
@@ -296,12 +282,12 @@ def _number_or_file(checkpoint: Path) -> str:
     return checkpoint.parent.name if checkpoint.name == WEIGHTS else checkpoint.name
 
 
-def newest_checkpoint(runs: str | Path, task: str = "inpainting") -> Path | None:
+def newest_checkpoint(runs: str | Path, task: str = INPAINTING) -> Path | None:
     """`best.safetensors` of the run under `runs/<name>/<NNN>/` that finished last, or None.
 
-    `task` is inpainting, segmentation or identity, as the run's config.yaml says (inpainting if it
-    says nothing). A run whose config.yaml is damaged is passed over, with a warning, and so is one
-    whose weights are `no_result`. Where there is none, that of the next of the `places` of `runs`.
+    `task` is what the run's config.yaml says (inpainting if it says nothing). A run whose
+    config.yaml is damaged is passed over, with a warning, and so is one whose weights are
+    `no_result`. Where there is none, that of the next of the `places` of `runs`.
     """
     for place in places(Path(runs)):
         ended = sorted(_ended(place), key=lambda run: (run / END).stat().st_mtime, reverse=True)
@@ -321,7 +307,7 @@ def _task(run: Path) -> str | None:
     """What the run trained; None, with a warning, if its config.yaml is damaged."""
     config = run / "config.yaml"
     try:
-        return read_yaml(config).get("task", INPAINTING) if config.exists() else INPAINTING
+        return task_of(read_yaml(config)) if config.exists() else INPAINTING
     except (OSError, ValueError) as error:
         warn_once(f"{error}; the run is passed over")
         return None
@@ -329,7 +315,7 @@ def _task(run: Path) -> str | None:
 
 def newest_identity(runs: Path) -> Path | None:
     """The latest finished run of `DEFAULT` below `runs`, which `auto` takes; None without one."""
-    found = [run for run in finished_runs(runs, task="identity") if run.parent.name == DEFAULT]
+    found = [run for run in finished_runs(runs, task=IDENTITY) if run.parent.name == DEFAULT]
     return found[-1] if found else None
 
 

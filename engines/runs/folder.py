@@ -10,11 +10,12 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import yaml
+from filelock import FileLock, Timeout
 
 from deocclude.data.files import replacing, unwritable, write_text
 from deocclude.engines.runs.config import AnyRun, FaceData, read_yaml, validate
@@ -26,13 +27,89 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOCK = "in_use.json"
+LOCK, OWNER = "in_use.lock", "in_use.json"
 END = "finished.json"
 LEAST_STEPS = 100  # of a run that its budget stopped inside its first epoch
 
 
 class RunFolderError(ValueError):
     """A run folder that cannot be used; the message says which and why."""
+
+
+class FolderLock:
+    """One process at a time in a folder.
+
+    `in_use.lock` is the system's lock: it is free when its process has ended, however that went.
+    `in_use.json` says whose it is. A network's file system may keep locks within each machine, so
+    a note of another machine counts until somebody deletes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = FileLock(folder / LOCK, thread_local=False)
+
+    def acquire(self) -> None:
+        """RunFolderError says which process has the folder."""
+        try:
+            self._lock.acquire(timeout=0.5)  # `is_held` of another process has it for a moment
+        except Timeout:
+            raise RunFolderError(f"{self.folder}: in use by {said(self._owner())}") from None
+        if _is_elsewhere(owner := self._owner()):
+            self._lock.release()
+            raise RunFolderError(
+                f"{self.folder}: in use by {said(owner)}; if that one is gone, delete "
+                f"{self.folder / OWNER}"
+            )
+        write_text(self.folder / OWNER, json.dumps(this_process()))
+
+    def release(self) -> None:
+        """Nothing where this process does not have the folder."""
+        if self._lock.is_locked:
+            (self.folder / OWNER).unlink(missing_ok=True)
+            with suppress(OSError):  # Windows: a file that is open goes when it is released
+                (self.folder / LOCK).unlink()
+            self._lock.release()
+
+    def is_held(self) -> bool:
+        """Whether a process has the folder now, as far as the system knows."""
+        if not (self.folder / LOCK).exists():
+            return False
+        try:
+            with FileLock(self.folder / LOCK).acquire(blocking=False):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # another account's
+            return (self.folder / OWNER).exists()
+
+    def holder(self) -> str | None:
+        """Which process has the folder, in words; None when none has."""
+        owner = self._owner()
+        return said(owner) if _is_elsewhere(owner) or self.is_held() else None
+
+    def _owner(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.folder / OWNER).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+
+def this_process() -> dict[str, Any]:
+    """Which process this is, for those that find it at work."""
+    since = time.strftime("%Y-%m-%dT%H:%M:%S")
+    return {"pid": os.getpid(), "host": platform.node(), "since": since}
+
+
+def said(owner: dict[str, Any]) -> str:
+    """A process that `this_process` described, in words."""
+    if not owner:
+        return "another process"
+    since = f" since {owner['since']}" if "since" in owner else ""
+    return f"process {owner.get('pid')} on {owner.get('host')}{since}"
+
+
+def _is_elsewhere(owner: dict[str, Any]) -> bool:
+    return owner.get("host", platform.node()) != platform.node()
 
 
 class RunFolder:
@@ -45,6 +122,7 @@ class RunFolder:
         self.figures = path / "figures"
         self.metrics = path / "metrics.csv"
         self.log_file = path / "log.jsonl"
+        self._lock = FolderLock(path)
         self._writer: SummaryWriter | None = None
         self._rows: list[dict[str, Any]] = []  # of metrics.csv, once written
         self._purge_step: int | None = None
@@ -92,38 +170,9 @@ class RunFolder:
         return validate(read_yaml(path), str(path))
 
     def lock(self) -> None:
-        """Claim the folder. RunFolderError when a living process of this machine has it."""
-        path = self.path / LOCK
-        while True:
-            try:
-                with open(path, "x", encoding="utf-8") as file:
-                    json.dump(this_process(), file)
-                self._sweep()
-                return
-            except FileExistsError:
-                owner = _read_json(path)
-                if is_gone(owner) or _cut_off(path, owner):
-                    path.unlink(missing_ok=True)
-                    continue
-                raise RunFolderError(
-                    f"{self.path}: in use by process {owner.get('pid')} on {owner.get('host')}; "
-                    f"if that one is gone, delete {path}"
-                ) from None
-
-    def owner(self) -> str | None:
-        """Which process uses the folder, in words; None when none of this machine does."""
-        path = self.path / LOCK
-        if not path.exists():
-            return None
-        owner = _read_json(path)
-        if is_gone(owner):
-            return None
-        return f"process {owner.get('pid')} on {owner.get('host')}"
-
-    def is_busy_here(self) -> bool:
-        """Whether a living process of this machine uses the folder."""
-        owner = _read_json(self.path / LOCK)
-        return owner.get("host") == platform.node() and not is_gone(owner)
+        """Claim the folder. RunFolderError when another process has it."""
+        self._lock.acquire()
+        self._sweep()
 
     def _sweep(self) -> None:
         """Remove what a killed process left half-written."""
@@ -134,7 +183,7 @@ class RunFolder:
     def unlock(self) -> None:
         if self._writer is not None:
             self._writer.close()
-        (self.path / LOCK).unlink(missing_ok=True)
+        self._lock.release()
 
     def write_environment(self, facts: dict[str, Any]) -> None:
         """environment.json; a continued run keeps the earlier records in a list."""
@@ -285,43 +334,6 @@ def _complete(line: str) -> bool:
         return "step" in json.loads(line)
     except json.JSONDecodeError:
         return False
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-
-
-def _cut_off(path: Path, owner: dict) -> bool:
-    """Whether a lock names nobody, and not because it is just being written."""
-    try:
-        return not owner and time.time() - path.stat().st_mtime > 5
-    except OSError:
-        return False
-
-
-def this_process() -> dict[str, Any]:
-    """Which process this is: number, machine and start, as a lock says it."""
-    started = psutil.Process().create_time()
-    return {"pid": os.getpid(), "host": platform.node(), "started": started}
-
-
-def is_gone(owner: dict) -> bool:
-    """Whether the process that a lock names has ended; False for one of another machine."""
-    return owner.get("host") == platform.node() and not _alive(owner)
-
-
-def _alive(owner: dict) -> bool:
-    """Whether the process that wrote a lock still runs, and is not another with its number."""
-    try:
-        started = psutil.Process(owner.get("pid", -1)).create_time()
-    except (psutil.NoSuchProcess, ValueError):
-        return False
-    except psutil.AccessDenied:
-        return True
-    return abs(started - owner.get("started", started)) < 1
 
 
 def _commit() -> str:

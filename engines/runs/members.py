@@ -1,17 +1,14 @@
 """Which trained networks a comparison is about: named, listed by a suite, or else the latest.
 
 Nothing here imports PyTorch, so that a wrong name is told at once. `options` are a command's: runs,
-all_runs, checkpoint and runs_folder, some of them left out. A `suite` has runs, and a name.
+all_runs, checkpoint and runs_folder, some of them left out. Runs of a suite are named there.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from deocclude.engines.runs.finished import (
-    IDENTITY,
-    INPAINTING,
-    SEGMENTATION,
     Trained,
     check_task,
     finished_runs,
@@ -25,22 +22,10 @@ from deocclude.engines.runs.metadata import SHIPPED, WEIGHTS, no_such_file
 from deocclude.engines.runs.places import looked_in, warn_once
 from deocclude.engines.runs.recipes import is_recipe
 from deocclude.engines.runs.released import INPAINTERS, shipped_file
+from deocclude.engines.runs.tasks import INPAINTING, SEGMENTATION, TASKS
 from deocclude.names import did_you_mean
 
-WHAT = {INPAINTING: "inpainter", SEGMENTATION: "segmenter", IDENTITY: "identity network"}
-MAKES = {
-    INPAINTING: "train_inpainting.py Reconstruction",
-    SEGMENTATION: "train_segmentation.py SOCLNET",
-    IDENTITY: "train_identity.py EfficientNetB0",
-}
 BY_FILE = "--checkpoint names a weights file or another run"
-
-
-class ListOfRuns(Protocol):
-    """A list of runs; `engines.evaluation.suites` has them."""
-
-    name: str
-    runs: tuple[str, ...]
 
 
 def named(options: Any, wanted: Iterable[str], every: bool, *tasks: str) -> list[Trained]:
@@ -78,36 +63,32 @@ def latest(options: Any, task: str, every: bool, hint: str = BY_FILE) -> list[Tr
     folders = finished_runs(options.runs_folder, every, task)
     if not folders:
         raise FileNotFoundError(
-            f"no finished {WHAT[task]} below {looked_in(options.runs_folder)}: "
-            f"`python {MAKES[task]}` makes one; {hint}"
+            f"no finished {TASKS[task].trains} below {looked_in(options.runs_folder)}: "
+            f"{TASKS[task].makes_one}; {hint}"
         )
     return [read_trained(folder / WEIGHTS) for folder in folders]
 
 
-def choose(options: Any, task: str, suite: ListOfRuns | None = None) -> list[Trained]:
-    """Networks of one task, names apart: those of the suite or of the options, else the latest."""
-    wanted = suite.runs if suite else options.runs or []
-    found = check_task(named(options, wanted, options.all_runs, task), task)
+def choose(options: Any, task: str) -> list[Trained]:
+    """Networks of one task, names apart: those that are named, else the latest."""
+    found = check_task(named(options, options.runs or [], options.all_runs, task), task)
     return name_apart(check_task(found or latest(options, task, options.all_runs), task))
 
 
-def choose_inpainters(options: Any, suite: ListOfRuns | None = None) -> list[Trained]:
+def choose_inpainters(options: Any) -> list[Trained]:
     """As `choose`; `--runs none` means none, and `--fold-seeds` every run."""
-    every = options.all_runs or options.fold_seeds
-    wanted = suite.runs if suite else options.runs
+    every, wanted = options.all_runs or options.fold_seeds, options.runs
     if wanted is None and not options.checkpoint:
         hint = f"`--runs none` compares the baselines alone, {BY_FILE}"
         found = latest(options, INPAINTING, every, hint)
     else:
-        listed = [] if wanted is None or list(wanted) == ["none"] else wanted
-        found = named(options, listed, every, INPAINTING)
+        found = named(options, [] if wanted in (None, ["none"]) else wanted, every, INPAINTING)
     return name_apart(check_task(found, INPAINTING))
 
 
-def choose_both(options: Any, suite: ListOfRuns | None = None) -> dict[str, list[Trained]]:
+def choose_both(options: Any) -> dict[str, list[Trained]]:
     """Segmenters and inpainters, names apart; of a task of which none is named, the latest."""
-    wanted = suite.runs if suite else options.runs or []
-    found = named(options, wanted, options.all_runs, SEGMENTATION, INPAINTING)
+    found = named(options, options.runs or [], options.all_runs, SEGMENTATION, INPAINTING)
     return {
         task: name_apart(
             [member for member in found if member.task == task]
@@ -117,14 +98,13 @@ def choose_both(options: Any, suite: ListOfRuns | None = None) -> dict[str, list
     }
 
 
-def choose_with_losses(options: Any, suite: ListOfRuns | None = None) -> list[Trained]:
+def choose_with_losses(options: Any) -> list[Trained]:
     """Runs of any task, names apart; the latest inpainters when none is named."""
-    wanted = options.runs if suite is None else suite.runs
-    if suite is not None and not wanted:
-        raise ValueError(f"suite {suite.name}: has ensembles only, which have no losses")
-    if not wanted:
+    if options.runs == []:
+        raise ValueError(f"suite {options.suite}: has ensembles only, which have no losses")
+    if options.runs is None:
         return name_apart(latest(options, INPAINTING, options.all_runs, "--runs names others"))
-    return name_apart(named(options, wanted, options.all_runs))
+    return name_apart(named(options, options.runs, options.all_runs))
 
 
 def choose_labelled(options: Any) -> list[Trained]:

@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from deocclude import models
+from deocclude.engines.runs.tasks import TASKS, task_of
 from deocclude.names import did_you_mean, shown
 
 # Of weights that ship: raised when this code cannot use older files, or older code newer ones.
@@ -17,11 +18,6 @@ INT8_VERSION = 2  # as 1, but tensors may be int8, each with its scales beside i
 LFS = b"version https://git-lfs"  # how a file begins that only points to the real one
 
 WEIGHTS = "best.safetensors"  # a run's, in its folder
-NETWORKS = {
-    "inpainting": (models.INPAINTERS, "inpainter"),
-    "segmentation": (models.SEGMENTERS, "segmenter"),
-    "identity": (models.IDENTITY_NETWORKS, "identity network"),
-}
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "name": ((str,), "a text"),
     "model.name": ((str,), "a network's name"),
@@ -123,14 +119,15 @@ def check_config(metadata: Mapping[str, Any], source: str | Path) -> dict[str, A
     if not isinstance(config, dict):
         what = "have no config" if config is None else "have a config that is no mapping"
         raise CheckpointError(f"{source}: its metadata {what}, so it is no run's weights; {NEEDED}")
-    task = config.get("task", "inpainting")
-    if task not in NETWORKS:
+    named = task_of(config)
+    if named not in TASKS:
         raise CheckpointError(
-            f"{source}: config.task in its metadata is {shown(task)}; valid: {', '.join(NETWORKS)}"
+            f"{source}: config.task in its metadata is {shown(named)}; valid: {', '.join(TASKS)}"
         )
-    wanted = ["name", "model.name", "data.size", *(["data.fill"] if task == "inpainting" else [])]
-    for key in wanted:
-        kinds, words = KINDS[key]
+    task = TASKS[named]
+    for key, (kinds, words) in KINDS.items():
+        if key == "data.fill" and "fill" not in task.data.model_fields:
+            continue
         value: Any = config
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
@@ -141,12 +138,12 @@ def check_config(metadata: Mapping[str, Any], source: str | Path) -> dict[str, A
                 f"{WEIGHTS} has it"
             )
     try:
-        models.check_name(*NETWORKS[task], config["model"]["name"])
+        models.check_name(task.networks, task.trains, config["model"]["name"])
     except ValueError as error:
         raise CheckpointError(f"{source}: config.model in its metadata: {error}") from error
     return config
 
 
 def release_task(metadata: Mapping[str, Any]) -> str:
-    """What a weights file's network was trained for: inpainting, segmentation or identity."""
-    return metadata.get("config", {}).get("task", "inpainting")
+    """What a weights file's network was trained for."""
+    return task_of(metadata.get("config", {}))

@@ -1,11 +1,11 @@
 """The frozen test pairs of finished runs; runs with equal pairs together."""
 
-import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from deocclude.data.faces.shard_names import any_shard, names_shards
 from deocclude.data.pairs.folders import pair_folders
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
-from deocclude.data.settings import Data, FaceData, SegmentationData
+from deocclude.data.settings import Data, FaceData, IdentityData, SegmentationData
 from deocclude.data.sources.covered import open_segmentation_sources
 from deocclude.data.sources.holes import open_sources
+from deocclude.data.sources.people import IdentitySources, open_identity_sources
 from deocclude.data.sources.root import data_root
 from deocclude.engines.runs.finished import INPAINTING, Trained
 
@@ -25,29 +26,50 @@ logger = logging.getLogger(__name__)
 PRESET = "mixed"  # every kind of occluder, whatever a run was trained with
 OCCLUDERS = {"hidden_by": "occluders", "preset": PRESET}
 Grow = Callable[[np.ndarray], np.ndarray]
+Frozen = TypeVar("Frozen", FrozenPairs, FrozenOccluded)
 
 
 @dataclass
-class Group:
-    """Rows that share their frozen pairs, and so a table."""
+class Group(Generic[Frozen]):
+    """Networks that share their frozen pairs, and so a table.
 
-    pairs: FrozenPairs
-    members: list[Trained]
-
-
-@dataclass
-class OccludedGroup:
-    """Segmenters that share their frozen occluded pairs.
-
-    `faces` is the folder of those faces or that set, None for built-in ones; `template` says where
-    the eyes lie in them; `cutouts` is the folder of those occluders, None for a set or drawn ones.
+    Of occluded pairs also: `faces` is their folder or set, None for built-in ones; `template` says
+    where the eyes lie in them; `cutouts` is the folder of the occluders, None for a set or drawn
+    ones. `people`: of known people, what they were opened from.
     """
 
-    pairs: FrozenOccluded
+    pairs: Frozen
     members: list[Trained]
-    faces: Path | None
+    faces: Path | None = None
     template: str = "ffhq"
     cutouts: Path | None = None
+    people: IdentitySources | None = None
+
+
+def _grouped(
+    members: Iterable[Trained],
+    settle: Callable[[Trained], tuple[Any, Path | None, Path | None]],
+    freeze: Callable[..., Group[Frozen]],
+    fields: set[str] | None = None,
+) -> list[Group[Frozen]]:
+    """Members whose frozen pairs are equal, together.
+
+    `settle` tells a member's data, its data folder and its split; `freeze` makes a group of these,
+    once for all members whose split and data, or only those `fields` of them, are equal.
+    """
+    frozen: dict[str, Group[Frozen]] = {}
+    groups: dict[tuple, Group[Frozen]] = {}
+    for member in members:
+        data, root, split = settle(member)
+        dealt = split.read_text() if split is not None and split.is_file() else ""
+        key = data.model_dump_json(include=fields) + dealt
+        if key not in frozen:
+            frozen[key] = freeze(data, root, split)
+        made = frozen[key]
+        people = made.people.people if made.people else ()
+        shared = groups.setdefault((made.pairs.hash, people), replace(made, members=[]))
+        shared.members.append(member)
+    return list(groups.values())
 
 
 def group_by_pairs(
@@ -58,7 +80,7 @@ def group_by_pairs(
     limit: int | None = None,
     invert_mask: bool = False,
     grow: Grow | None = None,
-) -> list[Group]:
+) -> list[Group[FrozenPairs]]:
     """Build the frozen test pairs of each run's data and put runs with equal pairs together.
 
     `data_folder` is used instead of the folders that the runs recorded; the other options change
@@ -66,31 +88,20 @@ def group_by_pairs(
     faces are used.
     FileNotFoundError when a recorded folder is gone and none is given.
     """
-    groups: dict[str, Group] = {}
-    frozen: dict[str, FrozenPairs] = {}
-    for member in members:
-        given: dict[str, Any] = {
-            "size": size,
-            "test_per_bin": per_bin,
-            "invert_mask": invert_mask or None,
-        }
-        update = {name: value for name, value in given.items() if value is not None}
-        # Whatever it trained on: test pairs have holes, and a second folder is for training only.
-        update |= {"hidden_by": "masks", "also": None}
-        if grow is not None:
-            update |= OCCLUDERS | ({} if data_folder is None else {"occluders": "auto"})
-        data, root, split = settle_data(member, data_folder, update)
-        fields = (
-            "faces", "split", "masks", "invert_mask", "size", "test_per_bin", "builtin_images",
-        )  # fmt: skip
-        more = () if grow is None else ("occluders", "template")
-        told = [getattr(data, field) for field in (*fields, *more)]
-        key = json.dumps([*told, split and split.read_text()])
-        if key not in frozen:
-            frozen[key] = frozen_holes(data, root, split, grow).limited(limit)
-        pairs = frozen[key]
-        groups.setdefault(pairs.hash, Group(pairs, [])).members.append(member)
-    return list(groups.values())
+    # Whatever they trained on: test pairs have holes, and a second folder is for training only.
+    update: dict[str, Any] = {"hidden_by": "masks", "also": None}
+    given = {"size": size, "test_per_bin": per_bin, "invert_mask": invert_mask or None}
+    update |= {name: value for name, value in given.items() if value is not None}
+    if grow is not None:
+        update |= OCCLUDERS | ({} if data_folder is None else {"occluders": "auto"})
+
+    def freeze(data: Data, root: Path | None, split: Path | None) -> Group[FrozenPairs]:
+        return Group(frozen_holes(data, root, split, grow).limited(limit), [])
+
+    fields = {"faces", "split", "masks", "invert_mask", "size", "test_per_bin", "builtin_images"}
+    fields |= set() if grow is None else {"occluders", "template"}
+    settle = partial(settle_data, data_folder=data_folder, update=update)
+    return _grouped(members, settle, freeze, fields)
 
 
 def frozen_holes(
@@ -105,14 +116,16 @@ def frozen_holes(
 
 def settle_data(
     member: Trained, data_folder: str | Path | None, update: dict[str, Any]
-) -> tuple[Data, Path | None, Path | None]:
-    """A run's data with some fields replaced, for `open_sources`: the data, the data folder where
+) -> tuple[Any, Path | None, Path | None]:
+    """A run's data with some fields replaced, for what opens them: the data, the data folder where
     one counts, and the split that the run wrote down if it fits."""
     if data_folder is not None:
         update = update | below(Path(data_folder), member)
-    data = Data(**member.data.model_dump() | update)
+    data = type(member.data)(**member.data.model_dump() | update)
     # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-    told = is_settled(data.faces) and (data.hidden_by == "masks" or data.occluders != "auto")
+    covered = getattr(data, "hidden_by", "occluders") != "masks"
+    told = is_settled(data.faces) and (not covered or data.occluders != "auto")
+    told = told or getattr(data, "pairs", None) is not None
     root = data_root(data_folder) if data_folder is not None or not told else None
     return data, root, own_split(member, data, root)
 
@@ -173,7 +186,7 @@ def group_by_folders(
     by_order: bool = False,
     invert_mask: bool = False,
     limit: int | None = None,
-) -> list[Group]:
+) -> list[Group[FrozenPairs]]:
     """The user's own images and masks, at `size` or at each run's size: a group a size."""
     for path, what in ((images, "--images"), (masks, "--masks")):
         if not path.exists():
@@ -194,59 +207,67 @@ def group_by_occluded(
     data_folder: Path | None = None,
     per_kind: int | None = None,
     limit: int | None = None,
-) -> list[OccludedGroup]:
+) -> list[Group[FrozenOccluded]]:
     """The frozen occluded test pairs of each segmenter's data, runs with equal pairs together.
 
     `data_folder`, `per_kind` and `limit` change what is frozen. A run's recorded split is kept as
     long as its own faces are used. FileNotFoundError when a recorded folder is gone.
     """
-    groups: dict[str, OccludedGroup] = {}
-    frozen: dict[str, tuple[FrozenOccluded, Path | None, str, Path | None]] = {}
-    for member in members:
-        update = {} if per_kind is None else {"test_per_kind": per_kind}
-        data, root, split = settle_occluded(member, data_folder, update)
-        fields = (
-            "faces", "split", "occluders", "pairs", "invert_mask", "template", "size",
-            "test_per_kind",
-        )  # fmt: skip
-        key = json.dumps([*(getattr(data, field) for field in fields), split and split.read_text()])
-        if key not in frozen:
-            sources = open_segmentation_sources(data, root, split)
-            pairs = sources.frozen("test", None if data.pairs else PRESET).limited(limit)
-            cutouts = getattr(sources, "occluder_folder", None)
-            frozen[key] = pairs, sources.folder, sources.data.template, cutouts
-        pairs, faces, template, cutouts = frozen[key]
-        group = groups.setdefault(pairs.hash, OccludedGroup(pairs, [], faces, template, cutouts))
-        group.members.append(member)
-        if (
-            getattr(member.data, "pairs", None) is not None
-        ):  # nobody knows which cut-outs it was trained on
+
+    def freeze(data: SegmentationData, root: Path | None, split: Path | None) -> Group:
+        sources = open_segmentation_sources(data, root, split)
+        pairs = sources.frozen("test", None if data.pairs else PRESET).limited(limit)
+        cutouts = getattr(sources, "occluder_folder", None)
+        return Group(pairs, [], sources.folder, sources.data.template, cutouts)
+
+    fields = {"faces", "split", "occluders", "pairs", "invert_mask", "template", "size"}
+    update = {} if per_kind is None else {"test_per_kind": per_kind}
+    settle = partial(settle_occluded, data_folder=data_folder, update=update)
+    groups = _grouped(members, settle, freeze, fields | {"test_per_kind"})
+    for group in groups:  # of a set, nobody knows which cut-outs it was made with
+        if any(getattr(member.data, "pairs", None) is not None for member in group.members):
             group.pairs.held_out = False
-    if len(groups) > 1:
-        logger.info(
-            "the segmenters have %d different sets of test pairs: a table each", len(groups)
-        )
-    return list(groups.values())
+    return groups
 
 
 def settle_occluded(
     member: Trained, data_folder: Path | None, update: dict[str, Any]
 ) -> tuple[SegmentationData, Path | None, Path | None]:
-    """A segmenter's data with some fields replaced, for `open_segmentation_sources`: the data, the
-    data folder where one counts, and the split that the run wrote down if it fits.
+    """As `settle_data`, for `open_segmentation_sources`.
 
     Clear eyeglasses are to be found, whatever the run keeps, so that all runs share test pairs. A
     second folder is for training only.
     """
-    update = update | {"eyeglasses": "redraw", "also": None}
-    if data_folder is not None:
-        update |= below(data_folder, member)
-    data = SegmentationData(**member.data.model_dump() | update)
-    # Recorded folders are absolute: a data folder set elsewhere must not replace them.
-    told = is_settled(data.faces) and data.occluders != "auto"
-    asked = data.pairs is None and not told
-    root = data_root(data_folder) if data_folder is not None or asked else None
-    return data, root, own_split(member, data, root)
+    return settle_data(member, data_folder, update | {"eyeglasses": "redraw", "also": None})
+
+
+def group_by_people(
+    members: list[Trained],
+    data_folder: Path | None = None,
+    per_kind: int | None = None,
+    limit: int | None = None,
+) -> list[Group[FrozenOccluded]]:
+    """The frozen test pictures of the people that each identity network was trained on, by the
+    split it wrote down; as `group_by_occluded`."""
+
+    def settle(member: Trained) -> tuple[IdentityData, Path | None, Path]:
+        data, root = member.data, None
+        assert isinstance(data, IdentityData)
+        if per_kind is not None:
+            data = data.model_copy(update={"test_per_kind": per_kind})
+        if data_folder is not None and data.faces != "builtin":
+            root = data_root(data_folder)
+            named = {name: member.config["data"][name] for name in ("faces", "occluders")}
+            data = data.model_copy(update=named)
+        elif "auto" in (data.faces, data.occluders):  # a weights file without its run
+            root = data_root(None)
+        return data, root, member.split
+
+    def freeze(data: IdentityData, root: Path | None, split: Path) -> Group[FrozenOccluded]:
+        sources = open_identity_sources(data, root, split)
+        return Group(sources.frozen("test").limited(limit), [], people=sources)
+
+    return _grouped(members, settle, freeze)
 
 
 def default_folder(pairs: FrozenPairs, root: Path = Path("runs")) -> Path:

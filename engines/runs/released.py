@@ -14,11 +14,16 @@ from deocclude.engines.runs.metadata import (
     release_metadata,
     release_task,
 )
+from deocclude.engines.runs.tasks import INPAINTING, SEGMENTATION, TASKS
 
 FOLDER = Path(__file__).resolve().parents[2] / "weights"
 SUMS = "SHA256SUMS"  # in the format of `sha256sum -c`
-FILES = {"inpainting": "inpainter.safetensors", "segmentation": "segmenter.safetensors"}
-INPAINTERS = {SHARP: FILES["inpainting"], FAITHFUL: "inpainter-faithful.safetensors"}
+FILES = {task.name: task.ships for task in TASKS.values() if task.ships is not None}
+INPAINTERS = {SHARP: FILES[INPAINTING], FAITHFUL: "inpainter-faithful.safetensors"}
+EXPORTED = {  # what ships, as its file is called -> its task
+    **{Path(FILES[task]).stem: task for task in (SEGMENTATION, INPAINTING)},
+    Path(INPAINTERS[FAITHFUL]).stem: INPAINTING,
+}
 LANDMARKER = "face_landmarker.task"
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
@@ -69,7 +74,7 @@ def shipped_file(task: str, name: str = SHIPPED) -> Path:
 def shipped_name(path: Path) -> str | None:
     """What a weights file is called that ships: SHARP or FAITHFUL, SHIPPED for the segmenter; None
     for any other file."""
-    names = INPAINTERS | {SHIPPED: FILES["segmentation"]}
+    names = INPAINTERS | {SHIPPED: FILES[SEGMENTATION]}
     found = (name for name, file in names.items() if (FOLDER / file).resolve() == path.resolve())
     return next(found, None)
 

@@ -75,6 +75,9 @@ ANYTHING = ConfigDict(arbitrary_types_allowed=True)
 class Named(Section):
     """A registry entry: `name` and that entry's own options."""
 
+    TABLE: ClassVar[Registry]
+    KIND: ClassVar[str]  # what the table's entries are, in words
+
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
 
@@ -82,26 +85,41 @@ class Named(Section):
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
-    def _check(self, table: Registry, kind: str, info: ValidationInfo) -> None:
-        """ValueError when `table` has no such entry, the entry has no such option, or an option is
-        of another kind."""
-        models.check_options(table, kind, self.name, self.options)
-        if not _names_only(info):
-            check_kinds(table[self.name], self.options)
+    def takes(self, option: str) -> bool:
+        return models.takes_option(self.TABLE, self.name, option)
 
-
-class Model(Named):
     @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> Model:
-        self._check(models.INPAINTERS, "inpainter", info)
+    def _known(self, info: ValidationInfo) -> Named:
+        """ValueError when the table has no such entry, the entry has no such option, or an option
+        is of another kind."""
+        models.check_options(self.TABLE, self.KIND, self.name, self.options)
+        if not _names_only(info):
+            check_kinds(self.TABLE[self.name], self.options)
+        return self
+
+
+class InpainterModel(Named):
+    TABLE, KIND = models.INPAINTERS, "inpainter"
+
+
+class SegmenterModel(Named):
+    TABLE, KIND = models.SEGMENTERS, "segmenter"
+
+
+class IdentityModel(Named):
+    """Its `classes` are the data's people and are not set here."""
+
+    TABLE, KIND = models.IDENTITY_NETWORKS, "identity network"
+
+    @model_validator(mode="after")
+    def _without_classes(self) -> IdentityModel:
+        if "classes" in self.options:
+            raise ValueError("classes: comes from the data; data.identities chooses the people")
         return self
 
 
 class Discriminator(Named):
-    @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> Discriminator:
-        self._check(models.DISCRIMINATORS, "discriminator", info)
-        return self
+    TABLE, KIND = models.DISCRIMINATORS, "discriminator"
 
 
 class Features(Named):
@@ -111,13 +129,10 @@ class Features(Named):
     said), random, or a run's name, its folder or its weights file.
     """
 
+    TABLE, KIND = models.IDENTITY_NETWORKS, "identity network"
+
     name: str = "efficientnet_b0"
     weights: str = "auto"
-
-    @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> Features:
-        self._check(models.IDENTITY_NETWORKS, "identity network", info)
-        return self
 
 
 class WeightsFile(Section):
@@ -145,13 +160,6 @@ class NamedWeights(WeightsFile):
     """A member of the ensemble that trains, `name` as in `model.members`."""
 
     name: str
-
-
-class Segmenter(Named):
-    @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> Segmenter:
-        self._check(models.SEGMENTERS, "segmenter", info)
-        return self
 
 
 def _yaml_no(value: Any) -> Any:
@@ -258,7 +266,7 @@ class AnyRun(Section):
     def starts_at_random(self) -> bool:
         """Whether `downloads: false` is why the network has no published weights."""
         choice = self.model.options.get("pretrained", "auto")
-        takes = models.takes_option(self.task, self.model.name, "pretrained")
+        takes = self.model.takes("pretrained")
         return takes and str(choice).lower() == "auto" and not self.downloads
 
     def network_options(self) -> dict[str, Any]:
@@ -298,7 +306,7 @@ class RunConfig(AnyRun):
 
     task: Literal["inpainting"] = "inpainting"
     as_published: bool = False
-    model: Model
+    model: InpainterModel
     discriminators: dict[Word, Discriminator] = Field(default_factory=dict)
     features: Features | None = None
     loss_on: Literal["prediction", "composed"] = "prediction"
@@ -385,24 +393,13 @@ class SegmentationConfig(AnyRun):
     TERMS: ClassVar[Registry] = losses.SEGMENTATION_TERMS
 
     task: Literal["segmentation"]
-    model: Segmenter
+    model: SegmenterModel
     init_from: RunName | None = None
     data: SegmentationData = SegmentationData()
     training: SegmentationTraining = SegmentationTraining()
 
     def model_options(self) -> dict[str, Any]:
         return self.network_options()
-
-
-class IdentityNetwork(Named):
-    """Its `classes` are the data's people and are not set here."""
-
-    @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> IdentityNetwork:
-        self._check(models.IDENTITY_NETWORKS, "identity network", info)
-        if "classes" in self.options:
-            raise ValueError("classes: comes from the data; data.identities chooses the people")
-        return self
 
 
 class IdentityTraining(Loop):
@@ -415,7 +412,7 @@ class IdentityConfig(AnyRun):
     TERMS: ClassVar[Registry] = losses.IDENTITY_TERMS
 
     task: Literal["identity"]
-    model: IdentityNetwork
+    model: IdentityModel
     data: IdentityData = IdentityData()
     training: IdentityTraining = IdentityTraining()
 

@@ -5,9 +5,9 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -23,12 +23,11 @@ from deocclude.engines.runs.metadata import (
     opened,
     release_task,
 )
-from deocclude.models import (
-    create_identity_network,
-    create_inpainter,
-    create_segmenter,
-    takes_option,
-)
+from deocclude.engines.runs.tasks import IDENTITY, INPAINTING, SEGMENTATION, TASKS, task_of
+from deocclude.models import IDENTITY_NETWORKS, create_identity_network, takes_option
+
+if TYPE_CHECKING:
+    from deocclude.models.identity import IdentityNet
 
 NETWORKS, STATE = "networks.safetensors", "state.pt"
 SCALE = ".scale"  # ends the name of what the rows of the int8 tensor of that name are to be times
@@ -196,14 +195,14 @@ def load_inpainter(
 
     Returns (network in evaluation mode on `device`, metadata with "config", "contract", "metrics").
     """
-    return _load_network(path, device, "inpainting", create_inpainter)
+    return load_network(path, device, INPAINTING)
 
 
 def load_segmenter(
     path: str | Path, device: str | torch.device = "cpu"
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The segmenter of a weights file, ready for use, and the file's metadata; as load_inpainter"""
-    return _load_network(path, device, "segmentation", create_segmenter)
+    return load_network(path, device, SEGMENTATION)
 
 
 def load_identity_network(
@@ -212,12 +211,13 @@ def load_identity_network(
     """The identity network of a weights file, ready for use, and the file's metadata; as
     load_inpainter. The people, in the order of its outputs: metadata["config"]["data"].
     """
-    return _load_network(path, device, "identity", create_identity_network)
+    return load_network(path, device, IDENTITY)
 
 
-def _load_network(
-    path: str | Path, device: str | torch.device, task: str, create: Callable[..., nn.Module]
+def load_network(
+    path: str | Path, device: str | torch.device, task: str
 ) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a weights file of this task; as load_inpainter."""
     state, metadata = load_release(path)
     check_config(metadata, path)
     check_version(metadata, str(path))
@@ -225,30 +225,19 @@ def _load_network(
         raise CheckpointError(
             f"{path}: holds a network for {release_task(metadata)}, one for {task} is needed here"
         )
-    network = _with_weights(metadata["config"], state, task, create, str(path))
-    return network.to(device), metadata
+    return network_of(metadata["config"], state, str(path)).to(device), metadata
 
 
-def inpainter_of(config: dict[str, Any], state: dict[str, Tensor], source: str) -> nn.Module:
-    """The inpainter that a run's `config` describes with these weights, frozen, in evaluation mode.
+def network_of(config: dict[str, Any], state: dict[str, Tensor], source: str) -> nn.Module:
+    """The network that a run's `config` describes with these weights, frozen, in evaluation mode.
 
     CheckpointError, naming `source`, when they are another architecture's.
     """
-    return _with_weights(config, state, "inpainting", create_inpainter, source)
-
-
-def _with_weights(
-    config: dict[str, Any],
-    state: dict[str, Tensor],
-    task: str,
-    create: Callable[..., nn.Module],
-    source: str,
-) -> nn.Module:
-    model = dict(config["model"])
-    if takes_option(task, model["name"], "pretrained"):
+    task, model = TASKS[task_of(config)], dict(config["model"])
+    if takes_option(task.networks, model["name"], "pretrained"):
         model["pretrained"] = False  # the file has every weight
     try:
-        network = create(**model)
+        network = task.create(**model)
     except (
         ValueError,
         TypeError,
@@ -282,3 +271,34 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str) -> 
             + "; ".join(parts)
         )
     network.load_state_dict(state)
+
+
+def create_features(name: str, options: Mapping[str, Any]) -> "IdentityNet":
+    """An identity network, frozen, with random weights, for those that are loaded next."""
+    if takes_option(IDENTITY_NETWORKS, name, "pretrained"):
+        options = {**options, "pretrained": False}
+    network = create_identity_network(name, **options).requires_grad_(False).eval()
+    return cast("IdentityNet", network)
+
+
+def load_features(path: str | Path) -> "IdentityNet | None":
+    """The network whose embedding of the occluded image conditions the inpainter of a weights file;
+    None when that takes no features."""
+    state, metadata = load_release(path, "features")
+    return features_of(metadata.get("config", {}), state, str(path))
+
+
+def features_of(config: Mapping[str, Any], state: dict, source: str) -> "IdentityNet | None":
+    """The features that a run's `config` names, with these weights; None when it names none.
+
+    CheckpointError, naming `source`, when the weights are missing or another architecture's.
+    """
+    known = config.get("features")
+    if known is None:
+        return None
+    if not state:
+        raise CheckpointError(f"{source}: its inpainter takes features, their network is missing")
+    options = {k: v for k, v in known.items() if k not in ("name", "weights")}
+    network = create_features(known["name"], options)
+    load_strictly(network, state, f"{source} (features)")
+    return network

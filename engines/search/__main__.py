@@ -17,7 +17,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported
 
 from deocclude.data.files import check_writable, some_text
 from deocclude.data.sources.root import data_root
-from deocclude.engines.options import add_training, at_least
+from deocclude.engines.options import add_training, at_least, command_parser
 from deocclude.engines.runs.config import check_config, possible_profiles
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.runs.finished import check_named
@@ -25,11 +25,7 @@ from deocclude.engines.runs.finished import check_named
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line; argparse ends the process on a wrong one."""
-    parser = argparse.ArgumentParser(
-        prog="python -m engines.search",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m engines.search", __doc__)
     what = parser.add_argument_group("what is searched")
     what.add_argument("run", type=some_text, help="a run's name (any case) or a YAML path")
     what.add_argument(
@@ -98,20 +94,15 @@ def check(arguments: argparse.Namespace) -> None:
         raise ValueError('the search needs Optuna: `pip install "optuna>=5"` brings it')
 
 
+@stopping.answering()
 def main(argv: list[str] | None = None) -> int:
     """The exit code: 0 when the trials are done or the time is over, 1 with one line if not."""
     arguments = parse(argv)
     say_progress()
-    try:
-        check(arguments)  # what is wrong is said before PyTorch is imported
-        from deocclude.engines.search.runner import search
+    check(arguments)  # what is wrong is said before PyTorch is imported
+    from deocclude.engines.search.runner import search
 
-        return search(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt as stop:
-        return stopping.say_stopped(stop, stopping.AGAIN)
-    return 1
+    return search(arguments)
 
 
 if __name__ == "__main__":

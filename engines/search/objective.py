@@ -5,31 +5,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from deocclude.data.sources.holes import open_sources
-from deocclude.engines.runs.config import RunConfig, changes, find_run, load_config, validate
+from deocclude.engines.runs.config import RunConfig, changes, load_config, validate
 from deocclude.engines.runs.folder import RunFolder, RunFolderError
-from deocclude.engines.training.features import released_as
-from deocclude.engines.training.run import Outcome, settled, train
+from deocclude.engines.training.origins import features_source, settled
+from deocclude.engines.training.run import Outcome, train
 from deocclude.metrics.image import HIGHER_IS_BETTER, ImageMetrics
+
+if TYPE_CHECKING:
+    import optuna
 
 logger = logging.getLogger(__name__)
 
 # The published search: 5 400 training images, 1 500 validation pairs and 10 epochs a trial.
 PUBLISHED = {"data.train_images": 5400, "data.validation_pairs": 1500, "training.epochs": 10}
-
-
-class Trial(Protocol):
-    """What is used of an Optuna trial here."""
-
-    number: int
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float) -> float: ...
-
-    def report(self, value: float, step: int) -> None: ...
-
-    def should_prune(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Space:
         """Whether these weights could be drawn."""
         return all(self.low <= w <= self.high and self._on_grid(w) for w in weights.values())
 
-    def suggest(self, trial: Trial) -> dict[str, float]:
+    def suggest(self, trial: "optuna.Trial") -> dict[str, float]:
         """A weight for each term, without the digits that floating point steps leave."""
         drawn = {
             term: trial.suggest_float(term, self.low, self.high, step=self.step)
@@ -124,7 +115,7 @@ class Search:
             "range": [space.low, space.high, space.step],
             "training_images": images if wanted is None else min(images, wanted),
             "validation_pairs": sources.frozen("val").hash,
-            "embedding": None if features is None else released_as(features),
+            "embedding": None if features is None else features_source(features.weights),
         }
 
 
@@ -201,15 +192,10 @@ def check_objective(name: str) -> str:
     return name
 
 
-def run_path(run: str) -> Path:
-    """The YAML of a run's name or path."""
-    return find_run(run).resolve()
-
-
 class Course:
     """A trial's validation, epoch by epoch, as its run folder has it, told to Optuna."""
 
-    def __init__(self, trial: Trial, objective: str, higher: bool) -> None:
+    def __init__(self, trial: "optuna.Trial", objective: str, higher: bool) -> None:
         self.trial, self.objective, self.higher = trial, objective, higher
         self.scores: dict[int, dict[str, float]] = {}  # of each epoch
 

@@ -11,15 +11,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from deocclude.data.files import write_text
 from deocclude.engines.report import figures
+from deocclude.engines.report.report import write_report as write_tables
 from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
-from deocclude.engines.report.writers import save_tables
 from deocclude.engines.runs.config import ABLATIONS, nested
-from deocclude.engines.search import figures as search_figures
-from deocclude.engines.search.study import SharedStudy, study_lock
+from deocclude.engines.search.figures import study_figures
+from deocclude.engines.search.study import SharedStudy
 
 STATES = {
-    TrialState.COMPLETE: search_figures.COMPLETE,
-    TrialState.PRUNED: search_figures.PRUNED,
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
     TrialState.FAIL: "failed",
@@ -74,16 +74,17 @@ def trials_table(
     ).sort_values(["rank", "sign", "number"])
     shown = order.head(SHOWN)
     beside = [name for name in BESIDE if name != search.objective and f"val/{name}" in frame]
-    values = shown["value"].where(shown["state"].eq(search_figures.COMPLETE)).tolist()
-    texts = [_number(value, 5) for value in shown["value"]]
-    objective = mark_best(texts, values, search.higher)
+    values = [Cell(value, form=".5g") for value in shown["value"]]
+    complete = int(shown["state"].eq("complete").sum())  # they stand first
+    objective = [*mark_best(values[:complete], search.higher), *values[complete:]]
     rows = []
     for cell, (_, line) in zip(objective, shown.iterrows(), strict=True):
-        weights = [Cell(_number(line[term])) for term in terms]
-        scores = [Cell(_number(line[f"val/{name}"])) for name in beside]
-        name = f"{line['number']}{' (own weights)' if line['own'] else ''}"
-        end = [Cell(f"{line['epochs']:g}"), Cell(_number(line["minutes"], 3)), Cell(_end(line))]
-        rows.append([Cell(name), *weights, cell, *scores, *end])
+        weights = [Cell(line[term], form=".4g") for term in terms]
+        scores = [Cell(line[f"val/{name}"], form=".4g") for name in beside]
+        name = Cell(f"{line['number']}{' (own weights)' if line['own'] else ''}")
+        minutes = Cell(line["minutes"], form=".3g")
+        end = [Cell(line["epochs"], form="g"), minutes, Cell(_end(line))]
+        rows.append([name, *weights, cell, *scores, *end])
     columns = ["trial", *terms, search.objective, *beside, "epochs", "minutes", "end"]
     return Table("Trials", columns, rows, _notes(shared, frame, importances))
 
@@ -155,11 +156,10 @@ def caption(shared: SharedStudy) -> list[str]:
         return [*lines, "No trial is complete yet."]
     weights = ", ".join(f"{term} {best.params[term]:g}" for term in space.terms)
     lines.append(f"Best: trial {best.number}, {search.objective} {best.value:.5g} with {weights}")
-    own = [t for t in done if t.user_attrs.get("own") and t.state == TrialState.COMPLETE]
-    if own and own[0].number != best.number:
-        gain = best.value - own[0].value
-        lines.append(f"The run's own weights: {own[0].value:.5g}, so the search gained {gain:+.3g}")
-    elif own:
+    if (own := shared.own()) is not None and own.number != best.number:
+        gain = best.value - own.value
+        lines.append(f"The run's own weights: {own.value:.5g}, so the search gained {gain:+.3g}")
+    elif own is not None:
         lines.append("The run's own weights are the best so far.")
     return lines
 
@@ -188,34 +188,26 @@ def best_run(shared: SharedStudy, best: FrozenTrial) -> str:
 def write_report(shared: SharedStudy) -> tuple[list[str], dict[str, Path]]:
     """Write all there is to write; the caption's lines, and the files by name."""
     search, folder = shared.search, shared.search.folder
-    with study_lock(folder):
+    with shared.turn:
         frame, lines = trials_frame(shared), caption(shared)
         importances = shared.importances()
         table = trials_table(shared, frame, importances)
-        files = save_tables([table], lines, frame, folder, f"Search {folder.name}")
+        title = f"Search {folder.name}"
+        files = write_tables(folder, title, lines, [table], {"summary": frame}, page=False).files
         best = shared.best()
         if best is None:
             return lines, files
         files["best.yaml"] = folder / "best.yaml"
         write_text(files["best.yaml"], best_run(shared, best))
-        courses = {t.number: t.intermediate_values for t in shared.done()}
-        drawn = {
-            "history.png": search_figures.history_figure(frame, search.objective, search.higher),
-            "courses.png": search_figures.courses_figure(courses, best.number, search.objective),
-            "weights.png": search_figures.weights_figure(
-                frame,
-                search.space.terms,
-                (search.space.low, search.space.high),
-                search.objective,
-                search.higher,
-            ),
-        }
-        if importances:
-            drawn["importance.png"] = search_figures.importance_figure(importances)
+        drawn = study_figures(
+            shared.study,
+            search.objective,
+            search.space.terms,
+            (search.space.low, search.space.high),
+            None if (own := shared.own()) is None else own.value,
+            shared.evaluator(),
+        )
         for name, figure in drawn.items():
-            files[name] = figures.save(figure, folder / "figures" / name)
+            path = folder / "figures" / f"{name}.png"
+            files[path.name] = figures.save(figure, path)
     return lines, files
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return MISSING if value is None or value != value else f"{value:.{digits}g}"

@@ -1,18 +1,22 @@
 """A search carried out: trial after trial, each trained, recorded and said, until it is over."""
 
 import argparse
-import gc
 import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import optuna
 import torch
+from optuna.trial import FrozenTrial
 
 from deocclude.data.sources.root import data_root
-from deocclude.engines.runs.config import choose_profile
+from deocclude.engines.runs.config import choose_profile, find_run
 from deocclude.engines.runs.devices import device_name, resolve_device
+from deocclude.engines.runs.folder import said
 from deocclude.engines.search.objective import (
     Course,
     Search,
@@ -20,19 +24,16 @@ from deocclude.engines.search.objective import (
     check_objective,
     choose_terms,
     load_search_config,
-    run_path,
     run_trial,
 )
 from deocclude.engines.search.report import write_report
-from deocclude.engines.search.study import SharedStudy
+from deocclude.engines.search.study import OVER, SharedStudy
 from deocclude.engines.training.fit import INTERRUPTED
 from deocclude.engines.training.trainer import NonFiniteLossError
 from deocclude.metrics.image import NotFiniteError
 from deocclude.stopping import AGAIN, Stopped
 
 logger = logging.getLogger(__name__)
-
-OVER = "max_minutes"
 
 
 def to_search(arguments: argparse.Namespace) -> Search:
@@ -57,7 +58,7 @@ def to_search(arguments: argparse.Namespace) -> Search:
         logger.info(reason)
     return Search(
         config,
-        run_path(arguments.run),
+        find_run(arguments.run).resolve(),
         tuple(arguments.set),
         space,
         objective,
@@ -86,65 +87,78 @@ def search(arguments: argparse.Namespace) -> int:
     )
     if arguments.release:
         shared.release(arguments.release)
+    minutes = arguments.max_minutes
+    deadline = None if minutes is None else started + 60 * minutes
     before = len(shared.done())
     _say_start(asked, arguments.trials, before)
-    stopped = None
-    while stopped is None:
-        left = None
-        if arguments.max_minutes is not None:
-            left = arguments.max_minutes - (time.monotonic() - started) / 60
-            if left <= 0:
-                stopped = OVER
-                break
-        claim = shared.claim(arguments.trials)
-        if claim is None:
-            break
-        stopped = carry_out(shared, claim, left)
+
+    def say(_: optuna.Study, trial: FrozenTrial) -> None:
+        _say_trial(shared, trial)
         write_report(shared)
         say_left(len(shared.done()), before, arguments.trials, time.monotonic() - started)
+
+    stopped = carry_out(shared, arguments.trials, deadline, say)
     lines, files = write_report(shared)
     _say_end(shared, lines, files, stopped, arguments.trials)
     return 0
 
 
-def carry_out(shared, claim, max_minutes: float | None = None) -> str | None:
-    """Train one trial and record its end; OVER when the time is, None to go on. KeyboardInterrupt
-    when it was interrupted.
+def carry_out(
+    shared: SharedStudy,
+    wanted: int,
+    deadline: float | None = None,
+    say: Callable[[optuna.Study, FrozenTrial], None] = lambda study, trial: None,
+) -> str | None:
+    """Train trials until `wanted` are done or being done; OVER when the time is, by the monotonic
+    clock at `deadline`. `say` is called after each. One that is stopped is tried again."""
+    search = shared.search
 
-    Whatever ends the training, the trial is not left running: cut short, it is tried again.
-    """
-    search, number = shared.search, claim.trial.number
-    course = Course(claim.trial, search.objective, search.higher)
-    words = ", ".join(f"{term} {weight:g}" for term, weight in claim.weights.items())
-    logger.info("\ntrial %d  %s", number, words)
-    facts = {"device": device_name(resolve_device(search.device))}
-    try:
-        outcome = run_trial(search, claim.name, claim.weights, course, max_minutes)
-    except (NonFiniteLossError, NotFiniteError) as error:
-        logger.warning("trial %d ended: %s", number, error)
-        shared.finish(claim, course, facts, pruned=f"diverged: {str(error).partition(';')[0]}")
-        return None
-    except KeyboardInterrupt:
-        shared.hand_back(claim, INTERRUPTED)
-        raise
-    except BaseException as error:
-        shared.hand_back(claim, f"{type(error).__name__}: {error}", failed=True)
-        raise
-    finally:
-        gc.collect()
+    def objective(trial: optuna.Trial) -> float | None:
+        course = Course(trial, search.objective, search.higher)
+        left = None if deadline is None else (deadline - time.monotonic()) / 60
+        facts: dict[str, Any] = {}
+        try:
+            facts["device"] = device_name(resolve_device(search.device))
+            with shared.at_work(trial) as (run, weights):
+                outcome = run_trial(search, run, weights, course, left)
+        except (NonFiniteLossError, NotFiniteError) as error:
+            logger.warning("trial %d ended: %s", trial.number, error)
+            why = f"diverged: {str(error).partition(';')[0]}"
+            return shared.finish(trial, course, facts, pruned=why)
+        except KeyboardInterrupt:
+            shared.hand_back(trial, INTERRUPTED)
+            raise
+        except BaseException as error:
+            shared.hand_back(trial, f"{type(error).__name__}: {error}", failed=True)
+            raise
+        if outcome.interrupted:
+            shared.hand_back(trial, INTERRUPTED)
+            raise Stopped(outcome.signal or signal.SIGINT)
+        if outcome.reason == OVER:
+            shared.hand_back(trial, OVER)
+            shared.study.stop()
+            return None  # no value: it failed, for Optuna
+        facts |= {"minutes": round(outcome.minutes, 2), "weights": outcome.folder.origins()}
+        pruned = "worse than the median" if outcome.reason == "pruned" else None
+        return shared.finish(trial, course, facts, pruned)
+
+    def after(study: optuna.Study, trial: FrozenTrial) -> None:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    if outcome.interrupted:
-        shared.hand_back(claim, INTERRUPTED)
-        raise Stopped(outcome.signal or signal.SIGINT)
-    if outcome.reason == OVER:
-        shared.hand_back(claim, OVER)
-        return OVER
-    facts |= {"minutes": round(outcome.minutes, 2), "weights": outcome.folder.origins()}
-    pruned = "worse than the median" if outcome.reason == "pruned" else None
-    shared.finish(claim, course, facts, pruned)
-    _say_trial(shared, course, number, pruned, outcome.minutes)
-    return None
+        shared.tidy()
+        say(study, trial)
+        shared.recover()
+        if shared.is_enough(wanted):
+            study.stop()
+
+    with shared.turn:
+        shared.recover()
+        if not shared.is_enough(wanted):
+            timeout = None if deadline is None else deadline - time.monotonic()
+            shared.study.optimize(
+                objective, timeout=timeout, callbacks=[after], gc_after_trial=True
+            )
+        return None if shared.is_enough(wanted) else OVER
 
 
 def _say_start(search: Search, wanted: int, done: int) -> None:
@@ -170,13 +184,19 @@ def say_left(done: int, before: int, wanted: int, seconds: float) -> None:
         logger.info("%d of %d trials done, about %.0f min left", done, wanted, minutes)
 
 
-def _say_trial(shared, course: Course, number: int, pruned: str | None, minutes: float) -> None:
-    objective, epoch = shared.search.objective, course.best_epoch()
-    best = shared.best()
+def _say_trial(shared: SharedStudy, trial: FrozenTrial) -> None:
+    facts, objective = trial.user_attrs, shared.search.objective
+    if "minutes" not in facts:  # stopped, or said already
+        return
+    best, epoch, found = shared.best(), facts["best_epoch"], "no value"
     so_far = "" if best is None else f"; best so far {best.value:.5g}, trial {best.number}"
-    found = "no value" if epoch is None else f"{course.scores[epoch][objective]:.5g}, epoch {epoch}"
-    end = f"pruned at epoch {max(course.scores)}, {pruned}" if pruned else "complete"
-    logger.info("trial %d  %s: %s %s, %.1f min%s", number, end, objective, found, minutes, so_far)
+    if epoch is not None:
+        found = f"{facts['scores'][objective]:.5g}, epoch {epoch}"
+    end = "complete"
+    if pruned := facts["reason"]:
+        end = f"pruned at epoch {max(trial.intermediate_values, default=0)}, {pruned}"
+    words = (trial.number, end, objective, found, facts["minutes"], so_far)
+    logger.info("trial %d  %s: %s %s, %.1f min%s", *words)
 
 
 def _say_end(shared, lines: list[str], files: dict, stopped: str | None, wanted: int) -> None:
@@ -184,8 +204,7 @@ def _say_end(shared, lines: list[str], files: dict, stopped: str | None, wanted:
     for name, path in files.items():
         print(f"{name:<14} {path}")
     if others := shared.running():
-        owners = {t.number: t.user_attrs.get("owner", {}) for t in others}
-        words = [f"{n} (process {o.get('pid')} on {o.get('host')})" for n, o in owners.items()]
+        words = [f"{t.number} ({said(t.user_attrs.get('owner', {}))})" for t in others]
         print(f"still running: trial {', '.join(words)}")
     if stopped is not None:
         print(f"the time is over: {len(shared.done())} of {wanted} trials; {AGAIN}")

@@ -1,8 +1,8 @@
 """The record of a search that several processes share: which trial is whose, and what it gave."""
 
 import logging
+import platform
 import shutil
-import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 import optuna
+from filelock import BaseFileLock, FileLock
+from optuna.importance import BaseImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from deocclude.engines.runs.folder import is_gone, this_process
+from deocclude.engines.runs.folder import OWNER, FolderLock, this_process
 from deocclude.engines.runs.weights import saved_step
 from deocclude.engines.search.objective import Course, Search, other_settings
 
 logger = logging.getLogger(__name__)
 
+OVER = "max_minutes"  # why a training ended that the search had no more time for
 PATIENCE = 300.0  # seconds that a process waits for another one's turn
 TRIES = 3  # of a trial whose process dies
 SHOWN = 6  # differences that an error names
@@ -32,57 +35,34 @@ def place_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
     return trial.user_attrs.get("place", sum(1 for _ in first))
 
 
-class NumberedTPE(optuna.samplers.BaseSampler):
+class NumberedTPE(optuna.samplers.TPESampler):
     """The tree-structured Parzen estimator (Bergstra et al. 2011), seeded anew for each trial by
     its number among those that repeat no other: a continued study does not repeat its first draws,
     no two processes draw alike, and a trial that was stopped changes none after it.
     """
 
-    def __init__(self, seed: int, startup: int) -> None:
+    def __init__(self, seed: int, startup: int, number: int = 0) -> None:
         self.seed, self.startup = seed, startup
-        self._tpe = self._create(0)
-
-    def _create(self, number: int) -> optuna.samplers.TPESampler:
-        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(
-                seed=seed, n_startup_trials=self.startup, constant_liar=True
-            )
+            super().__init__(seed=drawn, n_startup_trials=startup, constant_liar=True)
 
     def before_trial(self, study, trial) -> None:
-        self._tpe = self._create(place_of(trial, study.get_trials(deepcopy=False)))
-        self._tpe.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study, trial):
-        return self._tpe.infer_relative_search_space(study, trial)
-
-    def sample_relative(self, study, trial, search_space):
-        return self._tpe.sample_relative(study, trial, search_space)
-
-    def sample_independent(self, study, trial, param_name, param_distribution):
-        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(self, study, trial, state, values) -> None:
-        self._tpe.after_trial(study, trial, state, values)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A trial that this process carries out."""
-
-    trial: optuna.Trial
-    name: str  # of its run
-    weights: dict[str, float]
-    tries: int  # whose process died, before this one
+        place = place_of(trial, study.get_trials(deepcopy=False))
+        NumberedTPE.__init__(self, self.seed, self.startup, place)
+        super().before_trial(study, trial)
 
 
 @dataclass
 class SharedStudy:
-    """An Optuna study, and the lock under which its processes take and give back trials."""
+    """An Optuna study that several processes carry out. A process has its `turn` while it is at the
+    record, that is always but while it trains a trial, whose folder it has locked then: trials are
+    asked for, told and counted by one process at a time, and a dead one holds no lock."""
 
     study: optuna.Study
     search: Search
+    turn: BaseFileLock
     keep_weights: bool = False
 
     @classmethod
@@ -101,10 +81,11 @@ class SharedStudy:
         before `startup` trials are complete, nor in the first `warmup_epochs` of any.
         ValueError when there is one for other settings, or a storage that cannot be opened.
         """
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # a stopped trial is no news
         search.folder.mkdir(parents=True, exist_ok=True)
         settings = search.settings()
-        with study_lock(search.folder):
+        turn = FileLock(search.folder / "study.lock", timeout=PATIENCE)
+        with turn:
             study = optuna.create_study(
                 storage=_open_storage(storage or default_storage(search.folder)),
                 study_name=search.folder.name,
@@ -124,25 +105,36 @@ class SharedStudy:
                     f"{search.folder}: its study was made for other settings: "
                     f"{'; '.join(found[:SHOWN])}{more}. Ask for the same, or give another --name"
                 )
-        return cls(study, search, keep_weights)
+        return cls(study, search, turn, keep_weights)
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def claim(self, wanted: int) -> Claim | None:
-        """The next trial for this process: one to try again, or a new one; None when `wanted`
-        trials are done or being done."""
-        with study_lock(self.search.folder):
-            self._recover()
-            if len(self.done()) + len(self.running()) >= wanted:
-                return None
-            trial = self.study.ask()
-            trial.set_user_attr("owner", this_process())
-            weights = self.search.space.suggest(trial)
-            name = trial.user_attrs.get("run", f"trial_{trial.number:03d}")
-            trial.set_user_attr("run", name)
-            trial.set_user_attr("began", self._saved(name))
-            return Claim(trial, name, weights, trial.user_attrs.get("tries", 0))
+    @contextmanager
+    def at_work(self, trial: optuna.Trial) -> Iterator[tuple[str, dict[str, float]]]:
+        """The trial's run and weights. Others have their turn while the block works at it.
+
+        TimeoutError (an OSError) when another one keeps its turn for minutes.
+        """
+        trial.set_user_attr("owner", this_process())
+        weights = self.search.space.suggest(trial)
+        run = trial.user_attrs.get("run", f"trial_{trial.number:03d}")
+        trial.set_user_attr("run", run)
+        trial.set_user_attr("began", self._saved(run))
+        folder = self.search.trials / run
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(folder)
+        lock.acquire()
+        self.turn.release()
+        try:
+            yield run, weights
+        finally:
+            self.turn.acquire()
+            lock.release()
+
+    def is_enough(self, wanted: int) -> bool:
+        """Whether as many trials are done or being done."""
+        return len(self.done()) + len(self.running()) >= wanted
 
     def done(self) -> list[FrozenTrial]:
         """Trials that are over: complete, pruned, or given up."""
@@ -159,16 +151,22 @@ class SharedStudy:
         again = {t.number: t.user_attrs.get("earlier") for t in self.trials()}
         return {earlier: number for number, earlier in again.items() if earlier is not None}
 
-    def _recover(self) -> None:
-        """Queue again what dead processes of this machine left. Needs the lock: a running trial
-        without an owner has lost its process, and so has one that this process has."""
-        me = this_process()
-        for trial in self.running():
-            owner = trial.user_attrs.get("owner")
-            if owner is None or is_gone(owner) or owner == me:
+    def recover(self) -> None:
+        """Queue again what dead processes of this machine left."""
+        with self.turn:
+            again = self.successors()
+            for trial in filter(self._is_left, self.running()):
                 logger.info("trial %d: its process has ended", trial.number)
                 self.study.tell(trial.number, state=TrialState.FAIL)
-                self._queue(trial, trial.user_attrs.get("tries", 0) + (not self._came_on(trial)))
+                if trial.number not in again:  # it may have died while it handed the trial back
+                    tries = trial.user_attrs.get("tries", 0)
+                    self._queue(trial, tries + (not self._came_on(trial)))
+
+    def _is_left(self, running: FrozenTrial) -> bool:
+        """Whether no process works at it: another one's turn is over once it has the lock."""
+        owner, run = running.user_attrs.get("owner", {}), running.user_attrs.get("run", "?")
+        is_here = owner.get("host", platform.node()) == platform.node()
+        return is_here and not FolderLock(self.search.trials / run).is_held()
 
     def _saved(self, run: str) -> int:
         """The step of the newest checkpoint of a trial's run; 0 without one."""
@@ -183,13 +181,16 @@ class SharedStudy:
 
     def release(self, numbers: list[int]) -> None:
         """Give up on processes of other machines. ValueError for trials that do not run."""
-        with study_lock(self.search.folder):
+        with self.turn:
             running = {trial.number: trial for trial in self.running()}
             for number in numbers:
                 if number not in running:
                     there = ", ".join(map(str, running)) or "none"
                     raise ValueError(f"--release {number}: is not running; running: {there}")
                 self.study.tell(number, state=TrialState.FAIL)
+                run = running[number].user_attrs.get("run", "?")
+                for owner in (self.search.trials / run).rglob(OWNER):
+                    owner.unlink()
                 self._queue(running[number], running[number].user_attrs.get("tries", 0))
 
     def _queue(self, trial: FrozenTrial, tries: int) -> None:
@@ -202,38 +203,34 @@ class SharedStudy:
         fixed = trial.system_attrs.get("fixed_params", {})  # killed before it was told its weights
         self.study.enqueue_trial(fixed | trial.params, user_attrs=attributes)
 
-    def hand_back(self, claim: Claim, reason: str, failed: bool = False) -> None:
+    def hand_back(self, trial: optuna.Trial, reason: str, failed: bool = False) -> None:
         """The trial was stopped: it is tried again, unless it `failed` too often."""
-        with study_lock(self.search.folder):
-            claim.trial.set_user_attr("reason", reason)
-            self.study.tell(claim.trial, state=TrialState.FAIL)
-            (left,) = [t for t in self.trials() if t.number == claim.trial.number]
-            self._queue(left, claim.tries + failed)
+        trial.set_user_attr("reason", reason)
+        with self.turn:
+            tries = trial.user_attrs.get("tries", 0) + failed
+            self._queue(self.trials()[trial.number], tries)
 
     def finish(
         self,
-        claim: Claim,
+        trial: optuna.Trial,
         course: Course,
         facts: Mapping[str, Any],
         pruned: str | None = None,
-    ) -> None:
-        """Record a trial that is over: its best epoch, or why it was `pruned`. One that became NaN
-        counts as pruned, so that the sampler learns to keep away."""
+    ) -> float:
+        """Record a trial that is over; the value of its best epoch, or TrialPruned and why. One
+        that became NaN counts as pruned, so that the sampler learns to keep away."""
         epoch = course.best_epoch()
         if epoch is None and pruned is None:
             pruned = f"no finite {self.search.objective}"
-        with study_lock(self.search.folder):
-            scores = {} if epoch is None else course.scores[epoch]
-            told = {"best_epoch": epoch, "scores": scores, "reason": pruned, **facts}
-            for key, value in told.items():
-                claim.trial.set_user_attr(key, value)
-            if pruned is None:
-                self.study.tell(claim.trial, scores[self.search.objective])
-            else:
-                self.study.tell(claim.trial, state=TrialState.PRUNED)
-            self._tidy()
+        scores = {} if epoch is None else course.scores[epoch]
+        told = {"best_epoch": epoch, "scores": scores, "reason": pruned, **facts}
+        for key, value in told.items():
+            trial.set_user_attr(key, value)
+        if pruned is not None:
+            raise optuna.TrialPruned(pruned)
+        return scores[self.search.objective]
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
         """Checkpoints are kept of what may go on, weights of the best trial alone."""
         best = self.best()
         for trial in self.done():
@@ -249,14 +246,24 @@ class SharedStudy:
             return self.study.best_trial
         return None
 
-    def importances(self, least: int = 8) -> dict[str, float]:
-        """The share of each weight in reaching the best values, by PED-ANOVA (Watanabe et al.
-        2023) over complete trials; empty for fewer than `least` of them, or a single weight."""
-        complete = [t for t in self.trials() if t.state == TrialState.COMPLETE]
-        if len(complete) < least or len(self.search.space.terms) < 2:
+    def own(self) -> FrozenTrial | None:
+        """The complete trial of the run's own weights."""
+        own = (t for t in self.done() if t.user_attrs.get("own"))
+        return next((t for t in own if t.state == TrialState.COMPLETE), None)
+
+    def evaluator(self, least: int = 8) -> BaseImportanceEvaluator | None:
+        """PED-ANOVA (Watanabe et al. 2023), the share of each weight in reaching the best values
+        over complete trials; None for fewer than `least` of them, or a single weight."""
+        complete = sum(trial.state == TrialState.COMPLETE for trial in self.trials())
+        if complete < least or len(self.search.space.terms) < 2:
+            return None
+        top = min(0.5, max(0.1, 5 / complete))  # at least five trials count as the best
+        return PedAnovaImportanceEvaluator(target_quantile=top)
+
+    def importances(self) -> dict[str, float]:
+        """The share of each weight; empty where there is no `evaluator`."""
+        if (evaluator := self.evaluator()) is None:
             return {}
-        top = min(0.5, max(0.1, 5 / len(complete)))  # at least five trials count as the best
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=top)
         return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
 
 
@@ -274,21 +281,3 @@ def _open_storage(url: str) -> optuna.storages.RDBStorage:
             f"--storage {url}: cannot be opened ({short}); valid is for example "
             "sqlite:///folder/study.db"
         ) from error
-
-
-@contextmanager
-def study_lock(folder: Path) -> Iterator[None]:
-    """One process at a time inside the block; SQLite's own lock, which no dead process keeps.
-
-    TimeoutError (an OSError) when another one stays inside for minutes.
-    """
-    path = folder / "lock.db"
-    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
-    try:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise TimeoutError(f"{path}: {error}; another process of the search has it") from error
-        yield
-    finally:
-        connection.close()

@@ -17,7 +17,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported
 from deocclude.data.files import check_writable, some_path
 from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.suites import Suite, load_suite
-from deocclude.engines.options import add_training
+from deocclude.engines.options import add_training, command_parser
 from deocclude.engines.runs.config import check_config, choose_profile, possible_profiles
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.suite.request import Request, check_request
@@ -25,11 +25,7 @@ from deocclude.engines.suite.request import Request, check_request
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line; argparse ends the process on a wrong one."""
-    parser = argparse.ArgumentParser(
-        prog="python -m engines.suite",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m engines.suite", __doc__)
     add = parser.add_argument
     add(
         "suite",
@@ -103,23 +99,18 @@ def to_request(arguments: argparse.Namespace, root: Path | None) -> Request:
     )
 
 
+@stopping.answering()  # while the tables are made; trainings stop by themselves
 def main(argv: list[str] | None = None) -> int:
     """The exit code: 0 when every run is finished and every table is made."""
     arguments = parse(argv)
     say_progress()
-    try:
-        suite = load_suite(arguments.suite)
-        if not arguments.dry_run:
-            check_writable([suite.own_folder(arguments.output)])
-        root = check(suite, arguments)  # what is wrong is said before PyTorch is imported
-        from deocclude.engines.suite.runner import run_suite
+    suite = load_suite(arguments.suite)
+    if not arguments.dry_run:
+        check_writable([suite.own_folder(arguments.output)])
+    root = check(suite, arguments)  # what is wrong is said before PyTorch is imported
+    from deocclude.engines.suite.runner import run_suite
 
-        return run_suite(suite, to_request(arguments, root), arguments.dry_run)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:  # while the tables are made; trainings stop by themselves
-        return stopping.say_stopped(stop, stopping.AGAIN)
+    return run_suite(suite, to_request(arguments, root), arguments.dry_run)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ deocclude.py, and writes the list of SHA-256 anew.
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from deocclude import stopping
 from deocclude.data.files import replacing, sha256, some_path, some_text, write_text
 from deocclude.data.images import load_square, to_tensor
-from deocclude.engines.evaluation.suites import EXPORTED, Suite, load_suite
+from deocclude.engines.evaluation.suites import Suite, load_suite
 from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import END, RunFolder, read_end
 from deocclude.engines.runs.metadata import (
@@ -32,7 +32,7 @@ from deocclude.engines.runs.metadata import (
     release_task,
 )
 from deocclude.engines.runs.recipes import pointers_of, source_name, starts
-from deocclude.engines.runs.released import FOLDER, SUMS
+from deocclude.engines.runs.released import EXPORTED, FOLDER, SUMS
 from deocclude.engines.runs.weights import (
     SCALE,
     load_inpainter,
@@ -229,8 +229,9 @@ def _without_places(value: Any) -> Any:
     return value
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The exit code: 1 with one line that says why nothing was exported."""
+@stopping.answering()
+def main(argv: list[str] | None = None) -> None:
+    """Export what is named; the exit code is 1 with one line that says why nothing was exported."""
     parser = argparse.ArgumentParser(
         prog="python -m engines.release_export",
         description=__doc__,
@@ -250,17 +251,12 @@ def main(argv: list[str] | None = None) -> int:
     help_dtype = "of kernels and matrices (%(default)s); float16 takes twice the room"
     add("--dtype", choices=DTYPES, default=DTYPE, help=help_dtype)
     options = parser.parse_args(argv)
-    try:
-        given = {what: getattr(options, what.replace("-", "_")) for what in EXPORTED}
-        named = {what: run for what, run in given.items() if run is not None}
-        named = named or dict(load_suite(options.suite).exports)
-        if not named:
-            raise ValueError(f"suite {options.suite}: has no export")
-        runs = {what: weights_file(run, options.runs_folder) for what, run in named.items()}
-        for what, path in export_weights(runs, options.output, options.dtype).items():
-            size = path.stat().st_size / 1e6
-            print(f"{what:<18} {path} ({size:.1f} MB) from {runs[what]}")
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    given = {what: getattr(options, what.replace("-", "_")) for what in EXPORTED}
+    named = {what: run for what, run in given.items() if run is not None}
+    named = named or dict(load_suite(options.suite).exports)
+    if not named:
+        raise ValueError(f"suite {options.suite}: has no export")
+    runs = {what: weights_file(run, options.runs_folder) for what, run in named.items()}
+    for what, path in export_weights(runs, options.output, options.dtype).items():
+        size = path.stat().st_size / 1e6
+        print(f"{what:<18} {path} ({size:.1f} MB) from {runs[what]}")

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from deocclude.engines.runs.config import ABLATIONS, SCRIPTS
+from deocclude.engines.runs.config import ABLATIONS, TASKS
+from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.suite.request import UNFINISHED, Request, SuiteJob
 
 SHOWN = re.compile(  # of a run's own lines
@@ -25,7 +26,7 @@ LEAST = 0.05  # minutes: a run whose budget is used up still validates and close
 
 def command(job: SuiteJob, request: Request) -> list[str]:
     """The command that trains a job, or goes on with it for what is left of its budget."""
-    line = [sys.executable, str(ABLATIONS.parent / SCRIPTS[job.task]), job.run]
+    line = [sys.executable, str(ABLATIONS.parent / TASKS[job.task].script), job.run]
     budget = job.budget(request)
     if job.state == UNFINISHED:
         line += ["--resume", str(job.folder.resolve())]
@@ -40,6 +41,17 @@ def command(job: SuiteJob, request: Request) -> list[str]:
     if (data := request.named_for(job.task)) is not None:
         line += ["--data", str(data)]
     return [*line, "--output", str(request.output), "--device", request.device]
+
+
+def fit_command(job: SuiteJob, members: Sequence[SuiteJob], request: Request) -> list[str]:
+    """The command that writes an ensemble's file, from members that are all finished."""
+    line = [sys.executable, "-m", "deocclude.engines.ensemble", "fit", "--members"]
+    line += [str(member.folder / WEIGHTS) for member in members]
+    line += ["--combination", job.ensemble.combination, "--pairs", str(job.ensemble.pairs)]
+    line += ["--name", job.name, "--output", str(job.folder), "--overwrite"]
+    if request.data is not None:
+        line += ["--data", str(request.data)]
+    return [*line, "--runs-folder", str(request.output), "--device", request.device]
 
 
 class Stopper:

@@ -1,8 +1,8 @@
 """What a suite still has to train: each run's state on disk, and what it needs before it."""
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from deocclude.engines.runs.config import (
     name_in_file,
 )
 from deocclude.engines.runs.finished import AUTO, DEFAULT, INPAINTING, RANDOM, resolve_runs
-from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.runs.folder import FolderLock
 from deocclude.engines.runs.recipes import MODEL, is_recipe, starts
-from deocclude.engines.suite.ensembles import look_up_ensemble
 from deocclude.engines.suite.records import (
     differences,
     finished_facts,
+    is_fitted,
     minutes_of,
     missing_data,
     random_features,
@@ -79,14 +79,6 @@ def plan_jobs(
     return list(plan.jobs.values())
 
 
-def _loads(run: str, profile: str | None, overrides: list[str], task: str) -> bool:
-    try:
-        load_config(run, profile, overrides, task)
-    except ConfigError:
-        return False
-    return True
-
-
 @dataclass
 class _Plan:
     """The jobs found so far, by their keys. `tasks`: those of the runs that are asked for; `files`:
@@ -107,35 +99,38 @@ class _Plan:
         """The job of a run, after those that it needs. `above`: the keys of those that need it."""
         seed = seed if task_of(run) is not None else None  # a finished run is what it is
         key = job_key(run, seed)
-        if key in self.jobs:
-            job = self.jobs[key]
-            job.needed_only &= needed_only
-            return job
-        job, needs = self._look(run, seed, above)
-        job.needed_only = needed_only
+        if (job := self.jobs.get(key)) is not None:
+            self.jobs[key] = replace(job, needed_only=job.needed_only and needed_only)
+            return self.jobs[key]
+        job, wanted = self._look(run, seed, above)
+        needs: list[str] = []
         if job.state == MISSING:  # one to continue has taken over what it needs
-            for other, other_seed in needs:
+            for other, other_seed in wanted:
                 if job_key(other, other_seed) in (*above, key):
-                    job.state, job.reason = IMPOSSIBLE, f"needs itself, by way of {other}"
-                    job.config = None  # so that nothing looks for it again
+                    job = job.found(IMPOSSIBLE, reason=f"needs itself, by way of {other}")
+                    job = replace(job, config=None)  # so that nothing looks for it again
                     break
-                needed = self.add(other, other_seed, True, (*above, key))
-                job.needs.append(needed.key)
-        self.jobs[key] = job  # after what it needs
-        return job
+                needs.append(self.add(other, other_seed, True, (*above, key)).key)
+        self.jobs[key] = replace(job, needed_only=needed_only, needs=needs)  # after what it needs
+        return self.jobs[key]
 
     def add_ensemble(self, ensemble: FixedEnsemble, seed: int | None, folder: Path) -> None:
         """The job of an ensemble, after its members."""
-        job = SuiteJob(ensemble.name, ensemble.name, INPAINTING, seed=seed, ensemble=ensemble)
-        job.folder = ensemble.file(folder, seed)
         named = [self.spelled(run) for run in ensemble.members]
         members = [self.add(run, seed, needed_only=True) for run in named]
         for member in members:
             if why := _no_member(member):
                 raise ConfigError(f"ensemble {ensemble.name}: {member.run} {why}")
-        job.needs = [member.key for member in members]
-        look_up_ensemble(job, members)
-        self.jobs[job.key] = job
+        job = SuiteJob(
+            ensemble.name,
+            ensemble.name,
+            INPAINTING,
+            needs=[member.key for member in members],
+            seed=seed,
+            ensemble=ensemble,
+            folder=ensemble.file(folder, seed),
+        )
+        self.jobs[job.key] = look_up_ensemble(job, members)
 
     def _look(
         self, run: str, seed: int | None, above: tuple[str, ...] = ()
@@ -151,9 +146,8 @@ class _Plan:
         if seed is not None:
             above = (*above, job.key)
             there = [self._look(*need, above)[0] for need in needs if job_key(*need) not in above]
-            use_sources(job, there, self.request)
-        look_up(job, self.request)
-        return job, needs
+            job = use_sources(job, there, self.request)
+        return look_up(job, self.request), needs
 
 
 def _no_member(job: SuiteJob) -> str:
@@ -166,32 +160,28 @@ def _no_member(job: SuiteJob) -> str:
 
 def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> SuiteJob:
     """A job without a look at what there is of it on the disk, unless it is a finished run."""
-    job = SuiteJob(run, run, seed=seed)
+    task, overrides = "", request.overrides
     try:
         task = task_of(run)
         if task is None:
             return _finished_job(run, request.output)
-        job.overrides = request.overrides
         if task not in tasks:  # needed by a run of another task, whose settings are not its own
-            fitting = (o for o in job.overrides if _fits(run, o, request.profile, task))
-            job.overrides = tuple(fitting)
+            overrides = tuple(o for o in overrides if _fits(run, o, request.profile, task))
         if seed is not None:
-            job.overrides = (*job.overrides, f"training.seed={seed}")
-        job.task = task
-        job.config = load_config(run, request.profile, list(job.overrides), task)
-        job.name = job.config.name
+            overrides = (*overrides, f"training.seed={seed}")
+        config = load_config(run, request.profile, list(overrides), task)
+        return SuiteJob(run, config.name, task, config, overrides, seed=seed)
     except (ValueError, OSError) as error:
-        job.state, job.reason, job.config = IMPOSSIBLE, str(error), None
-    return job
+        job = SuiteJob(run, run, task or "", overrides=overrides, seed=seed)
+        return job.found(IMPOSSIBLE, reason=str(error))
 
 
-def use_sources(job: SuiteJob, needed: Iterable[SuiteJob], request: Request) -> None:
-    """Have a run of one seed start from, learn from and combine the runs of that seed that are
+def use_sources(job: SuiteJob, needed: Iterable[SuiteJob], request: Request) -> SuiteJob:
+    """A run of one seed starts from, learns from and combines the runs of that seed that are
     finished or to be continued, whichever others of their names there are."""
     own = [other for other in needed if other.seed == job.seed]
     if job.seed is None or not own:
-        return
-    job.waits = any(other.folder is None for other in own)
+        return job
     folders = {
         name.lower(): str(other.folder.resolve())
         for other in own
@@ -203,9 +193,12 @@ def use_sources(job: SuiteJob, needed: Iterable[SuiteJob], request: Request) -> 
         told = [folders.get(name.lower(), name) for name in named]
         if told != list(named):
             found[key] = told if key == MEMBERS else told[0]
-    if found:
-        job.overrides += tuple(f"{key}={json.dumps(value)}" for key, value in found.items())
-        job.config = load_config(job.run, request.profile, list(job.overrides), job.task)
+    job = replace(job, waits=any(other.folder is None for other in own))
+    if not found:
+        return job
+    overrides = (*job.overrides, *(f"{key}={json.dumps(told)}" for key, told in found.items()))
+    config = load_config(job.run, request.profile, list(overrides), job.task)
+    return replace(job, overrides=overrides, config=config)
 
 
 def _finished_job(run: str, output: Path) -> SuiteJob:
@@ -220,8 +213,7 @@ def _finished_job(run: str, output: Path) -> SuiteJob:
         ) from None
     config = read_config(folder)
     job = SuiteJob(run, config.name, config.task, config)
-    job.state, job.folder, job.minutes = FINISHED, folder, minutes_of(folder)
-    return job
+    return job.found(FINISHED, folder, minutes=minutes_of(folder))
 
 
 def _fits(run: str, override: str, profile: str, task: str) -> bool:
@@ -229,7 +221,11 @@ def _fits(run: str, override: str, profile: str, task: str) -> bool:
     first, _, rest = override.partition("=")[0].strip().partition(".")
     if first == "data" and rest.partition(".")[0] not in SHARED_DATA:
         return False
-    return _loads(run, profile, [override], task)
+    try:
+        load_config(run, profile, [override], task)
+    except ConfigError:
+        return False
+    return True
 
 
 def _named(job: SuiteJob) -> Iterator[tuple[str, int | None]]:
@@ -261,25 +257,29 @@ def _sources(config: Any) -> Iterator[tuple[str, list[str]]]:
         yield MEMBERS, members
 
 
-def look_up(job: SuiteJob, request: Request) -> None:
-    """Fill in what a job's state is from what lies on the disk.
+def look_up(job: SuiteJob, request: Request) -> SuiteJob:
+    """The same in the state that what lies on the disk says.
 
     A finished run that was trained as asked counts first, then one to continue, then, unless
     `fresh`, a finished one that was trained otherwise. A damaged one makes the job impossible.
     """
-    job.state, job.folder, job.minutes, job.differences = MISSING, None, 0.0, []
-    job.reason = job.remark = ""
     try:
-        _look_up(job, request)
+        job = _look_up(job, request)
         if job.state == FINISHED and random_features(job.folder, job.config):
-            job.remark = NO_FEATURES
+            return replace(job, remark=NO_FEATURES)
         if job.state == MISSING and (reason := missing_data(job.config, request)):
-            job.state, job.reason = IMPOSSIBLE, reason
+            return job.found(IMPOSSIBLE, reason=reason)
+        return job
     except (ValueError, OSError) as error:
-        job.state, job.folder, job.reason = IMPOSSIBLE, None, str(error)
+        return job.found(IMPOSSIBLE, reason=str(error))
 
 
-def _look_up(job: SuiteJob, request: Request) -> None:
+def look_up_ensemble(job: SuiteJob, members: Sequence[SuiteJob]) -> SuiteJob:
+    """As `look_up`, of an ensemble."""
+    return replace(job, state=FINISHED if is_fitted(job, members) else MISSING)
+
+
+def _look_up(job: SuiteJob, request: Request) -> SuiteJob:
     otherwise: tuple[Path, list[str]] | None = None
     unfinished: Path | None = None
     for folder in sorted((request.output / job.name).glob("[0-9]*"), reverse=True):
@@ -294,24 +294,26 @@ def _look_up(job: SuiteJob, request: Request) -> None:
         if facts is not None and not _may_go_on(facts, job.budget(request)):
             over = _over_budget(facts, job.budget(request))
             if not found and not over:
-                job.state, job.folder, job.minutes = FINISHED, folder, facts["minutes"]
-                return
+                return job.found(FINISHED, folder, minutes=facts["minutes"])
             otherwise = otherwise or (folder, found + over)
         elif not found and unfinished is None and _can_continue(folder):
             unfinished = folder
     if unfinished is not None:
-        job.state, job.folder, job.minutes = UNFINISHED, unfinished, minutes_of(unfinished)
-        if owner := RunFolder(unfinished).owner():
-            job.state, job.reason = IMPOSSIBLE, f"{unfinished} is being trained by {owner}"
-    elif otherwise is not None and not request.fresh:
-        job.state, (job.folder, job.differences) = FINISHED, otherwise
-        job.minutes = minutes_of(job.folder)
+        minutes, owner = minutes_of(unfinished), FolderLock(unfinished).holder()
+        if owner is None:
+            return job.found(UNFINISHED, unfinished, minutes=minutes)
+        reason = f"{unfinished} is being trained by {owner}"
+        return job.found(IMPOSSIBLE, unfinished, minutes=minutes, reason=reason)
+    if otherwise is not None and not request.fresh:
+        folder, found = otherwise
+        return job.found(FINISHED, folder, minutes=minutes_of(folder), differences=found)
+    return job.found(MISSING)
 
 
 def _can_continue(folder: Path) -> bool:
     """Whether there is a checkpoint, or a process that will write one."""
     saved = any((folder / name).is_dir() for name in ("last", ".last.old"))
-    return saved or RunFolder(folder).owner() is not None
+    return saved or FolderLock(folder).holder() is not None
 
 
 def _may_go_on(facts: dict[str, Any], budget: float | None) -> bool:

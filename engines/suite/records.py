@@ -2,6 +2,7 @@
 as a suite asks now."""
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import yaml
 
 from deocclude.data.faces.identities import BEGINNING, find_identities, people_of
 from deocclude.data.faces.layout import find_faces
-from deocclude.engines.runs.config import AnyRun, RunConfig, changes, load_config
+from deocclude.data.files import sha256
+from deocclude.engines.runs.config import AnyRun, RunConfig, changes, load_config, read_yaml
 from deocclude.engines.runs.finished import (
     AUTO,
     DEFAULT,
@@ -21,11 +23,10 @@ from deocclude.engines.runs.finished import (
 )
 from deocclude.engines.runs.folder import RunFolder, no_result, read_end, recorded_data
 from deocclude.engines.runs.metadata import WEIGHTS
-from deocclude.engines.runs.recipes import each_start, source_name, starts
+from deocclude.engines.runs.recipes import each_start, read_recipe, source_name, starts
 from deocclude.engines.runs.weights import STATE
-from deocclude.engines.suite.request import Request
-from deocclude.engines.training.members import settle_members
-from deocclude.engines.training.teacher import settle_teacher
+from deocclude.engines.suite.request import FINISHED, Request, SuiteJob
+from deocclude.engines.training.origins import tell_members, tell_teacher
 from deocclude.names import shown
 
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)  # a file cut short or edited
@@ -112,10 +113,11 @@ def _with_weights(asked: AnyRun, recorded: AnyRun, request: Request, waits: bool
             _check_sources(recorded)
             return asked
         told = {
-            "teacher": settle_teacher(asked.teacher, request.output),
             "init_from": _start(asked.init_from, recorded.init_from, request.output),
+            **tell_teacher(asked, request.output),
+            **tell_members(asked, request.output),
         }
-        return settle_members(asked.model_copy(update=told), request.output)
+        return asked.model_copy(update=told)
     except (OSError, ValueError):
         told = {key: getattr(recorded, key) for key in ("init_from", "teacher", "members")}
         if recorded.members and asked.model.name == recorded.model.name:
@@ -258,3 +260,20 @@ def _people_hint(config: AnyRun, request: Request) -> str:
                 continue
             return f"; there are some in {folder}: --identities {folder}"
     return "; --identities DIR names a folder that holds some"
+
+
+def is_fitted(job: SuiteJob, members: Sequence[SuiteJob]) -> bool:
+    """Whether an ensemble's file is there and was fitted as asked now, to these very weights."""
+    if not job.folder.is_file() or any(member.state != FINISHED for member in members):
+        return False
+    try:
+        recipe = read_recipe(job.folder)
+        asked = (read_yaml(job.folder).get("fitted") or {}).get("asked")
+        if (recipe.combination, asked) != (job.ensemble.combination, job.ensemble.pairs):
+            return False
+        files = [(member.folder / WEIGHTS).resolve() for member in members]
+        if [pointer.path for pointer in recipe.members] != files:
+            return False
+        return [pointer.sha256 for pointer in recipe.members] == [sha256(file) for file in files]
+    except (ValueError, OSError):
+        return False  # it is the suite's own, to be made again

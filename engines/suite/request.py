@@ -1,8 +1,9 @@
 """What is asked of every run of a suite, and a run's place in the plan."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from deocclude.engines.evaluation.suites import FixedEnsemble
 from deocclude.engines.runs.config import (
@@ -45,18 +46,20 @@ class Request:
         return (self.identities or self.data) if task == IDENTITY else self.data
 
 
-@dataclass
+@dataclass(frozen=True)
 class SuiteJob:
-    """A run of the suite, or one that another needs, or an ensemble that is fitted to its members.
+    """A run of the suite, or one that another needs, or an ensemble that is fitted to its members:
+    what is asked, and under `state` and below what there is of it on the disk.
 
     `run` is as the suite names it, `name` as its folder is called, `seed` the one it is trained
     with, None for that of its configuration. `overrides`: the `--set` of the request that concern
-    it, and what names its seed and the runs of that seed that it needs. `folder` is the finished
-    run, or the one to continue; `minutes`: trained so far; `differences`: how a finished one was
-    trained otherwise than asked now; `remark`: what else must be known of its row; `reason`: why it
-    is impossible; `needs`: the keys of jobs that come before it; `waits`: whether one of its seed
-    that it is made from has still to be begun. An `ensemble` has no configuration, and its `folder`
-    is its YAML.
+    it, and what names its seed and the runs of that seed that it needs. `needs`: the keys of jobs
+    that come before it; `waits`: whether one of its seed that it is made from has still to be
+    begun. An `ensemble` has no configuration, and its `folder` is its YAML.
+
+    `folder` is the finished run, or the one to continue; `minutes`: trained so far; `differences`:
+    how a finished one was trained otherwise than asked now; `remark`: what else must be known of
+    its row; `reason`: why it is impossible.
     """
 
     run: str
@@ -64,17 +67,23 @@ class SuiteJob:
     task: str = ""
     config: AnyRun | None = None
     overrides: tuple[str, ...] = ()
+    needs: list[str] = field(default_factory=list)
+    needed_only: bool = False
+    seed: int | None = None
+    ensemble: FixedEnsemble | None = None
+    waits: bool = False
+
     state: str = MISSING
     folder: Path | None = None
     minutes: float = 0.0
     differences: list[str] = field(default_factory=list)
     remark: str = ""
-    needs: list[str] = field(default_factory=list)
-    needed_only: bool = False
     reason: str = ""
-    seed: int | None = None
-    ensemble: FixedEnsemble | None = None
-    waits: bool = False
+
+    def found(self, state: str, folder: Path | None = None, **more: Any) -> "SuiteJob":
+        """The same with what a new look at the disk found; nothing stays of an earlier one."""
+        blank: dict[str, Any] = {"minutes": 0.0, "differences": [], "remark": "", "reason": ""}
+        return replace(self, state=state, folder=folder, **blank | more)
 
     @property
     def key(self) -> str:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
-from deocclude.engines.evaluation.inpainting import Options, compare
+from deocclude.engines.evaluation.compare import compare
 from deocclude.engines.evaluation.losses import LossOptions, compare_losses
-from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segmenters
 from deocclude.engines.evaluation.suites import Suite
 from deocclude.engines.report.report import Report
-from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION
+from deocclude.engines.runs.tasks import INPAINTING, TASKS
 from deocclude.engines.suite.request import Request, SuiteJob
+from deocclude.names import imported
 
 Rows = dict[str, list[tuple[SuiteJob, str]]]
 
@@ -88,23 +87,23 @@ def _compare(
     reference = table.reference
     if reference and reference.lower() not in [job.name.lower() for job in jobs]:
         said, reference = (*said, f"The reference {reference} is not among the rows."), None
-    common = {
-        "runs": [str(job.folder) for job in jobs if job.ensemble is None],
-        "output": folder,
-        "runs_folder": request.output,
-        "device": request.device,
-        "share_values": True,
-    }
-    title = f"Suite: {table.name}"
-    if task == INPAINTING:
-        baselines = ",".join(table.baselines) or "none"
-        told = {"title": title, "remarks": said}
-        told["fold_seeds"] = bool(request.seeds)
-        told["checkpoint"] = [job.folder for job in jobs if job.ensemble is not None]
-        return compare(Options(**common, baselines=baselines, reference=reference, **told))
-    if task == SEGMENTATION:
-        named = [job for job in jobs if job.name.lower() == (reference or "").lower()]
-        if len(named) > 1:  # a row each, called by their numbers
-            reference = f"{named[0].name}/{named[0].folder.name}"
-        return compare_segmenters(MaskOptions(**common, reference=reference, remarks=said))
-    return compare_identities(IdentityOptions(**common, title=title, remarks=said))
+    comparison = imported(TASKS[task].comparison)
+    asked = comparison.options.known(
+        {
+            "runs": [str(job.folder) for job in jobs if job.ensemble is None],
+            "checkpoint": [job.folder for job in jobs if job.ensemble is not None],
+            "output": folder,
+            "runs_folder": request.output,
+            "device": request.device,
+            "share_values": True,
+            "title": f"Suite: {table.name}",
+            "remarks": said,
+            "reference": reference,
+            "baselines": ",".join(table.baselines) or "none",
+            "fold_seeds": bool(request.seeds),
+        }
+    )
+    named = [job for job in jobs if job.name.lower() == (reference or "").lower()]
+    if len(named) > 1 and "fold_seeds" not in asked:  # a row each, called by their numbers
+        asked["reference"] = f"{named[0].name}/{named[0].folder.name}"
+    return compare(comparison, **asked)

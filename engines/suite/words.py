@@ -28,6 +28,7 @@ class JobEnd:
     say of one that there is."""
 
     job: SuiteJob
+    begun: bool = True
     now: bool = False  # trained by this call
     problem: str = ""
     note: str = ""
@@ -52,12 +53,12 @@ def describe_plan(jobs: list[SuiteJob], request: Request) -> list[str]:
         lines.append(f"  {job.title:<{width}} {what}")
         lines += [f"  {'':<{width}} {job.remark}"] if job.remark else []
         lines += _otherwise(job, width)
-    if minutes := minutes_of(jobs, request):
+    if minutes := minutes_left(jobs, request):
         lines.append(f"  at most about {minutes:.0f} min of training, evaluation not counted")
     return lines
 
 
-def minutes_of(jobs: list[SuiteJob], request: Request) -> float | None:
+def minutes_left(jobs: list[SuiteJob], request: Request) -> float | None:
     """The most that training what is not there takes; None where a run has no budget, or all are
     there."""
     trained = [job for job in jobs if job.ensemble is None]
@@ -68,7 +69,7 @@ def minutes_of(jobs: list[SuiteJob], request: Request) -> float | None:
 
 def describe_place(number: int, jobs: list[SuiteJob], request: Request) -> str:
     """How far a suite is at job `number`, from 1, and the time it has left where that is known."""
-    minutes = minutes_of(jobs[number - 1 :], request)
+    minutes = minutes_left(jobs[number - 1 :], request)
     left = f", at most about {minutes:.0f} min of training left" if minutes else ""
     return f"job {number} of {len(jobs)}{left}"
 
@@ -88,47 +89,45 @@ def _otherwise(job: SuiteJob, width: int, shown: int = 4) -> list[str]:
 
 def describe_end(
     suite: Suite,
-    jobs: list[SuiteJob],
-    results: Mapping[str, JobEnd],
+    ends: list[JobEnd],
     files: Mapping[str, Path],
     problems: list[str],
     stopped: bool,
     folder: Path,
 ) -> list[str]:
     """What was trained, what failed and why, where the tables are."""
-    done = sum(result.finished for result in results.values())
-    lines = [f"suite {suite.name}: {done} of {len(jobs)} runs are finished"]
-    width = _width(jobs)
-    for job in jobs:
-        result = results.get(job.key)
-        if result is None or (stopped and result.now and result.problem):
+    done = sum(end.finished for end in ends)
+    lines = [f"suite {suite.name}: {done} of {len(ends)} runs are finished"]
+    width = _width([end.job for end in ends])
+    for end in ends:
+        job = end.job
+        if not end.begun or (stopped and end.now and end.problem):
             at = f" after {job.minutes:.1f} min" if job.minutes else ""
-            lines.append(f"  {job.title:<{width}} {'stopped' if result else 'not begun'}{at}")
-        elif result.problem:
-            lines.append(f"  {job.title:<{width}} FAILED: {result.problem}")
-            if result.now:
+            lines.append(f"  {job.title:<{width}} {'stopped' if end.begun else 'not begun'}{at}")
+        elif end.problem:
+            lines.append(f"  {job.title:<{width}} FAILED: {end.problem}")
+            if end.now:
                 lines.append(f"  {'':<{width}} log {folder / 'logs' / job.log_name}")
         else:
-            lines.append(f"  {job.title:<{width}} {_facts(result)}")
-            notes = [note for note in (result.note, job.remark) if note]
+            lines.append(f"  {job.title:<{width}} {_facts(end)}")
+            notes = [note for note in (end.note, job.remark) if note]
             lines += [f"  {'':<{width}} {note}" for note in notes] + _otherwise(job, width)
     lines += [f"  {name:<{width}} {path}" for name, path in files.items()]
     if any(name.startswith("weights ") for name in files):
         lines.append("`python -m engines.release_export` puts these weights into weights/")
     lines += [f"  problem: {problem}" for problem in problems]
-    lines += _warning(jobs, results)
+    lines += _warning(ends)
     if stopped:
         lines.append("the same command goes on from here")
-    elif problems or done < len(jobs):
+    elif problems or done < len(ends):
         lines.append("the same command tries again what is missing")
     return lines
 
 
-def _warning(jobs: list[SuiteJob], results: Mapping[str, JobEnd]) -> list[str]:
+def _warning(ends: list[JobEnd]) -> list[str]:
     """One line on rows that are not what was asked for."""
-    rows = [job for job in jobs if not job.needed_only]
-    done = [job for job in rows if job.key in results and results[job.key].finished]
-    other = [job.title for job in done if job.differences]
+    rows = [end for end in ends if not end.job.needed_only]
+    other = [end.job.title for end in rows if end.finished and end.job.differences]
     if not other:
         return []
     were, them = ("was", "it") if len(other) == 1 else ("were", "them")
@@ -138,15 +137,15 @@ def _warning(jobs: list[SuiteJob], results: Mapping[str, JobEnd]) -> list[str]:
     ]
 
 
-def _facts(result: JobEnd) -> str:
-    when = "trained now" if result.now else "there before"
-    if result.job.ensemble is not None:
-        return f"{'fitted now' if result.now else 'there before'}: {result.job.folder}"
-    facts = finished_facts(result.job.folder) or {}
+def _facts(end: JobEnd) -> str:
+    when = "trained now" if end.now else "there before"
+    if end.job.ensemble is not None:
+        return f"{'fitted now' if end.now else 'there before'}: {end.job.folder}"
+    facts = finished_facts(end.job.folder) or {}
     if not facts:
-        return f"{when}: {result.job.folder}"
+        return f"{when}: {end.job.folder}"
     ended = REASONS.get(facts.get("reason"), facts.get("reason"))
     return (
         f"{when}: {facts.get('images', 0):,} images in {facts['minutes']:.1f} min "
-        f"({ended}), {result.job.folder}"
+        f"({ended}), {end.job.folder}"
     )

@@ -16,10 +16,12 @@ from torch.utils.data import Dataset
 from deocclude import stopping
 from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.pairs.training import PositionSampler, training_loader
+from deocclude.engines.report import figures
 from deocclude.engines.runs import weights
 from deocclude.engines.runs.config import AnyRun
 from deocclude.engines.runs.devices import available_cores
 from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.training.origins import as_released
 from deocclude.engines.training.trainer import BaseTrainer, EpochSums, train_one_epoch
 from deocclude.progress import Bar
 
@@ -75,7 +77,6 @@ class Fit:
     folder: RunFolder
     pairs: Dataset  # by position: a pure function of it
     validation: FrozenList
-    draw: Callable[[BaseTrainer, FrozenList, int], None] | None = None  # pictures of an epoch
     max_minutes: float | None = None
     prune: Callable[[RunFolder], bool] | None = None  # after an epoch's metrics: give the run up?
     progress: Progress | None = None
@@ -222,8 +223,9 @@ class Fit:
                 "released" if last else "best so far" if better else "not better",
                 means["images_per_second"],
             )  # fmt: skip
-            if self.draw is not None:
-                self.draw(trainer, self.validation, epoch)
+            figure = figures.examples_grid(trainer.examples(self.validation))
+            figures.save(figure, self.folder.figures / f"epoch_{epoch:03d}.png")
+            figures.show(figure)
         trainer.runtime.wait()
         progress.epochs_without_gain = self._shared(progress.epochs_without_gain)
         self.save()
@@ -239,7 +241,7 @@ class Fit:
         """best.safetensors: the EMA weights, with what is needed to use them."""
         trainer = self.trainer
         metadata = {
-            "config": trainer.released_config(),
+            "config": as_released(trainer.config),
             "contract": CONTRACT,
             "metrics": {k: round(v, 6) for k, v in scores.items() if math.isfinite(v)},
             "training": self._record() | {"validation_pairs": self.validation.hash},

@@ -1,4 +1,4 @@
-"""The two steps of adversarial training: the generator's, the discriminators'."""
+"""The steps of adversarial training: the generator's, then each discriminator's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +36,28 @@ class GanTrainer(BaseTrainer):
     discriminators: dict[str, nn.Module] = field(default_factory=dict)
     discriminator_optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
 
+    @property
+    def main(self) -> nn.Module:
+        return self.generator
+
+    def trained(self) -> dict[str, nn.Module]:
+        unwrap = self.runtime.unwrap
+        critics = {role(name): unwrap(critic) for name, critic in self.discriminators.items()}
+        return {"generator": unwrap(self.generator), **critics}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        critics = {role(name): each for name, each in self.discriminator_optimizers.items()}
+        return {"generator": self.generator_optimizer, **critics}
+
+    def train_step(self, parts: Sequence[Part]) -> dict[str, Tensor]:
+        training = self.config.training
+        critics = {role(name): training.discriminator for name in self.discriminators}
+        self.set_rates({"generator": training.generator, **critics})
+        predictions, terms = generator_step(self, parts)
+        terms |= discriminator_step(self, parts, predictions)
+        self.end_step()
+        return terms
+
 
 def role(discriminator: str) -> str:
     """The name of a discriminator among a run's networks, optimizers and logged losses."""
@@ -59,25 +81,20 @@ def generator_step(trainer: GanTrainer, parts: Sequence[Part]) -> tuple[list[Ten
         critics = {name: runtime.unwrap(critic) for name, critic in critics.items()}
         for critic in critics.values():
             critic.requires_grad_(False)
-    predictions, sums = [], {}
-    for index, part in enumerate(parts):
-        with runtime.synchronised(trainer.generator, last=index == len(parts) - 1):
-            prediction = judged(trainer, predict(trainer.generator, part), part)
-            with runtime.autocast():
-                inputs = loss_inputs(trainer, critics, prediction, part)
-            total, terms = trainer.loss(inputs, trainer.epoch)  # in float32: Gram sums overflow
-            trainer.check_finite(total, part.names, terms)
-            runtime.backward(total / len(parts))
+    predictions = []
+
+    def ask(part: Part) -> LossInputs:
+        prediction = judged(trainer, predict(trainer.generator, part), part)
         predictions.append(prediction.detach())
-        for name, value in (terms | {"total": total.detach()}).items():
-            sums[name] = sums.get(name, 0) + value / len(parts)
+        with runtime.autocast():
+            return loss_inputs(trainer, critics, prediction, part)
+
+    terms = trainer.gather(trainer.generator, parts, ask)  # losses in float32: Gram sums overflow
     if not published:
         for critic in critics.values():
             critic.requires_grad_(True)
-    limit = trainer.config.training.clip_gradients
-    runtime.clip(trainer.generator, trainer.generator_optimizer, limit)
-    trainer.generator_optimizer.step()
-    return predictions, sums
+    trainer.update(trainer.generator, trainer.generator_optimizer)
+    return predictions, terms
 
 
 def predict(generator: nn.Module, part: Part) -> Tensor:
@@ -162,6 +179,5 @@ def _update_discriminator(
             trainer.check_finite(total, part.names, {role(name): total})
             runtime.backward(total / len(parts))
         mean = mean + loss.detach() / len(parts)
-    runtime.clip(critic, optimizer, trainer.config.training.clip_gradients)
-    optimizer.step()
+    trainer.update(critic, optimizer)
     return mean

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deocclude.engines.runs.finished import weights_file
 from deocclude.engines.runs.folder import END, RunFolderError, read_end
 from deocclude.engines.runs.metadata import release_task
 from deocclude.engines.runs.settings import Start, Weights
@@ -54,45 +53,33 @@ class LoadedByName:
 
 
 @torch.no_grad()
-def start_from(
-    network: nn.Module,
-    named: Start,
-    runs: Path,
-    task: str = "inpainting",
-) -> list[LoadedByName]:
+def start_from(network: nn.Module, files: Start, task: str) -> str:
     """Copy every tensor whose name agrees from a run's released (EMA) weights, fitted where the
-    network knows how.
+    network knows how; what was copied, in words.
 
-    `named`: a run's name below `runs`, its folder, or a weights file, or one for each part of the
-    network: a run of that part alone, or of a network that has such a part. Several runs in place
-    of one, which trained on from the same weights, give their mean (network interpolation: Wang et
-    al., ESRGAN, ECCV workshops 2018, section 3.4). FileNotFoundError when it is not there;
-    ValueError when it was trained for another task, when a tensor of equal name has another shape,
-    when none agrees, when the network has no such part, or when runs that are to be averaged differ
-    in tensors.
+    `files`: a weights file of this task, or one for each part of the network: of a run of that part
+    alone, or of a network that has such a part. Several files in place of one, of runs which
+    trained on from the same weights, give their mean (network interpolation: Wang et al., ESRGAN,
+    ECCV workshops 2018, section 3.4). ValueError when a file is not there, was trained for another
+    task, when a tensor of equal name has another shape, when none agrees, when the network has no
+    such part, or when files that are to be averaged differ in tensors.
     """
-    if not isinstance(named, Mapping):
-        return _start_part(network, named, runs, task)
+    if not isinstance(files, Mapping):
+        return _start_part(network, files, task)
     parts = dict(network.named_children())
-    unknown = [part for part in named if part not in parts]
+    unknown = [part for part in files if part not in parts]
     if unknown:
         raise ValueError(
             f"init_from: {type(network).__name__} has no part {shown(unknown[0])}; its parts are "
             f"{', '.join(parts)}{did_you_mean(unknown[0], parts)}"
         )
-    return [
-        loaded
-        for part, start in named.items()
-        for loaded in _start_part(parts[part], start, runs, task, part)
-    ]
+    return "; ".join(_start_part(parts[part], given, task, part) for part, given in files.items())
 
 
-def _start_part(
-    network: nn.Module, named: Weights, runs: Path, task: str, part: str = ""
-) -> list[LoadedByName]:
+def _start_part(network: nn.Module, files: Weights, task: str, part: str = "") -> str:
     """Nothing is copied before all files are found to fit."""
-    names = [named] if isinstance(named, str) else named
-    found = [_read(network, weights_file(name, runs), task, part) for name in names]
+    listed = [files] if isinstance(files, str) else files
+    found = [_read(network, Path(file), task, part) for file in listed]
     first = found[0][1]
     for _, one in found[1:]:
         if odd := sorted(one.tensors ^ first.tensors):
@@ -104,7 +91,7 @@ def _start_part(
     for key in first.matched:
         each = torch.stack([state[key] for state, _ in found])
         own[key].copy_(each.float().mean(0) if each.is_floating_point() else each[-1])
-    return [one for _, one in found]
+    return "; ".join(one.words() for _, one in found)
 
 
 def _read(

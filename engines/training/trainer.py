@@ -4,7 +4,7 @@ import abc
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from deocclude.engines.runs.config import AnyRun, LearningRate, Optimizer
 from deocclude.engines.runs.runtime import Runtime
+from deocclude.engines.runs.settings import AnyRun, LearningRate, Loop, Optimizer
 from deocclude.engines.training.muon import Muon, matrices_of
 from deocclude.losses.weighted_sum import WeightedSum
 
@@ -118,10 +118,11 @@ class BaseTrainer(abc.ABC):
         """What the weights file in `folder` states beside its configuration and metrics."""
         return {}
 
-    def released_config(self) -> dict[str, Any]:
-        """The configuration that the weights file states."""
-        model = {"name": self.config.model.name, **self.config.model_options()}
-        return self.config.model_dump(mode="json") | {"model": model}
+    def picture(self, pixels: Tensor) -> Tensor:
+        """uint8 of the loader as the contract has a picture, on the device."""
+        image = pixels.to(self.runtime.device, non_blocking=True).float().div_(255)
+        last = self.config.training.channels_last
+        return image.contiguous(memory_format=torch.channels_last) if last else image
 
     def networks(self) -> dict[str, nn.Module]:
         """The networks of a checkpoint, unwrapped, by name."""
@@ -135,6 +136,31 @@ class BaseTrainer(abc.ABC):
         for name, optimizer in self.optimizers().items():
             for group in optimizer.param_groups:
                 group["lr"] = options[name].lr * factor
+
+    def gather(
+        self, network: nn.Module, parts: Sequence[Any], ask: Callable[[Any], Any]
+    ) -> dict[str, Tensor]:
+        """Add the gradients of the loss of all parts to a network's; the mean unweighted terms and
+        `total`, their weighted sum. `ask`: a part -> what the loss takes."""
+        sums: dict[str, Tensor] = {}
+        for index, part in enumerate(parts):
+            with self.runtime.synchronised(network, last=index == len(parts) - 1):
+                total, terms = self.loss(ask(part), self.epoch)
+                self.check_finite(total, part.names, terms)
+                self.runtime.backward(total / len(parts))
+            for name, value in (terms | {"total": total.detach()}).items():
+                sums[name] = sums.get(name, 0) + value / len(parts)
+        return sums
+
+    def update(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """One step of the network's own optimiser, with its gradients clipped."""
+        self.runtime.clip(network, optimizer, self.config.training.clip_gradients)
+        optimizer.step()
+
+    def end_step(self) -> None:
+        """The averaged weights follow; one step more is done."""
+        self.ema.update_parameters(self.runtime.unwrap(self.main))
+        self.step += 1
 
     def check_finite(self, total: Tensor, names: list[str], terms: dict[str, Tensor]) -> None:
         """Raise NonFiniteLossError before a NaN or an infinity reaches the weights."""
@@ -194,6 +220,35 @@ def ema_average(decay: float):
             torch._foreach_copy_(averages, values)
 
     return average
+
+
+def steps_of_epoch(training: Loop, images: int) -> int:
+    """Optimiser steps of an epoch of that many images, or of `epoch_images`."""
+    return max(1, (training.epoch_images or images) // training.batch_size)
+
+
+def spread(pairs: Sized, count: int) -> list[int]:
+    """Places of `count` pairs all over a frozen list, of other images in each of its kinds."""
+    share = max(1, len(pairs) // count)
+    return [len(pairs) * i // count + i % share for i in range(count)]
+
+
+def origin_of(network: nn.Module) -> str:
+    """Where a network's initial weights came from, as it says itself."""
+    return getattr(network, "origin", "random initialisation")
+
+
+def prepare(
+    network: nn.Module, options: Optimizer, training: Loop, runtime: Runtime
+) -> tuple[nn.Module, torch.optim.Optimizer, AveragedModel]:
+    """A network that is released and its optimizer, on the device and wrapped for the runtime, and
+    its averaged copy."""
+    if training.channels_last:
+        network.to(memory_format=torch.channels_last)
+    network = runtime.share_statistics(network.to(runtime.device))
+    ema = create_ema(network, training.ema_decay)
+    network, optimizer = runtime.prepare(network, create_optimizer(options, network))
+    return network, optimizer, ema
 
 
 def create_ema(network: nn.Module, decay: float) -> AveragedModel:

@@ -12,8 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from deocclude.data.images import DAMAGE as PILLOW_DAMAGE
-from deocclude.engines.video.frames import Frame, VideoError
-from deocclude.engines.video.reading import over_white
+from deocclude.engines.video.frames import Frame, FrameReader, VideoError
 
 FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 QUICK, QUICK_IS = 10, 100  # milliseconds: a GIF's frame of less than 11 is shown for 100
@@ -33,18 +32,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 DAMAGE = (*PILLOW_DAMAGE, Image.DecompressionBombError)
 
 
-class AnimationReader:
-    """The frames of an animated picture (`frames.FrameReader`), each as it is shown.
-
-    `info`: what is said about the whole of it, for an `AnimationWriter`; `loops` how often it is
-    played, 0 for ever. Times are thousandths of a second. Raises VideoError for what Pillow cannot
-    open.
-    """
+class AnimationReader(FrameReader):
+    """The frames of an animated picture, each as it is shown; times are thousandths of a second.
+    Raises VideoError for what Pillow cannot open."""
 
     def __init__(self, path: Path) -> None:
-        self.orientation = 1
-        self.path, self.read, self.notices, self.damage = path, 0, [], ""
-        self.expected: int | None = None
+        super().__init__(path)
         text: dict[str, str] = {}
         try:
             with Image.open(path, formats=FORMATS) as file, suppress(*DAMAGE):
@@ -63,9 +56,7 @@ class AnimationReader:
         self.first_hidden = bool(info.get("default_image", False))
         if text:
             self.info["text"] = text
-        # Of a video: times are thousandths of a second; what x264 takes for the frame rate.
-        self.tick, self.rate, self.origin = Fraction(1, 1000), Fraction(10), Fraction(0)
-        self.pixel, self.tags = Fraction(1), (1, 13)  # BT.709's primaries, sRGB's curve
+        self.tags = (1, 13)  # BT.709's primaries, sRGB's curve
         if self._picture.format == "AVIF":
             self.notices.append("AVIF is read with 8 bits a colour, whatever it has")
         elif any(str(tile[3]).endswith("16B") for tile in self._picture.tile if len(tile) > 3):
@@ -92,11 +83,7 @@ class AnimationReader:
             quick += given <= QUICK and not hidden
             duration = given / 1000
             self.read += 1
-            pixels, alpha = shown[..., :3].copy(), shown[..., 3].copy()
-            if (alpha == 255).all():
-                yield Frame(pixels, start, duration, hidden=hidden)
-            else:
-                yield Frame(over_white(pixels, alpha), start, duration, pixels, alpha, hidden)
+            yield Frame.of(shown, start, duration, hidden)
             if not hidden:
                 start += duration if given > QUICK else Fraction(QUICK_IS, 1000)
         if quick:
@@ -110,15 +97,12 @@ class AnimationReader:
 
 
 class AnimationWriter:
-    """GIF, lossless WebP or APNG, by the path's suffix (`frames.FrameWriter`).
+    """GIF, lossless WebP or APNG, by the path's suffix (`frames.FrameWriter`); `loops` and `info`
+    as of `frames.FrameReader`. In a GIF pixels outside of a frame's mask keep their colours, and
+    what was redrawn gets those that are left of 256."""
 
-    `loops`: how often it is played, 0 for ever. `info`: Pillow's options for the whole file. In a
-    GIF pixels outside of a frame's mask keep their colours, and what was redrawn gets those that
-    are left of 256.
-    """
-
-    def __init__(self, path: Path, loops: int = 0, info: dict | None = None) -> None:
-        self.path, self.suffix, self.loops, self.info = path, path.suffix.lower(), loops, info or {}
+    def __init__(self, path: Path, loops: int, info: dict[str, Any]) -> None:
+        self.path, self.suffix, self.loops, self.info = path, path.suffix.lower(), loops, info
         self._frames: list[Image.Image] = []
         self._durations: list[float] = []
         self._hidden = self._reduced = self._clear = self._halved = False
@@ -200,19 +184,8 @@ class AnimationWriter:
         first, *rest = self._frames
         self.path.parent.mkdir(parents=True, exist_ok=True)
         first.save(
-            self.path,
-            format=kind,
-            save_all=True,
-            append_images=rest,
-            duration=durations,
-            **options,
+            self.path, format=kind, save_all=True, append_images=rest, duration=durations, **options
         )
-        notices = self._notices(kind, kept)
-        if any(d % unit for d in self._durations):
-            notices.append(f"durations are rounded to {unit} ms, as the format has them")
-        return notices
-
-    def _notices(self, kind: str, kept: dict) -> list[str]:
         notices = []
         if self._reduced:
             notices.append("warning: a .gif has 256 colours: those of what was redrawn are reduced")
@@ -220,6 +193,8 @@ class AnimationWriter:
             notices.append("warning: a .gif is transparent or not: what is half so is made either")
         if lost := [key for key in self.info if key not in kept]:
             notices.append(f"not kept in this format: {', '.join(lost)}")
+        if any(d % unit for d in self._durations):
+            notices.append(f"durations are rounded to {unit} ms, as the format has them")
         return notices
 
     def abort(self) -> None:

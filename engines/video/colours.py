@@ -5,15 +5,17 @@ BT.2408, so that what is darker than that white keeps nearly the value it has in
 """
 
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from av import VideoFrame
+from av.filter import Graph
 
-if TYPE_CHECKING:
-    from av import VideoFrame
-
+Timed = tuple[np.ndarray, Fraction, Fraction]  # a picture, its start and its duration
 WHITE = 203.0  # cd/m² of the white of a picture in HDR (BT.2408)
 HDR_PEAK = 1000.0  # cd/m² of the brightest, where a file does not say
 PQ_PEAK = 10000.0
@@ -146,53 +148,44 @@ class Shown:
         self._graph: Any = None
         self._toner: Toner | None = None
         self._size: tuple[int, int] | None = None
-        self._alpha = self._woven = False
+        self._woven = False
 
-    def push(
-        self, frame: "VideoFrame", start: Fraction, duration: Fraction
-    ) -> list[tuple[np.ndarray, Fraction, Fraction]]:
+    def push(self, frame: VideoFrame, start: Fraction, duration: Fraction) -> Iterator[Timed]:
         """The next frame goes in; what is ready comes out, with its times: uint8 (H, W, 3), or
         (H, W, 4) where the file has transparency."""
-        ready = []
         self._woven |= frame.interlaced_frame
         key = (
             frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range,
             frame.color_primaries, frame.color_trc, self._woven,
         )  # fmt: skip
         if key != self._key:
-            ready = self.flush()
+            yield from self.flush()
             self._build(frame)
             self._key = key
         self._times.append((start, duration))
         self._graph.push(frame)
-        return ready + self._pull()
+        yield from self._pull()
 
     @staticmethod
-    def converts(frame: "VideoFrame") -> bool:
+    def converts(frame: VideoFrame) -> bool:
         """Whether the colours come out as BT.709's, not as those the file has."""
         return frame.color_trc in TRANSFERS or frame.color_primaries in WIDE
 
-    def flush(self) -> list[tuple[np.ndarray, Fraction, Fraction]]:
+    def flush(self) -> Iterator[Timed]:
         """What has not come out yet."""
-        if self._graph is None:
-            return []
-        self._graph.push(None)
-        ready = self._pull()
-        self._graph = self._key = None
-        return ready
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._pull()
+            self._graph = self._key = None
 
-    def _pull(self) -> list[tuple[np.ndarray, Fraction, Fraction]]:
-        ready: list[tuple[np.ndarray, Fraction, Fraction]] = []
-        while True:
-            try:
+    def _pull(self) -> Iterator[Timed]:
+        with suppress(BlockingIOError, EOFError):
+            while True:
                 picture = self._graph.pull().to_ndarray()
-            except (BlockingIOError, EOFError):
-                return ready
-            ready.append((self._toner(picture) if self._toner else picture, *self._times.popleft()))
+                picture = self._toner(picture) if self._toner else picture
+                yield picture, *self._times.popleft()
 
-    def _build(self, frame: "VideoFrame") -> None:
-        from av.filter import Graph
-
+    def _build(self, frame: VideoFrame) -> None:
         self._size = self._size or (frame.width, frame.height)
         alpha = any(part.is_alpha for part in frame.format.components)
         transfer, primaries = frame.color_trc, frame.color_primaries
@@ -201,23 +194,12 @@ class Shown:
         self._tell(frame, wide)
         scale = f"scale={self._size[0]}:{self._size[1]}:flags={FLAGS}:out_range=pc{_source(frame)}"
         target = "rgb48le" if wide else "rgba" if alpha else "rgb24"
-        steps = [scale, f"format={target}"]
-        if self._woven:
-            steps.insert(0, "bwdif=mode=send_frame:deint=interlaced")
-        self._graph = Graph()
-        nodes = [
-            self._graph.add_buffer(
-                width=frame.width,
-                height=frame.height,
-                format=frame.format.name,
-                time_base=frame.time_base or Fraction(1, 1000),
-            ),
-            *(self._graph.add(*step.split("=", 1)) for step in steps),
-            self._graph.add("buffersink"),
-        ]
-        self._graph.link_nodes(*nodes).configure()
+        whole = ["bwdif=mode=send_frame:deint=interlaced"] * self._woven
+        base = frame.time_base or Fraction(1, 1000)
+        shape, steps = (frame.height, frame.width), [*whole, scale, f"format={target}"]
+        self._graph = filter_graph(shape, frame.format.name, base, steps)
 
-    def _tell(self, frame: "VideoFrame", wide: bool) -> None:
+    def _tell(self, frame: VideoFrame, wide: bool) -> None:
         say, transfer, primaries = [], frame.color_trc, frame.color_primaries
         bits = max((part.bits for part in frame.format.components), default=8)
         gamut = NAMES.get(primaries, "BT.709")
@@ -251,12 +233,24 @@ class Shown:
         self.notices |= dict.fromkeys(say)
 
 
-def guessed_matrix(frame: "VideoFrame") -> str:
+def filter_graph(
+    shape: tuple[int, int], pixels: str, time_base: Fraction, steps: Sequence[str]
+) -> Graph:
+    """FFmpeg's filters, each as "name=options", one after the other; frames of this (height, width)
+    and format of `pixels` are pushed in and pulled out."""
+    graph: Any = Graph()
+    source = graph.add_buffer(width=shape[1], height=shape[0], format=pixels, time_base=time_base)
+    between = [graph.add(*step.split("=", 1)) for step in steps]
+    graph.link_nodes(source, *between, graph.add("buffersink")).configure()
+    return graph
+
+
+def guessed_matrix(frame: VideoFrame) -> str:
     """The matrix players take where a file does not say: that of its size."""
     return "bt709" if frame.width >= 1280 or frame.height > 576 else "smpte170m"
 
 
-def _source(frame: "VideoFrame") -> str:
+def _source(frame: VideoFrame) -> str:
     """What the scale filter must know of a frame."""
     name = frame.format.name
     if frame.format.is_rgb or name.startswith(("gray", "pal", "mono", "ya")):
@@ -266,7 +260,7 @@ def _source(frame: "VideoFrame") -> str:
     return f":in_color_matrix={matrix}:in_range={'pc' if full else 'tv'}"
 
 
-def peak_of(frame: "VideoFrame") -> float:
+def peak_of(frame: VideoFrame) -> float:
     """cd/m² of the brightest pixel: the file's MaxCLL, else HDR_PEAK."""
     light = side_data(frame).get("CONTENT_LIGHT_LEVEL")
     if frame.color_trc == PQ and light is not None:
@@ -276,7 +270,7 @@ def peak_of(frame: "VideoFrame") -> float:
     return HDR_PEAK
 
 
-def side_data(frame: "VideoFrame") -> dict[str, Any]:
+def side_data(frame: VideoFrame) -> dict[str, Any]:
     """What a frame carries beside its pixels, by FFmpeg's names."""
     parts: Any = frame.side_data
     return {part.type.name: part for part in parts}

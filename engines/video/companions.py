@@ -1,11 +1,14 @@
 """What goes with the picture of a video: sound, subtitles, chapters, title and the like."""
 
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import av
 
 from deocclude.engines.video.reading import Clock, is_cover
 
@@ -31,10 +34,7 @@ class Companions:
     """
 
     def __init__(self, source: Path, container: Any, origin: Fraction) -> None:
-        import av
-
         self._source: Any = av.open(str(source), metadata_errors="replace")
-        self._broken = av.FFmpegError
         self._container, self._origin = container, origin
         self._tracks: dict[int, Track] = {}
         self._failures: Counter[str] = Counter()
@@ -61,7 +61,7 @@ class Companions:
                 self._tracks[stream.index] = Text(self._container, stream)
                 if kind in ("ass", "ssa"):
                     self.notices.append("its subtitles are kept as plain text, without their style")
-        except (self._broken, ValueError, TypeError) as error:
+        except (av.FFmpegError, ValueError, TypeError) as error:
             self.notices.append(f"warning: its {stream.type} ({kind}) cannot be kept: {error}")
 
     def _tell_left_out(self) -> None:
@@ -94,7 +94,7 @@ class Companions:
             try:
                 for made in track.convert(packet, self._origin):
                     self._container.mux(made)
-            except (self._broken, ValueError) as error:
+            except (av.FFmpegError, ValueError) as error:
                 if isinstance(error, OSError):  # a full disk, not a broken packet
                     raise
                 self._failures[track.what] += 1
@@ -110,7 +110,7 @@ class Companions:
                 while self._waiting is not None:
                     packet, self._waiting = self._waiting, None
                     yield packet
-        except self._broken:
+        except av.FFmpegError:
             return  # the picture's reader tells
 
     def finish(self) -> list[str]:
@@ -127,13 +127,13 @@ class Companions:
         self._source.close()
 
 
-class Track:
+class Track(ABC):
     """One stream on its way; `convert` gives the packets to write for one that was read."""
 
     what = "sound"
 
-    def convert(self, packet: Any, origin: Fraction) -> list[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def convert(self, packet: Any, origin: Fraction) -> list[Any]: ...
 
     def flush(self) -> list[Any]:
         return []
@@ -202,8 +202,6 @@ class Text(Track):
         _describe(self.stream, stream)
 
     def convert(self, packet: Any, origin: Fraction) -> list[Any]:
-        import av
-
         if packet.pts is None:
             return []
         lines = [
@@ -221,8 +219,6 @@ class Text(Track):
 
 def _laid_out(frame: Any, layout: str) -> Any:
     """A frame of sound whose channels had no places, in this layout."""
-    import av
-
     named = av.AudioFrame.from_ndarray(frame.to_ndarray(), frame.format.name, layout)
     named.sample_rate, named.pts, named.time_base = frame.sample_rate, frame.pts, frame.time_base
     return named
@@ -237,8 +233,6 @@ def _describe(stream: Any, source: Any) -> None:
 
 def lost_metadata(source: Path, result: Path) -> list[str]:
     """The names of what a video says about itself that its result does not."""
-    import av
-
     with av.open(str(source), metadata_errors="replace") as old, av.open(str(result)) as new:
         kept = {key.lower() for key in new.metadata}
         return [key for key in old.metadata if key.lower() not in {*kept, *OWN_KEYS}]

@@ -1,10 +1,11 @@
 """What readers hand over and writers take: frames with their times."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,8 +31,21 @@ class Frame:
     alpha: np.ndarray | None = None
     hidden: bool = False
 
+    @classmethod
+    def of(
+        cls, shown: np.ndarray, start: Fraction, duration: Fraction, hidden: bool = False
+    ) -> "Frame":
+        """Of a picture uint8 (H, W, 3), or (H, W, 4) with what is transparent."""
+        pixels = np.ascontiguousarray(shown[..., :3])
+        if shown.shape[2] == 3 or (shown[..., 3] == 255).all():
+            return cls(pixels, start, duration, hidden=hidden)
+        alpha = shown[..., 3].copy()
+        share = alpha[..., None].astype(np.uint16)
+        rgb = ((pixels * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+        return cls(rgb, start, duration, pixels, alpha, hidden)
 
-class FrameReader(Protocol):
+
+class FrameReader(ABC):
     """The frames of a file in order.
 
     `expected`: about how many there are, for a progress bar; None if nobody knows. `read`: how many
@@ -40,24 +54,24 @@ class FrameReader(Protocol):
 
     For whoever writes them as a video: `rate`, frames a second, the mean; `tick`, seconds of which
     all times are multiples; `pixel`, width by height of a pixel; `tags`, primaries and transfer by
-    Rec. ITU-T H.273; `origin`, seconds at which the file begins.
+    Rec. ITU-T H.273; `origin`, seconds at which the file begins. As an animated picture: `loops`,
+    how often it is played, 0 for ever; `info`, what else is said about the whole of it.
     `orientation`: how the frames lie in the file, as EXIF counts; they come upright.
     """
 
-    path: Path
-    rate: Fraction
-    tick: Fraction
-    pixel: Fraction
-    tags: tuple[int, int]
-    origin: Fraction
-    orientation: int
-    read: int
-    expected: int | None
-    notices: list[str]
-    damage: str
+    def __init__(self, path: Path) -> None:
+        self.path, self.read, self.damage = path, 0, ""
+        self.notices: list[str] = []
+        self.expected: int | None = None
+        self.rate, self.tick, self.origin = Fraction(10), Fraction(1, 1000), Fraction(0)
+        self.pixel, self.tags = Fraction(1), (1, 1)
+        self.loops, self.orientation = 1, 1
+        self.info: dict[str, Any] = {}
 
+    @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
 
+    @abstractmethod
     def close(self) -> None: ...
 
 

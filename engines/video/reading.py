@@ -4,17 +4,17 @@ from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import av
 import numpy as np
+from av import VideoFrame
+from av.packet import Packet
+from av.stream import Disposition
 
 from deocclude.engines.video.colours import Shown, side_data
-from deocclude.engines.video.frames import Frame, VideoError
+from deocclude.engines.video.frames import Frame, FrameReader, VideoError
 from deocclude.engines.video.sizes import missing_bytes
-
-if TYPE_CHECKING:
-    from av import VideoFrame
-    from av.packet import Packet
 
 FALLBACK_RATE = Fraction(25)
 RATES = (Fraction(1, 3600), Fraction(1000))  # frames a second that are believed
@@ -64,29 +64,19 @@ class Clock:
         return self._last
 
 
-class VideoReader:
-    """The frames of a video file (`frames.FrameReader`), at the very times the file gives them.
-
-    `rate`: frames a second, the mean; `tick`: seconds of which all times are multiples; `shape`:
-    height and width of one of its pixels are `pixel` (width / height). `tags`: the numbers of
-    H.273 of primaries and transfer that the frames have; `origin`: seconds at which the file
-    begins. Raises VideoError for what is no video.
-    """
+class VideoReader(FrameReader):
+    """The frames of a video file, at the very times the file gives them. Raises VideoError for what
+    is no video."""
 
     def __init__(self, path: Path) -> None:
-        import av
-
-        self.path, self.read, self.notices, self.damage = path, 0, [], ""
+        super().__init__(path)
         try:
             self._container: Any = av.open(str(path), metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             if not path.exists():
                 raise VideoError(f"{path}: no such file") from None
-            why = getattr(error, "strerror", None) or error
-            raise VideoError(
-                f"{path}: cannot be read as a video (damaged, cut off or no video: {why})"
-            ) from None
-        self._broken: type[Exception] = av.FFmpegError
+            why = f"damaged, cut off or no video: {_reason(error)}"
+            raise VideoError(f"{path}: cannot be read as a video ({why})") from None
         covers = [s for s in self._container.streams.video if is_cover(s)]
         videos = [s for s in self._container.streams.video if s not in covers]
         if not videos:
@@ -102,10 +92,9 @@ class VideoReader:
         self.rate = rate if rate and RATES[0] <= rate <= RATES[1] else FALLBACK_RATE
         self.expected = self._expect()
         self.pixel = self.stream.sample_aspect_ratio or Fraction(1)
-        self.tags, self.origin = (1, 1), self._first_time()
+        self.origin = self._first_time()
         self._clock, self._shown = Clock(self.tick), Shown()
         self._turn, self._mirror = 0, False
-        self.orientation = 1
         self._bad = 0  # packets that could not be decoded, frames that were decoded with errors
         self._gaps = 0  # in a transport stream: parts that do not follow those before
         self._timeless = False
@@ -148,7 +137,7 @@ class VideoReader:
             raise VideoError(f"{self.path}: holds no frame that can be read")
         self._conclude()
 
-    def _decoded(self) -> Iterator["VideoFrame"]:
+    def _decoded(self) -> Iterator[VideoFrame]:
         decoder = self._decoder()
         packets = self._container.demux(self.stream)
         while True:
@@ -156,7 +145,7 @@ class VideoReader:
                 packet: Packet = next(packets)
             except StopIteration:
                 return
-            except self._broken as error:
+            except av.FFmpegError as error:
                 self.damage = f"it cannot be read further ({_reason(error)})"
                 yield from self._safely(decoder, None)
                 return
@@ -167,12 +156,12 @@ class VideoReader:
                 self._ordered.append(packet.dts)
             yield from self._safely(decoder, packet if packet.size else None)
 
-    def _safely(self, decoder: Any, packet: "Packet | None") -> Iterator["VideoFrame"]:
+    def _safely(self, decoder: Any, packet: Packet | None) -> Iterator[VideoFrame]:
         """What a packet holds. What cannot be decoded counts once a frame has come: a recording
         may begin in the middle of a stream."""
         try:
             frames = decoder.decode(packet)
-        except self._broken:
+        except av.FFmpegError:
             self._bad += self.read > 0
             return
         except EOFError:
@@ -183,8 +172,6 @@ class VideoReader:
 
     def _decoder(self) -> Any:
         """FFmpeg's own decoder of VP8 and VP9 knows no transparency, the one of libvpx does."""
-        import av
-
         kind = self.stream.codec_context.codec.canonical_name
         if self.stream.metadata.get("alpha_mode") == "1" and kind in ("vp8", "vp9"):
             name = "libvpx" if kind == "vp8" else "libvpx-vp9"
@@ -192,7 +179,7 @@ class VideoReader:
                 return av.CodecContext.create(name, "r")
         return self.stream.codec_context
 
-    def _note_first(self, frame: "VideoFrame") -> None:
+    def _note_first(self, frame: VideoFrame) -> None:
         if matrix := side_data(frame).get("DISPLAYMATRIX"):
             a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32) / 65536
             turn = TURNS.get((round(a), round(b), round(c), round(d)))
@@ -210,11 +197,7 @@ class VideoReader:
             picture = np.rot90(picture, self._turn)
         if self._mirror:
             picture = picture[:, ::-1]
-        picture = np.ascontiguousarray(picture)
-        if picture.shape[2] == 3:
-            return Frame(picture, start, step)
-        pixels, alpha = picture[..., :3].copy(), picture[..., 3].copy()
-        return Frame(over_white(pixels, alpha), start, step, pixels, alpha)
+        return Frame.of(picture, start, step)
 
     def _conclude(self) -> None:
         self.notices += self._shown.notices
@@ -242,15 +225,7 @@ class VideoReader:
 
 def is_cover(stream: Any) -> bool:
     """Whether a stream is one picture that players show instead of the video."""
-    from av.stream import Disposition
-
     return bool(stream.disposition & Disposition.attached_pic)
-
-
-def over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) as it looks over white, alpha uint8 (H, W)."""
-    share = alpha[..., None].astype(np.uint16)
-    return ((pixels * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -1,46 +1,41 @@
 """Video files that browsers play: H.264 in .mp4, each frame at its own time."""
 
 import contextlib
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
+from deocclude.engines.video.colours import filter_graph
 from deocclude.engines.video.companions import Companions, lost_metadata
-from deocclude.engines.video.frames import Frame, VideoError
+from deocclude.engines.video.frames import Frame, FrameReader, VideoError
 
 QUALITY = "17"  # x264's constant rate factor: hardly to be told from the original
+SCALE = (
+    "scale=flags=bicubic+accurate_rnd+full_chroma_int:in_range=pc:out_range=tv:"
+    "out_color_matrix=bt709"
+)
 TAGGED = {1, 4, 5, 6, 7, 11, 12, 13, 14, 15}  # transfers that 8 bits show as they are
 
 
 class VideoWriter:
-    """H.264, 4:2:0, BT.709, with the index at the front of the file (`frames.FrameWriter`).
-
-    `tick`: seconds of which the frames' times are multiples; `rate`: frames a second, the mean;
-    `pixel`: width by height of a pixel; `tags`: primaries and transfer by H.273; `origin`: seconds
-    of the frames' times that become 0. Sound and all else come from the video `source`. An odd
-    width or height is extended by repeating the last column or row.
-    """
+    """H.264, 4:2:0, BT.709, with the index at the front of the file (`frames.FrameWriter`), of
+    pictures of this (height, width). When frames come and what their pixels are the `reader` says;
+    sound and all else come from the video `source`. An odd width or height is extended by repeating
+    the last column or row."""
 
     def __init__(
-        self,
-        path: Path,
-        shape: tuple[int, int],
-        rate: Fraction,
-        tick: Fraction,
-        pixel: Fraction = Fraction(1),
-        tags: tuple[int, int] = (1, 1),
-        origin: Fraction = Fraction(0),
-        source: Path | None = None,
+        self, path: Path, shape: tuple[int, int], reader: FrameReader, source: Path | None
     ) -> None:
-        import av
-
-        self.path, self.source, self._origin, self._tick = path, source, origin, tick
-        self._broken: type[Exception] = av.FFmpegError
+        self.path, self.source = path, source
+        self._origin, self._tick = reader.origin, reader.tick
         height, width = shape
         self._padding = (height % 2, width % 2)
-        self._tags = (tags[0], tags[1] if tags[1] in TAGGED else 1)
+        primaries, transfer = reader.tags
+        self._tags = (primaries, transfer if transfer in TAGGED else 1)
         self.notices: list[str] = []
         if any(self._padding):
             self.notices.append(
@@ -50,25 +45,32 @@ class VideoWriter:
         self._companions: Companions | None = None
         self._graph: Any = None
         self._durations: dict[int, int] = {}
-        try:
+        with self._told("no video can be written here"):
             self._container: Any = av.open(
                 str(path), "w", format="mp4", container_options={"movflags": "+faststart"}
             )
-            self._stream = self._open(width, height, rate, pixel)
+            self._stream = self._open(width, height, reader)
             if source is not None:
-                self._companions = Companions(source, self._container, origin)
-        except self._broken as error:
-            raise VideoError(f"{path.parent}: no video can be written here ({error})") from None
+                self._companions = Companions(source, self._container, reader.origin)
 
-    def _open(self, width: int, height: int, rate: Fraction, pixel: Fraction) -> Any:
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """An error of the block as a VideoError that says `what` could not be done."""
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"{self.path.parent}: {what} ({error})") from None
+
+    def _open(self, width: int, height: int, reader: FrameReader) -> Any:
         stream = self._container.add_stream(
-            "libx264", rate=rate.limit_denominator(100000), options={"crf": QUALITY}
+            "libx264", rate=reader.rate.limit_denominator(100000), options={"crf": QUALITY}
         )
+        pixel = reader.pixel.limit_denominator(10000)
         stream.width, stream.height = width + self._padding[1], height + self._padding[0]
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.time_base = stream.time_base = self._tick
-        context.sample_aspect_ratio = stream.sample_aspect_ratio = pixel.limit_denominator(10000)
+        context.sample_aspect_ratio = stream.sample_aspect_ratio = pixel
         context.colorspace = context.color_range = 1  # BT.709, limited
         context.color_primaries, context.color_trc = self._tags
         return stream
@@ -84,30 +86,15 @@ class VideoWriter:
             picture = np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="edge")
         ticks = round((frame.start - self._origin) / self._tick)
         self._durations[ticks] = max(1, round(frame.duration / self._tick))
-        try:
+        with self._told("cannot be written further"):
             if self._companions is not None:
                 self._companions.write_until(frame.start)
             self._mux(self._stream.encode(self._converted(picture, ticks)))
-        except (self._broken, OSError) as error:
-            raise VideoError(f"{self.path.parent}: cannot be written further ({error})") from None
 
     def _converted(self, picture: np.ndarray, ticks: int) -> Any:
-        import av
-        from av.filter import Graph
-
         if self._graph is None:
-            self._graph = Graph()
-            height, width = picture.shape[:2]
-            scale = "flags=bicubic+accurate_rnd+full_chroma_int:in_range=pc:out_range=tv:"
-            nodes = [
-                self._graph.add_buffer(
-                    width=width, height=height, format="rgb24", time_base=Fraction(1, 1000)
-                ),
-                self._graph.add("scale", scale + "out_color_matrix=bt709"),
-                self._graph.add("format", "yuv420p"),
-                self._graph.add("buffersink"),
-            ]
-            self._graph.link_nodes(*nodes).configure()
+            shape, base = picture.shape[:2], Fraction(1, 1000)
+            self._graph = filter_graph(shape, "rgb24", base, (SCALE, "format=yuv420p"))
         self._graph.push(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24"))
         frame = self._graph.pull()
         frame.pts, frame.time_base = ticks, self._tick
@@ -123,14 +110,11 @@ class VideoWriter:
 
     def close(self) -> list[str]:
         try:
-            self._mux(self._stream.encode(None))
-            if self._companions is not None:
-                self.notices += self._companions.finish()
-            self._container.close()
-        except (self._broken, OSError) as error:
-            raise VideoError(
-                f"{self.path.parent}: cannot be written to its end ({error})"
-            ) from None
+            with self._told("cannot be written to its end"):
+                self._mux(self._stream.encode(None))
+                if self._companions is not None:
+                    self.notices += self._companions.finish()
+                self._container.close()
         finally:
             if self._companions is not None:
                 self._companions.close()
@@ -141,5 +125,5 @@ class VideoWriter:
     def abort(self) -> None:
         if self._companions is not None:
             self._companions.close()
-        with contextlib.suppress(self._broken, OSError, ValueError):
+        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             self._container.close()

@@ -12,6 +12,7 @@ from photo_stubs import GREEN, Constant, Detector, GreenFinder, draw_photo, face
 import deocclude
 from deocclude import find_faces, find_mask, load, restore
 from deocclude.engines import api
+from deocclude.engines.inference.networks import Inpainter, Segmenter
 from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.runs import released
@@ -145,9 +146,9 @@ class ThreadDetector(Detector):
 
 
 def test_two_threads_share_networks_and_each_has_its_own_detector():
-    inpainter = Meeting()
+    inpainter = Inpainter(Meeting(), 64)
     detector = ThreadDetector(lambda image: [FACE] if image.shape[0] == SHAPE[0] else SEVERAL[:1])
-    networks = Deoccluder(inpainter, 64, GreenFinder(), detector=detector)
+    networks = Deoccluder(inpainter, Segmenter(GreenFinder(), 64), detector)
     one = api.Restorer(networks)
     other = one.apart()
     tasks = [
@@ -162,7 +163,7 @@ def test_two_threads_share_networks_and_each_has_its_own_detector():
     alone = [work(task) for task in tasks]
     for each in (detector, other._networks.detector):
         each.threads.clear()
-    inpainter.barrier = threading.Barrier(2)
+    inpainter.network.barrier = threading.Barrier(2)
     with ThreadPoolExecutor(2) as pool:
         together = list(pool.map(work, tasks))
     for before, after in zip(alone, together, strict=True):

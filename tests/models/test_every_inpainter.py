@@ -8,7 +8,7 @@ from torch.nn.functional import l1_loss
 
 from deocclude import models
 from deocclude.data.contract import compose, hide
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.runs.config import available_runs, load_config
 from deocclude.models.coarse_to_fine import CoarseToFine
 from deocclude.models.ensemble import Ensemble, Member
@@ -202,7 +202,7 @@ def test_two_steps_on_one_batch_lower_the_loss(variant):
     assert losses[2] < losses[0]
 
 
-class Embedder(nn.Module):
+class Embedding(nn.Module):
     """Mean colours as an embedding, and how often it was asked."""
 
     def __init__(self, size: int) -> None:
@@ -218,8 +218,8 @@ class Embedder(nn.Module):
 def test_the_pipeline_gives_it_what_it_uses(variant):
     model = create(variant).eval()
     _, mask, occluded = batch()
-    embedder = Embedder(model.embedding) if model.uses_features else None
-    prediction = Networks(model, 64, features=embedder).restore_batch(occluded, mask)
+    embedder = Embedding(model.embedding) if model.uses_features else None
+    prediction = Inpainter(model, 64, features=embedder).restore(occluded, mask)
     with torch.no_grad():
         features = embedder.embed(occluded) if embedder else None
         expected = model(occluded, mask, features)
@@ -234,7 +234,7 @@ def test_the_pipeline_gives_it_what_it_uses(variant):
 def test_every_run_gives_its_inpainter_what_that_takes(run):
     config = load_config(run, "small")
     options = config.model_options()
-    if models.takes_option("inpainting", config.model.name, "pretrained"):
+    if config.model.takes("pretrained"):
         options["pretrained"] = False
     with torch.device("meta"):
         model = models.create_inpainter(config.model.name, **options)

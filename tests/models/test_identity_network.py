@@ -62,7 +62,7 @@ def test_other_shapes_are_refused(network, shape):
 
 
 def test_the_registry_names_what_is_valid():
-    assert models.takes_option("identity", "efficientnet_b0", "pretrained")
+    assert models.takes_option(models.IDENTITY_NETWORKS, "efficientnet_b0", "pretrained")
     with pytest.raises(ValueError, match="valid are efficientnet_b0"):
         models.create_identity_network("resnet")
     with pytest.raises(ValueError, match=r"no option 'width'.*classes"):

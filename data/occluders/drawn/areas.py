@@ -1,8 +1,4 @@
-"""Drawn occluders that are painted areas: boxes, polygons, bands, stripes.
-
-Every function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn.
-"""
+"""Drawn occluders that are painted areas: boxes, polygons, bands, stripes."""
 
 import math
 
@@ -26,6 +22,7 @@ from deocclude.data.occluders.drawn.paint import (
     edge,
     lay,
     light,
+    log_uniform,
     paint,
     soften,
     working_side,
@@ -62,7 +59,7 @@ def ellipse(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
 def triangle(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """A painted triangle, never a sliver."""
     side = working_side(face.shape[0])
-    radius = side * math.exp(rng.uniform(math.log(0.14), math.log(0.6)))
+    radius = side * log_uniform(rng, 0.14, 0.6)
     angles = rng.uniform(0, math.tau) + np.cumsum([0, *(math.tau / 3 + rng.uniform(-0.6, 0.6, 2))])
     outline = ring(radius * rng.uniform(0.7, 1.15, 3), angles)
     return shape(face, somewhere(rng, side, 0.22) + outline, rng)
@@ -73,7 +70,7 @@ def polygon(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     side = working_side(face.shape[0])
     count = int(rng.integers(4, 12))
     angles = (np.arange(count) + rng.uniform(-0.32, 0.32, count)) * (math.tau / count)
-    radius = side * math.exp(rng.uniform(math.log(0.12), math.log(0.45)))
+    radius = side * log_uniform(rng, 0.12, 0.45)
     outline = ring(radius * rng.uniform(0.5, 1.25, count), angles + rng.uniform(0, math.tau))
     return shape(face, somewhere(rng, side, 0.22) + outline, rng)
 
@@ -81,7 +78,7 @@ def polygon(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
 def band(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """One slanting band from border to border: a tape, a ribbon, a bar."""
     side = working_side(face.shape[0])
-    half = side * math.exp(rng.uniform(math.log(0.025), math.log(0.16)))
+    half = side * log_uniform(rng, 0.025, 0.16)
     angle = rng.uniform(0.25, 1.3) * (1 if chance(rng, 0.5) else -1)
     taper = 1 + rng.normal(0, 0.12)
     corners = [(-2 * side, -half), (2 * side, -half * taper), (2 * side, half * taper)]
@@ -92,7 +89,7 @@ def band(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
 def stripes(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """Parallel stripes with gaps, over a part of the face or all of it."""
     side = working_side(face.shape[0])
-    pitch = side * math.exp(rng.uniform(math.log(0.05), math.log(0.25)))
+    pitch = side * log_uniform(rng, 0.05, 0.25)
     width = pitch * rng.uniform(0.2, 0.5)
     angle, wave = rng.uniform(0, math.pi), rng.uniform(0, 0.3) * chance(rng, 0.3) * pitch
     along = np.linspace(-0.75 * side, 0.75 * side, 24)
@@ -114,7 +111,7 @@ def stripes(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
 def grid(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """Crossing bars: a fence, a window, a net; straight or slanting."""
     side = working_side(face.shape[0])
-    pitch = side * math.exp(rng.uniform(math.log(0.09), math.log(0.3)))
+    pitch = side * log_uniform(rng, 0.09, 0.3)
     width = max(side / 192, pitch * rng.uniform(0.06, 0.24))
     turn = 0.0 if chance(rng, 0.5) else rng.uniform(0, math.pi)
     crossing = math.pi / 2 if chance(rng, 0.7) else rng.uniform(0.9, 1.5)

@@ -1,8 +1,4 @@
-"""Drawn occluders that change the picture itself: blur, squares, noise, shadow, glare.
-
-Every function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn.
-"""
+"""Drawn occluders that change the picture itself: blur, squares, noise, shadow, glare."""
 
 import math
 
@@ -30,6 +26,7 @@ from deocclude.data.occluders.drawn.paint import (
     edge,
     grown,
     lay,
+    log_uniform,
     random_colour,
     shrink,
     soften,
@@ -64,7 +61,7 @@ def blur(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
 def pixelation(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """A part of the face in large squares: a box, an ellipse or a blob made of whole squares."""
     size = face.shape[0]
-    block = max(2, round(size * math.exp(rng.uniform(math.log(0.03), math.log(0.1)))))
+    block = max(2, round(size * log_uniform(rng, 0.03, 0.1)))
     cells = -(-size // block)
     spare = cells * block - size
     padded = cv2.copyMakeBorder(face, 0, spare, 0, spare, cv2.BORDER_REPLICATE)
@@ -135,7 +132,7 @@ def shadow(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     else:
         leaves = clouds(rng, side, int(rng.integers(8, 18))) * 0.7 + clouds(rng, side, 4) * 0.6
         cover = (np.clip((leaves - 0.66) * 12, 0, 1) * 255).astype(np.uint8)
-    cover = soften(cover, side * math.exp(rng.uniform(math.log(0.006), math.log(0.04))))
+    cover = soften(cover, side * log_uniform(rng, 0.006, 0.04))
     cover = cv2.resize(cover, (size, size), interpolation=cv2.INTER_LINEAR)
     taken = cover.astype(np.float32) * (rng.uniform(0.3, 0.75) / 255)
     taken = _at_most(taken, 0.1, 0.5)
@@ -170,7 +167,7 @@ def glare(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
         fill(added, centre + skewed, int(rng.integers(110, 230)))
         added = soften(added, side * rng.uniform(0.008, 0.03))
     else:
-        radius = side * math.exp(rng.uniform(math.log(0.06), math.log(0.2)))
+        radius = side * log_uniform(rng, 0.06, 0.2)
         outline = ring(np.full(32, radius)) * (1, rng.uniform(0.5, 1))
         fill(added, centre + turned(outline, rng.uniform(0, math.pi)))
         core = soften(added, radius * 0.35)

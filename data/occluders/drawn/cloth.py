@@ -1,8 +1,4 @@
-"""Drawn cloth on faces, as photographs show it: face masks of any colour, scarves, hoods.
-
-Every function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn.
-"""
+"""Drawn cloth on faces, as photographs show it: face masks of any colour, scarves, hoods."""
 
 import math
 
@@ -21,6 +17,7 @@ from deocclude.data.occluders.drawn.outline import (
     draw_line,
     face_frame,
     fill,
+    pixel,
     ring,
 )
 from deocclude.data.occluders.drawn.paint import (
@@ -30,7 +27,9 @@ from deocclude.data.occluders.drawn.paint import (
     clouds,
     gradient,
     light,
+    log_uniform,
     pattern,
+    pick,
     random_colour,
     shaded,
     working_side,
@@ -63,13 +62,13 @@ def cloth_colour(face: np.ndarray, points: Points, rng: Generator) -> tuple[Colo
     if name == "skin":
         colour = skin_colour(face, points) * rng.uniform(0.8, 1.2) + rng.normal(0, 5, 3)
     elif name == "hair":
-        colour = np.array(HAIR[rng.integers(len(HAIR))]) * rng.uniform(0.7, 1.2)
+        colour = np.array(pick(rng, HAIR)) * rng.uniform(0.7, 1.2)
     elif name == "white":
         colour = rng.uniform(225, 255) + rng.normal(0, 4, 3)
     elif name == "black":
         colour = rng.uniform(18, 75) + rng.normal(0, 3, 3)
     elif name == "strong":
-        colour = np.array(STRONG[rng.integers(len(STRONG))]) * rng.uniform(0.75, 1.1)
+        colour = np.array(pick(rng, STRONG)) * rng.uniform(0.75, 1.1)
     else:
         colour = np.array(random_colour(rng))
     return tuple(int(c) for c in np.clip(colour, 0, 255)), name
@@ -96,8 +95,8 @@ def cloth_surface(
         mix = clouds(rng, side, int(rng.integers(5, 40)))
         table = np.linspace(paper, ink, 256).astype(np.uint8)
         return table[(mix * 255).astype(np.uint8)], "print"
-    kind = PRINTS[rng.integers(len(PRINTS))]
-    repeat = unit * math.exp(rng.uniform(math.log(0.15), math.log(1.4)))
+    kind = pick(rng, PRINTS)
+    repeat = unit * log_uniform(rng, 0.15, 1.4)
     return pattern(rng, side, kind, paper, ink, repeat, turn), "print"
 
 
@@ -147,15 +146,15 @@ def _print_mouth(cloth: np.ndarray, frame: Frame, rng: Generator) -> None:
 
 def _print_words(cloth: np.ndarray, frame: Frame, rng: Generator) -> None:
     """Words or a badge, once or several times, in place."""
-    ink, font = random_colour(rng), FONTS[rng.integers(len(FONTS))]
+    ink, font = random_colour(rng), pick(rng, FONTS)
     for _ in range(int(rng.integers(1, 4))):
         place = frame.at([(rng.uniform(-0.7, 0.3), rng.uniform(0.6, 1.4))])[0]
         if chance(rng, 0.3):
             fill(cloth, place + ring(np.full(24, frame.unit * rng.uniform(0.1, 0.25))), ink)
             ink = random_colour(rng)
-        word = WORDS[rng.integers(len(WORDS))]
+        word = pick(rng, WORDS)
         scale = frame.unit * rng.uniform(0.1, 0.3) / 22
-        where = tuple(np.rint(place).astype(int).tolist())
+        where = pixel(place)
         weight = max(1, round(scale * rng.uniform(1, 4)))
         cv2.putText(cloth, word, where, font, scale, ink, weight, cv2.LINE_AA)
 

@@ -1,10 +1,4 @@
-"""Drawn things before the eyes: clear eyeglasses, goggles, face shields.
-
-Every function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn.
-"""
-
-import math
+"""Drawn things before the eyes: clear eyeglasses, goggles, face shields."""
 
 import cv2
 import numpy as np
@@ -28,6 +22,8 @@ from deocclude.data.occluders.drawn.paint import (
     face_light,
     gradient,
     grown,
+    log_uniform,
+    pick,
     random_colour,
     shaded,
     shrink,
@@ -38,6 +34,7 @@ from deocclude.data.occluders.drawn.sunglasses import (
     bridge_and_temples,
     frame_colour,
     lens_outlines,
+    strip_of_light,
 )
 
 CLEAR_STYLES = ("round", "aviator", "square", "cat", "narrow")
@@ -51,8 +48,8 @@ def eyeglasses_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """
     solid = Solid(face, points)
     frame = solid.frame
-    style = CLEAR_STYLES[rng.integers(len(CLEAR_STYLES))]
-    rim = frame.unit * math.exp(rng.uniform(math.log(0.01), math.log(0.05)))
+    style = pick(rng, CLEAR_STYLES)
+    rim = frame.unit * log_uniform(rng, 0.01, 0.05)
     lift = rng.normal(0.03, 0.05)
     lenses = [frame.at(lens + DOWN * lift) for lens in lens_outlines(frame, style, rng)]
     half_rim = chance(rng, 0.2)
@@ -74,14 +71,9 @@ def _reflections(solid: Solid, lenses: list[np.ndarray], rng: Generator) -> np.n
     side, frame = solid.side, solid.frame
     if chance(rng, 0.45):
         return np.zeros(solid.face.shape[:2], np.float32)
-    strip, inside = np.zeros((2, side, side), np.uint8)
-    x, slope, wide = rng.uniform(-0.3, 0.2), rng.uniform(-0.3, 0.3), rng.uniform(0.04, 0.3)
-    corners = [(x - slope, -0.5), (x - slope + wide, -0.5), (x + slope + wide, 0.5),
-               (x + slope, 0.5)]  # fmt: skip
-    for outline in lenses:
-        fill(inside, outline)
-        fill(strip, outline.mean(axis=0) + turned(corners, frame.angle) * frame.unit)
-    strip = shrink(soften(cv2.bitwise_and(strip, inside), frame.unit * 0.02), solid.size)
+    middles = [outline.mean(axis=0) for outline in lenses]
+    strip = strip_of_light(rng, side, frame, middles, lenses, (-0.3, 0.2), 0.3)
+    strip = shrink(soften(strip, frame.unit * 0.02), solid.size)
     return strip.astype(np.float32) * (rng.uniform(0.05, 0.4) / 255)
 
 

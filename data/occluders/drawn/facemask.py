@@ -1,11 +1,7 @@
-"""A drawn face mask.
-
-The function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn. Sizes are in
-eye distances, the unit that a face carries with it: `Frame` turns them into pixels.
-"""
+"""A drawn face mask."""
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,6 +27,7 @@ from deocclude.data.occluders.drawn.paint import (
     lay,
     light,
     pattern,
+    pick,
     random_colour,
     shaded,
     soften,
@@ -76,20 +73,18 @@ def wear_mask(
     """
     size = face.shape[0]
     side, frame = working_side(size), face_frame(points, size)
-    top, bottom = _mask_edges(frame, style, rng, slip)
-    outline = np.concatenate((top, bottom[::-1]))
+    worn = _Worn(frame, style, *_mask_edges(frame, style, rng, slip))
     cover = np.zeros((side, side), np.uint8)
-    pixels = frame.at(outline)
-    fill(cover, pixels)
+    fill(cover, frame.at(np.concatenate((worn.top, worn.bottom[::-1]))))
     surface = _cloth(frame, style, rng, side) if cloth is None else cloth.copy()
-    _sew(surface, frame, style, top, bottom, rng)
+    _sew(surface, worn, rng)
     surface = light(surface, _cloth_light(frame, style, rng, side) * (face_light(face) * glow))
     surface = grain(rng, surface, rng.uniform(0, 6))
     body = cover.copy()
     if broad_loops:
-        _broad_loops(cover, frame, top, bottom, rng)
+        _broad_loops(cover, worn, rng)
     elif chance(rng, 0.7):
-        _ear_loops(cover, surface, frame, top, bottom, rng)
+        _ear_loops(cover, surface, worn, rng)
     cover = soften(cover, side / 256 * rng.uniform(0, 1.1))
     drop = frame.unit * size / side * rng.uniform(0.02, 0.09)
     face = contact_shadow(face, body, (rng.normal(0, 0.5) * drop, drop), rng.uniform(0.1, 0.5))
@@ -135,24 +130,32 @@ def _cloth(frame: Frame, style: str, rng: Generator, side: int) -> np.ndarray:
     """The material, uint8 (side, side, 3), turned with the face."""
     _, papers, patterns = CLOTH[style]
     fresh = not papers or (style == "cloth" and chance(rng, 0.3))
-    paper = random_colour(rng) if fresh else papers[rng.integers(len(papers))]
+    paper = random_colour(rng) if fresh else pick(rng, papers)
     paper = tuple(np.clip(paper + rng.normal(0, 8, 3), 0, 255).astype(int).tolist())
-    name = patterns[rng.integers(len(patterns))]
+    name = pick(rng, patterns)
     ink = shaded(paper, rng.uniform(0.8, 0.95)) if name == "weave" else random_colour(rng)
     repeat = frame.unit * (rng.uniform(0.12, 0.3) if name == "weave" else rng.uniform(0.25, 0.9))
     turn = -frame.angle + (0 if chance(rng, 0.6) else rng.uniform(0, math.pi))
     return pattern(rng, side, name, paper, ink, repeat, turn)
 
 
-def _sew(
-    surface: np.ndarray,
-    frame: Frame,
-    style: str,
-    top: np.ndarray,
-    bottom: np.ndarray,
-    rng: Generator,
-) -> None:
+class _Worn(NamedTuple):
+    """A mask on a face: its upper and lower edge, in eye distances."""
+
+    frame: Frame
+    style: str
+    top: np.ndarray
+    bottom: np.ndarray
+
+    def sides(self) -> tuple:
+        """Sign of the left, then of the right side, its upper and its lower corner."""
+        return (-1, self.top[0], self.bottom[0]), (1, self.top[-1], self.bottom[-1])
+
+
+def _sew(surface: np.ndarray, worn: _Worn, rng: Generator) -> None:
     """Pleats, seams, the nose wire and, at times, a print or a valve, drawn in place."""
+
+    frame, style, top, bottom = worn
 
     def between(share: float) -> np.ndarray:
         """A line across the mask, from the upper edge (0) to the lower one (1)."""
@@ -207,19 +210,13 @@ def _cloth_light(frame: Frame, style: str, rng: Generator, side: int) -> np.ndar
     return cv2.resize(tone, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
-def _ear_loops(
-    cover: np.ndarray,
-    surface: np.ndarray,
-    frame: Frame,
-    top: np.ndarray,
-    bottom: np.ndarray,
-    rng: Generator,
-) -> None:
+def _ear_loops(cover: np.ndarray, surface: np.ndarray, worn: _Worn, rng: Generator) -> None:
     """Bands from the sides to the ears, drawn in place."""
+    frame = worn.frame
     colour = (236, 236, 234) if chance(rng, 0.6) else (26, 26, 28)
     width = max(1.0, frame.unit * rng.uniform(0.015, 0.04))
     ear = rng.uniform(1.14, 1.36)
-    for sign, first, last in ((-1, top[0], bottom[0]), (1, top[-1], bottom[-1])):
+    for sign, first, last in worn.sides():
         target = np.array([sign * ear - 0.6 * frame.nose, rng.uniform(0.2, 0.5)])
         for start, sag in ((first + DOWN * 0.04, 0.03), (last - DOWN * 0.04, 0.1)):
             middle = (start + target) / 2 + DOWN * sag
@@ -228,13 +225,12 @@ def _ear_loops(
             draw_line(cover, line, width)
 
 
-def _broad_loops(
-    cover: np.ndarray, frame: Frame, top: np.ndarray, bottom: np.ndarray, rng: Generator
-) -> None:
+def _broad_loops(cover: np.ndarray, worn: _Worn, rng: Generator) -> None:
     """Broad bands from the sides to the ears with a hole between them, drawn in place."""
+    frame = worn.frame
     width, ear = frame.unit * rng.uniform(0.05, 0.14), rng.uniform(1.2, 1.4)
     level = rng.uniform(0.25, 0.5)
-    for sign, first, last in ((-1, top[0], bottom[0]), (1, top[-1], bottom[-1])):
+    for sign, first, last in worn.sides():
         target = np.array([sign * ear - 0.6 * frame.nose, level])
         line = np.stack((first + DOWN * 0.06, target - DOWN * 0.02, target + DOWN * 0.2,
                          last - DOWN * 0.06))  # fmt: skip

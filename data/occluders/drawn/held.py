@@ -1,8 +1,4 @@
-"""Drawn things held before a face: hands, microphones, cups, bottles, phones, food, leaves.
-
-Every function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn.
-"""
+"""Drawn things held before a face: hands, microphones, cups, bottles, phones, food, leaves."""
 
 import math
 
@@ -32,6 +28,7 @@ from deocclude.data.occluders.drawn.paint import (
     light,
     paint,
     pattern,
+    pick,
     random_colour,
     shaded,
 )
@@ -57,7 +54,7 @@ def hands(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
         sides.append(-sides[0] if sides[0] else 0.4)
     mask, matched = np.zeros(face.shape[:2], np.uint8), _likely_skin(face, points)
     for heading in sides:
-        aim = np.array(AIMS[rng.integers(len(AIMS))]) + rng.normal(0, 0.2, 2)
+        aim = np.array(pick(rng, AIMS)) + rng.normal(0, 0.2, 2)
         width = frame.unit * rng.uniform(0.8, 1.9)
         heading += rng.normal(0, 0.25)
         # The fingers lie on the aim, so the knuckles are half a palm back.
@@ -173,7 +170,7 @@ def phone(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     half = frame.unit * np.array([1, rng.uniform(1.8, 2.2)]) * rng.uniform(0.4, 0.75)
     turn = frame.angle + rng.normal(0, 0.2) + (math.pi / 2 if chance(rng, 0.25) else 0)
     aims = ((0, 1.1), (0.6, 0.6), (-0.6, 0.6), (0, 0.2), (1.1, 0.9), (-1.1, 0.9))
-    spot = frame.at([np.array(aims[rng.integers(len(aims))]) + rng.normal(0, 0.2, 2)])[0]
+    spot = frame.at([np.array(pick(rng, aims)) + rng.normal(0, 0.2, 2)])[0]
     body = random_colour(rng) if chance(rng, 0.5) else (30, 30, 33)
     outline = rounded_box(tuple(half), half[0] * rng.uniform(0.1, 0.3))
     solid.part(spot + turned(outline, turn), shaded(body, 0.7))
@@ -210,14 +207,14 @@ def food(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     spot = frame.at([(rng.normal(0, 0.25), rng.uniform(0.9, 1.4))])[0]
     right = turned([(1, 0)], turn)[0] * unit
     lit, case = rng.uniform(-0.5, 0.1), rng.integers(4)
-    crust = tuple(np.clip(CRUST[rng.integers(len(CRUST))] + rng.normal(0, 10, 3), 0, 255))
+    crust = tuple(np.clip(pick(rng, CRUST) + rng.normal(0, 10, 3), 0, 255))
     crumb = light(np.full((side, side, 3), crust, np.uint8), 0.8 + 0.4 * clouds(rng, side, 40))
 
     def at(outline: np.ndarray) -> np.ndarray:
         return spot + turned(np.asarray(outline) * unit, turn)
 
     if case == 0:
-        colour = np.array(FRUIT[rng.integers(len(FRUIT))]) * rng.uniform(0.8, 1.1)
+        colour = np.array(pick(rng, FRUIT)) * rng.uniform(0.8, 1.1)
         skin = light(np.full((side, side, 3), np.clip(colour, 0, 255), np.uint8),
                      0.85 + 0.3 * clouds(rng, side, 12))  # fmt: skip
         solid.part(at(ring(1 + 0.06 * np.cos(2 * np.linspace(0, math.tau, 40)))), skin, right, 0.5,

@@ -1,8 +1,4 @@
-"""Drawn occluders that are thin or small: strokes, writing, scratches, hair, drops.
-
-Every function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn.
-"""
+"""Drawn occluders that are thin or small: strokes, writing, scratches, hair, drops."""
 
 import math
 
@@ -16,6 +12,7 @@ from deocclude.data.occluders.drawn.outline import (
     Points,
     curve,
     draw_line,
+    fixed_pixel,
     fixed_point,
     somewhere,
     turned,
@@ -27,7 +24,9 @@ from deocclude.data.occluders.drawn.paint import (
     edge,
     grown,
     lay,
+    log_uniform,
     paint,
+    pick,
     random_colour,
     shaded,
     shrink,
@@ -49,7 +48,7 @@ def stroke(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """One to three free-form strokes of a brush, a marker or a finger."""
     side = working_side(face.shape[0])
     cover = np.zeros((side, side), np.uint8)
-    width = side * math.exp(rng.uniform(math.log(0.015), math.log(0.1)))
+    width = side * log_uniform(rng, 0.015, 0.1)
     for _ in range(int(rng.integers(1, 4))):
         steps = int(rng.integers(3, 9))
         length = side * rng.uniform(0.4, 1.6)
@@ -64,15 +63,15 @@ def text(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """Words over the face, solid or see-through, outlined at times, or a repeated watermark."""
     side = working_side(face.shape[0])
     cover, outline = np.zeros((2, side, side), np.uint8)
-    font = FONTS[rng.integers(len(FONTS))] | (ITALIC if chance(rng, 0.3) else 0)
+    font = pick(rng, FONTS) | (ITALIC if chance(rng, 0.3) else 0)
     rows = int(rng.integers(3, 7)) if chance(rng, 0.35) else int(rng.integers(1, 3))
-    word = WORDS[rng.integers(len(WORDS))]
+    word = pick(rng, WORDS)
     weight = int(rng.integers(1, 4)) if rows > 2 else int(rng.integers(2, 8))
     line_height = 0.8 * side / rows if rows > 2 else side * rng.uniform(0.1, 0.28)
     top = 0.1 * side if rows > 2 else side * rng.uniform(0.05, 0.6)
     rim = max(2, side // 100) if rows < 3 and chance(rng, 0.35) else 0
     for row in range(rows):
-        words = word if rows > 2 else WORDS[rng.integers(len(WORDS))]
+        words = word if rows > 2 else pick(rng, WORDS)
         line = "   ".join([words] * 3) if rows > 2 else words
         (width, height), _ = cv2.getTextSize(line, font, 1.0, 1)
         scale = line_height * (0.45 if rows > 2 else 0.75) / height
@@ -106,7 +105,7 @@ def scratches(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     for level, count in ((light_level, rng.integers(5, 34)), (dark_level, rng.integers(0, 12))):
         cover = np.zeros((side, side), np.uint8)
         for _ in range(int(count)):
-            length = side * math.exp(rng.uniform(math.log(0.05), math.log(1.0)))
+            length = side * log_uniform(rng, 0.05, 1.0)
             angle = main + rng.normal(0, loose) + math.pi * rng.integers(2)
             line = curve(wander(rng, side * rng.uniform(0, 1, 2), angle, length, 0.06, 3), 4)
             draw_line(cover, line, side / 256 * rng.uniform(0.6, 2.2), int(rng.integers(110, 256)))
@@ -123,7 +122,7 @@ def scratches(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
 def hair(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """Strands of hair that fall or blow over the face, in locks, from the top or a side."""
     side = working_side(face.shape[0])
-    tone = np.array(HAIR[rng.integers(len(HAIR))]) * rng.uniform(0.8, 1.2)
+    tone = np.array(pick(rng, HAIR)) * rng.uniform(0.8, 1.2)
     surface = np.full((side, side, 3), np.clip(tone, 0, 255).astype(np.uint8))
     cover = np.zeros((side, side), np.uint8)
     flip = 1 if chance(rng, 0.5) else -1
@@ -160,11 +159,11 @@ def bubbles(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     for _ in range(count):
         centre = side * rng.uniform(0, 1, 2)
         low, high = (0.008, 0.03) if rain else (0.025, 0.13)
-        radius = side * math.exp(rng.uniform(math.log(low), math.log(high)))
+        radius = side * log_uniform(rng, low, high)
         tall = rng.uniform(1.1, 2.6) if rain else 1.0
         angle = math.degrees(slant) if rain else 0.0
         axes = tuple(fixed_point([(radius, radius * tall)])[0].tolist())
-        place = tuple(fixed_point([centre])[0].tolist())
+        place = fixed_pixel(centre)
         cv2.ellipse(cover, place, axes, angle, 0, 360, 255, -1, cv2.LINE_AA, SHIFT)
         rim = max(1, round(radius * 0.1))
         inner = tuple(max(1, a - (rim << SHIFT) // 2) for a in axes)
@@ -172,7 +171,7 @@ def bubbles(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
         cv2.ellipse(lit, place, inner, angle, 10, 130, 220, rim, cv2.LINE_AA, SHIFT)
         spot = centre + turned([(-0.38 * radius, -0.4 * radius * tall)], math.radians(angle))[0]
         glint = tuple(fixed_point([(radius * 0.2, radius * 0.13)])[0].tolist())
-        spot = tuple(fixed_point([spot])[0].tolist())
+        spot = fixed_pixel(spot)
         cv2.ellipse(lit, spot, glint, -40, 0, 360, 255, -1, cv2.LINE_AA, SHIFT)
     inside = cv2.flip(
         soften(face, size * 0.02), 0 if rain else -1

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from deocclude.data.faces.alignment import Points
-from deocclude.data.occluders.drawn.paint import chance, working_side
+from deocclude.data.occluders.drawn.paint import chance, log_uniform, working_side
 
 Drawn = tuple[np.ndarray, np.ndarray]
 
@@ -20,6 +20,16 @@ def fixed_point(points: np.ndarray | list) -> np.ndarray:
     return np.rint(np.asarray(points, np.float64) * (1 << SHIFT)).astype(np.int32)
 
 
+def fixed_pixel(place: np.ndarray | tuple) -> tuple[int, int]:
+    """One of them, as OpenCV wants a place or two axes."""
+    return tuple(fixed_point([place])[0].tolist())
+
+
+def pixel(place: np.ndarray) -> tuple[int, int]:
+    """The whole pixel nearest to (x, y), as OpenCV wants a place."""
+    return tuple(np.rint(place).astype(int).tolist())
+
+
 def fill(layer: np.ndarray, outline: np.ndarray | list, colour: int | tuple = 255) -> None:
     """Fill a closed outline (n, 2), antialiased, in place."""
     cv2.fillPoly(layer, [fixed_point(outline)], colour, cv2.LINE_AA, SHIFT)
@@ -29,7 +39,7 @@ def area_and_aspect(
     rng: Generator, side: int, low: float, high: float, stretch: float = 0.6
 ) -> tuple[float, float]:
     """Half width and half height of a box that covers `low` to `high` of the picture."""
-    area = math.exp(rng.uniform(math.log(low), math.log(high)))
+    area = log_uniform(rng, low, high)
     aspect = math.exp(rng.uniform(-stretch, stretch))
     return side * math.sqrt(area * aspect) / 2, side * math.sqrt(area / aspect) / 2
 

@@ -1,8 +1,4 @@
-"""Drawn things that lie over a face: locks of hair, veils, nets, badges with words, textures.
-
-Every function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn.
-"""
+"""Drawn things that lie over a face: locks of hair, veils, nets, badges with words, textures."""
 
 import math
 
@@ -30,6 +26,7 @@ from deocclude.data.occluders.drawn.paint import (
     lay,
     light,
     paint,
+    pick,
     random_colour,
     soften,
 )
@@ -40,7 +37,7 @@ def hair_lock(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     """Broad locks of hair over an eye, a cheek or the mouth, from the top or a side."""
     solid = Solid(face, points)
     frame = solid.frame
-    tone = np.array(HAIR[rng.integers(len(HAIR))]) * rng.uniform(0.7, 1.25)
+    tone = np.array(pick(rng, HAIR)) * rng.uniform(0.7, 1.25)
     sign = 1 if chance(rng, 0.5) else -1
     for _ in range(int(rng.integers(1, 4))):
         root = np.array([sign * rng.uniform(-0.2, 1.3), -2.2])
@@ -135,7 +132,7 @@ def badge(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
         smile = curve(np.array([(-0.5, 0.2), (0, 0.55), (0.5, 0.2)])) * half
         draw_line(solid.surface, spot + turned(smile, turn), max(1.0, 0.1 * half[0]), ink)
     else:
-        word, font = WORDS[rng.integers(len(WORDS))], FONTS[rng.integers(len(FONTS))]
+        word, font = pick(rng, WORDS), pick(rng, FONTS)
         (width, height), _ = cv2.getTextSize(word, font, 1.0, 1)
         scale = min(1.6 * half[0] / width, 1.2 * half[1] / height)
         place = np.rint(spot + np.array([-width, height]) * scale / 2).astype(int)

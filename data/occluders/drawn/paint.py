@@ -6,7 +6,8 @@ down when they are laid on.
 
 import colorsys
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ MIN_WORKING_SIDE = 192
 TILE = 64
 
 Colour = tuple[int, int, int]
+Option = TypeVar("Option")
 
 
 def working_side(size: int) -> int:
@@ -27,6 +29,16 @@ def working_side(size: int) -> int:
 def chance(rng: Generator, probability: float) -> bool:
     """True with this probability."""
     return bool(rng.random() < probability)
+
+
+def pick(rng: Generator, options: Sequence[Option]) -> Option:
+    """One of the options, each as likely."""
+    return options[rng.integers(len(options))]
+
+
+def log_uniform(rng: Generator, low: float, high: float) -> float:
+    """A draw whose logarithm is uniform."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def random_colour(rng: Generator) -> Colour:
@@ -193,7 +205,7 @@ def paint(rng: Generator, side: int) -> np.ndarray:
         surface = table.astype(np.uint8)[(mix * 255).astype(np.uint8)]
     else:
         names = [name for name in PATTERNS if name != "plain"]
-        name = names[rng.integers(len(names))]
+        name = pick(rng, names)
         repeat, turn = side * math.exp(rng.uniform(-3.2, -1.0)), rng.uniform(0, math.tau)
         surface = pattern(rng, side, name, first, second, repeat, turn)
     if chance(rng, 0.6):

@@ -1,11 +1,4 @@
-"""Drawn sunglasses.
-
-The function takes a face, uint8 (S, S, 3), its points (pixels) and a generator, and returns
-(occluded uint8 (S, S, 3), mask uint8 (S, S) {0, 1}); the mask is what must be redrawn. Sizes are in
-eye distances, the unit that a face carries with it: `Frame` turns them into pixels.
-"""
-
-import math
+"""Drawn sunglasses."""
 
 import cv2
 import numpy as np
@@ -32,6 +25,8 @@ from deocclude.data.occluders.drawn.paint import (
     face_light,
     gradient,
     lay,
+    log_uniform,
+    pick,
     random_colour,
     shaded,
     soften,
@@ -46,8 +41,8 @@ def sunglasses_drawn(face: np.ndarray, points: Points, rng: Generator) -> Drawn:
     size = face.shape[0]
     side, frame = working_side(size), face_frame(points, size)
     cover, glass = np.zeros((2, side, side), np.uint8)
-    style = LENSES[rng.integers(len(LENSES))]
-    rim = frame.unit * math.exp(rng.uniform(math.log(0.012), math.log(0.065)))
+    style = pick(rng, LENSES)
+    rim = frame.unit * log_uniform(rng, 0.012, 0.065)
     lift = rng.normal(0.03, 0.05)
     lenses = [frame.at(lens + DOWN * lift) for lens in lens_outlines(frame, style, rng)]
     colour = frame_colour(rng)
@@ -139,6 +134,27 @@ def _lens_paint(rng: Generator, side: int, frame: Frame) -> np.ndarray:
     return gradient(rng, side, first, second)
 
 
+def strip_of_light(
+    rng: Generator,
+    side: int,
+    frame: Frame,
+    middles: list[np.ndarray],
+    inside: list[np.ndarray],
+    place: tuple[float, float],
+    widest: float,
+) -> np.ndarray:
+    """The same slanting strip about each of the middles and within the outlines `inside`, uint8
+    (side, side). It begins in `place`, across, and is `widest` wide at most, in eye distances."""
+    x, slope, wide = rng.uniform(*place), rng.uniform(-0.3, 0.3), rng.uniform(0.04, widest)
+    corners = [(x - slope, -0.5), (x - slope + wide, -0.5), (x + slope + wide, 0.5),
+               (x + slope, 0.5)]  # fmt: skip
+    strip, within = np.zeros((2, side, side), np.uint8)
+    for middle, outline in zip(middles, inside, strict=True):
+        fill(strip, middle + turned(corners, frame.angle) * frame.unit)
+        fill(within, outline)
+    return cv2.bitwise_and(strip, within)
+
+
 def _shine(
     surface: np.ndarray,
     frame: Frame,
@@ -153,15 +169,9 @@ def _shine(
         draw_line(surface, np.concatenate((outline, outline[:1])), max(1.0, rim), colour)
     if not chance(rng, 0.65):
         return
-    glint = np.zeros((side, side), np.uint8)
-    inside = np.zeros((side, side), np.uint8)
-    x, slope, wide = rng.uniform(-0.2, 0.15), rng.uniform(-0.3, 0.3), rng.uniform(0.04, 0.16)
-    strip = np.array([(x - slope, -0.5), (x - slope + wide, -0.5), (x + slope + wide, 0.5),
-                      (x + slope, 0.5)])  # fmt: skip
-    for outline in lenses:
-        middle = outline.mean(axis=0)
-        fill(glint, middle + turned(strip, frame.angle) * frame.unit)
-        fill(inside, middle + (outline - middle) * 0.88)
-    glint = soften(cv2.bitwise_and(glint, inside), frame.unit * 0.015)
+    middles = [outline.mean(axis=0) for outline in lenses]
+    inside = [m + (outline - m) * 0.88 for m, outline in zip(middles, lenses, strict=True)]
+    glint = strip_of_light(rng, side, frame, middles, inside, (-0.2, 0.15), 0.16)
+    glint = soften(glint, frame.unit * 0.015)
     weight = glint.astype(np.float32) * (rng.uniform(0.1, 0.55) / 255)
     surface[:] = cv2.blendLinear(np.full_like(surface, 255), surface, weight, 1 - weight)

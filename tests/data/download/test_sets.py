@@ -273,3 +273,13 @@ def test_an_archive_larger_than_the_disk_is_not_begun(tmp_path, monkeypatch):
     with pytest.raises(ArchiveError, match="only 3 are free"):
         unpack(archive)
     assert files(tmp_path) == ["set.zip"]
+
+
+def test_a_python_without_safe_unpacking_is_told_and_nothing_unpacked(tmp_path, monkeypatch):
+    archive = tmp_path / "faces.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.png", b"a")
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(ArchiveError, match=r"3\.10\.12, 3\.11\.4 and later can"):
+        unpack(archive)
+    assert not (tmp_path / "a.png").exists()

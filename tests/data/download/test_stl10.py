@@ -10,8 +10,8 @@ from torchvision.datasets import STL10
 from deocclude.data.download import sets, stl10
 from deocclude.data.faces.layout import find_faces
 from deocclude.data.faces.splits import split_faces
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.tasks import open_any_sources
 
 TRAIN, TEST = 12, 8
 

@@ -217,13 +217,13 @@ def test_missing_and_empty_folder_say_what_was_expected(tmp_path):
 def test_corrupt_files_are_named_and_skipped_up_to_five_percent(mask_folder):
     good = (mask_folder / "000.png").read_bytes()
     (mask_folder / "broken.png").write_bytes(good[: len(good) // 2])
-    with pytest.warns(UserWarning, match=r"1 of 97 mask files cannot be read.*broken\.png"):
+    with pytest.warns(UserWarning, match=r"1 of 97 mask files that cannot be read.*broken\.png"):
         masks = MaskFolder(mask_folder, 32)
     assert masks.corrupt == ["broken.png"]
     assert masks.describe()["corrupt"] == ["broken.png"]
     for index in range(5):
         (mask_folder / f"bad{index}.png").write_text("not a picture")
-    with pytest.raises(ValueError, match=r"6 of 102 mask files cannot be read.*At most 5%"):
+    with pytest.raises(ValueError, match=r"6 of 102 mask files cannot be read \(limit 5%\)"):
         MaskFolder(mask_folder, 32)
 
 

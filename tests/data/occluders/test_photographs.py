@@ -16,8 +16,7 @@ from deocclude.data.occluders.__main__ import main
 from deocclude.data.occluders.cutout_variation import bend, place_varied, recolour
 from deocclude.data.occluders.cutouts import Cutout, open_cutouts
 from deocclude.data.occluders.drawn.cloth import COLOURS, cloth_colour, skin_colour
-from deocclude.data.occluders.drawn.kinds import KINDS
-from deocclude.data.occluders.drawn.photo_kinds import PHOTO_KINDS, draw_photo_shape
+from deocclude.data.occluders.drawn.kinds import KINDS, PHOTO_KINDS, draw_shape
 from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.photographs import EYEGLASSES, GROUPS, cover, loosened, plan
 from deocclude.data.occluders.presets import PRESETS
@@ -92,8 +91,8 @@ def test_each_kind_marks_what_it_changes(kind, size, points):
     places = tight_points(size) if points == "tight" else template_points("ffhq", size)
     marked = []
     for number in range(4):
-        image, mask = draw_photo_shape(kind, face, places, keyed_rng(number, kind))
-        again, _ = draw_photo_shape(kind, face, places, keyed_rng(number, kind))
+        image, mask = draw_shape(kind, face, places, keyed_rng(number, kind))
+        again, _ = draw_shape(kind, face, places, keyed_rng(number, kind))
         np.testing.assert_array_equal(image, again)
         assert image.dtype == mask.dtype == np.uint8
         assert image.shape == face.shape
@@ -111,8 +110,8 @@ def test_each_kind_marks_what_it_changes(kind, size, points):
 
 
 def test_an_unknown_kind_says_which_are_known(face):
-    with pytest.raises(ValueError, match="'fog' is not one of facemask_photo, "):
-        draw_photo_shape("fog", face, template_points("ffhq", SIZE), keyed_rng(0))
+    with pytest.raises(ValueError, match=r"'fog' is not one of patch, .*facemask_photo, "):
+        draw_shape("fog", face, template_points("ffhq", SIZE), keyed_rng(0))
 
 
 def test_shares_of_bare_faces_groups_and_seconds(library):

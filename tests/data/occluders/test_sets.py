@@ -100,7 +100,6 @@ def test_a_set_that_was_cut_off_goes_on_to_the_same_files(tmp_path, faces, layou
     index = (part / "index.csv").read_text(encoding="utf-8")
     (part / "index.csv").write_text(index[:-40], encoding="utf-8")  # the last line was cut off, too
     (part / LAYOUTS[layout].mask.format(pair="ann_01")).write_bytes(b"damaged")
-    (part / "masks" / ".0a1b2c3d.zoe_00.png").write_bytes(b"half")
     left[0] = 9  # 12 pairs, 5 made, one of them cut off and one damaged
     write_set(faces(), drawn(), part, 4, layout)
     assert left[0] == 0

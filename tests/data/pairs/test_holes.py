@@ -7,6 +7,7 @@ from PIL import Image
 from deocclude.data.faces.files import builtin_faces
 from deocclude.data.masks.source import RATIO_BINS, MaskFolder, MaskGenerator, touches_border
 from deocclude.data.pairs.holes import FrozenPairs, _combine, freeze
+from deocclude.data.pairs.tensors import batches
 
 
 def frozen(per_bin=4, seed=0, count=3, size=32):
@@ -122,3 +123,8 @@ def test_a_saved_list_is_checked(tmp_path):
 def write(path, array):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
+
+
+def test_batches_cover_every_pair_once():
+    assert [list(part) for part in batches(range(5), 2)] == [[0, 1], [2, 3], [4]]
+    assert list(batches([], 2)) == []

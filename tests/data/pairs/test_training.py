@@ -19,7 +19,6 @@ from deocclude.data.pairs.training import (
     MixedHoles,
     PositionSampler,
     TrainingPairs,
-    _vary,
     training_loader,
 )
 
@@ -96,9 +95,9 @@ def same_picture(count=60, size=96):
 )
 @pytest.mark.parametrize("flip", [False, True])
 def test_what_is_done_to_the_picture_is_done_to_its_mask(augment, flip):
-    moved = 0
+    moved, pairs = 0, TrainingPairs(builtin_faces("train", 1, 32), None, 3, flip, augment)
     for position, (image, mask) in enumerate(same_picture()):
-        shown, covered = _vary(image, mask, 3, position, flip, augment)
+        shown, covered = pairs._varied(image, mask, position)
         assert shown.shape == (3, 96, 96)
         assert covered.shape == (1, 96, 96)
         differs = (shown > 127).numpy() != (covered > 0).numpy()

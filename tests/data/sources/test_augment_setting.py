@@ -8,8 +8,8 @@ from deocclude.data.pairs.augment import Augmentation
 from deocclude.data.pairs.augmentations import create_augmentation
 from deocclude.data.pairs.photo_augment import PhotographAugmentation
 from deocclude.data.seeding import keyed_rng
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.runs.config import ConfigError, load_config, validate
+from deocclude.engines.runs.tasks import open_any_sources
 
 
 def load(*overrides):

@@ -12,9 +12,9 @@ from deocclude.data.builtin.faces import render_face
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_pairs
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.folder import recorded_data
+from deocclude.engines.runs.tasks import open_any_sources
 
 COVERED = ("data.hidden_by=occluders", "data.validation_pairs=30")
 

@@ -12,8 +12,8 @@ from deocclude.data.faces.layout import SPLITS
 from deocclude.data.faces.splits import save_split
 from deocclude.data.settings import FaceData
 from deocclude.data.sources.faces import open_faces
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.runs.config import ConfigError, load_config
+from deocclude.engines.runs.tasks import open_any_sources
 
 
 @pytest.fixture

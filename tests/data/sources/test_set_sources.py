@@ -10,11 +10,12 @@ from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.set_files import LAYOUTS
 from deocclude.data.occluders.set_writer import write_set
 from deocclude.data.pairs.tensors import load_occluded
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.cli.train import overrides, parse_arguments
-from deocclude.engines.evaluation.end_to_end import compare_end_to_end
-from deocclude.engines.evaluation.segmentation import MaskOptions, compare_segmenters
+from deocclude.engines.evaluation.compare import compare
+from deocclude.engines.evaluation.end_to_end import END_TO_END
+from deocclude.engines.evaluation.segmentation import SEGMENTERS
 from deocclude.engines.runs.config import ConfigError, load_config
+from deocclude.engines.runs.tasks import TASKS, open_any_sources
 from deocclude.engines.runs.weights import load_segmenter
 from deocclude.engines.training.run import train
 
@@ -85,7 +86,7 @@ def test_a_run_trains_is_measured_and_goes_on_with_its_own_split(made, tmp_path)
     facts = json.loads((again.folder.path / "environment.json").read_text())[0]["data"]
     assert facts["pairs"] == str(made.resolve())
     load_segmenter(again.folder.best)
-    report = compare_segmenters(MaskOptions(runs_folder=tmp_path, checkpoint=[again.folder.best]))
+    report = compare(SEGMENTERS, runs_folder=tmp_path, checkpoint=[again.folder.best])
     assert "UNetLight" in report[0].markdown
     assert "here was trained on" not in report[0].markdown
 
@@ -101,8 +102,8 @@ def test_sets_without_clean_pictures_train_but_compare_no_restoration(tmp_path):
     assert target is None
     assert occluded.shape[0] == mask.shape[0] == len(pairs) > 0
     outcome = train(config, None, tmp_path / "runs", device="cpu")
-    options = MaskOptions(runs_folder=tmp_path / "runs", checkpoint=[outcome.folder.best])
-    assert compare_segmenters(options)
+    asked = {"runs_folder": tmp_path / "runs", "checkpoint": [outcome.folder.best]}
+    assert compare(SEGMENTERS, **asked)
     inpainter = load_config(
         "ablationv1",
         "quick",
@@ -115,7 +116,7 @@ def test_sets_without_clean_pictures_train_but_compare_no_restoration(tmp_path):
     )
     train(inpainter, None, tmp_path / "runs", max_minutes=1e-9, device="cpu")
     with pytest.raises(ValueError, match="no clean pictures"):
-        compare_end_to_end(options)
+        compare(END_TO_END, **asked)
 
 
 def test_masks_of_which_black_means_hole_are_turned_round(tmp_path, caplog):
@@ -133,7 +134,7 @@ def test_masks_of_which_black_means_hole_are_turned_round(tmp_path, caplog):
 
 
 def test_the_option_for_inverted_masks_needs_a_set(tmp_path):
-    arguments = parse_arguments("segmentation", "UNet", "", ["--pairs", "s", "--invert-mask"])
+    arguments = parse_arguments(TASKS["segmentation"], "", ["--pairs", "s", "--invert-mask"])
     assert overrides(arguments) == ['data.pairs="s"', "data.invert_mask=true"]
     with pytest.raises(ConfigError, match="invert_mask: true is for the masks of a paired set"):
         load_config("unet", "quick", ["data.invert_mask=true"], "segmentation")

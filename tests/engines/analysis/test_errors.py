@@ -31,8 +31,7 @@ from deocclude.engines.analysis.error_tables import (
     ranked_rows,
 )
 from deocclude.engines.cli import analyses, evaluate
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.runs.finished import read_trained
 
 SIZE, COUNT = 64, 12

@@ -23,7 +23,7 @@ from deocclude.engines.analysis.layers import deepest, last_tensor, stage_names,
 from deocclude.engines.analysis.umap import check_points, place
 from deocclude.engines.analysis.umap_report import OCCLUDED, TRUE, Cloud
 from deocclude.engines.cli import analyses, evaluate
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.report.heat_map import heat_map
 from deocclude.engines.runs.config import Data, IdentityData
 
@@ -226,8 +226,8 @@ def test_real_umap_is_seeded_and_keeps_neighbours(own_threads):
 
 def test_ifacenet_is_split_into_sub_encoders_and_attention():
     network = models.create_inpainter("ifacenet", pretrained=False)
-    networks = Networks(network, SIZE)
-    system = describe("Full", networks, SIZE)
+    inpainter = Inpainter(network, SIZE)
+    system = describe("Full", inpainter, SIZE)
     assert list(system.layers) == [
         "encoders.resnet50", "encoders.light", "attention:input", "attention", "dilations",
         "decoder",
@@ -257,7 +257,7 @@ def test_stages_leave_out_what_works_more_than_once_or_gives_no_tensor():
 
     network = Twice()
     assert stage_names(network) == ["shared", "maps.0", "idle"]
-    layers = survey(Networks(network, SIZE), SIZE, stage_names(network))
+    layers = survey(Inpainter(network, SIZE), SIZE, stage_names(network))
     assert layers == {"maps.0": (4, 16, 16)}
     assert deepest({"a": (2, 4, 4), "b": (2, 2, 2), "c": (3, 2, 2), "d": (7,)}) == "c"
     assert deepest({"a": (2,), "b": (3,)}) == "b"
@@ -278,7 +278,7 @@ def test_an_ensemble_has_no_layers_and_its_members_are_asked_for():
             return occluded
 
     with pytest.raises(ValueError, match="name the members"):
-        describe("Mean", Networks(Combined(), SIZE), SIZE)
+        describe("Mean", Inpainter(Combined(), SIZE), SIZE)
 
 
 def test_hundreds_of_systems_give_a_legible_heat_map_and_a_remark():

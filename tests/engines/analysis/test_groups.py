@@ -22,9 +22,7 @@ from deocclude.engines.analysis.groups import (
     masks_table,
 )
 from deocclude.engines.cli import evaluate
-from deocclude.engines.measures.inpainting import PAIR_COLUMNS
-from deocclude.engines.measures.rows import RowWriter
-from deocclude.engines.measures.segmentation import PAIR_COLUMNS as MASK_COLUMNS
+from deocclude.engines.measures.rows import HOLE_COLUMNS, OCCLUDED_COLUMNS, RowWriter
 from deocclude.engines.runs.config import Data, SegmentationData
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.pairs import below, group_by_pairs, settle_occluded
@@ -36,7 +34,7 @@ NAMES = [f"utk_{i:05}_{a}_{g}_{o}.jpg" for i, (a, g, o) in enumerate(PEOPLE)]
 
 def inpainted(folder, name, psnr, bins=(0, 1)):
     """A row whose PSNR of each image of each bin is `psnr(image, bin)`; `bins` of the last face."""
-    with RowWriter(folder / f"{name}.csv", [*PAIR_COLUMNS, *INPAINTED]) as writer:
+    with RowWriter(folder / f"{name}.csv", [*HOLE_COLUMNS, *INPAINTED]) as writer:
         lines = [(n, b) for n in range(6) for b in (bins if n == 5 else (0, 1))]
         for index, (n, b) in enumerate(lines):
             writer.write([[index, NAMES[n], "m", b, 0, 0.1, psnr(n, b), 0.9, 0.05]])
@@ -81,7 +79,7 @@ def test_a_group_that_lacks_a_bin_has_no_mean_of_bins(tmp_path):
 
 
 def test_masks_are_told_by_kind_and_bare_faces_apart(tmp_path):
-    with RowWriter(tmp_path / "seg.csv", [*MASK_COLUMNS, IOU, FALSE]) as writer:
+    with RowWriter(tmp_path / "seg.csv", [*OCCLUDED_COLUMNS, IOU, FALSE]) as writer:
         for place, kind in enumerate(("facemask", "scarf", "none")):
             for n, name in enumerate(NAMES):
                 bare = kind == "none"

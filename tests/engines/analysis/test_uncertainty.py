@@ -15,7 +15,7 @@ from deocclude.data.seeding import keyed_rng
 from deocclude.engines.analysis.uncertainty_report import find
 from deocclude.engines.analysis.uncertainty_values import DEPTH, UNCERTAINTY, depth, measure
 from deocclude.engines.cli import evaluate
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.runs.config import Data
 
 SIZE = 32
@@ -62,7 +62,7 @@ def grey_pairs(count=24, bins=(0, 2, 4)):
 
 
 def measured(network, pairs=None, pixels=10**6, batch=5):
-    return measure(Networks(network, SIZE), "it", pairs or grey_pairs(), batch, pixels)
+    return measure(Inpainter(network, SIZE), "it", pairs or grey_pairs(), batch, pixels)
 
 
 def test_values_are_those_of_the_holes():
@@ -141,9 +141,9 @@ def runs(tmp_path, monkeypatch):
         return tmp_path / "runs"
 
     def load(path, device="cpu", flip=False):
-        return Networks(networks.get(path.parent.parent.name, Wrong()), SIZE, flip=flip)
+        return Inpainter(networks.get(path.parent.parent.name, Wrong()), SIZE, flip=flip)
 
-    monkeypatch.setattr("deocclude.engines.inference.networks.load_networks", load)
+    monkeypatch.setattr("deocclude.engines.inference.networks.read_inpainter", load)
     return make
 
 

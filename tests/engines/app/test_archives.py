@@ -7,9 +7,9 @@ import zipfile
 
 import pytest
 
-from deocclude.engines.app.archives import Limits, pack, unpack
+from deocclude.engines.app.archives import ZipLimits, pack, unpack
 
-LIMITS = Limits(files=20, bytes_each=10_000, bytes_all=30_000)
+LIMITS = ZipLimits(files=20, bytes_each=10_000, bytes_all=30_000)
 
 
 def zipped(path, entries, method=zipfile.ZIP_DEFLATED):

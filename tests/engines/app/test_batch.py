@@ -22,6 +22,7 @@ from deocclude.engines.jobs.plan import Choices
 
 FACE = face_at(20, 10, 120)
 PHOTO = draw_photo((150, 170), FACE)
+CHOICES = Choices(overwrite=True)
 LIMITS = Limits(bytes=1_000_000, pixels=200_000, seconds=60, files=6)
 
 
@@ -46,15 +47,15 @@ def networks():
 
 @pytest.fixture
 def sent(tmp_path):
-    """Uploads as Gradio lays them down, each in a folder of its own, with the visitor's names."""
+    """Uploads as Gradio lays them down, each in a folder of its own, under the visitor's names."""
 
     def send(*files):
         uploads = []
         for number, (name, content) in enumerate(files):
-            path = tmp_path / f"upload{number}" / "content"
+            path = tmp_path / f"upload{number}" / name
             path.parent.mkdir()
             path.write_bytes(content)
-            uploads.append((path, name))
+            uploads.append(path)
         return uploads
 
     return send
@@ -67,10 +68,9 @@ def run(networks, sent, tmp_path):
     def restore(*files, limits=LIMITS, stop=None, told=lambda done, total: None):
         folder = tmp_path / "session"
         folder.mkdir()
-        done = batch.restore_many(
-            networks, sent(*files), folder, Choices(overwrite=True), limits, stop or Event(), told,
-            "sharp",
-        )  # fmt: skip
+        stop = stop or Event()
+        task = batch.Task(networks, "sharp", CHOICES, folder, limits, stop, told)
+        done = batch.restore_many(task, sent(*files))
         assert [path.name for path in folder.iterdir()] == ["restored.zip"]
         with zipfile.ZipFile(done.zip) as archive:
             text = archive.read("manifest.csv").decode()
@@ -141,6 +141,14 @@ def test_what_of_a_zip_is_left_out_has_a_row(run):
     assert names == ["manifest.csv", "my/in/fine.png"]
 
 
+def test_a_file_whose_result_another_one_has_is_told(run):
+    names = ("a.jpg", "a.png", "a.png.png")
+    _, made, rows = run(("m.zip", zipped(*((name, encoded()) for name in names))))
+    assert {row["status"] for row in rows.values()} == {"restored", "failed"}
+    assert "is the result for m/a.p" in rows["m/a.png.png"]["warnings"]
+    assert made == ["m/a.jpg.png", "m/a.png.png", "manifest.csv"]
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -158,7 +166,7 @@ def test_where_nothing_can_be_restored_it_is_said(run, tmp_path, files, said):
 
 def test_a_zip_holds_at_most_ten_times_an_upload(sent, tmp_path):
     files = sent(("a.zip", zipped(*((f"{n}.png", bytes(900)) for n in range(12)))))
-    for most, left_out in ((1080, {}), (1079, {"a.zip": "content: holds more than 10,790 bytes"})):
+    for most, left_out in ((1080, {}), (1079, {"a.zip": "a.zip: holds more than 10,790 bytes"})):
         folder = tmp_path / str(most)
         folder.mkdir()
         found = batch.gather(files, folder, Limits(bytes=most, files=12))
@@ -234,9 +242,9 @@ def clip(networks, sent, tmp_path):
         folder.mkdir()
         (file,) = sent((name, content))
         try:
-            return batch.restore_clip(
-                networks, file, folder, Choices(overwrite=True), limits, stop or Event(), told
-            )
+            stop = stop or Event()
+            task = batch.Task(networks, "sharp", CHOICES, folder, limits, stop, told)
+            return batch.restore_clip(task, file)
         finally:
             left = [path.name for path in folder.iterdir()]
             assert left in ([], [f"{name.rpartition('.')[0]}-restored.{name.rpartition('.')[2]}"])

@@ -12,13 +12,12 @@ from PIL import Image
 from deocclude.engines.app import editor
 from deocclude.engines.app.editor import (
     EditorError,
-    enlarge_mask,
     mask_url,
     merge,
     picture_url,
     read_mask,
     reduce,
-    reduce_mask,
+    resize_mask,
 )
 
 SHAPE = (1500, 2300)  # reduced to (668, 1024): by no whole number
@@ -48,12 +47,12 @@ def test_pictures_are_reduced_to_the_longer_side_and_never_enlarged():
 
 
 def test_an_unpainted_mask_is_kept_bit_for_bit(mask):
-    shown = reduce_mask(mask, small_shape(SHAPE))
+    shown = resize_mask(mask, small_shape(SHAPE))
     assert (merge(mask, shown, shown.copy()) == mask).all()
 
 
 def test_what_is_far_from_strokes_is_kept_bit_for_bit(mask):
-    shown = reduce_mask(mask, small_shape(SHAPE))
+    shown = resize_mask(mask, small_shape(SHAPE))
     edited = shown.copy()
     edited[100:150, 200:300] = True
     edited[200:250, 300:350] = False  # within the blob
@@ -70,7 +69,7 @@ def test_what_is_far_from_strokes_is_kept_bit_for_bit(mask):
 
 
 def test_painting_all_and_erasing_all(mask):
-    shown = reduce_mask(mask, small_shape(SHAPE))
+    shown = resize_mask(mask, small_shape(SHAPE))
     assert merge(mask, shown, np.ones_like(shown))[~mask].mean() > 0.99
     assert not merge(mask, shown, np.zeros_like(shown)).any()  # nor what is too fine to be shown
 
@@ -80,19 +79,19 @@ def test_of_a_photo_that_is_shown_whole_the_strokes_are_exact():
     edited = mask.copy()
     edited[10:20, 30:50] = True
     edited[40] = False
-    assert (merge(mask, reduce_mask(mask, mask.shape), edited) == edited).all()
+    assert (merge(mask, resize_mask(mask, mask.shape), edited) == edited).all()
 
 
 def test_a_reduced_mask_is_where_half_of_a_pixel_is_marked():
     mask = np.zeros((8, 8), bool)
     mask[:2, :1] = True  # half of the first pixel
     mask[4, 4] = True  # a quarter
-    assert np.argwhere(reduce_mask(mask, (4, 4))).tolist() == [[0, 0]]
-    assert enlarge_mask(np.ones((4, 4), bool), (9, 7)).all()
+    assert np.argwhere(resize_mask(mask, (4, 4))).tolist() == [[0, 0]]
+    assert resize_mask(np.ones((4, 4), bool), (9, 7)).all()
 
 
 def test_what_is_sent_is_what_comes_back(mask):
-    shown = reduce_mask(mask, small_shape(SHAPE))
+    shown = resize_mask(mask, small_shape(SHAPE))
     assert (read_mask({"mask": mask_url(shown)}, shown.shape) == shown).all()
 
 

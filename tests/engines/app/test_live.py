@@ -2,6 +2,7 @@
 
 import base64
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from app_http import giant_png
 from photo_stubs import Detector, draw_photo, face_at, is_green, stub_deoccluder
 from PIL import Image
 
-from deocclude.engines.app import live
 from deocclude.engines.app.live import FrameError, LivePicture, read_frame
+from deocclude.engines.moving import webcam
 
 FACE = face_at(20, 10, 120)
 FRAME = draw_photo((150, 170), FACE)
@@ -78,7 +79,7 @@ def test_a_file_that_is_gone_or_none_is_said_without_its_folder(tmp_path):
 
 def test_pictures_are_restored_and_counted(monkeypatch):
     now = iter(np.arange(0, 10, 0.5))
-    monkeypatch.setattr(live.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(webcam, "time", SimpleNamespace(perf_counter=lambda: next(now)))
     picture = LivePicture(stub_deoccluder(Detector([FACE])), "sharp")
     assert (picture.model, picture.rate) == ("sharp", 0)
     for count in range(4):

@@ -69,8 +69,8 @@ def test_runs_are_seen_when_they_finish(folder):
 def test_a_run_is_loaded_by_its_name(folder):
     models = Models(None, "green", "cpu", "torch")
     networks = models.get("light/001", "photo")
-    assert isinstance(networks.inpainter, Constant)
-    assert isinstance(networks.segmenter, GreenFinder)
+    assert isinstance(networks.inpainter.network, Constant)
+    assert isinstance(networks.segmenter.network, GreenFinder)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_few_stay_and_the_longest_unused_goes(loaded):
     assert loaded[1:] == ["a", "b", "c", "d"]
     models.get("b", "photo")
     assert loaded[1:] == ["a", "b", "c", "d", "b"]
-    assert len(models._kept) == KEPT
+    assert models._kept.cache_info().currsize == KEPT
 
 
 def test_what_could_not_be_loaded_is_tried_again(loaded, monkeypatch):

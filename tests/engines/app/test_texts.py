@@ -12,7 +12,7 @@ from deocclude.engines.app.texts import TEXTS, language_of, percent, words
 
 APP = Path(texts.__file__).parent
 USED = (r'\btext\("(\w+)"\)', r'\bsay\["(\w+)"', r'TEXTS\["en"\]\["(\w+)"\]',
-        r'\btexts\.([a-z]\w*)', r'\bbutton\("(\w+)"')  # fmt: skip
+        r'\bpart\(\s*gr\.\w+, "(\w+)"', r'\btexts\.([a-z]\w*)', r'\bbutton\("(\w+)"')  # fmt: skip
 
 
 def used():

@@ -13,15 +13,15 @@ import pytest
 from photo_stubs import Detector, draw_photo, face_at, stub_deoccluder
 from PIL import Image
 
+from deocclude.engines.app import sessions as page_sessions
 from deocclude.engines.app.limits import MOST_FACES, Limits
 from deocclude.engines.app.names import PROJECT, without_folders
-from deocclude.engines.app.sessions import Sessions
+from deocclude.engines.app.sessions import DAY, Sessions
 from deocclude.engines.app.texts import TEXTS
 
 gr = pytest.importorskip("gradio", reason='the page needs `pip install -e ".[app]"`')
 
-from deocclude.engines.app import handlers as page_handlers  # noqa: E402
-from deocclude.engines.app.handlers import DAY, Handlers, listed, told  # noqa: E402
+from deocclude.engines.app.handlers import Handlers, listed, told  # noqa: E402
 
 FACE = face_at(20, 10, 120)
 SAY = TEXTS["en"]
@@ -62,7 +62,7 @@ def upload(handlers):
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(page_handlers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(page_sessions.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -72,23 +72,23 @@ def test_programs_are_swept_when_idle_and_tabs_after_a_day(handlers, upload, mon
         handlers.take_photo(upload(f"{session}.png"), "sharp", 3.0, asked(session))
     clock[0] += 601
     handlers.cancel(asked("busy"))
-    handlers.sweep(600)
+    handlers.sessions.end_idle(600)
     left = {path.stem for path in handlers.sessions.folder.glob("0123/*")}
     assert left == {"tab", "busy"}
     clock[0] += DAY
-    handlers.sweep(600)
+    handlers.sessions.end_idle(600)
     assert list(handlers.sessions.folder.iterdir()) == []
 
 
 def test_events_of_one_visit_at_once_have_one_visit(handlers, monkeypatch):
-    opened, gate = handlers.sessions.open, Barrier(2)
+    named, gate = page_sessions.secrets.token_urlsafe, Barrier(2)
 
-    def together(key):
+    def together(length):
         with suppress(BrokenBarrierError):
             gate.wait(0.3)  # where two are in here, both go on
-        return opened(key)
+        return named(length)
 
-    monkeypatch.setattr(handlers.sessions, "open", together)
+    monkeypatch.setattr(page_sessions.secrets, "token_urlsafe", together)
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(handlers.visit, [asked("a")] * 2)
     assert first is second
@@ -98,7 +98,7 @@ def test_a_tab_that_is_closed_ends_its_task_and_takes_its_files(handlers, upload
     handlers.take_photo(upload(), "sharp", 3.0, asked("a"))
     visit = handlers.visit(asked("a"))
     handlers.leave(asked("a"))
-    assert visit.task.is_set()
+    assert visit.stop.is_set()
     assert list(handlers.sessions.folder.iterdir()) == []
     handlers.leave(asked("a"))  # nothing more to do
     handlers.leave(asked("unknown"))
@@ -121,7 +121,7 @@ def test_a_disk_without_room_for_results_is_said(handlers, upload, monkeypatch):
 
     path = upload()
     handlers.take_photo(path, "sharp", 3.0, asked("a"))
-    monkeypatch.setattr(handlers.visit(asked("a")).session, "place", full)
+    monkeypatch.setattr(handlers.visit(asked("a")), "place", full)
     for restore in (
         lambda: handlers.restore_photo(None, "sharp", "matched", False, asked("a")),
         lambda: handlers.restore(str(path), None, "sharp", request=asked("a")),
@@ -149,7 +149,7 @@ def test_of_cameras_that_were_looked_at_only_the_last_is_kept(handlers):
 
 def test_another_sessions_files_are_not_taken(handlers, upload):
     handlers.take_photo(upload(), "sharp", 3.0, asked("a"))
-    result = handlers.visit(asked("a")).session.place("result.png")
+    result = handlers.visit(asked("a")).place("result.png")
     upload().rename(result)
     with pytest.raises((gr.Error, ValueError), match="belongs to another session"):
         handlers.restore(str(result), None, "sharp", request=asked("b"))

@@ -25,7 +25,7 @@ from deocclude.engines.ensemble.opening import (
     weights_identity,
 )
 from deocclude.engines.inference.cost import model_parameters
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.recipes import (
     ensemble_config,
@@ -299,11 +299,12 @@ def test_members_of_different_splits_are_not_compared(tmp_path):
 
 def test_a_gate_is_given_its_members(tmp_path):
     ensemble = Ensemble(["one", "two"], "gate", width=4)
-    members = attach_members(ensemble, write_members(tmp_path, "ab"))
+    members = members_of(write_members(tmp_path, "ab"))
+    attach_members(ensemble, members)
     assert [member.sha256 for member in members] == [sha256(member.path) for member in members]
     assert [member.name for member in ensemble.attached] == ["a", "b"]
     with pytest.raises(ValueError, match="3 networks for 2 members"):
-        attach_members(ensemble, write_members(tmp_path, "cde"))
+        attach_members(ensemble, members_of(write_members(tmp_path, "cde")))
 
 
 def test_evaluate_takes_an_ensemble_as_a_row(tmp_path, capsys, monkeypatch):
@@ -344,8 +345,8 @@ def test_deocclude_takes_an_ensemble(tmp_path, monkeypatch, capsys):
 
 def test_photos_are_restored_by_an_ensemble(tmp_path):
     path = recipe(tmp_path, write_members(tmp_path, "ab", fill=0.0))
-    networks = load_networks(path, "cpu")
-    assert (networks.size, networks.fill, networks.template) == (SIZE, 0.0, "ffhq")
+    inpainter = read_inpainter(path, "cpu")
+    assert (inpainter.size, inpainter.fill, inpainter.template) == (SIZE, 0.0, "ffhq")
     occluded, mask = holes()
-    prediction = networks.restore_batch(occluded, mask)
+    prediction = inpainter.restore(occluded, mask)
     torch.testing.assert_close(prediction, answers(path))

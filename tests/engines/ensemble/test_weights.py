@@ -116,13 +116,13 @@ def test_perfect_members_give_an_infinite_psnr_not_an_error():
 
 def test_an_answer_that_is_not_finite_names_its_member(tmp_path, monkeypatch):
     members = members_of(write_members(tmp_path, "ab"))
-    real = ensemble_weights.attach_found
+    real = ensemble_weights.attach_members
 
     def broken(network, *arguments):
         real(network, *arguments)
         network.attached[1].network.network.head.bias.data.fill_(float("nan"))
 
-    monkeypatch.setattr(ensemble_weights, "attach_found", broken)
+    monkeypatch.setattr(ensemble_weights, "attach_members", broken)
     with pytest.raises(ValueError, match="b: its answers hold values that are not finite"):
         measure(members, validation_pairs(members, 6))
 

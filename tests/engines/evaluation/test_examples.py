@@ -9,6 +9,7 @@ import torch
 from evaluation_stubs import SIZE, fake_pairs
 
 from deocclude.data.pairs.holes import FrozenPairs, Pair
+from deocclude.engines.evaluation.compare import report
 from deocclude.engines.evaluation.examples import (
     CRITERION,
     choose_examples,
@@ -16,9 +17,10 @@ from deocclude.engines.evaluation.examples import (
     example_figure,
     restore_examples,
 )
-from deocclude.engines.evaluation.inpainting import report
+from deocclude.engines.evaluation.inpainting import INPAINTERS
 from deocclude.engines.inference.baselines import BaselinePool
-from deocclude.engines.measures.inpainting import Row, baseline_row, evaluate_rows
+from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows
+from deocclude.engines.measures.rows import Row
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_a_row_of_several_seeds_shows_its_first_with_that_ones_values(pairs, tmp
 def test_a_report_makes_pictures_once_for_figure_and_page(pairs, tmp_path):
     opened = []
     rows = [grey_row("dark <b>", 0.2, opened), baseline_row("occluded", BaselinePool(0))]
-    made = report(rows, pairs, tmp_path, title="A & B")
+    made = report(INPAINTERS, rows, pairs, tmp_path, title="A & B")
     assert opened == ["dark <b>"] * 2  # to be measured, and for the pictures
     assert made.files["examples.png"].is_file()
     page = made.files["report.html"].read_text(encoding="utf-8")
@@ -109,7 +111,8 @@ def test_a_single_pair_of_a_constant_image_makes_a_page(tmp_path):
     pair = Pair("flat.png", "0", "m", "1", 1, False, mask.mean())
     alone = FrozenPairs([pair], lambda index: (image, mask), SIZE, "one pair")
     rows = [grey_row("exact", 0.2), grey_row("wrong", 0.5)]
-    page = report(rows, alone, tmp_path).files["report.html"].read_text(encoding="utf-8")
+    made = report(INPAINTERS, rows, alone, tmp_path)
+    page = made.files["report.html"].read_text(encoding="utf-8")
     assert '"composed/psnr": "∞"' in page
     assert "NaN" not in page.split('id="example-data"')[1].split("</script>")[0]
 

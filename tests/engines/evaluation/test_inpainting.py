@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from deocclude.data.seeding import keyed_rng
 from deocclude.engines.cli import evaluate, summary
-from deocclude.engines.evaluation.inpainting import Options, compare
+from deocclude.engines.evaluation.compare import compare
+from deocclude.engines.evaluation.inpainting import INPAINTERS
 from deocclude.engines.evaluation.suites import finished_suite, load_suite
 from deocclude.engines.measures.lpips import LpipsChoice
 from deocclude.engines.report.tables import Cell, Table
@@ -129,11 +130,11 @@ def test_a_suite_of_several_tables_gives_each_its_folder_and_shares_values(runs,
 
 
 def test_remarks_stand_above_the_tables(runs, tmp_path):
-    options = Options(
-        ["Beta"], baselines="none", limit=6, output=tmp_path / "out", runs_folder=runs,
-        device="cpu", lpips="off", fid="off", workers=0, title="Mine", remarks=("Beta is small.",),
+    (report,) = compare(
+        INPAINTERS, runs=["Beta"], baselines="none", limit=6, output=tmp_path / "out",
+        runs_folder=runs, device="cpu", lpips="off", fid="off", workers=0, title="Mine",
+        remarks=("Beta is small.",),
     )  # fmt: skip
-    (report,) = compare(options)
     assert report.markdown.startswith("# Mine")
     assert "- Beta is small.\n\n## PSNR" in report.markdown
     assert "Beta is small." in (tmp_path / "out" / "table.md").read_text()

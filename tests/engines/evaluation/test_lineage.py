@@ -18,7 +18,7 @@ from deocclude.engines.runs.recipes import (
     pointer_records,
     write_recipe,
 )
-from deocclude.engines.training.members import released_weights, settle_members
+from deocclude.engines.training.origins import as_released, settled
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def make_run(tmp_path):
         config = load_config(recipe, "quick", ["data.size=32", f"training.seed={seed}", *overrides])
         members = ()
         if config.model.name == "ensemble":
-            config = settle_members(config, tmp_path / "runs")
+            config = settled(config, tmp_path / "runs")
             members = members_of([tmp_path / member.weights for member in config.members])
         folder = tmp_path / "runs" / name / number
         folder.mkdir(parents=True)
-        content = config.model_dump(mode="json") | released_weights(config) | {"name": name}
+        content = as_released(config) | {"name": name}
         if before:  # the name alone was written down
             content["init_from"] = content["init_from"].partition("/")[0]
         metadata = {"config": json.dumps(content), "contract": "{}", "metrics": "{}"}

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from deocclude.engines.cli import evaluate
 from deocclude.engines.evaluation import losses as loss_tables
-from deocclude.engines.report import figures, history
+from deocclude.engines.report import history
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.members import choose_with_losses
 
@@ -113,7 +113,7 @@ def test_a_weight_of_zero_leaves_a_gap_on_the_log_scale(tmp_path):
 
 
 def test_curves_have_the_validation_losses_dotted_and_no_score_of_theirs(tmp_path):
-    figure = figures.loss_curves(write_history(tmp_path, 3) / "metrics.csv")
+    figure = history.loss_curves(write_history(tmp_path, 3) / "metrics.csv")
     losses, *scores = figure.axes
     dotted = [line for line in losses.lines if line.get_linestyle() == ":"]
     np.testing.assert_allclose(dotted[0].get_ydata(), [0.5, 1, 1.5])

@@ -14,7 +14,8 @@ from deocclude.engines.cli import evaluate
 from deocclude.engines.evaluation.inpainting_tables import metric_table, seeds_table
 from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference_among, single
 from deocclude.engines.evaluation.summaries import mean_of_bins, summarise
-from deocclude.engines.measures.inpainting import Row, evaluate_rows
+from deocclude.engines.measures.inpainting import evaluate_rows
+from deocclude.engines.measures.rows import Row
 from deocclude.engines.runs import finished
 from deocclude.engines.runs.metadata import WEIGHTS
 

@@ -138,12 +138,12 @@ def test_an_inpainter_that_saw_a_face_is_left_out(runs, tmp_path):
     trained = finished.read_trained(weights)
     own = trained.data.model_copy(update={"faces": str(tmp_path)})
     trained = dataclasses.replace(trained, data=own)
-    group = runs_pairs.OccludedGroup(pairs, [], tmp_path)
+    group = runs_pairs.Group(pairs, [], tmp_path)
     fit, remarks = overlap.fitting_inpainters([trained], group)
     assert fit == []
     assert "2 of these pairs show faces of its training" in remarks[0]
     unseen = SimpleNamespace(size=SIZE, pairs=[SimpleNamespace(image="3.png")])
-    group = runs_pairs.OccludedGroup(unseen, [], tmp_path)
+    group = runs_pairs.Group(unseen, [], tmp_path)
     assert overlap.fitting_inpainters([trained], group) == ([trained], [])
 
 
@@ -153,18 +153,18 @@ def test_a_report_says_where_nobody_can_tell_what_an_inpainter_saw(runs, tmp_pat
     trained = dataclasses.replace(
         alpha, data=alpha.data.model_copy(update={"faces": str(tmp_path)})
     )
-    group = runs_pairs.OccludedGroup(pairs, [], tmp_path)
+    group = runs_pairs.Group(pairs, [], tmp_path)
     fit, remarks = overlap.fitting_inpainters([trained], group)
     assert fit == [trained]
     assert "apart from its run's split.json" in remarks[0]
     split = {"rule": "of the run", "train": ["x.png"], "val": [], "test": ["1.png"]}
     (trained.checkpoint.parent / "split.json").write_text(json.dumps(split))
     assert overlap.fitting_inpainters([trained], group) == ([trained], [])
-    elsewhere = runs_pairs.OccludedGroup(pairs, [], tmp_path / "set")
+    elsewhere = runs_pairs.Group(pairs, [], tmp_path / "set")
     fit, remarks = overlap.fitting_inpainters([trained], elsewhere)
     assert fit == [trained]
     assert "from another folder than its own faces" in remarks[0]
-    builtin = runs_pairs.OccludedGroup(pairs, [], None)
+    builtin = runs_pairs.Group(pairs, [], None)
     assert overlap.fitting_inpainters([alpha], builtin) == ([alpha], [])
     pairs.pairs[0].image = "builtin/train/000001"
     assert "built-in faces" in overlap.fitting_inpainters([alpha], elsewhere)[1][0]
@@ -184,7 +184,7 @@ def test_faces_of_a_set_are_known_by_what_they_show(runs, tmp_path):
     alpha = finished.read_trained(runs / "Alpha" / "001" / "best.safetensors")
     save_split(split, folder, alpha.checkpoint.parent / "split.json")
     trained = dataclasses.replace(alpha, data=alpha.data.model_copy(update={"faces": str(folder)}))
-    group = runs_pairs.OccludedGroup(pairs, [], tmp_path / "set")
+    group = runs_pairs.Group(pairs, [], tmp_path / "set")
     fit, remarks = overlap.fitting_inpainters([trained], group)
     assert fit == []
     assert "8 of these pairs show faces of its training" in remarks[0]
@@ -193,7 +193,7 @@ def test_faces_of_a_set_are_known_by_what_they_show(runs, tmp_path):
 def test_an_inpainter_of_faces_that_lie_otherwise_is_left_out(runs, tmp_path):
     pairs = SimpleNamespace(size=SIZE, pairs=[SimpleNamespace(image="1.png")])
     alpha = finished.read_trained(runs / "Alpha" / "001" / "best.safetensors")
-    group = runs_pairs.OccludedGroup(pairs, [], tmp_path, "celeba")
+    group = runs_pairs.Group(pairs, [], tmp_path, "celeba")
     fit, remarks = overlap.fitting_inpainters([alpha], group)
     assert fit == []
     assert "trained on faces aligned as ffhq, these are aligned as celeba" in remarks[0]

@@ -7,13 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
+from deocclude.data.occluders.groups import WITHOUT_GLASSES, group_of
 from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
 from deocclude.data.seeding import keyed_rng
 from deocclude.engines.evaluation import segmentation_figures, segmentation_tables
-from deocclude.engines.evaluation.segmentation import segmentation_report
+from deocclude.engines.evaluation.compare import report
+from deocclude.engines.evaluation.segmentation import SEGMENTERS
+from deocclude.engines.evaluation.summaries import summarise_masks
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.measures import segmentation
-from deocclude.engines.measures.inpainting import Row
-from deocclude.engines.measures.segmentation import ModelFinder, constant_rows, evaluate_segmenters
+from deocclude.engines.measures.rows import Row
+from deocclude.engines.measures.segmentation import constant_rows, evaluate_segmenters
 
 SIZE = 32
 KINDS = ("sunglasses", "scarf", "scratches", "none")
@@ -58,7 +62,7 @@ def finder_row(name, network, opened=None):
     def make():
         if opened is not None:
             opened.append(name)
-        return ModelFinder(network)
+        return Segmenter(network, SIZE)
 
     return Row(name, "model", f"{type(network).__name__} {vars(network).get('columns')}", make)
 
@@ -133,7 +137,7 @@ def test_packing_keeps_every_pixel():
 
 
 def test_groups_are_told_apart_and_pooling_is_over_pixels(pairs, results):
-    summary = segmentation_tables.summarise_masks(results, "perfect")
+    summary = summarise_masks(results, "perfect")
     frame = results[1].frame()
     real = frame[frame["kind"].isin(("sunglasses", "scarf"))]
     means = summary[summary["kind"].eq("all") & summary["row"].eq("half")]
@@ -158,13 +162,13 @@ def test_groups_are_told_apart_and_pooling_is_over_pixels(pairs, results):
     ],
 )  # fmt: skip
 def test_several_occluders_are_drawn_only_when_all_are(kind, group):
-    assert segmentation_tables.group_of(kind) == group
+    assert group_of(kind) == group
 
 
 def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
     pairs = magenta_pairs(kinds=("scarf", "patch+shadow", "unknown", "none"))
     pairs.held_out = False
-    made = segmentation_report(rows, pairs, tmp_path)
+    made = report(SEGMENTERS, rows, pairs, tmp_path)
     titles = [line for line in made.markdown.splitlines() if line.startswith("## ")]
     assert [title.split(":")[0].lstrip("# ") for title in titles[:4]] == [
         "Real cut-outs", "Drawn occluders", "Occluders of kinds that the set does not name",
@@ -178,9 +182,9 @@ def test_nothing_is_said_to_be_held_out_in_a_set(rows, tmp_path):
 
 
 def test_tables_show_both_groups_unoccluded_faces_and_kinds(results):
-    summary = segmentation_tables.summarise_masks(results, "perfect")
+    summary = summarise_masks(results, "perfect")
     tables = segmentation_tables.mask_tables(results, summary, "perfect")
-    assert [table.title.split(":")[0] for table in tables] == [
+    assert [table.heading.split(":")[0] for table in tables] == [
         "Real cut-outs, none of them trained on", "Drawn occluders", "Faces with nothing on them",
         "IoU by kind of occluder (higher is better)", "Cost",
     ]  # fmt: skip
@@ -199,9 +203,9 @@ def test_tables_show_both_groups_unoccluded_faces_and_kinds(results):
 
 def test_only_faces_with_nothing_on_them_have_no_iou(tmp_path, rows):
     results = evaluate_segmenters(rows, magenta_pairs(kinds=("none",)), tmp_path)
-    summary = segmentation_tables.summarise_masks(results, "perfect")
+    summary = summarise_masks(results, "perfect")
     tables = segmentation_tables.mask_tables(results, summary, "perfect")
-    assert [table.title.split(":")[0] for table in tables] == [
+    assert [table.heading.split(":")[0] for table in tables] == [
         "Faces with nothing on them", "Cost",
     ]  # fmt: skip
     assert not any(
@@ -230,7 +234,7 @@ def test_an_answer_that_is_no_mask_is_refused(answer, message):
     network = torch.nn.Module()
     network.forward = answer
     with pytest.raises(ValueError, match=message):
-        ModelFinder(network).find(torch.ones(1, 3, SIZE, SIZE))
+        Segmenter(network, SIZE).find(torch.ones(1, 3, SIZE, SIZE))
 
 
 def test_overlay_colours_what_was_found_wrong_and_missed():
@@ -262,18 +266,18 @@ def test_examples_are_worst_median_and_best_of_each_group():
 def test_kept_eyeglasses_are_reported_with_the_faces_that_nothing_covers(rows, tmp_path):
     kinds = ("scarf", "eyeglasses", "none")
     kept = magenta_pairs(kinds=kinds, empty=("eyeglasses", "none"))
-    made = segmentation_report(rows, kept, tmp_path / "kept", batch=4)
+    made = report(SEGMENTERS, rows, kept, tmp_path / "kept", batch=4)
     assert "Real cut-outs, none of them trained on: 3 images" in made.markdown
     assert "Faces with nothing on them: 6 images" in made.markdown
     assert "eyeglasses (real)" not in made.markdown
-    marked = segmentation_report(rows, magenta_pairs(kinds=kinds), tmp_path / "marked", batch=4)
+    marked = report(SEGMENTERS, rows, magenta_pairs(kinds=kinds), tmp_path / "marked", batch=4)
     assert "Real cut-outs, none of them trained on: 6 images" in marked.markdown
     assert "Faces with nothing on them: 3 images" in marked.markdown
     assert "eyeglasses (real)" in marked.markdown
 
 
 def test_report_writes_every_file(pairs, rows, tmp_path):
-    made = segmentation_report(rows, pairs, tmp_path, batch=4)
+    made = report(SEGMENTERS, rows, pairs, tmp_path, batch=4)
     for name in ("table.md", "table.tex", "summary.csv", "pairs.json", "kinds.png", "masks.png"):
         assert made.files[name].stat().st_size > 300, name
     assert made.markdown == made.files["table.md"].read_text(encoding="utf-8")
@@ -284,7 +288,7 @@ def test_report_writes_every_file(pairs, rows, tmp_path):
     assert {"accuracy", "dice", "boundary_f"} <= set(kinds)
     assert "Intervals are over faces only" in made.markdown
     with pytest.raises(ValueError, match="rows: perfect, half, Nothing marked"):
-        segmentation_report(rows, pairs, tmp_path, reference="none")
+        report(SEGMENTERS, rows, pairs, tmp_path, reference="none")
 
 
 def test_real_cutouts_are_also_told_without_clear_eyeglasses(tmp_path):
@@ -299,19 +303,17 @@ def test_real_cutouts_are_also_told_without_clear_eyeglasses(tmp_path):
 
     pairs = magenta_pairs(kinds=("scarf", "eyeglasses", "sunglasses", "none"))
     rows = [finder_row("model", LetsGlassesStay())]
-    report = segmentation_report(rows, pairs, tmp_path)
+    made = report(SEGMENTERS, rows, pairs, tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv").set_index(["group", "kind", "metric"])
     assert summary.loc[("real", "all", "iou"), "mean"] == pytest.approx(2 / 3)
-    others = segmentation_tables.WITHOUT_GLASSES
+    others = WITHOUT_GLASSES
     assert summary.loc[(others, "all", "iou"), "mean"] == pytest.approx(1)
     assert summary.loc[(others, "all", "iou"), "count"] == 6
     assert summary.loc[others].index.get_level_values("kind").unique().tolist() == ["all"]
-    assert (
-        "## Real cut-outs without clear eyeglasses, none of them trained on: 6" in report.markdown
-    )
-    assert report.markdown.count("eyeglasses (real)") == 1
+    assert "## Real cut-outs without clear eyeglasses, none of them trained on: 6" in made.markdown
+    assert made.markdown.count("eyeglasses (real)") == 1
 
 
 def test_without_eyeglasses_there_is_one_table_of_real_cutouts(tmp_path):
-    report = segmentation_report([finder_row("model", SeesMagenta())], magenta_pairs(), tmp_path)
-    assert "without clear eyeglasses" not in report.markdown
+    made = report(SEGMENTERS, [finder_row("model", SeesMagenta())], magenta_pairs(), tmp_path)
+    assert "without clear eyeglasses" not in made.markdown

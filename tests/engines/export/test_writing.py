@@ -14,7 +14,7 @@ from torch import nn
 from deocclude import models
 from deocclude.data.contract import hide
 from deocclude.engines.export import __main__ as command
-from deocclude.engines.export.opening import Identity, Inpainter, open_exportable
+from deocclude.engines.export.opening import Identity, WholeInpainter, open_exportable
 from deocclude.engines.export.writing import (
     Exportable,
     ParityError,
@@ -73,7 +73,7 @@ def inpainting(**told) -> Description:
 
 
 def as_inpainter(network: nn.Module, features: nn.Module | None = None, **told) -> Exportable:
-    module = Inpainter(network, features).eval()
+    module = WholeInpainter(network, features).eval()
     return Exportable(module, ("occluded", "mask"), ("prediction",), inpainting(**told))
 
 

@@ -24,7 +24,7 @@ from deocclude.engines.ensemble.opening import open_inpainter, weights_identity
 from deocclude.engines.graphs.asking import OnnxInpainter, open_network
 from deocclude.engines.graphs.description import read_description
 from deocclude.engines.graphs.packages import OnnxError
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import read_inpainter
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -108,10 +108,10 @@ def test_networks_take_size_fill_and_template_from_it_and_the_cpu(tmp_path):
     path = lama(tmp_path / "x.onnx")
     text = LAMA + "fill: 0.25\ntemplate: utkface\nhides: false\n"
     path.with_suffix(".yaml").write_text(text)
-    networks = load_networks(path, "auto")
-    assert (networks.size, networks.fill, networks.template) == (512, 0.25, "utkface")
-    assert networks.hides is False
-    assert networks.device == torch.device("cpu")
+    inpainter = read_inpainter(path, "auto")
+    assert (inpainter.size, inpainter.fill, inpainter.template) == (512, 0.25, "utkface")
+    assert inpainter.hides is False
+    assert inpainter.device == torch.device("cpu")
 
 
 def test_its_parameters_are_those_of_its_initialisers(tmp_path):

@@ -16,7 +16,7 @@ from deocclude.engines.export import kept
 from deocclude.engines.graphs import packages
 from deocclude.engines.graphs.asking import OnnxInpainter, OnnxSegmenter
 from deocclude.engines.inference import backends
-from deocclude.engines.inference.networks import read_networks
+from deocclude.engines.inference.networks import read_inpainter, read_segmenter
 from deocclude.engines.jobs.plan import Job, Plan
 from deocclude.engines.photos.deoccluder import load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
@@ -60,9 +60,9 @@ def unprepared(tmp_path):
     return write_weights(tmp_path / "w.safetensors", "inpainting")
 
 
-def opened(weights: dict, backend: str):
+def opened(weights: dict, backend: str, flip: bool = False):
     loaded = load_deoccluder(
-        weights["inpainting"], "cpu", weights["segmentation"], backend=backend,
+        weights["inpainting"], "cpu", weights["segmentation"], backend=backend, flip=flip,
         detector=FaceDetector(kinds=("whole",)),
     )  # fmt: skip
     return loaded
@@ -76,8 +76,7 @@ def test_restored_pictures_are_equal_to_one_level(weights, flip, given):
     mask[60:120, 40:110] = 1
     results = {}
     for backend in ("torch", "onnx"):
-        deoccluder = opened(weights, backend)
-        deoccluder.flip = flip
+        deoccluder = opened(weights, backend, flip)
         results[backend] = deoccluder.restore(photo, mask if given else None, uncertainty=True)
     one, other = results["torch"], results["onnx"]
     assert one.changed
@@ -91,8 +90,8 @@ def test_restored_pictures_are_equal_to_one_level(weights, flip, given):
 def test_auto_takes_graphs_that_are_there_and_makes_none(weights, unprepared, monkeypatch):
     monkeypatch.setattr(backends, "make_graph", lambda weights: pytest.fail("made a graph"))
     found = opened(weights, "auto")
-    assert isinstance(found.inpainter, OnnxInpainter)
-    assert isinstance(found.segmenter, OnnxSegmenter)
+    assert isinstance(found.inpainter.network, OnnxInpainter)
+    assert isinstance(found.segmenter.network, OnnxSegmenter)
     assert backends.graph_for(unprepared, CPU) is None
     monkeypatch.setattr(backends, "has_runtime", lambda: False)
     assert backends.graph_for(weights["inpainting"], CPU) is None
@@ -107,12 +106,12 @@ def test_a_graph_that_cannot_be_run_is_said_and_pytorch_used(weights, tmp_path):
     damaged = kept.kept_graph(weights["inpainting"]).read_bytes()[:2000]
     graph.write_bytes(damaged)
     with pytest.raises(ValueError, match=r"ONNX.*it was removed"):
-        read_networks(file, "cpu", backend="onnx")
+        read_inpainter(file, "cpu", backend="onnx")
     assert not graph.exists()
     graph.write_bytes(damaged)
     said: list[str] = []
-    found = read_networks(file, "cpu", backend="auto", say=said.append)
-    assert not isinstance(found["inpainter"], OnnxInpainter)
+    found = read_inpainter(file, "cpu", backend="auto", say=said.append)
+    assert not isinstance(found.network, OnnxInpainter)
     assert "it was removed, PyTorch is used" in said[0]
     assert not graph.exists()
 
@@ -122,17 +121,18 @@ def test_no_network_of_pytorch_is_built_where_a_graph_is(weights, monkeypatch):
 
     for name in ("create_inpainter", "create_segmenter"):
         monkeypatch.setattr(loading, name, lambda **_: pytest.fail("built a network"))
-    found = read_networks(weights["inpainting"], "cpu", weights["segmentation"], backend="auto")
-    assert found["fill"] == 1.0
-    assert (found["size"], found["segmenter_size"]) == (64, 64)
+    inpainter = read_inpainter(weights["inpainting"], "cpu", backend="auto")
+    segmenter = read_segmenter(weights["segmentation"], "cpu", backend="auto")
+    assert inpainter.fill == 1.0
+    assert (inpainter.size, segmenter.size) == (64, 64)
 
 
 def test_accelerators_and_evaluation_stay_with_pytorch(weights):
     assert backends.graph_for(weights["inpainting"], torch.device("cuda")) is None
     with pytest.raises(ValueError, match="runs on the CPU, not on cuda"):
         backends.graph_for(weights["inpainting"], torch.device("cuda"), "onnx")
-    plain = read_networks(weights["inpainting"], "cpu")
-    assert not isinstance(plain["inpainter"], OnnxInpainter)
+    plain = read_inpainter(weights["inpainting"], "cpu")
+    assert not isinstance(plain.network, OnnxInpainter)
 
 
 def test_an_ensemble_keeps_its_members_and_says_so_only_when_asked(weights, tmp_path):

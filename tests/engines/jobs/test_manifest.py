@@ -11,6 +11,7 @@ import pytest
 
 from deocclude.engines.jobs.manifest import (
     COLUMNS,
+    STATUSES,
     Manifest,
     ManifestRow,
     failed,
@@ -64,7 +65,7 @@ def test_it_is_up_to_date_after_every_input_and_whole_at_the_end(tmp_path):
         lines.append(job)
         return ManifestRow(str(job.source), "out")
 
-    run_jobs([Job(Path(str(n))) for n in range(3)], restore, manifest, print)
+    run_jobs([Job(Path(str(n))) for n in range(3)], restore, manifest)
     manifest._cost = 1e9  # a slow disk: rows wait
     manifest.add(ManifestRow("late"))
     assert len(read(path)) == 3
@@ -116,8 +117,8 @@ def test_a_failing_input_is_one_row_and_the_rest_goes_on(tmp_path):
         return ManifestRow(str(job.source), "" if clean else "out.png", status, warnings=["look"])
 
     jobs = [Job(Path(name)) for name in ("good", "bad", "huge", "clean")]
-    rows = run_jobs(jobs, restore, Manifest(None), said.append)
-    assert [row.failed for row in rows] == [False, True, True, False]
+    rows = run_jobs(jobs, restore, Manifest(None, said.append))
+    assert [STATUSES[row.status] for row in rows] == [False, True, True, False]
     assert said == [
         "good: look",
         "error: bad: no such thing",
@@ -150,7 +151,7 @@ def test_a_full_disk_ends_the_folder(tmp_path):
         return ManifestRow(str(job.source), "out.png")
 
     jobs = [Job(Path(name)) for name in ("first", "second", "third", "fourth", "fifth")]
-    rows = run_jobs(jobs, restore, Manifest(None), said.append)
+    rows = run_jobs(jobs, restore, Manifest(None, said.append))
     assert seen == ["first", "second", "third"]
     assert [row.status for row in rows] == ["restored", "failed", "failed"]
     assert "No space left on device" in said[-1]
@@ -167,11 +168,11 @@ def test_whatever_a_library_raises_costs_one_input_and_is_named(error):
             raise error
         return ManifestRow(str(job.source), "out.png")
 
-    rows = run_jobs([Job(Path("odd")), Job(Path("good"))], restore, Manifest(None), said.append)
+    rows = run_jobs([Job(Path("odd")), Job(Path("good"))], restore, Manifest(None, said.append))
     assert [row.status for row in rows] == ["failed", "restored"]
     assert said == [f"error: odd: {type(error).__name__}: bug"]
     with pytest.raises(KeyboardInterrupt):
-        run_jobs([Job(Path("a"))], _stop, Manifest(None), print)
+        run_jobs([Job(Path("a"))], _stop, Manifest(None))
 
 
 def _stop(job):

@@ -148,7 +148,7 @@ def test_two_results_never_share_a_file(tree):
 def test_what_is_missing_is_a_failure_among_others_and_an_error_alone(tree):
     plan = plan_jobs(["none.jpg", "one.jpg"], output="out")
     assert plan.failures == [("none.jpg", "none.jpg: no such file or folder")]
-    assert (len(plan.jobs), plan.total) == (1, 2)
+    assert len(plan.jobs) == 1
     (tree / "empty").mkdir()
     for word in ("none.jpg", "empty"):
         with pytest.raises(FileNotFoundError, match=word):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deocclude.engines.jobs.manifest import Manifest, ManifestRow
-from deocclude.engines.jobs.plan import plan_jobs, refuse_existing, set_aside
+from deocclude.engines.jobs.plan import plan_jobs
 from deocclude.engines.jobs.shards import WHOLE, Shard, shard_of
 
 PARTS = [Shard(number, 3) for number in (1, 2, 3)]
@@ -127,8 +127,8 @@ def test_setting_aside_takes_a_moment_for_many(tree):
     plan = plan_jobs(["photos"], output="out")
     plan.jobs = plan.jobs * (20_000 // len(plan.jobs))
     count = len(plan.jobs)
-    set_aside(plan, lambda source: source.stem.endswith("1"))
+    plan.set_aside(lambda source: source.stem.endswith("1"))
     assert 0 < len(plan.done) < count
     assert len(plan.done) + len(plan.jobs) == count
-    refuse_existing(plan)
+    plan.refuse_existing()
     assert plan.existing == []

@@ -12,7 +12,9 @@ from deocclude.data.pairs.holes import FrozenPairs, Pair
 from deocclude.engines.evaluation import inpainting_tables
 from deocclude.engines.evaluation.summaries import summarise
 from deocclude.engines.measures.columns import FidSums, fid, learned, published
-from deocclude.engines.measures.inpainting import PAIR_COLUMNS, Row, evaluate_rows
+from deocclude.engines.measures.inpainting import evaluate_rows
+from deocclude.engines.measures.rows import HOLE_COLUMNS, Row
+from deocclude.engines.report.writers import to_markdown
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_a_measure_added_later_is_measured_alone(pairs, tmp_path):
     evaluate_rows([row], pairs, tmp_path, measures=[learned("lpips", squared), published()])
     assert len(opened) == 3
     assert list(evaluate_rows([row], pairs, tmp_path)[0].frame()) == [
-        *PAIR_COLUMNS, *(c for c in frame if "/" in c and "lpips" not in c),
+        *HOLE_COLUMNS, *(c for c in frame if "/" in c and "lpips" not in c),
     ]  # fmt: skip
 
 
@@ -145,8 +147,8 @@ def test_one_pair_has_values_but_no_fid(pairs, tmp_path):
     results = evaluate_rows(rows, single, tmp_path, measures=[fid(thirds, {}), published()])
     assert math.isnan(results[0].info["measures"]["fid"]["fid"])
     summary = summarise(results, "near")
-    text = str(inpainting_tables.build_tables(results, summary, "near"))
-    assert "nan" not in text
+    built = inpainting_tables.build_tables(results, summary, "near")
+    assert "nan" not in to_markdown(built, "Evaluation", [])
     assert np.isfinite(summary.loc[summary["metric"].eq("psnr"), "mean"]).all()
 
 
@@ -171,7 +173,8 @@ def test_constant_images_have_every_value_a_metric_can_give(tmp_path):
     assert math.isfinite(results[0].info["measures"]["fid"]["fid"])
     ranks = inpainting_tables.rank_table(summary)
     assert "Left out, as no row has a value: Identity similarity." in ranks.notes
-    assert "nan" not in str(inpainting_tables.build_tables(results, summary, "near"))
+    built = inpainting_tables.build_tables(results, summary, "near")
+    assert "nan" not in to_markdown(built, "Evaluation", [])
 
 
 def test_a_metric_that_is_missing_for_some_images_says_so(pairs, tmp_path):

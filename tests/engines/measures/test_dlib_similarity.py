@@ -12,6 +12,7 @@ from deocclude.data.images import to_tensor
 from deocclude.engines.measures import dlib_similarity as dlib
 from deocclude.engines.measures.choice import choose_measures
 from deocclude.engines.measures.inpainting import evaluate_rows
+from deocclude.engines.measures.rows import Batch
 
 BARE = {"lpips": "off", "fid_wanted": "off"}
 
@@ -86,6 +87,9 @@ def test_dlib_sees_the_same_face_and_another_one():
     faces = to_tensor(np.stack([render_face(seed, 64) for seed in (1, 1, 2)]))
     recorder = settled.start(pairs, torch.device("cpu"))
     mask = torch.ones(3, 1, 64, 64)
-    (same,) = recorder.add(faces, faces[:1].repeat(3, 1, 1, 1), mask, "abc")
+    true = faces[:1].repeat(3, 1, 1, 1)
+    same = [
+        value for (value,) in recorder.add(Batch(range(3), [*"abc"], [], true, true, mask), faces)
+    ]
     assert same[0] == same[1] == 1
     assert same[2] < 0.95

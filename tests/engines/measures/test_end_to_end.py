@@ -11,14 +11,12 @@ from deocclude.data.contract import hide
 from deocclude.data.images import to_tensor
 from deocclude.data.pairs.occluded import FrozenOccluded, OccludedPair
 from deocclude.data.seeding import keyed_rng
-from deocclude.engines.evaluation.end_to_end import choose_losses, end_to_end_report
-from deocclude.engines.evaluation.end_to_end_tables import (
-    Summary,
-    end_to_end_tables,
-    summarise_cases,
-)
+from deocclude.engines.evaluation.compare import report
+from deocclude.engines.evaluation.end_to_end import END_TO_END, Rows, choose_losses
+from deocclude.engines.evaluation.end_to_end_tables import end_to_end_tables
+from deocclude.engines.evaluation.summaries import summarise_cases
 from deocclude.engines.inference.baselines import BaselinePool
-from deocclude.engines.inference.networks import Networks
+from deocclude.engines.inference.networks import Inpainter, Segmenter
 from deocclude.engines.measures.end_to_end import (
     BLIND,
     NO_MASK,
@@ -30,8 +28,10 @@ from deocclude.engines.measures.end_to_end import (
     plan_cases,
     used_masks,
 )
-from deocclude.engines.measures.inpainting import ModelRestorer, Row, baseline_row
-from deocclude.engines.measures.segmentation import ModelFinder, pack
+from deocclude.engines.measures.inpainting import baseline_row
+from deocclude.engines.measures.rows import Row
+from deocclude.engines.measures.segmentation import pack
+from deocclude.engines.report.writers import to_markdown
 from deocclude.metrics.image import psnr
 
 SIZE = 32
@@ -128,14 +128,14 @@ def test_perfect_masks_cost_nothing_and_missed_pixels_stay(pairs, tmp_path):
     assert half.loc[1, "marked"] == pytest.approx(left.mean().item())
     whole = torch.full_like(target, 0.5)
     assert blind.loc[1, "image/psnr"] == pytest.approx(psnr(whole, target).item(), rel=1e-5)
-    summary = Summary(summarise_cases(results))
-    line = summary.line("Flat", "perfect", "real", "image/psnr")
+    summary = summarise_cases(results).set_index(["inpainter", "mask", "group", "metric"])
+    line = summary.loc["Flat", "perfect", "real", "image/psnr"]
     assert (line["loss"], line["loss_low"], line["loss_high"]) == (0, 0, 0)
     expected = (true["image/psnr"] - half["image/psnr"])[:3].mean()
-    line = summary.line("Flat", "half", "real", "image/psnr")
+    line = summary.loc["Flat", "half", "real", "image/psnr"]
     assert line["loss"] == pytest.approx(expected)
     assert line["loss_low"] <= expected <= line["loss_high"]
-    darker = summary.line("Flat", "half", "drawn", "hole/l1")
+    darker = summary.loc["Flat", "half", "drawn", "hole/l1"]
     assert darker["loss"] > 0  # a larger error is a loss too
 
 
@@ -161,7 +161,7 @@ def test_an_inpainter_trained_under_occluders_is_shown_them(pairs, tmp_path):
 
     shown = to_tensor(np.stack([read(index)[1] for index in range(len(CELLS))]))
     target = to_tensor(np.stack([read(index)[0] for index in range(len(CELLS))]))
-    restorer = ModelRestorer(Networks(Darker(), SIZE, hides=False))
+    restorer = Inpainter(Darker(), SIZE, hides=False)
     cases = [Case(row("Darker", restorer), s) for s in (TRUE_MASK, source("half"), NO_MASK)]
     true, _, blind = evaluate_cases(cases, pairs, tmp_path, batch=len(CELLS))
     expected = (shown / 2 - target).abs().mean(dim=(1, 2, 3))
@@ -180,12 +180,12 @@ def test_a_perfect_inpainter_is_exact_in_the_hole_it_is_shown(pairs, tmp_path):
     assert true.loc[:5, "image/ssim"].tolist() == pytest.approx([1] * 6)
     assert np.isfinite(half["image/psnr"][:6]).all()
     assert np.isinf(half["image/psnr"][6:]).all()
-    summary = Summary(summarise_cases(results))
-    line = summary.line("Knows", TRUE, "real", "image/psnr")
+    summary = summarise_cases(results).set_index(["inpainter", "mask", "group", "metric"])
+    line = summary.loc["Knows", TRUE, "real", "image/psnr"]
     assert (line["mean"], line["infinite"]) == (math.inf, 3)
     tables = end_to_end_tables(summarise_cases(results), SIZE)
     assert tables[0].rows[0][1].text == "∞"
-    assert "nan" not in str([table.rows for table in tables])
+    assert "nan" not in to_markdown(tables, "End to end", [])
 
 
 def test_dilation_of_one_pixel_is_a_disc():
@@ -227,13 +227,13 @@ def test_report_writes_every_file(pairs, tmp_path):
     half = torch.nn.Module()
     half.forward = lambda occluded: black.forward(occluded) - 9 * (torch.arange(SIZE) > 10)
     segmenters = [
-        Row(name, "model", name, lambda network=network: ModelFinder(network))
+        Row(name, "model", name, lambda network=network: Segmenter(network, SIZE))
         for name, network in (("half", half), ("perfect", black))
     ]
     inpainters = [row("Flat", Flat()), row("Knows", Knows())]
     remarks = ["Large is left out."]
-    made = end_to_end_report(
-        inpainters, segmenters, pairs, tmp_path, dilations=(0, 3), remarks=remarks
+    made = report(
+        END_TO_END, Rows(inpainters, segmenters), pairs, tmp_path, dilations=(0, 3), remarks=remarks
     )
     for name in ("table.md", "table.tex", "summary.csv", "pairs.json", "end_to_end.png"):
         assert made.files[name].stat().st_size > 300, name
@@ -253,14 +253,14 @@ def test_report_writes_every_file(pairs, tmp_path):
     losses = text.split("Loss in PSNR")[1].split("##")[0]
     assert "+0.00 [+0.00, +0.00]" in losses
     with pytest.raises(ValueError, match="inpainters: Flat, Knows"):
-        end_to_end_report(inpainters, segmenters, pairs, tmp_path, reference="half")
+        report(END_TO_END, Rows(inpainters, segmenters), pairs, tmp_path, reference="half")
 
 
 def test_pairs_of_a_set_are_not_said_to_be_held_out(pairs, tmp_path):
     results = evaluate_cases([Case(row("Flat", Flat()), TRUE_MASK)], pairs, tmp_path)
     tables = end_to_end_tables(summarise_cases(results), SIZE, held_out=False)
-    assert any("real cut-outs (higher" in table.title for table in tables)
-    assert not any("trained on" in table.title for table in tables)
+    assert any("real cut-outs (higher" in table.heading for table in tables)
+    assert not any("trained on" in table.heading for table in tables)
 
 
 def test_examples_lose_most_median_and_least(pairs, tmp_path):

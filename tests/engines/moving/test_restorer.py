@@ -212,8 +212,7 @@ def test_what_is_redrawn_is_calm_while_the_face_is_at_rest():
     changes = {}
     for share in (0.0, 0.6):
         torch.manual_seed(0)
-        restore = restorer(tracker=FaceTracker(drawn=share))
-        restore.deoccluder.inpainter = Trembling()
+        restore = restorer(tracker=FaceTracker(drawn=share), inpainter=Trembling())
         results = [restore(noisy(photo, n)) for n in range(30)]
         core = cv2.erode(results[-1].mask, np.ones((9, 9), np.uint8)).astype(bool)
         levels = [result.restored[core].mean() for result in results[5:]]
@@ -231,10 +230,7 @@ def test_a_face_that_changes_is_not_smeared():
 
     photo = draw_photo(SHAPE, FACE)
     dark = np.where(is_green(photo)[..., None], photo, photo // 2)
-    restore = restorer()
-    restore.deoccluder.inpainter = Copy()
-    alone = restorer()
-    alone.deoccluder.inpainter = restore.deoccluder.inpainter
+    restore, alone = restorer(inpainter=Copy()), restorer(inpainter=Copy())
     for _ in range(4):
         restore(photo)
     core = cv2.erode(alone(dark).mask, np.ones((9, 9), np.uint8)).astype(bool)
@@ -252,8 +248,7 @@ def test_a_neighbours_mask_is_hidden_too():
             return super().forward(occluded, mask)
 
     faces = [face_at(10, 40, 150), face_at(120, 50, 150)]
-    restore = restorer(faces)
-    restore.deoccluder.inpainter = Looking()
+    restore = restorer(faces, inpainter=Looking())
     result = restore(draw_photo(SHAPE, *faces))
     assert len(result.faces) == 2
     pictures = np.concatenate(shown)

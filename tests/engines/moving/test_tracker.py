@@ -91,14 +91,6 @@ def test_what_is_seen_in_one_frame_only_is_no_face():
     assert [len(tracker.smooth_faces(found)) for found in ([true], [])] == [1, 0]
 
 
-def test_the_whole_picture_is_no_track():
-    tracker, whole = FaceTracker(patience=1), face(0)._replace(source="whole")
-    assert tracker.smooth_faces([whole]) == [whole]
-    for _ in range(2):
-        tracker.smooth_faces([face(5)])
-    assert tracker.smooth_faces([whole]) == [face(5)]
-
-
 def test_bad_weights_are_refused():
     with pytest.raises(ValueError, match="landmarks"):
         FaceTracker(landmarks=1)

@@ -10,13 +10,14 @@ from video_stubs import write_clip
 from deocclude.data.mask_files.reading import MaskError
 from deocclude.engines.jobs.plan import Choices, Job
 from deocclude.engines.moving.video import restore_video
+from deocclude.engines.photos.deoccluder import Deoccluder
 from deocclude.engines.video.reading import VideoReader
 
 SHAPE = (48, 64)  # as stored; shown 64 high and 48 wide
 
 
 @pytest.mark.parametrize("degrees", [90, -90])
-def test_a_mask_of_a_rotated_video(tmp_path, degrees):
+def test_a_mask_of_a_rotated_video(tmp_path, degrees, monkeypatch):
     stored = np.zeros((*SHAPE, 3), np.uint8)
     stored[:, :] = photograph(64)[:48]
     write_clip(tmp_path / "v.mp4", [stored] * 2, turned=(degrees,))
@@ -26,9 +27,13 @@ def test_a_mask_of_a_rotated_video(tmp_path, degrees):
     job = Job(tmp_path / "v.mp4", tmp_path / "raw.png", tmp_path / "out.mp4")
     deoccluder = stub_deoccluder()
     seen = []
-    restore = deoccluder.restore
-    deoccluder.restore = lambda image, mask, *a, **k: (
-        seen.append((image, mask)) or restore(image, mask, *a, **k)
+    restore = Deoccluder.restore
+    monkeypatch.setattr(
+        Deoccluder,
+        "restore",
+        lambda self, image, mask, *a, **k: (
+            seen.append((image, mask)) or restore(self, image, mask, *a, **k)
+        ),
     )
     row = restore_video(deoccluder, job, Choices())
     assert "raw.png: is 64 x 48, as its picture is stored: turned like it" in str(row.warnings)

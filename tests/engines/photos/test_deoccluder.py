@@ -5,12 +5,13 @@ import os
 import numpy as np
 import pytest
 import torch
-from photo_stubs import Constant, Detector, GreenFinder
+from photo_stubs import Detector, stub_deoccluder
 from PIL import Image
 from torch import nn
 
 from deocclude.data.contract import compose, hide
 from deocclude.data.images import to_tensor, to_uint8
+from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.photos.deoccluder import (
     Deoccluder,
     load_deoccluder,
@@ -61,7 +62,7 @@ def box_mask(shape, top=0.4, bottom=0.6, left=0.4, right=0.6):
 def test_only_the_hole_changes(shape):
     photo, mask = noise_photo(shape), box_mask(shape)
     before = photo.copy()
-    restored = Deoccluder(Grey(), SIZE).restore_photo(photo, mask)
+    restored = Deoccluder(Inpainter(Grey(), SIZE)).restore_photo(photo, mask)
     assert restored.dtype == np.uint8
     assert restored.shape == photo.shape
     np.testing.assert_array_equal(restored[mask == 0], photo[mask == 0])
@@ -87,7 +88,7 @@ def test_prediction_and_photo_are_aligned(shape):
     truth = Image.fromarray(photo[top : top + height, left : left + width])
     truth = truth.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     model = Fixed(to_tensor(np.asarray(truth))[None])
-    restored = Deoccluder(model, SIZE).restore_photo(photo, mask)
+    restored = Deoccluder(Inpainter(model, SIZE)).restore_photo(photo, mask)
     error = restored[mask == 1].astype(float) - photo[mask == 1]
     assert np.abs(error.mean(axis=0)).max() < 0.3
     assert np.abs(error).max() <= 2
@@ -98,7 +99,7 @@ def test_whole_photo_window_is_aligned():
     assert choose_window(mask) == (0, 0, 400, 100)
     truth = np.asarray(Image.fromarray(photo).resize((16, 64), Image.Resampling.BICUBIC))
     truth = np.pad(truth, ((0, 0), (24, 24), (0, 0)), mode="symmetric")
-    restored = Deoccluder(Fixed(to_tensor(truth)[None]), SIZE).restore_photo(photo, mask)
+    restored = Deoccluder(Inpainter(Fixed(to_tensor(truth)[None]), SIZE)).restore_photo(photo, mask)
     error = restored[mask == 1].astype(float) - photo[mask == 1]
     assert np.abs(error.mean(axis=0)).max() < 0.3
 
@@ -106,7 +107,7 @@ def test_whole_photo_window_is_aligned():
 def test_at_the_models_own_size_it_is_plain_compose():
     photo, mask = noise_photo((SIZE, SIZE)), box_mask((SIZE, SIZE))
     prediction = to_tensor(noise_photo((SIZE, SIZE), seed=1))[None]
-    restored = Deoccluder(Fixed(prediction), SIZE).restore_photo(photo, mask)
+    restored = Deoccluder(Inpainter(Fixed(prediction), SIZE)).restore_photo(photo, mask)
     image, hole = to_tensor(photo)[None], to_tensor(mask)[None]
     np.testing.assert_array_equal(restored, to_uint8(compose(prediction, image, hole))[0])
 
@@ -120,7 +121,7 @@ def test_the_occluder_never_reaches_the_model(shape):
     seen = []
     for picture in (photo, other):
         model = Grey()
-        Deoccluder(model, SIZE, fill=0.25).restore_photo(picture, mask)
+        Deoccluder(Inpainter(model, SIZE, fill=0.25)).restore_photo(picture, mask)
         seen.append(model)
         assert (model.occluded.movedim(1, -1)[model.mask[:, 0] == 1] == 0.25).all()
     assert torch.equal(seen[0].occluded, seen[1].occluded)
@@ -169,7 +170,7 @@ def test_batch_runs_in_evaluation_mode_and_leaves_modes_alone():
     model[0].eval()  # frozen
     before = model[1].running_mean.clone()
     occluded, mask = torch.rand(2, 3, 8, 8), torch.ones(2, 1, 8, 8)
-    prediction = Deoccluder(model, 8).restore_batch(occluded, mask)
+    prediction = Inpainter(model, 8).restore(occluded, mask)
     assert prediction.dtype == torch.float32
     assert not prediction.requires_grad
     assert torch.equal(model[1].running_mean, before)
@@ -180,10 +181,10 @@ def test_batch_is_float32_for_a_half_precision_model_and_checks_the_shape():
     half = nn.Module()
     half.forward = lambda occluded, mask: occluded.bfloat16()
     image, mask = torch.rand(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
-    assert Deoccluder(half, 8).restore_batch(image, mask).dtype == torch.float32
+    assert Inpainter(half, 8).restore(image, mask).dtype == torch.float32
     half.forward = lambda occluded, mask: occluded[..., :4]
     with pytest.raises(ValueError, match=r"\(1, 3, 8, 4\)"):
-        Deoccluder(half, 8).restore_batch(hide(image, mask), mask)
+        Inpainter(half, 8).restore(hide(image, mask), mask)
 
 
 @pytest.mark.parametrize(
@@ -199,20 +200,20 @@ def test_batch_is_float32_for_a_half_precision_model_and_checks_the_shape():
 )
 def test_bad_photo_or_mask_is_refused(image, mask, message):
     with pytest.raises(ValueError, match=message):
-        Deoccluder(Grey(), SIZE).restore_photo(image, mask)
+        Deoccluder(Inpainter(Grey(), SIZE)).restore_photo(image, mask)
 
 
 def test_a_prediction_that_is_not_finite_is_no_result():
     model = Fixed(torch.full((1, 3, SIZE, SIZE), float("nan")))
     with pytest.raises(ValueError, match="finite"):
-        Deoccluder(model, SIZE).restore_photo(noise_photo((80, 80)), box_mask((80, 80)))
+        Deoccluder(Inpainter(model, SIZE)).restore_photo(noise_photo((80, 80)), box_mask((80, 80)))
 
 
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="size"):
-        Deoccluder(Grey(), 0)
+        Inpainter(Grey(), 0)
     with pytest.raises(ValueError, match="fill"):
-        Deoccluder(Grey(), 8, fill=255)
+        Inpainter(Grey(), 8, fill=255)
     with pytest.raises(ValueError, match="nonsense"):
         resolve_device("nonsense")
     with pytest.raises(ValueError, match="cuda:77"):
@@ -230,7 +231,7 @@ def test_size_and_fill_come_from_the_checkpoint(monkeypatch, tmp_path):
 
     monkeypatch.setattr("deocclude.engines.runs.weights.load_inpainter", load_inpainter)
     deoccluder = load_deoccluder(tmp_path / "best.safetensors", "cpu")
-    assert (deoccluder.size, deoccluder.fill) == (48, 0.5)
+    assert (deoccluder.inpainter.size, deoccluder.inpainter.fill) == (48, 0.5)
     assert calls == [(tmp_path / "best.safetensors", torch.device("cpu"))]
 
 
@@ -253,11 +254,11 @@ def test_the_newest_finished_run_is_found(tmp_path):
 
 def test_an_inpainter_trained_under_occluders_sees_what_the_mask_covers():
     photo, mask = noise_photo((SIZE, SIZE)), box_mask((SIZE, SIZE))
-    deoccluder = Deoccluder(Grey(), SIZE, hides=False)
+    deoccluder = Deoccluder(Inpainter(Grey(), SIZE, hides=False))
     restored = deoccluder.restore_photo(photo, mask)
-    np.testing.assert_array_equal(to_uint8(deoccluder.inpainter.occluded[0]), photo)
+    np.testing.assert_array_equal(to_uint8(deoccluder.inpainter.network.occluded[0]), photo)
     np.testing.assert_array_equal(restored[mask == 0], photo[mask == 0])
-    assert (deoccluder.inpainter.mask > 0.5).any()
+    assert (deoccluder.inpainter.network.mask > 0.5).any()
 
 
 @pytest.mark.parametrize(("told", "hides"), [({}, True), ({"hidden_by": "occluders"}, False)])
@@ -267,7 +268,7 @@ def test_the_weights_file_says_what_the_inpainter_is_shown(monkeypatch, told, hi
     monkeypatch.setattr("deocclude.engines.runs.weights.load_inpainter", lambda *_: loaded)
     deoccluder = load_deoccluder("best.safetensors", "cpu")
     picture, mask = torch.rand(1, 3, 8, 8) / 2 + 0.5, torch.ones(1, 1, 8, 8)
-    assert deoccluder.show(picture, mask).any() != hides
+    assert deoccluder.inpainter.show(picture, mask).any() != hides
 
 
 def test_only_the_chosen_faces_are_redrawn_and_the_rest_is_counted():
@@ -275,7 +276,7 @@ def test_only_the_chosen_faces_are_redrawn_and_the_rest_is_counted():
     photo = np.full((120, 300, 3), 90, np.uint8)
     photo[50:90, 20:60] = photo[60:80, 220:240] = (0, 255, 0)
     faces = [place_in((10.0, 20.0, 80.0, 90.0)), place_in((210.0, 40.0, 40.0, 50.0))]
-    deoccluder = Deoccluder(Constant(), 64, GreenFinder(), detector=Detector(faces))
+    deoccluder = stub_deoccluder(Detector(faces))
     assert len(deoccluder.restore(photo).faces) == 2
     deoccluder.detector.choice = FaceChoice(most=1)
     result = deoccluder.restore(photo)

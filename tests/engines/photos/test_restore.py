@@ -355,9 +355,9 @@ def test_an_inpainter_trained_under_occluders_is_shown_them(given):
     ]
     np.testing.assert_array_equal(results[0].restored, results[1].restored)
     np.testing.assert_array_equal(results[0].mask, results[1].mask)
-    (picture,) = to_uint8(shown.inpainter.occluded)
+    (picture,) = to_uint8(shown.inpainter.network.occluded)
     np.testing.assert_array_equal(picture, results[0].faces[0].aligned)
     assert mask_of(picture).mean() > 0.05
     assert not (picture == 255).all(-1).any()
-    assert (to_uint8(hidden.inpainter.occluded) == 255).all(-1).any()
-    assert torch.equal(shown.inpainter.mask, hidden.inpainter.mask)
+    assert (to_uint8(hidden.inpainter.network.occluded) == 255).all(-1).any()
+    assert torch.equal(shown.inpainter.network.mask, hidden.inpainter.network.mask)

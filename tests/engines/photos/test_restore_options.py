@@ -20,6 +20,7 @@ from torch import nn
 
 from deocclude.data.faces.alignment import template_points
 from deocclude.data.images import to_uint8
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.photos.deoccluder import load_deoccluder
 from deocclude.engines.photos.face import Face
 from deocclude.engines.runs.finished import newest_checkpoint
@@ -74,6 +75,17 @@ def test_a_mask_over_a_whole_square_is_said_to_be_redrawn_from_the_photo():
     assert result.notices == []
 
 
+@pytest.mark.parametrize("box", [(190, 220, 240, 290), (190, 100, 240, 290), (0, 0, 9, 9)])
+def test_find_mask_is_what_restore_redraws(box):
+    """Inside of the face's square, beyond it too, and nothing."""
+    photo, face, deoccluder = photo_with(box), face_at(240, (250, 200)), make()
+    found = deoccluder.find_mask(photo, [face], dilate=7)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, deoccluder.restore(photo, faces=[face], dilate=7).mask)
+    with pytest.raises(ValueError, match=r"weights.segmenter"):
+        make(segmenter=None).find_mask(photo, [face])
+
+
 def test_bad_networks_are_no_result():
     photo, face = photo_with((190, 220, 240, 290)), face_at(240, (250, 200))
     with pytest.raises(ValueError, match="finite"):
@@ -93,14 +105,14 @@ def test_bad_networks_are_no_result():
         make().restore(photo[..., 0], faces=[face])
 
 
-def test_find_mask_resizes_and_keeps_modes():
+def test_a_segmenter_resizes_and_keeps_modes():
     segmenter = nn.Sequential(GreenFinder(), nn.BatchNorm2d(1))
     segmenter.train()
     segmenter[1].eval()
-    deoccluder = make(segmenter=segmenter, segmenter_size=32)
+    finder = Segmenter(segmenter, 32)
     aligned = torch.zeros(2, 3, 80, 80)
     aligned[1, 1, 20:60] = 1
-    found = deoccluder.find_mask(aligned)
+    found = finder.probability(aligned)
     assert found.shape == (2, 1, 80, 80)
     assert found.dtype == torch.float32
     assert found[0].max() < 0.1
@@ -123,8 +135,9 @@ def test_load_deoccluder_takes_each_networks_size_and_template(monkeypatch, tmp_
         "deocclude.engines.runs.weights.load_segmenter", loader(GreenFinder(), size=96)
     )
     deoccluder = load_deoccluder("a", "cpu", segmenter="b", dilate=4, alignment="eyes")
-    assert (deoccluder.size, deoccluder.template, deoccluder.fill) == (48, "celeba", 0.5)
-    assert (deoccluder.segmenter_size, deoccluder.segmenter_template) == (96, "ffhq")
+    inpainter, segmenter = deoccluder.inpainter, deoccluder.segmenter
+    assert (inpainter.size, inpainter.template, inpainter.fill) == (48, "celeba", 0.5)
+    assert (segmenter.size, segmenter.template) == (96, "ffhq")
     assert (deoccluder.dilate, deoccluder.alignment) == (4, "eyes")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deocclude.engines.report import figures
+from deocclude.engines.report import figures, history
 from deocclude.engines.report.grids import GAP, picture_grid
 
 
@@ -104,14 +104,14 @@ def test_loss_curves_show_losses_and_composed_scores(tmp_path):
     path.write_text(
         "step,epoch,train/l1,train/total,val/composed/psnr,val/raw/psnr\n1,1,2,5,20,19\n2,2,1,4,21,20\n"
     )
-    figure = figures.loss_curves(path)
+    figure = history.loss_curves(path)
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert titles == ["training losses", "validation PSNR (dB) ↑"]
     assert [line.get_label() for line in figure.axes[0].lines] == ["l1", "total"]
     assert figure.axes[0].get_yscale() == "log"
     path.write_text("step,epoch\n")
     with pytest.raises(ValueError, match="no rows"):
-        figures.loss_curves(path)
+        history.loss_curves(path)
 
 
 def test_show_does_nothing_from_a_console_and_displays_in_a_kernel(monkeypatch):

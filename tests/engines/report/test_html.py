@@ -6,7 +6,6 @@ import json
 import math
 import re
 from html.parser import HTMLParser
-from string import Template
 
 import numpy as np
 import pytest
@@ -19,8 +18,8 @@ from deocclude.engines.report.html_pictures import (
     encode_figure,
     encode_pictures,
 )
-from deocclude.engines.report.html_tables import holds_zero, sort_value, table_html
-from deocclude.engines.report.tables import Cell, Table
+from deocclude.engines.report.html_tables import heads, shown
+from deocclude.engines.report.tables import REFERENCE, Cell, Table
 
 HOSTILE = '</script><script>alert("1")</script> & <b>bold</b> $title'
 VOID = {"meta", "img", "input", "br", "link", "hr"}
@@ -67,14 +66,14 @@ def make_example(names, size=16, rank="worst", seed=0):
     return Example("2", rank, "folder/7.jpg", 0.25, *pictures, restored, scores)
 
 
-def make_table(rows, title="PSNR (dB) (higher is better)"):
-    return Table(title, ["", "mean", "Δ to A [95 %]"], rows, ["A note."])
+def make_table(rows, title="PSNR (dB)"):
+    return Table(title, ["", "mean", "Δ to A [95 %]"], rows, ["A note."], higher=True)
 
 
 ROWS = [
-    [Cell("A"), Cell("27.10", True), Cell("reference")],
-    [Cell(HOSTILE), Cell("–"), Cell("-0.20 [-0.50, +0.10]")],
-    [Cell("Telea"), Cell("∞"), Cell("-18.10 [-19.00, -17.00]")],
+    [Cell("A"), Cell(27.1, form=".2f", best=True), REFERENCE],
+    [Cell(HOSTILE), Cell(None), Cell(-0.2, -0.5, 0.1, "+.2f")],
+    [Cell("Telea"), Cell(math.inf, form=".2f"), Cell(-18.1, -19.0, -17.0, "+.2f")],
 ]
 
 
@@ -142,36 +141,58 @@ def test_rows_carry_what_is_sorted_and_what_is_best(page):
 
 
 def test_the_better_end_comes_first():
-    for title, best, first in (
-        ("L1 (lower is better)", None, "ascending"),
-        ("PSNR (higher is better)", None, "descending"),
-        ("Ranks", 1, "ascending"),
-        ("Cost", None, "descending"),
+    for heading, higher, best, descending in (
+        ("L1", False, None, False),
+        ("PSNR", True, None, True),
+        ("PSNR ↓", True, 3, False),
+        ("PSNR", True, 1, True),  # the best of its line
+        ("Rank", None, 1, False),
+        ("Rate", None, 3, True),
+        ("Cost", None, None, True),
     ):
-        rows = [[Cell(f"{i}"), Cell(f"{i}.0", i == best)] for i in (1, 2, 3)]
-        text = table_html(Table(title, ["", "value"], rows), "table", Template("$head"))
-        assert Page(text).all("th", scope="col")[1]["data-first"] == first, title
+        rows = [[Cell(f"{i}"), Cell(i, form=".1f", best=i == best)] for i in (1, 2, 3)]
+        table = Table("A table", ["", heading], rows, higher=higher)
+        assert heads(table)[1].descending == descending, heading
+
+
+def test_a_column_is_of_numbers_unless_a_cell_has_words():
+    columns = {
+        True: [Cell(1.5, form=".1f"), Cell(None), REFERENCE, Cell(math.inf)],
+        False: [Cell(1.5), Cell("NVIDIA H100")],
+    }
+    for numeric, cells in columns.items():
+        table = Table("A table", ["", "value"], [[Cell("row"), cell] for cell in cells])
+        assert heads(table)[1].numeric == numeric
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
+    ("cell", "value", "interval"),
     [
-        ("27.10", 27.1), ("+0.31 [+0.10, +0.52]", 0.31), ("-2", -2), ("−2", -2), ("1e-05", 1e-5),
-        ("41,323.8", 41323.8), ("16,000 images, 39 min", 16000), ("85 %", 85), ("∞", math.inf),
-        ("reference", 0), ("22.80 ± 0.05", 22.8), ("–", None), ("", None), ("NVIDIA H100", None),
-        ("3D", None), ("001/002", None),
+        (Cell(27.104, form=".2f"), "27.104", ""),
+        (Cell(0.31, 0.1, 0.52, "+.2f"), "0.31", "[+0.10, +0.52]"),
+        (Cell(0.31, math.nan, math.nan, "+.2f"), "0.31", "[–]"),
+        (Cell(41323.8, form=",.1f"), "41323.8", ""),
+        (Cell(16000, form="{value:,.0f} images, 39 min"), "16000", ""),
+        (Cell(-math.inf, form=".2f"), "Infinity", ""), (REFERENCE, "0", ""),
+        (Cell(22.8, high=0.05, form="{value:.2f} ± {high:.2f}"), "22.8", ""),
+        (Cell(None, 0.0, 1.0, ".2f"), None, ""), (Cell(math.nan, form=".2f"), None, ""),
     ],
 )  # fmt: skip
-def test_the_number_of_a_cell(text, value):
-    assert sort_value(text) == value
+def test_what_a_cell_of_numbers_is_sorted_by(cell, value, interval):
+    (_, head) = heads(Table("A table", ["", "value"], [[Cell("row"), cell]]))
+    view = shown(cell, head)
+    assert (view.value, view.interval) == (value, interval)
 
 
-def test_a_rounded_end_keeps_its_side_of_zero():
-    assert not holds_zero("[-0.53, -0.00]")
-    assert not holds_zero("[+0.00, +0.53]")
-    assert holds_zero("[-0.53, +0.00]")
-    assert holds_zero("[+0.00, +0.00]")
-    assert not holds_zero("[–]")
+def test_a_difference_is_unclear_where_its_interval_holds_zero():
+    for low, high, unclear in (
+        (-0.53, -0.001, False), (0.001, 0.53, False), (-0.53, 0.001, True), (0.0, 0.0, True),
+        (math.nan, math.nan, False), (None, None, False),
+    ):  # fmt: skip
+        cell = Cell(0.0, low, high, "+.2f")
+        (_, head) = heads(Table("A table", ["", "Δ to A"], [[Cell("row"), cell]]))
+        assert ("unclear" in shown(cell, head).classes) == unclear, (low, high)
+        assert "unclear" not in shown(cell, head._replace(text="mean")).classes
 
 
 def read_content(page):
@@ -258,7 +279,9 @@ def test_tables_alone_and_a_table_without_rows_make_a_page(tmp_path):
 
 
 def test_hundreds_of_rows_stay_small(tmp_path):
-    rows = [[Cell(f"row {i}"), *(Cell(f"{i}.{j}") for j in range(8))] for i in range(400)]
+    rows = [
+        [Cell(f"row {i}"), *(Cell(i + j / 10, form=".1f") for j in range(8))] for i in range(400)
+    ]
     table = Table("PSNR", ["", *(f"{j} %" for j in range(8))], rows)
     path = save_html(tmp_path / "r.html", "T", [], [table] * 9)
     assert path.stat().st_size < 4_000_000

@@ -36,13 +36,13 @@ def example(bin, rank):
 def page(tmp_path_factory):
     if reason := chromium.missing():
         pytest.skip(reason)
-    values = ["27.10", "9.00", "∞", "–"]
-    rows = [[Cell(name), Cell(value)] for name, value in zip(NAMES, values, strict=True)]
-    others = Table("By occluder", ["", "mean"], [[Cell("scarf"), Cell("1.0")]])
+    values = [27.1, 9.0, np.inf, None]
+    rows = [[Cell(name), Cell(v, form=".2f")] for name, v in zip(NAMES, values, strict=True)]
+    others = Table("By occluder", ["", "mean"], [[Cell("scarf"), Cell(1.0, form=".1f")]])
     kinds = dict.fromkeys(NAMES, "model") | {"Telea": "baseline"}
     path = save_html(
         tmp_path_factory.mktemp("page") / "report.html", "Page", ["N = 1"],
-        [Table("PSNR (higher is better)", ["", "mean"], rows), others], kinds=kinds,
+        [Table("PSNR", ["", "mean"], rows, higher=True), others], kinds=kinds,
         reference="Beta 10", examples=[example(b, r) for b in "13" for r in RANKS],
     )  # fmt: skip
     with ExitStack() as stack:

@@ -1,11 +1,15 @@
 import json
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from deocclude.engines.runs.folder import LOCK, RunFolder, RunFolderError
+from deocclude.engines.runs.folder import LOCK, OWNER, FolderLock, RunFolder, RunFolderError
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -34,23 +38,50 @@ def test_continuing_nothing_lists_what_there_is(tmp_path, folder):
         RunFolder.open(tmp_path, "ablationv2", "latest")
 
 
-def test_a_folder_in_use_is_refused_until_its_owner_is_gone(folder):
+def test_a_folder_in_use_is_refused(folder):
     folder.lock()
-    with pytest.raises(RunFolderError, match=f"in use by process {os.getpid()}"):
+    assert FolderLock(folder.path).is_held()
+    with pytest.raises(RunFolderError, match=f"in use by process {os.getpid()} on .* since"):
         RunFolder(folder.path).lock()
     folder.unlock()
-    folder.lock()
-    done = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    assert FolderLock(folder.path).holder() is None
+    assert not {LOCK, OWNER} & {p.name for p in folder.path.iterdir()}
+    RunFolder(folder.path).lock()
+
+
+def test_a_folder_is_free_when_its_process_is_gone(folder):
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from deocclude.engines.runs.folder import FolderLock\n"
+        "FolderLock(Path(sys.argv[1])).acquire(); os._exit(9)"
     )
-    owner = json.loads((folder.path / LOCK).read_text())
-    (folder.path / LOCK).write_text(json.dumps(owner | {"pid": int(done.stdout)}))
-    RunFolder(folder.path).lock()  # the process that held it has ended
-    (folder.path / LOCK).write_text(json.dumps(owner | {"started": owner["started"] - 100}))
-    RunFolder(folder.path).lock()  # another process has its number now
-    (folder.path / LOCK).write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
-    with pytest.raises(RunFolderError, match="elsewhere"):
+    line = [sys.executable, "-c", code, str(folder.path)]
+    assert subprocess.run(line, cwd=ROOT, check=False).returncode == 9
+    assert (folder.path / OWNER).exists()
+    lock = FolderLock(folder.path)
+    assert not lock.is_held()
+    assert lock.holder() is None
+    folder.lock()
+    assert lock.holder().startswith(f"process {os.getpid()} on")
+
+
+@pytest.mark.parametrize("note", [{"pid": 1}, {"pid": 1, "started": 1.5}, None])
+def test_a_lock_of_before_blocks_nobody(folder, note):
+    """Which was a file with the number of a process and its start; None: cut off."""
+    here = {"host": platform.node()}
+    text = "" if note is None else json.dumps(note | here)
+    (folder.path / OWNER).write_text(text)
+    folder.lock()
+
+
+def test_a_note_of_another_machine_counts_until_it_is_deleted(folder):
+    (folder.path / OWNER).write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
+    with pytest.raises(RunFolderError, match=f"process 1 on elsewhere; .* delete .*{OWNER}"):
         folder.lock()
+    assert FolderLock(folder.path).holder() == "process 1 on elsewhere"
+    assert not FolderLock(folder.path).is_held()
+    (folder.path / OWNER).unlink()
+    folder.lock()
 
 
 def test_locking_sweeps_up_after_a_killed_process(folder):

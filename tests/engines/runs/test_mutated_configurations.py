@@ -175,7 +175,7 @@ def make_networks(config) -> None:
         "identity": models.create_identity_network,
     }[config.task]
     options = {"classes": 3} if config.task == "identity" else config.model_options()
-    if models.takes_option(config.task, config.model.name, "pretrained"):
+    if config.model.takes("pretrained"):
         options["pretrained"] = False
     with torch.device("meta"):
         create(config.model.name, **options)

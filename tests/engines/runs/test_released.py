@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from deocclude.data.files import sha256
 from deocclude.engines.cli import evaluate, photos
 from deocclude.engines.cli import restore as restore_command
-from deocclude.engines.inference.networks import load_networks, read_networks
+from deocclude.engines.inference.networks import read_inpainter, read_segmenter
 from deocclude.engines.runs import released
 from deocclude.engines.runs.chosen import called, choose_weights
 from deocclude.engines.runs.finished import read_trained
@@ -54,8 +54,8 @@ def weights(whole, tmp_path, monkeypatch):
 def test_both_are_found_from_any_folder(weights):
     for task, name in FILES.items():
         assert shipped_file(task) == weights / name
-    files = (shipped_file("inpainting"), "cpu", shipped_file("segmentation"))
-    assert read_networks(*files)["size"] == 64
+    assert read_inpainter(shipped_file("inpainting"), "cpu").size == 64
+    assert read_segmenter(shipped_file("segmentation"), "cpu").size == 64
 
 
 def test_the_checkout_lists_what_it_ships():
@@ -178,8 +178,8 @@ def test_weights_of_an_old_run_still_load(tmp_path):
     assert "release" not in metadata
     metadata["config"].pop("task")
     save_release(path, network, {"config": metadata["config"]})
-    networks = load_networks(path, "cpu")
-    assert (networks.template, networks.hides) == ("ffhq", True)
+    inpainter = read_inpainter(path, "cpu")
+    assert (inpainter.template, inpainter.hides) == ("ffhq", True)
     assert read_trained(path).task == "inpainting"
 
 

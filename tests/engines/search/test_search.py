@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial_only(tmp_path, monkeypatch):
 
 
 def test_weights_that_became_nan_are_found_by_validation(tmp_path, monkeypatch):
-    original = inpainting.train_step
+    original = inpainting.Trainer.train_step
 
     def poisoned(trainer, parts):
         terms = original(trainer, parts)
@@ -124,7 +124,7 @@ def test_weights_that_became_nan_are_found_by_validation(tmp_path, monkeypatch):
             weights.data.fill_(float("nan"))
         return terms
 
-    monkeypatch.setattr(inpainting, "train_step", poisoned)
+    monkeypatch.setattr(inpainting.Trainer, "train_step", poisoned)
     shared = open_study(tmp_path)
     assert run(shared, 1) is None
     assert shared.trials()[0].user_attrs["reason"].startswith("diverged: prediction is not finite")
@@ -197,8 +197,8 @@ def test_a_name_that_is_a_path_is_refused(tmp_path, capsys):
 def test_without_optuna_the_error_says_how_to_get_it(tmp_path, monkeypatch, capsys):
     for name in [name for name in sys.modules if name.split(".")[0] == "optuna"]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("deocclude.engines.search.report", "deocclude.engines.search.study"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("figures", "report", "runner", "study"):
+        monkeypatch.delitem(sys.modules, f"deocclude.engines.search.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert search.main(command(tmp_path)) == 1
     assert 'pip install "optuna' in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """The record that the processes of a search share: stopped, killed, pruned and shared trials."""
 
 import os
-import sqlite3
+import platform
 import sys
 import time
 from pathlib import Path
@@ -13,14 +13,14 @@ pytest.importorskip("optuna")
 
 from optuna.trial import TrialState
 from process_stubs import start
-from search_stubs import TERMS, Fake, command, open_study, run, score
+from search_stubs import TERMS, Fake, command, leave, open_study, run, score
 
 from deocclude.engines.runs.folder import this_process
 from deocclude.engines.search import __main__ as search
 from deocclude.engines.search import report
 from deocclude.engines.search.objective import Course
 from deocclude.engines.search.report import trials_frame, trials_table, write_report
-from deocclude.engines.search.study import NumberedTPE, study_lock
+from deocclude.engines.search.study import NumberedTPE
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def fake(monkeypatch):
 
 
 def test_the_first_trial_has_the_runs_own_weights(tmp_path):
-    claim = open_study(tmp_path).claim(1)
+    claim = leave(open_study(tmp_path), 1)
     assert claim.weights == {"perceptual": 1.7, "style": 4.0, "hole_l1": 3.6, "adversarial": 4.7}
 
 
 def test_own_weights_outside_the_space_are_no_trial(tmp_path):
-    claim = open_study(tmp_path, "--low", "2.0").claim(1)
+    claim = leave(open_study(tmp_path, "--low", "2.0"), 1)
     assert all(2 <= weight <= 10 for weight in claim.weights.values())
     assert not claim.trial.user_attrs.get("own")
 
@@ -95,21 +95,36 @@ def test_ctrl_c_hands_the_trial_back(tmp_path, fake):
 
 def test_a_trial_whose_process_died_is_tried_again_but_not_for_ever(tmp_path):
     shared = open_study(tmp_path)
-    weights = shared.claim(1).weights
+    weights = leave(shared, 1).weights
     for tries in (1, 2):
-        claim = shared.claim(1)  # the one before has no living process but this one
-        assert (claim.weights, claim.tries, claim.name) == (weights, tries, "trial_000")
-    assert shared.claim(1) is None
+        claim = leave(shared, 1)
+        facts = claim.trial.user_attrs
+        assert (claim.weights, facts["tries"], claim.run) == (weights, tries, "trial_000")
+    assert leave(shared, 1) is None
     assert [t.state for t in shared.trials()] == [TrialState.FAIL] * 3
     assert trials_frame(shared)["remark"][2] == "its process ended; given up"
+
+
+def test_a_trial_that_an_earlier_version_left_is_tried_again(tmp_path):
+    """It named its process and locked no folder; its lock of the study is none any more."""
+    shared = open_study(tmp_path)
+    (shared.search.folder / "lock.db").write_bytes(b"")
+    trial = shared.study.ask()
+    owner = {"pid": os.getpid(), "host": platform.node(), "started": 1.5}
+    for key, value in {"owner": owner, "run": "trial_000", "began": 0}.items():
+        trial.set_user_attr(key, value)
+    weights = shared.search.space.suggest(trial)
+    again = leave(open_study(tmp_path), 1)
+    assert (again.run, again.weights) == ("trial_000", weights)
+    assert again.trial.user_attrs["tries"] == 1
 
 
 def test_a_trial_that_comes_on_between_kills_is_not_given_up(tmp_path):
     shared = open_study(tmp_path)
     for step in range(1, 8):
-        claim = shared.claim(1)
-        assert (claim.tries, claim.name) == (0, "trial_000")
-        last = shared.search.trials / claim.name / "001" / "last"
+        claim = leave(shared, 1)
+        assert (claim.trial.user_attrs.get("tries", 0), claim.run) == (0, "trial_000")
+        last = shared.search.trials / claim.run / "001" / "last"
         last.mkdir(parents=True, exist_ok=True)
         torch.save({"step": step}, last / "state.pt")
 
@@ -121,8 +136,7 @@ def test_a_trial_killed_before_its_weights_were_drawn_gets_the_same(tmp_path, fa
     for wanted in (1, 2):
         for _ in range(2):
             shared.study.ask()
-            with study_lock(shared.search.folder):
-                shared._recover()
+            shared.recover()
         run(shared, wanted)
     assert [t.params for t in shared.done()] == [t.params for t in smooth.done()]
 
@@ -132,21 +146,23 @@ def test_a_stopped_trial_changes_no_other(tmp_path, fake):
     smooth = open_study(tmp_path / "smooth")
     run(smooth, 3)
     shared = open_study(tmp_path / "stopped")
-    shared.hand_back(shared.claim(3), "interrupted")
-    shared.hand_back(shared.claim(3), "interrupted")
+    fake.stop_at = dict.fromkeys([("trial_000", 1), ("trial_000", 2)], "interrupted")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(shared, 3)
     run(shared, 3)
     assert [t.params for t in shared.done()] == [t.params for t in smooth.done()]
 
 
 def test_a_trial_of_another_machine_is_left_until_it_is_released(tmp_path):
     shared = open_study(tmp_path)
-    claim = shared.claim(1)
+    claim = leave(shared, 1)
     claim.trial.set_user_attr("owner", {**this_process(), "host": "elsewhere"})
-    assert shared.claim(1) is None
+    assert leave(shared, 1) is None
     with pytest.raises(ValueError, match="--release 7: is not running; running: 0"):
         shared.release([7])
     shared.release([0])
-    assert shared.claim(1).weights == claim.weights
+    assert leave(shared, 1).weights == claim.weights
 
 
 def test_a_failed_training_is_queued_again_and_raises(tmp_path, fake):
@@ -177,10 +193,21 @@ def test_many_trials_have_importances_and_a_table_of_the_best(tmp_path, fake, mo
     assert sum(late) / len(late) > sum(early) / len(early)  # TPE has learned where it is good
 
 
+def test_figures_leave_pyplot_as_it_was(tmp_path, fake):
+    """Optuna draws by it, and sets its style."""
+    from matplotlib import pyplot
+
+    shared = open_study(tmp_path)
+    run(shared, 1)
+    before = pyplot.get_backend(), dict(pyplot.rcParams), pyplot.get_fignums()
+    assert write_report(shared)[1].keys() >= {"history.png", "courses.png", "weights.png"}
+    assert (pyplot.get_backend(), dict(pyplot.rcParams), pyplot.get_fignums()) == before
+
+
 def test_a_metric_that_is_better_when_low_is_minimised(tmp_path):
     shared = open_study(tmp_path, "--objective", "composed/l1")
     assert shared.study.direction.name == "MINIMIZE"
-    course = Course(shared.claim(1).trial, "composed/l1", higher=False)
+    course = Course(leave(shared, 1).trial, "composed/l1", higher=False)
     course.scores = {1: {"composed/l1": 0.2}, 2: {"composed/l1": 0.1}, 3: {}}
     assert course.best_epoch() == 2
 
@@ -190,7 +217,7 @@ def test_a_draw_depends_on_the_trials_number_not_on_the_process(tmp_path):
         shared, found = open_study(folder), []
         for _ in range(4):
             shared = open_study(folder) if restarts else shared
-            claim = shared.claim(10)
+            claim = leave(shared, 10)
             shared.study.tell(claim.trial, 1.0)
             found.append(claim.weights)
         return found
@@ -239,19 +266,3 @@ def test_two_processes_share_a_study_and_make_up_for_a_killed_one(tmp_path):
     assert [trial.number for trial in others] == [2]
     assert len(shared.done()) == 2
     assert len({trial.user_attrs["owner"]["pid"] for trial in shared.trials()}) > 1
-
-
-def end_with_the_lock(folder: Path) -> None:
-    with study_lock(folder):
-        os._exit(9)
-
-
-def test_the_lock_is_free_again_when_its_process_is_gone(tmp_path):
-    process = start(end_with_the_lock, tmp_path)
-    process.join(60)
-    assert process.exitcode == 9
-    with study_lock(tmp_path):
-        blocked = sqlite3.connect(tmp_path / "lock.db", timeout=0.1, isolation_level=None)
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            blocked.execute("BEGIN IMMEDIATE")
-        blocked.close()

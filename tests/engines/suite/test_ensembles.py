@@ -9,7 +9,7 @@ from deocclude.data.files import sha256
 from deocclude.engines.evaluation.suites import FixedEnsemble, finished_suite, load_suite
 from deocclude.engines.runs.config import ConfigError
 from deocclude.engines.runs.recipes import MemberFile, write_recipe
-from deocclude.engines.suite.ensembles import fit_command
+from deocclude.engines.suite.jobs import fit_command
 from deocclude.engines.suite.plan import plan_jobs
 
 ENSEMBLE = FixedEnsemble("both", "weights", ("ablationv1", "ablationv3"), 12)

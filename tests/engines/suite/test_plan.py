@@ -14,7 +14,7 @@ from deocclude.engines.suite import jobs as suite_jobs
 from deocclude.engines.suite.plan import plan_jobs
 from deocclude.engines.suite.request import Request
 from deocclude.engines.suite.words import describe_place, describe_plan
-from deocclude.engines.training.members import settle_members
+from deocclude.engines.training.origins import settled
 
 
 def test_what_there_is_decides_what_is_done(tmp_path):
@@ -247,7 +247,7 @@ def test_teacher_and_members_are_trained_first_and_told_by_what_they_are(tmp_pat
         write_run(tmp_path, member)
     asked = load_config("ensemble_gate", "quick", list(QUICK))
     folder = write_run(tmp_path, "ensemble_gate")
-    (folder / "config.yaml").write_text(dump_config(settle_members(asked, tmp_path)))
+    (folder / "config.yaml").write_text(dump_config(settled(asked, tmp_path)))
     assert plan(tmp_path, "ensemble_gate")["ensemble_gate"].differences == []
     write_run(tmp_path, members[0], "training.seed=7", number="002")  # the newest counts
     (job,) = [job for job in plan(tmp_path, "ensemble_gate").values() if job.name != members[0]]

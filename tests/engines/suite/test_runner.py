@@ -19,7 +19,7 @@ from deocclude.engines.runs.recipes import MemberFile, write_recipe
 from deocclude.engines.suite import __main__ as suite
 from deocclude.engines.suite import jobs, runner, tables
 from deocclude.engines.suite.request import FINISHED, UNFINISHED
-from deocclude.engines.training.features import settle_features
+from deocclude.engines.training.origins import tell_features
 
 
 @pytest.fixture
@@ -231,9 +231,9 @@ def test_a_wrong_option_is_one_error(night, options):
 
 
 def test_the_warning_of_a_run_without_its_network_is_shown(tmp_path, caplog):
-    features = load_config("attention_gan", "quick").features
+    config = load_config("attention_gan", "quick")
     write_run(tmp_path, "EfficientNetB0-other-places", task="identity")
-    assert settle_features(features, tmp_path).weights == "random"
+    assert tell_features(config, tmp_path)["features"].weights == "random"
     (warned,) = caplog.messages
     assert jobs.SHOWN.match(warned)
     assert newest_identity(tmp_path) is None

@@ -1,25 +1,30 @@
 """The tables of a suite: what they say of their rows, and what becomes of one that fails."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from deocclude.engines.evaluation.suites import load_suite
+from deocclude.engines.runs.tasks import IDENTITY, INPAINTING, SEGMENTATION, TASKS
 from deocclude.engines.suite import tables
 from deocclude.engines.suite.request import Request, SuiteJob
+from deocclude.names import imported
 
 
 def no_losses(options):
     raise ValueError("no history")
 
 
-def watch(monkeypatch, name):
-    """Replace a comparison by one that only keeps what it is asked; returns the list of that."""
-    seen = []
+def watch(monkeypatch, task):
+    """Replace the comparison by one that only keeps what a task's is asked; returns the list of
+    that."""
+    seen, known = [], imported(TASKS[task].comparison)
 
-    def compare(options):
-        seen.append(options)
-        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+    def compare(comparison, **asked):
+        assert comparison is known
+        seen.append(comparison.options(**asked))
+        return [SimpleNamespace(files={"table.md": asked["output"] / "table.md"})]
 
-    monkeypatch.setattr(tables, name, compare)
+    monkeypatch.setattr(tables, "compare", compare)
     return seen
 
 
@@ -30,7 +35,7 @@ def job(name, folder="f", differences=(), task="inpainting"):
 
 
 def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
-    seen = watch(monkeypatch, "compare")
+    seen = watch(monkeypatch, INPAINTING)
     monkeypatch.setattr(tables, "compare_losses", no_losses)
     (tmp_path / "s.yaml").write_text(
         "baselines: [telea]\n"
@@ -61,10 +66,10 @@ def test_tables_say_what_is_missing_and_what_is_other(tmp_path, monkeypatch):
 
 
 def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
-    def compare(options):
-        if options.title == "Suite: one":
+    def compare(_, title, output, **asked):
+        if title == "Suite: one":
             raise ValueError("faces are gone")
-        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+        return [SimpleNamespace(files={"table.md": output / "table.md"})]
 
     monkeypatch.setattr(tables, "compare", compare)
     monkeypatch.setattr(tables, "compare_losses", no_losses)
@@ -82,7 +87,7 @@ def test_a_table_that_fails_leaves_the_others(tmp_path, monkeypatch):
 
 
 def test_tables_of_identity_networks_say_the_same_and_have_no_losses(tmp_path, monkeypatch):
-    seen = watch(monkeypatch, "compare_identities")
+    seen = watch(monkeypatch, IDENTITY)
     (tmp_path / "s.yaml").write_text("name: people\nruns: [a]")
     row = job("a", differences=["data.size 48 (now 64)"], task="identity")
     _, problems = tables.make_tables(
@@ -104,7 +109,7 @@ def test_tables_may_spell_a_run_in_two_ways(tmp_path):
 
 
 def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
-    seen = watch(monkeypatch, "compare")
+    seen = watch(monkeypatch, INPAINTING)
     monkeypatch.setattr(tables, "compare_losses", no_losses)
     (tmp_path / "s.yaml").write_text("runs: [a]\nreference: a\nbaselines: none")
     jobs = [
@@ -118,7 +123,7 @@ def test_seeds_are_folded_and_each_is_spoken_of(tmp_path, monkeypatch):
 
 
 def test_a_reference_that_has_seeds_is_a_row_of_its_task(tmp_path, monkeypatch):
-    seen = watch(monkeypatch, "compare_segmenters")
+    seen = watch(monkeypatch, SEGMENTATION)
     (tmp_path / "s.yaml").write_text("runs: [a, b]\nreference: A\nbaselines: none")
     folders = [tmp_path / "a" / number for number in ("002", "005")]
     jobs = [job("a", folder=folder, task="segmentation") for folder in folders]
@@ -130,11 +135,16 @@ def test_a_reference_that_has_seeds_is_a_row_of_its_task(tmp_path, monkeypatch):
 
 
 def test_ensembles_are_rows_and_have_no_losses(tmp_path, monkeypatch):
-    seen, losses = watch(monkeypatch, "compare"), watch(monkeypatch, "compare_losses")
+    seen, losses = watch(monkeypatch, INPAINTING), []
+
+    def compare_losses(options):
+        losses.append(options)
+        return [SimpleNamespace(files={"table.md": options.output / "table.md"})]
+
+    monkeypatch.setattr(tables, "compare_losses", compare_losses)
     (tmp_path / "s.yaml").write_text("runs: [a]\nensembles: [{name: e, members: [a, b]}]")
     chosen = load_suite(tmp_path / "s.yaml")
-    fitted = job("e", folder=tmp_path / "e.yaml")
-    fitted.ensemble = chosen.ensembles[0]
+    fitted = replace(job("e", folder=tmp_path / "e.yaml"), ensemble=chosen.ensembles[0])
     rows, asked = {"a": [(job("a"), "")], "e": [(fitted, "")]}, Request(tmp_path, "quick")
     _, problems = tables.make_tables(chosen, rows, asked, tmp_path)
     assert problems == []

@@ -10,7 +10,7 @@ from PIL import Image
 from deocclude.data.builtin.faces import render_face
 from deocclude.engines.cli import evaluate, photos
 from deocclude.engines.cli import restore as restore_command
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.training.run import train
 from deocclude.models.ifacenet import IFACENET
@@ -61,7 +61,7 @@ def test_it_continues_on_the_same_pairs_and_says_what_it_is_shown(runs, tiny_con
     assert (folder / "figures" / "epoch_002.png").is_file()
     outcome = train(tiny_config("ablationv1", *COVERED), None, runs, resume="001", device="cpu")
     assert outcome.steps == 6
-    blind, other = (load_networks(runs / name / "001" / "best.safetensors", "cpu")
+    blind, other = (read_inpainter(runs / name / "001" / "best.safetensors", "cpu")
                     for name in ("Blind", "ablationv1"))  # fmt: skip
     assert (blind.hides, other.hides) == (False, True)
 

@@ -12,17 +12,19 @@ from PIL import Image
 from deocclude.data.builtin.faces import render_person
 from deocclude.data.faces.identities import identity_of
 from deocclude.data.sources.people import open_identity_sources
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.train import list_runs, parse_arguments
-from deocclude.engines.evaluation.identity import IdentityOptions, compare_identities
+from deocclude.engines.evaluation.compare import compare
+from deocclude.engines.evaluation.identity import IDENTITIES
+from deocclude.engines.inference.networks import Embedder
 from deocclude.engines.measures.identity import name_swapped
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.runs.weights import load_checkpoint, load_inpainter
+from deocclude.engines.runs.tasks import TASKS, open_any_sources
+from deocclude.engines.runs.weights import load_checkpoint, load_identity_network, load_inpainter
 from deocclude.engines.training import fit as fit_module
-from deocclude.engines.training.identity import build_identity_trainer, load_identity_network
+from deocclude.engines.training.identity import build_identity_trainer
 from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.trainer import NonFiniteLossError
 
@@ -142,15 +144,15 @@ def test_validation_counts_right_answers_by_kind(monkeypatch):
     labels = trainer.labels(pairs)
     place = iter(range(len(pairs)))
 
-    def answer(image):
+    def answer(self, image):
         """Right but for pictures of person 1, and never right under a patch."""
-        logits = torch.zeros(len(image), 3)
-        for row, i in zip(logits, place, strict=False):
+        named = torch.zeros(len(image), dtype=torch.int64)
+        for row, i in zip(range(len(image)), place, strict=False):
             wrong = labels[i] == 1 or pairs.pairs[i].kind == "patch"
-            row[(labels[i] + 1) % 3 if wrong else labels[i]] = 1
-        return logits
+            named[row] = (labels[i] + 1) % 3 if wrong else labels[i]
+        return named
 
-    monkeypatch.setattr(trainer, "predict", answer)
+    monkeypatch.setattr(Embedder, "name", answer)
     scores = trainer.validate(pairs)
     assert scores["accuracy/patch"] == 0
     assert scores["accuracy/clean"] == pytest.approx(2 / 3)
@@ -189,15 +191,15 @@ def test_some_of_the_people_can_be_chosen_and_the_split_is_written_down(people, 
     split = json.loads((outcome.folder.path / "split.json").read_text())
     assert {identity_of(name) for name in split["train"]} == {"9", "7"}
     (people / "8" / "late.png").write_bytes((people / "8" / "0.png").read_bytes())
-    options = IdentityOptions(runs=["EfficientNetB0"], runs_folder=tmp_path, device="cpu")
-    (report,) = compare_identities(options)
+    asked = {"runs": ["EfficientNetB0"], "runs_folder": tmp_path, "device": "cpu"}
+    (report,) = compare(IDENTITIES, **asked)
     frame = json.loads(report.files["pairs.json"].read_text())
     assert {pair[0] for pair in frame["pairs"]} <= set(split["test"])
 
 
 def test_the_tables_have_clean_occluded_and_every_kind(whole, runs):
-    options = IdentityOptions(runs_folder=runs, device="cpu", export=runs / "all.npz")
-    (report,) = compare_identities(options)
+    asked = {"runs_folder": runs, "device": "cpu", "export": runs / "all.npz"}
+    (report,) = compare(IDENTITIES, **asked)
     text = report.markdown
     for words in ("EfficientNetB0", "edge only", "99.11", "Chance is 33", "Bare faces in another"):
         assert words in text
@@ -209,10 +211,8 @@ def test_the_tables_have_clean_occluded_and_every_kind(whole, runs):
 
 
 def test_title_and_remarks_of_a_suite_stand_above_the_tables(whole, runs, tmp_path):
-    options = IdentityOptions(
-        runs_folder=runs, device="cpu", output=tmp_path, title="Suite: x", remarks=("It is small.",)
-    )
-    (report,) = compare_identities(options)
+    told = {"title": "Suite: x", "remarks": ("It is small.",)}
+    (report,) = compare(IDENTITIES, runs_folder=runs, device="cpu", output=tmp_path, **told)
     text = report.files["table.md"].read_text()
     assert text.startswith("# Suite: x\n")
     assert "- It is small.\n\n## Pictures" in text
@@ -234,7 +234,7 @@ def test_who_is_named_by_the_face_and_who_by_the_place(place, face, surroundings
 
 def test_embeddings_of_all_pictures_are_exported(whole, runs):
     path = runs / "embeddings.npz"
-    compare_identities(IdentityOptions(runs_folder=runs, device="cpu", export=path))
+    compare(IDENTITIES, runs_folder=runs, device="cpu", export=path)
     with np.load(path, allow_pickle=False) as found:
         names, labels, split = found["names"], found["labels"], found["split"]
         embeddings, identities = found["embeddings"], found["identities"]
@@ -272,12 +272,12 @@ def test_wrong_settings_are_named(override, words):
 
 
 def test_the_command_lists_runs_and_a_dry_run_tells_everything(capsys):
-    assert "EfficientNet-B0" in list_runs("identity")
+    assert "EfficientNet-B0" in list_runs(TASKS["identity"])
     text = dry_run(tiny(), None)
     assert "identity network: 5.93 M parameters" in text
     assert "data: identities: 3" in text
     with pytest.raises(SystemExit):
-        parse_arguments("identity", "EfficientNetB0", "", ["--pairs", "x"])
+        parse_arguments(TASKS["identity"], "", ["--pairs", "x"])
     with pytest.raises(ConfigError, match=r"train_identity\.py"):
         load_config("efficientnetb0", "quick", [], "inpainting")
 

@@ -9,7 +9,7 @@ from deocclude.data.contract import hide
 from deocclude.data.sources.holes import open_sources
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.training.gan_steps import Part, discriminator_step, generator_step
-from deocclude.engines.training.inpainting import Trainer, build_trainer, train_step, validate
+from deocclude.engines.training.inpainting import Trainer, build_trainer
 from deocclude.engines.training.trainer import NonFiniteLossError, learning_rate_factor
 from deocclude.models import ifacenet
 
@@ -127,9 +127,9 @@ def test_training_lowers_the_loss_of_a_batch(make_trainer):
         "losses.adversarial=null", "discriminator=null", "training.learning_rate.warmup_steps=0"
     )
     part = make_part()
-    first = float(train_step(trainer, [part])["total"])
+    first = float(trainer.train_step([part])["total"])
     for _ in range(15):
-        last = float(train_step(trainer, [part])["total"])
+        last = float(trainer.train_step([part])["total"])
     assert last < 0.97 * first
 
 
@@ -139,7 +139,7 @@ def test_a_non_finite_loss_names_the_batch_and_touches_no_weight(make_trainer):
     part.target[1, 0, 3, 3] = float("nan")
     weights = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
     with pytest.raises(NonFiniteLossError, match=r"step 0.*0/0, 0/1, 0/2, 0/3"):
-        train_step(trainer, [part])
+        trainer.train_step([part])
     for name, value in trainer.generator.state_dict().items():
         torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
 
@@ -147,14 +147,14 @@ def test_a_non_finite_loss_names_the_batch_and_touches_no_weight(make_trainer):
 def test_ema_follows_the_weights_with_a_warmed_up_decay(make_trainer):
     trainer = make_trainer("training.ema_decay=0.9")
     start = [p.clone() for p in trainer.ema.module.parameters()]
-    train_step(trainer, [make_part()])
+    trainer.train_step([make_part()])
     now = list(trainer.generator.parameters())
     # AveragedModel copies at its first update; the second one averages with decay 2/11
     for average, value in zip(trainer.ema.module.parameters(), now, strict=True):
         torch.testing.assert_close(average, value)
     assert any(not torch.equal(a, b) for a, b in zip(start, now, strict=True))
     before = [p.clone() for p in now]
-    train_step(trainer, [make_part(1)])
+    trainer.train_step([make_part(1)])
     for average, old, new in zip(
         trainer.ema.module.parameters(), before, trainer.generator.parameters(), strict=True
     ):
@@ -178,12 +178,12 @@ def test_validation_scores_the_ema_and_leaves_training_as_it_was(make_trainer):
     trainer = make_trainer()
     pairs = open_sources(trainer.config.data, None).frozen("val")
     trainer.generator.train()
-    scores = validate(trainer, pairs)
-    assert scores == validate(trainer, pairs)
+    scores = trainer.validate(pairs)
+    assert scores == trainer.validate(pairs)
     with torch.no_grad():
         for parameter in trainer.ema.module.parameters():
             parameter.zero_()
-    grey = validate(trainer, pairs)  # an untrained, then an all-grey prediction
+    grey = trainer.validate(pairs)  # an untrained, then an all-grey prediction
     assert grey["composed/psnr"] != scores["composed/psnr"]
     assert grey["composed/psnr"] > grey["raw/psnr"]
     assert trainer.generator.training
@@ -197,7 +197,7 @@ def test_a_precision_that_would_be_full_is_refused(make_trainer):
 
 def test_mixed_precision_trains_on_the_cpu(make_trainer):
     trainer = make_trainer("training.mixed_precision=bf16")
-    terms = train_step(trainer, [make_part()])
+    terms = trainer.train_step([make_part()])
     assert all(torch.isfinite(value) for value in terms.values())
     assert all(p.dtype == torch.float32 for p in trainer.generator.parameters())
 

@@ -12,15 +12,15 @@ from system_stubs import NARROW, SMALL_UNET, make_part, tiny
 from deocclude.data.files import sha256
 from deocclude.engines.cli.train import overrides, parse_arguments
 from deocclude.engines.ensemble.opening import open_inpainter
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.recipes import members_of, write_recipe
 from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.runs.tasks import TASKS
 from deocclude.engines.runs.weights import load_checkpoint
-from deocclude.engines.training.inpainting import build_trainer, train_step
-from deocclude.engines.training.members import released_weights, settle_members
+from deocclude.engines.training.inpainting import build_trainer
+from deocclude.engines.training.origins import as_released, settled
 from deocclude.engines.training.run import dry_run, train
-from deocclude.engines.training.teacher import settle_teacher
 
 GATE = ["model.width=4", "data.fill=0.5"]
 NAMES = ("occlufix_l1_only", "facial_deocclusion")
@@ -51,13 +51,13 @@ def file_of(runs, name=NAMES[0]):
 
 
 def test_only_the_gate_trains(runs):
-    config = settle_members(gate_config(), runs)
-    trainer = build_trainer(config, start_runtime("no", "cpu", 0), 16, runs)
+    config = settled(gate_config(), runs)
+    trainer = build_trainer(config, start_runtime("no", "cpu", 0), 16)
     members = [member.network for member in trainer.generator.attached]
     before = [{k: v.clone() for k, v in m.state_dict().items()} for m in members]
     gate = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
     for _ in range(3):  # the last layer starts at 0, so the others move from the second step on
-        train_step(trainer, [make_part()])
+        trainer.train_step([make_part()])
     for member, state in zip(members, before, strict=True):
         assert all(torch.equal(v, state[k]) for k, v in member.state_dict().items())
         assert all(p.grad is None for p in member.parameters())
@@ -68,12 +68,12 @@ def test_only_the_gate_trains(runs):
 
 
 def test_it_starts_as_the_mean_of_its_members(runs):
-    config = settle_members(gate_config(), runs)
-    trainer = build_trainer(config, start_runtime("no", "cpu", 0), 16, runs)
+    config = settled(gate_config(), runs)
+    trainer = build_trainer(config, start_runtime("no", "cpu", 0), 16)
     part = make_part()
     answers = [
-        load_networks(file_of(runs, name), "cpu").restore_batch(
-            load_networks(file_of(runs, name), "cpu").show(part.target, part.mask), part.mask
+        read_inpainter(file_of(runs, name), "cpu").restore(
+            read_inpainter(file_of(runs, name), "cpu").show(part.target, part.mask), part.mask
         )
         for name in NAMES
     ]
@@ -127,11 +127,11 @@ def test_a_continued_run_finds_its_members_or_says_what_became_of_them(runs, gat
 
 def test_what_was_written_down_can_be_started_again(runs, gated, tmp_path):
     """From a run's own config.yaml, whose labels name nothing below another folder of runs."""
-    again = settle_members(load_config(gated / "config.yaml"), tmp_path)
+    again = settled(load_config(gated / "config.yaml"), tmp_path)
     assert [m.weights for m in again.members] == [str(file_of(runs, n).resolve()) for n in NAMES]
     other = load_config(gated / "config.yaml", overrides=["model.members=[a, b]"])
     with pytest.raises(FileNotFoundError, match="a: no finished run"):
-        settle_members(other, tmp_path)
+        settled(other, tmp_path)
 
 
 @pytest.mark.parametrize("form", ["gate", "YAML"])
@@ -141,8 +141,8 @@ def test_an_ensemble_of_either_form_teaches(runs, gated, tmp_path, form):
         file = tmp_path / "both.yaml"
         write_recipe(file, members_of([file_of(runs, name) for name in NAMES]), "both", "mean")
     student = tiny("distill", *SMALL_UNET, "data.template=auto", f"teacher={file}")
-    settled = student.model_copy(update={"teacher": settle_teacher(student.teacher, tmp_path)})
-    trainer, part = build_trainer(settled, start_runtime("no", "cpu", 0), 16), make_part()
+    config = settled(student, tmp_path)
+    trainer, part = build_trainer(config, start_runtime("no", "cpu", 0), 16), make_part()
     network, _ = open_inpainter(file)
     torch.testing.assert_close(
         trainer.teach(part.occluded, part.mask), network(part.occluded, part.mask)
@@ -164,7 +164,7 @@ def test_an_ensemble_of_either_form_teaches(runs, gated, tmp_path, form):
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_before_anything_is_made(runs, assignments, words):
     with pytest.raises(ValueError, match=words):
-        settle_members(gate_config(*assignments), runs)
+        settled(gate_config(*assignments), runs)
     assert not [folder for folder in runs.glob("ensemble_gate/*") if folder.name != "001"]
 
 
@@ -175,14 +175,14 @@ def test_members_of_different_splits_train_no_gate(runs, tmp_path):
         files.append(file_of(tmp_path, name))
         files[-1].with_name("split.json").write_text(json.dumps({"rule": name}))
     with pytest.raises(ValueError, match=r"model\.members: .*different splits"):
-        settle_members(gate_config(members=files), tmp_path)
+        settled(gate_config(members=files), tmp_path)
 
 
 def test_an_ensemble_is_no_member_of_a_gate(runs, tmp_path):
     path = tmp_path / "both.yaml"
     write_recipe(path, members_of([file_of(runs, name) for name in NAMES]), "both", "mean")
     with pytest.raises(ValueError, match="is an ensemble; name its members instead"):
-        settle_members(gate_config(members=(path, NAMES[0])), runs)
+        settled(gate_config(members=(path, NAMES[0])), runs)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_an_ensemble_is_no_member_of_a_gate(runs, tmp_path):
 )
 def test_a_weights_file_does_not_say_where_its_start_lay(start, told):
     config = tiny("occlufix_l1_only").model_copy(update={"init_from": start})
-    assert released_weights(config)["init_from"] == told
+    assert as_released(config)["init_from"] == told
 
 
 @pytest.mark.parametrize("missing", ["nobody", "nobody.safetensors"])
@@ -209,23 +209,22 @@ def test_a_missing_member_is_named_before_anything_starts(runs, missing):
 
 
 def test_members_recorded_for_another_model_are_refused(runs):
-    config = settle_members(gate_config(), runs)
+    config = settled(gate_config(), runs)
     wrong = tiny("student_alone").model_copy(update={"members": config.members})
     with pytest.raises(ValueError, match="members: are for the model ensemble, not for student"):
-        settle_members(wrong, runs)
+        settled(wrong, runs)
 
 
 def test_the_options_stand_for_settings():
-    arguments = parse_arguments(
-        "inpainting", "Reconstruction", "", ["ensemble_gate", "--members", "a", "b/002", "c"]
-    )
+    words = ["ensemble_gate", "--members", "a", "b/002", "c"]
+    arguments = parse_arguments(TASKS["inpainting"], "", words)
     assert overrides(arguments) == ['model.members=["a", "b/002", "c"]']
-    arguments = parse_arguments("inpainting", "", "", ["distill", "--teacher", "x/y.yaml"])
+    arguments = parse_arguments(TASKS["inpainting"], "", ["distill", "--teacher", "x/y.yaml"])
     assert overrides(arguments) == ['teacher="x/y.yaml"']
 
 
 @pytest.mark.parametrize("option", [("--members", "a", "b"), ("--teacher", "a")])
 def test_a_continued_run_takes_neither_anew(option, capsys):
     with pytest.raises(SystemExit):
-        parse_arguments("inpainting", "", "", ["distill", "--resume", "latest", *option])
+        parse_arguments(TASKS["inpainting"], "", ["distill", "--resume", "latest", *option])
     assert "members or a teacher" in capsys.readouterr().err

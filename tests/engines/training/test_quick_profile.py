@@ -11,7 +11,6 @@ import yaml
 import train_identity
 import train_inpainting
 import train_segmentation
-from deocclude import models
 from deocclude.engines.runs.config import ABLATIONS, ConfigError, available_runs, load_config
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.training.inpainting import build_trainer
@@ -76,7 +75,7 @@ def test_no_quick_run_builds_a_feature_network_but_the_one_that_has_nothing_else
     kept = [term for term in config.loss_terms() if term in config.feature_terms()]
     assert kept == (["perceptual"] if name == "vgg19_generator_perceptual_only" else [])
     assert config.training.features_weights == "random"
-    if models.takes_option("inpainting", config.model.name, "pretrained"):
+    if config.model.takes("pretrained"):
         assert config.model_options()["pretrained"] is False
 
 

@@ -22,7 +22,8 @@ from deocclude.engines.runs.folder import RunFolder, RunFolderError
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.weights import load_checkpoint, load_inpainter
 from deocclude.engines.training import fit as fit_module
-from deocclude.engines.training import inpainting
+from deocclude.engines.training import gan_steps
+from deocclude.engines.training.inpainting import Trainer
 from deocclude.engines.training.run import dry_run, train
 from deocclude.engines.training.trainer import BaseTrainer, NonFiniteLossError
 
@@ -122,7 +123,7 @@ def test_a_stopped_and_continued_run_equals_an_uninterrupted_one(
 @pytest.fixture
 def signalled(monkeypatch):
     """A function that has Ctrl-C come within a step, `times` times."""
-    original = inpainting.train_step
+    original = Trainer.train_step
 
     def install(step, times=1):
         def train_step(trainer, parts):
@@ -131,7 +132,7 @@ def signalled(monkeypatch):
                     signal.raise_signal(signal.SIGINT)
             return original(trainer, parts)
 
-        monkeypatch.setattr(inpainting, "train_step", train_step)
+        monkeypatch.setattr(Trainer, "train_step", train_step)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield install
@@ -153,7 +154,7 @@ def test_ctrl_c_ends_after_the_step_with_the_command_that_goes_on(
     monkeypatch.setattr(BaseTrainer, "validate", None, raising=False)
     monkeypatch.setattr("sys.argv", ["elsewhere/train_inpainting.py"])
     signalled(step=1)
-    assert train_command("inpainting", "Reconstruction", "", tiny_command(tmp_path)) == 130
+    assert train_command("inpainting", "", tiny_command(tmp_path)) == 130
     said = capsys.readouterr()
     assert "the tables" not in said.out
     line = said.err.splitlines()[-1]
@@ -167,14 +168,14 @@ def test_ctrl_c_ends_after_the_step_with_the_command_that_goes_on(
     ]  # fmt: skip
     signalled(step=99)
     again = shlex.split(line.partition("train_inpainting.py ")[2])
-    assert train_command("inpainting", "Reconstruction", "", again) == 0
+    assert train_command("inpainting", "", again) == 0
     assert "the tables" in capsys.readouterr().out
     assert_same_weights(RunFolder(folder), whole.folder)
 
 
 def test_a_second_ctrl_c_ends_at_once_without_damage(tmp_path, monkeypatch, capsys, signalled):
     signalled(step=4, times=2)
-    assert train_command("inpainting", "Reconstruction", "", tiny_command(tmp_path)) == 130
+    assert train_command("inpainting", "", tiny_command(tmp_path)) == 130
     folder = tmp_path / "runs" / "ablationv1" / "001"
     assert f"--resume {folder}" in capsys.readouterr().err.splitlines()[-1]
     assert load_checkpoint(folder / "last")[1]["step"] == 3  # of the first epoch's end
@@ -258,14 +259,14 @@ def test_a_run_in_use_is_refused(whole, tiny_config):
 
 
 def test_a_non_finite_loss_leaves_the_last_good_checkpoint(tmp_path, tiny_config, monkeypatch):
-    original = inpainting.generator_step
+    original = gan_steps.generator_step
 
     def poisoned(trainer, parts):
         if trainer.step == 4:
             parts[0].target[:] = float("nan")
         return original(trainer, parts)
 
-    monkeypatch.setattr(inpainting, "generator_step", poisoned)
+    monkeypatch.setattr(gan_steps, "generator_step", poisoned)
     with pytest.raises(NonFiniteLossError, match="builtin/train"):
         train(tiny_config("ablationv1"), None, tmp_path, device="cpu")
     folder = RunFolder.open(tmp_path, "ablationv1", "latest")
@@ -278,7 +279,7 @@ def test_a_non_finite_loss_leaves_the_last_good_checkpoint(tmp_path, tiny_config
 
 def test_early_stop_counts_epochs_without_gain(tmp_path, tiny_config, monkeypatch):
     monkeypatch.setattr(
-        inpainting, "validate", lambda *_: {"composed/psnr": 10.0, "composed/ssim": 0.5}
+        Trainer, "validate", lambda *_: {"composed/psnr": 10.0, "composed/ssim": 0.5}
     )
     config = tiny_config("ablationv1", "training.early_stop_epochs=2", "training.epochs=9")
     outcome = train(config, None, tmp_path, device="cpu")

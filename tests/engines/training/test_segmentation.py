@@ -14,6 +14,7 @@ from deocclude.data.pairs.occluded import freeze_occluded
 from deocclude.data.pairs.tensors import load_occluded
 from deocclude.data.sources.covered import open_segmentation_sources
 from deocclude.data.sources.holes import open_sources
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.runtime import start_runtime
@@ -119,7 +120,7 @@ def test_two_parts_give_the_step_of_one_batch():
     changed = []
     for parts in (1, 2):
         trainer = make_trainer("training.clip_gradients=null")
-        network = trainer.segmenter
+        network = trainer.network
         network.eval()
         batch = batch_of(trainer)
         size = 4 // parts
@@ -140,7 +141,7 @@ def test_steps_on_one_batch_lower_the_loss():
     trainer = make_trainer(
         "training.optimizer.lr=0.01", "training.learning_rate={schedule: constant, warmup_steps: 0}"
     )
-    trainer.segmenter.train()
+    trainer.network.train()
     part = trainer.to_part(batch_of(trainer))
     totals = [float(trainer.train_step([part])["total"]) for _ in range(12)]
     assert totals[-1] < 0.8 * totals[0]
@@ -154,13 +155,13 @@ def test_a_non_finite_loss_names_the_batch():
         trainer.train_step([part])
 
 
-def test_a_perfect_answer_scores_one():
+def test_a_perfect_answer_scores_one(monkeypatch):
     trainer = make_trainer()
     sources = open_segmentation_sources(trainer.config.data, None)
     pairs = sources.frozen("val")
     _, _, mask = load_occluded(pairs, range(len(pairs)))
     answers = iter(mask.split(32))
-    trainer.predict = lambda occluded: (next(answers) - 0.5) * 20
+    monkeypatch.setattr(Segmenter, "logits", lambda *_: (next(answers) - 0.5) * 20)
     scores = trainer.validate(pairs)
     assert scores["iou"] == scores["dice"] == scores["accuracy"] == scores["boundary_f"] == 1
     assert "iou/none" not in scores
@@ -191,14 +192,14 @@ def test_validation_tells_what_is_marked_on_faces_with_kept_eyeglasses(tmp_path)
 
 def test_validation_leaves_modes_and_weights_as_they_are():
     trainer = make_trainer()
-    trainer.segmenter.train()
+    trainer.network.train()
     trainer.train_step([trainer.to_part(batch_of(trainer))])
-    networks = (trainer.segmenter, trainer.ema)
+    networks = (trainer.network, trainer.ema)
+    modes = [module.training for network in networks for module in network.modules()]
     before = [{k: v.clone() for k, v in network.state_dict().items()} for network in networks]
     sources = open_segmentation_sources(trainer.config.data, None)
     first = trainer.validate(sources.frozen("val"))
-    assert trainer.segmenter.training
-    assert not trainer.ema.module.training
+    assert [m.training for network in networks for m in network.modules()] == modes
     for network, values in zip(networks, before, strict=True):
         for name, value in network.state_dict().items():
             assert torch.equal(value, values[name]), name

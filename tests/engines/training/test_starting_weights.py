@@ -17,20 +17,21 @@ from system_stubs import (
     tiny,
 )
 
-from deocclude.engines.inference.networks import Networks, load_networks
+from deocclude.engines.inference.networks import Inpainter, read_inpainter
 from deocclude.engines.runs.config import ConfigError
-from deocclude.engines.runs.features import load_features
 from deocclude.engines.runs.recipes import starts
 from deocclude.engines.runs.runtime import start_runtime
 from deocclude.engines.runs.weights import (
     load_checkpoint,
+    load_features,
     load_inpainter,
     load_release,
     save_release,
 )
 from deocclude.engines.training.initial_weights import start_from
 from deocclude.engines.training.inpainting import build_trainer
-from deocclude.engines.training.run import dry_run, settled, train
+from deocclude.engines.training.origins import settled
+from deocclude.engines.training.run import dry_run, train
 from deocclude.models import create_identity_network, create_inpainter
 
 
@@ -44,7 +45,7 @@ def base_run(tmp_path_factory):
 def test_init_from_takes_the_base_weights_by_name(base_run):
     """Facial Deocclusion's third experiment: the shared part is the base run's, the rest is new."""
     config = tiny("facial_deocclusion_finetuned", *NARROW, "training.epochs=1")
-    trainer = build_trainer(config, start_runtime("no", "cpu", 1), 16, base_run)
+    trainer = build_trainer(settled(config, base_run), start_runtime("no", "cpu", 1), 16)
     base, _ = load_inpainter(base_run / "facial_deocclusion" / "001" / "best.safetensors")
     mine = trainer.generator.state_dict()
     for key, value in base.state_dict().items():
@@ -63,13 +64,15 @@ def test_init_from_reports_what_does_not_fit(base_run):
     wider = ["model.width=8", "discriminators.dcgan.widths=[4, 8]", "training.epochs=1"]
     with pytest.raises(ValueError, match="no tensor has a name"):
         build_trainer(
-            tiny("occlufix", *SMALL_UNET, *FEW_LAYERS, "init_from=facial_deocclusion"),
-            start_runtime("no", "cpu", 0), 16, base_run,
+            settled(
+                tiny("occlufix", *SMALL_UNET, *FEW_LAYERS, "init_from=facial_deocclusion"), base_run
+            ),
+            start_runtime("no", "cpu", 0), 16,
         )  # fmt: skip
     with pytest.raises(ValueError, match=r"bottleneck.bias \(128,\), not \(256,\)"):
         build_trainer(
-            tiny("facial_deocclusion_finetuned", *wider),
-            start_runtime("no", "cpu", 0), 16, base_run,
+            settled(tiny("facial_deocclusion_finetuned", *wider), base_run),
+            start_runtime("no", "cpu", 0), 16,
         )  # fmt: skip
     for missing in ("nobody", "nobody.safetensors"):
         gone = tiny("facial_deocclusion_finetuned", *NARROW, f"init_from={missing}")
@@ -93,7 +96,7 @@ def test_each_part_of_a_network_may_start_from_a_run_of_its_own(tmp_path):
     done = train(config, None, tmp_path, device="cpu")
     start = settled(config, tmp_path).init_from
     assert [Path(file).parts[-3] for file in start.values()] == ["one", "two"]
-    trainer = build_trainer(config, start_runtime("no", "cpu", 1), 16, tmp_path)
+    trainer = build_trainer(settled(config, tmp_path), start_runtime("no", "cpu", 1), 16)
     for part, name in config.init_from.items():
         wanted, _ = load_inpainter(tmp_path / name / "001" / "best.safetensors")
         mine = getattr(trainer.generator, part).state_dict()
@@ -103,13 +106,13 @@ def test_each_part_of_a_network_may_start_from_a_run_of_its_own(tmp_path):
     assert released == {"coarse": "one/001", "fine": "two/001"}
     again = f"init_from={{coarse: one, fine: {done.folder.path}}}"  # of a whole network, that part
     config = tiny("student_alone", both, again)
-    trainer = build_trainer(config, start_runtime("no", "cpu", 1), 16, tmp_path)
+    trainer = build_trainer(settled(config, tmp_path), start_runtime("no", "cpu", 1), 16)
     wanted = load_inpainter(done.folder.best)[0].fine.state_dict()
     for key, value in trainer.generator.fine.state_dict().items():
         torch.testing.assert_close(value, wanted[key], rtol=0, atol=0)
     wrong = tiny("student_alone", both, "init_from={corse: one}")
     with pytest.raises(ValueError, match="no part 'corse'; its parts are coarse, fine"):
-        build_trainer(wrong, start_runtime("no", "cpu", 1), 16, tmp_path)
+        build_trainer(settled(wrong, tmp_path), start_runtime("no", "cpu", 1), 16)
     gone = tiny("student_alone", both, "init_from={coarse: one, fine: nobody}")
     with pytest.raises(FileNotFoundError, match="nobody"):
         dry_run(gone, None, tmp_path)
@@ -133,7 +136,7 @@ def test_a_network_may_start_from_the_mean_of_two_runs(tmp_path):
             "one",
             "two",
         ]
-        trainer = build_trainer(config, start_runtime("no", "cpu", 1), 16, tmp_path)
+        trainer = build_trainer(settled(config, tmp_path), start_runtime("no", "cpu", 1), 16)
         mine = getattr(trainer.generator, "coarse", trainer.generator).state_dict()
         one, two = (load_release(file)[0] for file in ended[:2])
         assert any((one[key] != two[key]).any() for key in one)
@@ -143,7 +146,7 @@ def test_a_network_may_start_from_the_mean_of_two_runs(tmp_path):
     network = trainer.generator.coarse
     before = {key: value.clone() for key, value in network.state_dict().items()}
     with pytest.raises(ValueError, match=r"no mean of .*one.* and .*three.*only one of them has"):
-        start_from(network, ("one", "three"), tmp_path)
+        start_from(network, (str(ended[0]), str(ended[2])), "inpainting")
     for key, value in network.state_dict().items():  # nothing of either was copied
         torch.testing.assert_close(value, before[key], rtol=0, atol=0)
     with pytest.raises(ConfigError, match="init_from"):
@@ -161,7 +164,7 @@ def test_a_start_from_an_unfinished_run_is_said(base_run, tmp_path, caplog):
     facts = json.loads(record.read_text(encoding="utf-8"))
     record.write_text(json.dumps(facts | {"reason": "max_minutes"}), encoding="utf-8")
     config = tiny("facial_deocclusion_finetuned", *NARROW)
-    build_trainer(config, start_runtime("no", "cpu", 0), 16, tmp_path)
+    build_trainer(settled(config, tmp_path), start_runtime("no", "cpu", 0), 16)
     assert "was stopped (max_minutes) after 4 steps" in caplog.text
 
 
@@ -195,19 +198,19 @@ def test_the_weights_file_brings_its_features_network(conditioned):
     with safe_open(best, framework="pt") as file:
         names = list(file.keys())
     assert any(name.startswith("features/") for name in names)
-    networks = load_networks(best, "cpu")
+    inpainter = read_inpainter(best, "cpu")
     network = load_features(best)
     part = make_part(2)
-    expected = networks.inpainter(part.occluded, part.mask, network.embed(part.occluded))
-    given = networks.restore_batch(part.occluded, part.mask)
+    expected = inpainter.network(part.occluded, part.mask, network.embed(part.occluded))
+    given = inpainter.restore(part.occluded, part.mask)
     torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-5)
-    elsewhere = networks.inpainter(part.occluded, part.mask, torch.zeros(2, network.embedding))
+    elsewhere = inpainter.network(part.occluded, part.mask, torch.zeros(2, network.embedding))
     assert not torch.allclose(given, elsewhere, atol=1e-4), "the features change nothing"
 
 
 def test_a_pipeline_without_the_features_network_is_refused():
     with pytest.raises(ValueError, match="features"):
-        Networks(create_inpainter("attention_gan", width=4, grid=4), 32)
+        Inpainter(create_inpainter("attention_gan", width=4, grid=4), 32)
     with pytest.raises(ValueError, match="takes features"):
         make_trainer("attention_gan", *SMALL_GAN, "features=null")
     with pytest.raises(ValueError, match="takes no features"):

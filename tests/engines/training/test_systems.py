@@ -9,7 +9,7 @@ from system_stubs import FEW_LAYERS, NARROW, SMALL_UNET, changed, make_part, mak
 
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.training.gan_steps import discriminator_step, generator_step, loss_inputs
-from deocclude.engines.training.inpainting import load_pairs, validate
+from deocclude.engines.training.inpainting import load_pairs
 from deocclude.losses.schedule import Schedule
 
 
@@ -160,7 +160,7 @@ def test_validation_terms_are_those_of_the_loss(occlufix):
     from deocclude.data.sources.holes import open_sources
 
     pairs = open_sources(occlufix.config.data, None).frozen("val")
-    scores = validate(occlufix, pairs)
+    scores = occlufix.validate(pairs)
     target, mask, occluded = load_pairs(pairs, range(len(pairs)), occlufix.config.data.fill)
     with torch.no_grad():
         guess = occlufix.ema.module.eval()(occluded, mask)
@@ -177,6 +177,6 @@ def test_spectral_norm_does_not_iterate_in_validation():
     spectral = "discriminators.dcgan.spectral_norm=true"
     trainer = make_trainer("facial_deocclusion", *NARROW, spectral)
     before = snapshot(trainer.discriminators["dcgan"])
-    validate(trainer, open_sources(trainer.config.data, None).frozen("val"))
+    trainer.validate(open_sources(trainer.config.data, None).frozen("val"))
     assert not changed(trainer.discriminators["dcgan"], before)
     assert trainer.discriminators["dcgan"].training

@@ -10,17 +10,16 @@ from safetensors import safe_open
 from system_stubs import NARROW, TINY, make_part, tiny
 
 from deocclude.data.contract import hide
-from deocclude.data.sources.task import open_any_sources
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.inference.networks import load_networks
+from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.runtime import start_runtime
-from deocclude.engines.runs.settings import WeightsFile
+from deocclude.engines.runs.tasks import open_any_sources
 from deocclude.engines.runs.weights import load_checkpoint
 from deocclude.engines.training.gan_steps import generator_step
-from deocclude.engines.training.inpainting import build_trainer, validate
+from deocclude.engines.training.inpainting import build_trainer
+from deocclude.engines.training.origins import settled, tell_teacher
 from deocclude.engines.training.run import dry_run, train
-from deocclude.engines.training.teacher import settle_teacher
 
 SMALL = ["model.width=4", "model.depth=2", "data.template=auto"]
 BASE = "facial_deocclusion"
@@ -46,8 +45,7 @@ def weights_of(runs):
 
 
 def student_config(runs, *overrides):
-    config = tiny("distill", *SMALL, f"teacher={BASE}", *overrides)
-    return config.model_copy(update={"teacher": settle_teacher(config.teacher, runs)})
+    return settled(tiny("distill", *SMALL, f"teacher={BASE}", *overrides), runs)
 
 
 def student(runs, *overrides):
@@ -56,8 +54,8 @@ def student(runs, *overrides):
 
 def test_the_answer_is_the_teachers_own_at_its_own_grey_level(runs):
     trainer, part = student(runs), make_part()
-    alone = load_networks(weights_of(runs), "cpu")
-    expected = alone.restore_batch(hide(part.target, part.mask, 0.3), part.mask)
+    alone = read_inpainter(weights_of(runs), "cpu")
+    expected = alone.restore(hide(part.target, part.mask, 0.3), part.mask)
     torch.testing.assert_close(trainer.teach(part.occluded, part.mask), expected)
 
 
@@ -72,12 +70,12 @@ def test_the_term_sees_that_answer_in_training_and_validation(runs):
     _, terms = generator_step(trainer, [part])
     torch.testing.assert_close(terms["imitation"], expected)
     pairs = open_any_sources(trainer.config, None).frozen("val")
-    assert 0 < validate(trainer, pairs)["loss/imitation"] < 1
+    assert 0 < trainer.validate(pairs)["loss/imitation"] < 1
 
 
 def test_no_gradient_and_no_change_reach_the_teacher(runs):
     trainer, part = student(runs), make_part()
-    network = trainer.teacher.networks.inpainter
+    network = trainer.teacher.network
     before = {k: v.clone() for k, v in network.state_dict().items()}
     generator_step(trainer, [part._replace(teacher=trainer.teach(part.occluded, part.mask))])
     assert not network.training
@@ -163,6 +161,6 @@ def test_the_small_profile_trains_on_built_in_faces_too(runs, tmp_path):
 
 
 def test_nothing_to_settle_without_a_teacher(tmp_path):
-    assert settle_teacher(None, tmp_path) is None
+    assert tell_teacher(tiny("student_alone"), tmp_path) == {}
     with pytest.raises(FileNotFoundError):
-        settle_teacher(WeightsFile(weights="nobody"), tmp_path)
+        tell_teacher(tiny("distill", "teacher=nobody"), tmp_path)
