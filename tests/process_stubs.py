@@ -1,4 +1,5 @@
-"""Other processes for tests. They have what this one has imported, which takes others seconds."""
+"""Other processes for tests. Each is forked from one that has imported what takes seconds, and has
+done nothing yet: after a backward pass PyTorch cannot be forked."""
 
 import multiprocessing
 import os
@@ -11,14 +12,30 @@ from types import SimpleNamespace
 
 from chromium import free_port
 
-CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+from deocclude.models import ifacenet
+
+CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+if sys.platform == "linux":
+    CONTEXT.set_forkserver_preload(["torch", "torchvision", "accelerate", "torchmetrics", "pandas"])
 
 
 def start(function: Callable, *given) -> BaseProcess:
     """A process in which a module's function is called; its exit code is 0 unless that raises."""
-    process = CONTEXT.Process(target=function, args=given)
+    told = dict(os.environ), os.getcwd(), ifacenet.FEATURES
+    process = CONTEXT.Process(target=_called, args=(*told, function, given))
     process.start()
     return process
+
+
+def _called(
+    variables: dict[str, str], folder: str, features: int, function: Callable, given: tuple
+) -> None:
+    """With what is set otherwise in the process that started this one."""
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(folder)
+    ifacenet.FEATURES = features
+    function(*given)
 
 
 def start_group(count: int, function: Callable, *given) -> list[BaseProcess]:
