@@ -139,7 +139,7 @@ def measure_case(
     start with the same weights; after the first batch their gradients and weights are compared.
     """
     batch, device = config.training.batch_size, runtime.device
-    trainer = build_trainer(config, runtime, len(faces))
+    trainer = build_trainer(config, runtime, len(faces), continued=True)  # reads no weights
     trainer.generator.train()
     public = {loop: PublicLoop(trainer, loop) for loop in loops}
     case = Case(config.name, config.data.size, batch, list(loops))
@@ -225,7 +225,7 @@ def memory_of(config: RunConfig, runtime: Runtime, loop: str) -> dict[str, float
     the first step: the networks, and on a CPU Python and its libraries. `peak` is NaN where the
     system does not tell; on macOS it includes the building of the networks.
     """
-    trainer = build_trainer(config, runtime, 1000)
+    trainer = build_trainer(config, runtime, 1000, continued=True)
     trainer.generator.train()
     part = random_part(trainer)
 

@@ -35,9 +35,10 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import MEAN, Cell, Table, bin_names, column, table_of
 from deocclude.engines.runs import finished
 from deocclude.engines.runs.devices import resolve_device
-from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose_labelled
 from deocclude.engines.runs.pairs import PRESET, default_folder, settle_occluded
+from deocclude.engines.runs.tasks import INPAINTING, SEGMENTATION
 
 TITLE = "Errors by group of people"
 LABELS = (

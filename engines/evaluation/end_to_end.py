@@ -41,9 +41,10 @@ from deocclude.engines.measures.segmentation import evaluate_segmenters
 from deocclude.engines.report.grids import picture_grid
 from deocclude.engines.report.report import Drawing, pairs_line
 from deocclude.engines.report.tables import ALL
-from deocclude.engines.runs.finished import INPAINTING, SEGMENTATION, Trained
+from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose_both
 from deocclude.engines.runs.pairs import group_by_occluded
+from deocclude.engines.runs.tasks import INPAINTING, SEGMENTATION
 
 EACH = 2  # pictures of each rank in a figure
 

@@ -20,9 +20,10 @@ from deocclude.engines.measures.segmentation import (
     segmenter_row,
 )
 from deocclude.engines.report.report import Drawing
-from deocclude.engines.runs.finished import SEGMENTATION, Trained
+from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import group_by_occluded
+from deocclude.engines.runs.tasks import SEGMENTATION
 
 BARS = "IoU by kind of occluder, with 95 % bootstrap intervals over faces"
 MASKS = "Worst, median and best masks of the reference row"

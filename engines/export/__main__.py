@@ -19,10 +19,10 @@ from deocclude.engines.graphs.description import SUFFIX, is_onnx
 from deocclude.engines.graphs.packages import RUNTIME, WRITER, OnnxError, need
 from deocclude.engines.options import add_evaluation, at_least, command_parser
 from deocclude.engines.runs.console import say_progress
-from deocclude.engines.runs.finished import SEGMENTATION
 from deocclude.engines.runs.members import named_files
 from deocclude.engines.runs.metadata import SHIPPED
 from deocclude.engines.runs.released import shipped_file
+from deocclude.engines.runs.tasks import SEGMENTATION
 
 SEGMENTER = "segmenter"  # names the one that ships
 

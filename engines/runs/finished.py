@@ -37,7 +37,6 @@ from deocclude.engines.runs.places import looked_in, places, say_place, warn_onc
 from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config, starts
 from deocclude.engines.runs.released import shipped_name
 from deocclude.engines.runs.tasks import IDENTITY, INPAINTING, TASKS, task_of
-from deocclude.engines.runs.tasks import SEGMENTATION as SEGMENTATION
 from deocclude.names import did_you_mean
 
 logger = logging.getLogger(__name__)

@@ -75,25 +75,26 @@ def train(
             pairs = sources.training_pairs(
                 training.seed, output / ".cache", runtime.processes, training.batch_size
             )
+        validation = sources.frozen("val")
 
         # Networks, with their losses and optimizers.
         build = imported(TASKS[config.task].builder)
         trainer = build(config, runtime, pairs.images, continued)
-        validation = sources.frozen("val")
 
         # Folder: only now, so that a start that fails leaves no empty run behind.
         folder = folder or _shared_new_folder(runtime, output, config)
         with _claimed(folder, runtime):
+            if continued:
+                validation.check_against(folder.path / VALIDATION)
+
+            # Fit, from the start or the last checkpoint to the end or a stop.
             minutes = training.max_minutes if max_minutes is None else max_minutes
             fit = Fit(trainer, folder, pairs, validation, minutes, prune)
             if continued:
-                validation.check_against(folder.path / VALIDATION)
                 fit.resume()
             if runtime.is_main:
                 record_start(trainer, sources, folder, validation, continued)
                 say_start(trainer, pairs.images, sources, folder)
-
-            # Fit, to the end or to a stop.
             reason = fit.run()
             if runtime.is_main:
                 record_end(fit, reason)

@@ -80,7 +80,8 @@ class SegmentationTrainer(OneNetworkTrainer):
 
     def examples(self, pairs: FrozenOccluded, count: int = 8) -> list[dict[str, Tensor]]:
         """Input, true mask, predicted mask and overlay, each (C, H, W), of pairs of all kinds."""
-        _, occluded, mask = load_occluded(pairs, spread(pairs, count := min(count, len(pairs))))
+        count = min(count, len(pairs))
+        _, occluded, mask = load_occluded(pairs, spread(pairs, count))
         found = self.released().find(occluded).cpu()
         tint = torch.tensor(TINT)[:, None, None]
         overlay = torch.where(found > 0.5, (occluded + tint) / 2, occluded)

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from release_stubs import write_weights
 
+from deocclude import models
 from deocclude.data.builtin.faces import render_face
 from deocclude.data.images import to_tensor
 from deocclude.engines.cli import photos
@@ -117,10 +118,9 @@ def test_a_graph_that_cannot_be_run_is_said_and_pytorch_used(weights, tmp_path):
 
 
 def test_no_network_of_pytorch_is_built_where_a_graph_is(weights, monkeypatch):
-    from deocclude.engines.runs import weights as loading
-
-    for name in ("create_inpainter", "create_segmenter"):
-        monkeypatch.setattr(loading, name, lambda **_: pytest.fail("built a network"))
+    monkeypatch.setattr(models, "create_network", lambda *_: pytest.fail("built a network"))
+    with pytest.raises(pytest.fail.Exception, match="built a network"):
+        read_inpainter(weights["inpainting"], "cpu")
     inpainter = read_inpainter(weights["inpainting"], "cpu", backend="auto")
     segmenter = read_segmenter(weights["segmentation"], "cpu", backend="auto")
     assert inpainter.fill == 1.0

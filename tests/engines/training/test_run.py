@@ -18,14 +18,14 @@ from safetensors.torch import load_file
 from deocclude.data.builtin.faces import render_face
 from deocclude.engines.cli import summary
 from deocclude.engines.cli.train import train_command
-from deocclude.engines.runs.folder import RunFolder, RunFolderError
+from deocclude.engines.runs.folder import LOCK, OWNER, RunFolder, RunFolderError
 from deocclude.engines.runs.metadata import CheckpointError
 from deocclude.engines.runs.weights import load_checkpoint, load_inpainter
 from deocclude.engines.training import fit as fit_module
 from deocclude.engines.training import gan_steps
 from deocclude.engines.training.inpainting import Trainer
 from deocclude.engines.training.run import dry_run, train
-from deocclude.engines.training.trainer import BaseTrainer, NonFiniteLossError
+from deocclude.engines.training.trainer import NonFiniteLossError
 
 
 def weights(folder: RunFolder) -> dict:
@@ -54,7 +54,7 @@ def test_a_run_leaves_everything_behind(whole):
         "config.yaml", "command.txt", "environment.json", "log.jsonl", "metrics.csv", "figures",
         "last", "best.safetensors", "finished.json", "tensorboard", "validation_pairs.json",
     }  # fmt: skip
-    assert "in_use.json" not in names
+    assert not {LOCK, OWNER} & names
     assert {p.name for p in (path / "figures").iterdir()} == {
         "epoch_001.png", "epoch_002.png", "losses.png"
     }  # fmt: skip
@@ -151,10 +151,11 @@ def test_ctrl_c_ends_after_the_step_with_the_command_that_goes_on(
 ):
     """Inside the first epoch, without tables or a validation; the line's own words go on."""
     monkeypatch.setattr(summary, "summarise_run", lambda *_: "the tables")
-    monkeypatch.setattr(BaseTrainer, "validate", None, raising=False)
     monkeypatch.setattr("sys.argv", ["elsewhere/train_inpainting.py"])
     signalled(step=1)
-    assert train_command("inpainting", "", tiny_command(tmp_path)) == 130
+    with monkeypatch.context() as inside:
+        inside.setattr(Trainer, "validate", None)
+        assert train_command("inpainting", "", tiny_command(tmp_path)) == 130
     said = capsys.readouterr()
     assert "the tables" not in said.out
     line = said.err.splitlines()[-1]
@@ -179,7 +180,7 @@ def test_a_second_ctrl_c_ends_at_once_without_damage(tmp_path, monkeypatch, caps
     folder = tmp_path / "runs" / "ablationv1" / "001"
     assert f"--resume {folder}" in capsys.readouterr().err.splitlines()[-1]
     assert load_checkpoint(folder / "last")[1]["step"] == 3  # of the first epoch's end
-    assert not [p for p in folder.iterdir() if p.name.startswith(".") or p.name == "in_use.json"]
+    assert not [p for p in folder.iterdir() if p.name.startswith((".", "in_use"))]
 
 
 def test_a_killed_run_can_be_continued(whole, tmp_path, tiny_config):
@@ -274,7 +275,7 @@ def test_a_non_finite_loss_leaves_the_last_good_checkpoint(tmp_path, tiny_config
     assert state["step"] == 3
     assert all(t.isfinite().all() for t in networks["generator"].values())
     assert not (folder.path / "finished.json").exists()
-    assert not (folder.path / "in_use.json").exists()
+    assert not list(folder.path.glob("in_use*"))
 
 
 def test_early_stop_counts_epochs_without_gain(tmp_path, tiny_config, monkeypatch):
