@@ -133,8 +133,8 @@ def groups(options: Options, device: torch.device) -> list[Asked]:
 
 def find(rows, pairs, folder: Path, *, batch: int, **_) -> Findings:
     sheets = [Sheet(row, {"table": "share"}, lambda _: Errors()) for row in rows]
-    tell = lambda opened, part: opened.network(hide(part.seen, part.mask))  # noqa: E731
-    results = measured(sheets, pairs, folder, tell, batch)
+    ask = lambda opened, part: partial(opened.network, hide(part.seen, part.mask))  # noqa: E731
+    results = measured(sheets, pairs, folder, ask, batch)
     means = [float(result.frame()["error"].mean()) for result in results]
     lines = [
         [Cell(result.name), Cell(mean, form=".3f")]

@@ -4,7 +4,7 @@ One CSV a row, one line a pair, kept as in `engines.measures.rows`; beside it th
 is kept are sums over hole pixels, from which means over any set of pairs follow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -68,12 +68,13 @@ def evaluate_errors(
     key = {"protocol": PROTOCOL, "table": "errors by place", "template": template}
     start = partial(_Errors, template=template, size=pairs.size)
     sheets = [Sheet(row, key, start, beside=MAPS, priced=False) for row in rows]
-    return measured(sheets, pairs, folder, _restore, batch)
+    return measured(sheets, pairs, folder, _ask, batch)
 
 
-def _restore(restorer: Restorer, batch: Batch) -> Tensor:
+def _ask(restorer: Restorer, batch: Batch) -> Callable[[], Tensor]:
     hidden = hide(batch.seen, batch.mask, restorer.fill)
-    return restorer.restore(hidden.contiguous(), batch.mask)  # last digits depend on the order
+    hidden = hidden.contiguous()  # last digits depend on the order in memory
+    return partial(restorer.restore, hidden, batch.mask)
 
 
 class _Errors:

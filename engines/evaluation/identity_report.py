@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deocclude.data.occluders.groups import DRAWN, REAL, group_of
-from deocclude.data.occluders.mixture import NONE
+from deocclude.data.occluders.groups import DRAWN, REAL, UNOCCLUDED, group_of
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report import charts
 from deocclude.engines.report.figures import NothingToDraw
@@ -33,9 +32,10 @@ def summarise_identities(results: Sequence[RowResult]) -> pd.DataFrame:
         frame = result.frame()
         kinds = frame["kind"].to_numpy(str)
         groups = np.array([group_of(kind) for kind in kinds])
-        parts = {CLEAN: kinds == NONE, OCCLUDED: kinds != NONE}
+        bare = kinds == UNOCCLUDED
+        parts = {CLEAN: bare, OCCLUDED: ~bare}
         parts |= {group: groups == group for group in (REAL, DRAWN)}
-        parts |= {f"kind/{kind}": kinds == kind for kind in dict.fromkeys(kinds) if kind != NONE}
+        parts |= {f"kind/{kind}": kinds == kind for kind in dict.fromkeys(kinds[~bare])}
         for part, chosen in parts.items():
             if not chosen.any():
                 continue

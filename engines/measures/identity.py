@@ -105,7 +105,7 @@ def evaluate_identities(
     key = {"protocol": PROTOCOL, "table": "identity", "identities": people, "template": template}
     start = partial(_Names, pairs=pairs, people=people, template=template, batch=batch)
     sheets = [Sheet(row, key, start, facts={"people": len(people)}) for row in rows]
-    return measured(sheets, pairs, folder, lambda namer, part: namer.name(part.seen), batch)
+    return measured(sheets, pairs, folder, lambda row, part: partial(row.name, part.seen), batch)
 
 
 class _Names:

@@ -4,7 +4,7 @@ A row is a trained model (SHA-256 of its weights) or a baseline (its settings). 
 (`engines.measures.columns`) has a file of its own beside the row's (`engines.measures.rows`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -101,9 +101,9 @@ def model_row(
     return Row(name, "model", identity, opener, training, members=members)
 
 
-def restore(restorer: Restorer, batch: Batch) -> Tensor:
-    """The prediction where pictures have a hole, (N, 3, H, W)."""
-    return restorer.restore(hide(batch.seen, batch.mask, restorer.fill), batch.mask)
+def ask(restorer: Restorer, batch: Batch) -> Callable[[], Tensor]:
+    """What predicts the pictures, (N, 3, H, W), once their holes are cut."""
+    return partial(restorer.restore, hide(batch.seen, batch.mask, restorer.fill), batch.mask)
 
 
 def evaluate_rows(
@@ -138,7 +138,7 @@ def evaluate_rows(
         for single in row.seeds or (row,)
         for measure in had
     ]
-    found = iter(measured(sheets, pairs, folder, restore, batch, device))
+    found = iter(measured(sheets, pairs, folder, ask, batch, device))
     results = []
     for row in rows:
         singles = [_joined(measures, islice(found, len(had))) for _ in row.seeds or (row,)]

@@ -72,6 +72,9 @@ class Batch:
         return replace(self, target=target, seen=self.seen.to(device), mask=self.mask.to(device))
 
 
+Ask = Callable[[Any, Batch], Callable[[], Tensor]]
+
+
 class Recorder(Protocol):
     """Values of one row under way. `columns`: those of each pair."""
 
@@ -184,14 +187,14 @@ def measured(
     sheets: Sequence[Sheet],
     pairs: Pairs,
     folder: Path,
-    ask: Callable[[Any, Batch], Tensor] | None,
+    ask: Ask | None,
     batch: int,
     device: str | torch.device = "cpu",
 ) -> list[RowResult]:
     """The values of each sheet: those found below `folder`, else measured now.
 
     Args:
-        ask: (opened row, batch) to the answer that all its sheets record, which is timed; None
+        ask: (opened row, batch) to the call that is timed, whose answer all its sheets record; None
             where each sheet asks for itself.
         batch: pairs at once; changes no value beyond rounding.
         device: where answers and batches are recorded.
@@ -232,7 +235,7 @@ class _Kept:
 
 
 def _measure(
-    files: Sequence[_Kept], pairs: Pairs, ask: Callable | None, batch: int, device: torch.device
+    files: Sequence[_Kept], pairs: Pairs, ask: Ask | None, batch: int, device: torch.device
 ) -> None:
     """Write the values of one row, all from one pass over the pairs."""
     start, row = time.perf_counter(), files[0].sheet.row
@@ -250,7 +253,7 @@ def _measure(
         for part in _batches(pairs, batch):
             answer, count = None, len(part.indices)
             if ask is not None:
-                answer, seconds = _timed(ask, opened, part)
+                answer, seconds = _timed(ask(opened, part), opened.device)
                 spent.append((count, seconds))
                 answer, part = answer.to(device), part.to(device)
                 bar.update(count)
@@ -286,11 +289,11 @@ def _batches(pairs: Pairs, batch: int) -> Iterator[Batch]:
         yield Batch(indices, names, kinds, target, seen, mask)
 
 
-def _timed(ask: Callable, opened: Any, batch: Batch) -> tuple[Tensor, float]:
-    cost.synchronise(opened.device)
+def _timed(call: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, float]:
+    cost.synchronise(device)
     start = time.perf_counter()
-    answer = ask(opened, batch)
-    cost.synchronise(opened.device)
+    answer = call()
+    cost.synchronise(device)
     return answer, time.perf_counter() - start
 
 

@@ -77,7 +77,7 @@ def evaluate_segmenters(
     """
     key = {"protocol": PROTOCOL, "table": "segmentation"}
     sheets = [Sheet(row, key, _Masks, beside=MASKS) for row in rows]
-    return measured(sheets, pairs, folder, lambda finder, part: finder.find(part.seen), batch)
+    return measured(sheets, pairs, folder, lambda row, part: partial(row.find, part.seen), batch)
 
 
 class _Masks:

@@ -72,12 +72,10 @@ class Cell:
                 known = math.isfinite(self.low) and math.isfinite(self.high)
                 ends = f"{{low:{self.form}}}, {{high:{self.form}}}" if known else MISSING
                 template += f" [{ends}]"
-        numbers = {"value": self.value, "low": self.low, "high": self.high}
-        text = template.format(
-            **{name: _Number(math.nan if n is None else n) for name, n in numbers.items()}
-        )
-        written, bracket, interval = text.partition(" [")
-        return written, bracket[1:] + interval
+        known = {"value": self.value, "low": self.low, "high": self.high}
+        numbers = {name: _Number(math.nan if n is None else n) for name, n in known.items()}
+        written, bracket, interval = template.partition(" [")
+        return written.format(**numbers), (bracket[1:] + interval).format(**numbers)
 
     @property
     def text(self) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from evaluation_stubs import Shifted, fake_pairs
 
-from deocclude.engines.measures.inpainting import restore
+from deocclude.engines.measures.inpainting import ask
 from deocclude.engines.measures.rows import HOLE_COLUMNS, Row, Sheet, measured
 
 
@@ -44,17 +44,17 @@ def sheet(pairs, name="toy", opened=None, start=Brightness, **told):
 
 def test_a_toy_task_is_measured_once_and_found_again(pairs, tmp_path):
     opened = []
-    (first,) = measured([sheet(pairs, opened=opened)], pairs, tmp_path, restore, 5)
+    (first,) = measured([sheet(pairs, opened=opened)], pairs, tmp_path, ask, 5)
     assert list(first.frame()) == [*HOLE_COLUMNS, "mean"]
     assert first.info["key"] == {
         "table": "toy", "pairs": pairs.hash, "size": pairs.size, "row": "toy 1",
     }  # fmt: skip
     again = sheet(pairs, "another name", opened, facts={"said": 1})
-    (found,) = measured([again], pairs, tmp_path, restore, 5)
+    (found,) = measured([again], pairs, tmp_path, ask, 5)
     assert (found.path, found.name, found.info["said"]) == (first.path, "another name", 1)
     assert (found.info["counted"], opened) == (len(pairs), ["toy"])
     first.path.with_suffix(".count").unlink()
-    measured([again], pairs, tmp_path, restore, 5)
+    measured([again], pairs, tmp_path, ask, 5)
     assert opened == ["toy", "another name"]
 
 
@@ -62,7 +62,7 @@ def test_sheets_of_one_row_share_a_pass_and_equal_ones_are_one_file(pairs, tmp_p
     opened = []
     one, same = (sheet(pairs, name, opened) for name in ("one", "same"))
     other = Sheet(one.row, {"table": "other"}, Brightness, "one other", describes=False)
-    results = measured([one, same, other], pairs, tmp_path, restore, 5)
+    results = measured([one, same, other], pairs, tmp_path, ask, 5)
     assert len(opened) == 1
     assert results[0].path == results[1].path
     assert [result.name for result in results] == ["one", "same", "one"]
@@ -80,10 +80,10 @@ def test_sheets_that_ask_for_themselves_are_not_timed(pairs, tmp_path):
 
         def add(self, batch, answer):
             assert answer is None
-            return super().add(batch, restore(self.opened, batch))
+            return super().add(batch, ask(self.opened, batch)())
 
     (own,) = measured([sheet(pairs, start=Asks)], pairs, tmp_path / "own", None, 5)
-    (asked,) = measured([sheet(pairs)], pairs, tmp_path / "asked", restore, 5)
+    (asked,) = measured([sheet(pairs)], pairs, tmp_path / "asked", ask, 5)
     assert own.path.read_bytes() == asked.path.read_bytes()
     assert json.loads(own.path.with_suffix(".json").read_text())["count"] == len(pairs)
 
@@ -94,10 +94,10 @@ def test_a_line_that_is_missing_is_an_error_and_leaves_no_file(pairs, tmp_path):
             return super().add(batch, answer)[1:]
 
     with pytest.raises(ValueError, match="shorter"):
-        measured([sheet(pairs, start=Short)], pairs, tmp_path, restore, 5)
+        measured([sheet(pairs, start=Short)], pairs, tmp_path, ask, 5)
     assert list((tmp_path / "rows").iterdir()) == []
     with pytest.raises(ValueError, match="batch must be at least 1, found 0"):
-        measured([sheet(pairs)], pairs, tmp_path, restore, 0)
+        measured([sheet(pairs)], pairs, tmp_path, ask, 0)
 
 
 def test_answers_are_recorded_where_it_is_said(pairs, tmp_path):
@@ -106,4 +106,4 @@ def test_answers_are_recorded_where_it_is_said(pairs, tmp_path):
             assert batch.seen.device == answer.device == torch.device("meta")
             return [[0.0]] * len(batch.names)
 
-    measured([sheet(pairs, start=Where)], pairs, tmp_path, restore, 5, "meta")
+    measured([sheet(pairs, start=Where)], pairs, tmp_path, ask, 5, "meta")
