@@ -5,6 +5,8 @@ nothing called `data` or `models` lies beside other people's packages. pyproject
 only list every folder by hand.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
@@ -14,7 +16,8 @@ FILES = {
     "weights": ["*"],
     "examples": ["README.md", "**/*.jpg", "**/*.png"],
 }
-SCRIPTS = ("app", "train_inpainting", "train_segmentation", "train_identity", "evaluate")
+TRAIN = sorted(script.stem for script in Path(__file__).parent.glob("train_*.py"))
+SCRIPTS = ("app", *TRAIN, "evaluate")
 FOLDERS = {f"deocclude.{name}": name for name in (*CODE, *FILES)}
 ROOMS = [f"deocclude.{name}.{room}" for name in CODE for room in find_packages(name)]
 

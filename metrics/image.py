@@ -14,8 +14,6 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from deocclude.data.contract import check_image, compose
 
 WINDOW, SIGMA = 11, 1.5
-HIGHER_IS_BETTER = {"l1": False, "mse": False, "psnr": True, "ssim": True, "lpips": False}
-HIGHER_IS_BETTER |= {"lpips_vgg": False, "identity": True, "identity_dlib": True, "fid": False}
 VIEWS = ("composed", "composed_hole", "raw", "raw_hole")
 
 
@@ -86,7 +84,7 @@ def _mean(errors: Tensor, mask: Tensor | None) -> Tensor:
     return total / (mask.sum(dim=(1, 2, 3)) * errors.shape[1])
 
 
-PIXEL_METRICS: dict[str, Callable[..., Tensor]] = {"l1": l1, "mse": mse, "psnr": psnr, "ssim": ssim}
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {"l1": l1, "mse": mse, "psnr": psnr, "ssim": ssim}
 
 
 class NotFiniteError(ValueError):
@@ -102,7 +100,7 @@ class ImageMetrics:
     outside.
 
     Args:
-        names: metrics from `l1`, `mse`, `psnr`, `ssim`.
+        names: metrics of `FUNCTIONS`.
         learned: by name, networks called as `network(prediction, target)` on images in [0, 1]
             that return (N,), such as LPIPS.
         views: which of `VIEWS` to compute.
@@ -115,7 +113,7 @@ class ImageMetrics:
         views: Iterable[str] = VIEWS,
     ):
         self.names, self.views = tuple(names), tuple(views)
-        _known(self.names, PIXEL_METRICS, "metric")
+        _known(self.names, FUNCTIONS, "metric")
         _known(self.views, VIEWS, "view")
         self.learned = dict(learned or {})
         self.reset()
@@ -172,7 +170,7 @@ class ImageMetrics:
                 measured[f"{view}/{name}"] = (
                     _ssim_mean(similarity, hole)
                     if name == "ssim"
-                    else PIXEL_METRICS[name](image, target, hole)
+                    else FUNCTIONS[name](image, target, hole)
                 )
             if hole is None:
                 for name, network in self.learned.items():

@@ -1,4 +1,4 @@
-"""A task of a test: a network tells which share of a picture is hidden. Its record is `TASK`."""
+"""A task of a test: a network tells which share of a picture is hidden. Its record is `record`."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -16,7 +16,6 @@ from deocclude.engines.evaluation.summaries import (
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report.tables import (
     ALL,
-    HEADINGS,
     PERCENT,
     Cell,
     Table,
@@ -25,9 +24,9 @@ from deocclude.engines.report.tables import (
     pivot,
     table_of,
 )
-from deocclude.metrics.image import HIGHER_IS_BETTER
 from deocclude.metrics.ratios import RatioSamples, percentiles, sample_ratios, smooth_curve
 from deocclude.metrics.statistics import Interval
+from deocclude.metrics.table import HEADINGS, HIGHER_IS_BETTER
 
 CURVES = {"psnr_composed": "PSNR, composed (dB)", "l1_hole": "L1 in the hole"}
 PLACE_METRICS = ("l1", "rmse", "psnr")

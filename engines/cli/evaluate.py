@@ -26,7 +26,7 @@ from deocclude.engines.runs.members import (
     choose_inpainters,
     choose_with_losses,
 )
-from deocclude.engines.runs.tasks import IDENTITY, INPAINTING, SEGMENTATION, TASKS
+from deocclude.engines.runs.tasks import IDENTITY, INPAINTING, SEGMENTATION, TASKS, Task
 from deocclude.names import imported
 from deocclude.stopping import AGAIN, say_stopped
 
@@ -51,6 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_segmentation(commands)
     _add_end_to_end(commands)
     _add_identity(commands)
+    for task in TASKS.values():
+        if task.name not in commands.choices:
+            _add_task(commands, task)
     _add_losses(commands)
     _add_analyse(commands)
     return parser
@@ -209,6 +212,15 @@ def _add_identity(commands: Command) -> None:
         metavar="NPZ",
         help="write every picture's embedding to this file",
     )
+
+
+def _add_task(commands: Command, task: Task) -> None:
+    """A task whose comparison has no options of its own."""
+    text = f"networks of the task {task.name}"
+    compare = _compare(task.comparison)
+    parser = _command(commands, task.name, text, partial(choose, task=task.name), compare)
+    add_evaluation(parser, "runs", "all-runs", "checkpoint", "data", "limit", *HOW)
+    parser.add_argument("--reference", help="the row that differences are taken to; else the first")
 
 
 def _add_losses(commands: Command) -> None:

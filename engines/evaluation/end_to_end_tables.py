@@ -7,7 +7,7 @@ import pandas as pd
 from deocclude.data.occluders.groups import OCCLUDED, UNOCCLUDED
 from deocclude.engines.evaluation.segmentation_tables import group_title
 from deocclude.engines.inference.baselines import LABELS
-from deocclude.engines.measures.end_to_end import BLIND, METRICS, TRUE
+from deocclude.engines.measures.end_to_end import BLIND, TRUE
 from deocclude.engines.report.tables import (
     REFERENCE,
     Cell,
@@ -17,9 +17,7 @@ from deocclude.engines.report.tables import (
     pivot,
     table_of,
 )
-from deocclude.metrics.image import HIGHER_IS_BETTER
-
-SHORT = {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "L1"}
+from deocclude.metrics.table import HIGHER_IS_BETTER, OF_PIXELS, SHORT
 
 
 def end_to_end_tables(frame: pd.DataFrame, size: int, held_out: bool = True) -> list[Table]:
@@ -82,7 +80,7 @@ def detail_table(frame: pd.DataFrame, group: str) -> Table:
     names = list(psnr["case"])
     columns = []
     for view, where in (("image", ""), ("hole", ", hole")):
-        for metric in METRICS:
+        for metric in OF_PIXELS:
             lines = frame[frame["metric"].eq(f"{view}/{metric}")]
             form, higher = decimals(metric), HIGHER_IS_BETTER[metric]
             cells = column(lines, names, form, by="case", higher=higher)

@@ -9,7 +9,6 @@ import pandas as pd
 from deocclude.engines.evaluation.summaries import mean_of_bins
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report.tables import (
-    HEADINGS,
     MEAN,
     Cell,
     Table,
@@ -19,9 +18,9 @@ from deocclude.engines.report.tables import (
     finite,
     sorted_bins,
 )
-from deocclude.metrics.image import HIGHER_IS_BETTER
 from deocclude.metrics.seeds import seeded_difference
 from deocclude.metrics.statistics import bootstrap_strata, paired_difference
+from deocclude.metrics.table import HEADINGS, HIGHER_IS_BETTER
 
 COMPARED = ("psnr", "ssim")
 CHOSEN = (

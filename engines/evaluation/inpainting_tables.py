@@ -7,14 +7,11 @@ import pandas as pd
 
 from deocclude.engines.evaluation.ensemble_tables import member_tables
 from deocclude.engines.evaluation.summaries import cost_table, mean_of_bins
-from deocclude.engines.measures.columns import FID, LEARNED, PUBLISHED
+from deocclude.engines.measures.columns import FID, PUBLISHED
 from deocclude.engines.measures.rows import RowResult
 from deocclude.engines.report.tables import (
     ALL,
-    DECIMALS,
-    HEADINGS,
     MEAN,
-    METRICS,
     REFERENCE,
     Cell,
     Table,
@@ -25,9 +22,17 @@ from deocclude.engines.report.tables import (
     mark_best,
     table_of,
 )
-from deocclude.metrics.image import HIGHER_IS_BETTER, finite_mean
+from deocclude.metrics.image import finite_mean
+from deocclude.metrics.table import (
+    BY_IMAGE,
+    DECIMALS,
+    HEADINGS,
+    HIGHER_IS_BETTER,
+    OF_NETWORKS,
+    OF_PIXELS,
+    SHORT,
+)
 
-PIXEL_METRICS = ("psnr", "ssim", "l1")
 # What the public code calls by the same names, see metrics/as_published.py.
 PUBLISHED_AS = {"psnr": "batch_psnr", "ssim": "first_rows_ssim", "l1": "relative_l1"}
 PUBLISHED_HEADINGS = {
@@ -47,14 +52,14 @@ def build_tables(
     published = published_values(results)
     tables = [
         metric_table(summary, metric, "composed", reference, published.get(metric))
-        for metric in PIXEL_METRICS
+        for metric in OF_PIXELS
     ]
     seen = set(summary.loc[summary["mean"].notna(), "metric"])
-    judged = [metric for metric in LEARNED if metric in seen]
+    judged = [metric for metric in OF_NETWORKS if metric in seen]
     tables += [metric_table(summary, metric, "composed", reference) for metric in judged]
     tables += [learned_table(results, summary), *member_tables(results)]
     tables += [rank_table(summary), seeds_table(results)]
-    tables += [metric_table(summary, m, "composed_hole", reference) for m in PIXEL_METRICS]
+    tables += [metric_table(summary, m, "composed_hole", reference) for m in OF_PIXELS]
     tables += [cost_table(results), as_published_table(results)]
     return [table for table in tables if table is not None]
 
@@ -88,7 +93,7 @@ def metric_table(
             )
             for keys, words in told.items()
         ]
-    if not hole and metric in PIXEL_METRICS:
+    if not hole and metric in OF_PIXELS:
         columns.append(("hole only", _means(part, f"{view}_hole", MEAN, names, metric)))
     if published:
         cells = [Cell(published.get(name), form=decimals(metric)) for name in names]
@@ -144,7 +149,7 @@ def learned_table(results: Sequence[RowResult], summary: pd.DataFrame) -> Table 
     """What networks say of the composed pictures, mean of bins, and FID of the whole set; a column
     that cannot be had is empty and its reason stands below. None when nothing was asked for."""
     told = results[0].info["measures"]
-    asked = [name for name in (*LEARNED, FID) if name in told]
+    asked = [name for name in (*OF_NETWORKS, FID) if name in told]
     if not asked:
         return None
     names = [result.name for result in results]
@@ -181,7 +186,7 @@ def rank_table(summary: pd.DataFrame) -> Table | None:
     if len(names) < 2:
         return None
     ranks, empty = {}, []
-    for metric in (*METRICS, FID):
+    for metric in (*BY_IMAGE, FID):
         part = summary[summary["metric"].eq(metric)]
         cells = _means(part, "composed", ALL if metric == FID else MEAN, names, metric)
         rounded = pd.Series([cell.number for cell in cells]).round(DECIMALS[metric])
@@ -208,14 +213,17 @@ def rank_table(summary: pd.DataFrame) -> Table | None:
 
 def seeds_table(results: Sequence[RowResult]) -> Table | None:
     """What training the same again changes: each row of several seeds, by metric, mean of bins."""
-    rows, short = [], {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "L1"}
+    rows: list[list[Cell]] = []
     for result in (result for result in results if result.seeds):
         frames = [seed.frame() for seed in result.seeds]
         numbers = [str(seed.info["training"]["seed"]) for seed in result.seeds]
-        for metric, heading in short.items():
+        for metric in OF_PIXELS:
             values = np.array([mean_of_bins(frame, f"composed/{metric}") for frame in frames])
             spread = values.std(ddof=1) if np.isfinite(values).all() else None
-            cells = [Cell(f"{result.name}, {heading}"), Cell(values.mean(), form=decimals(metric))]
+            cells = [
+                Cell(f"{result.name}, {SHORT[metric]}"),
+                Cell(values.mean(), form=decimals(metric)),
+            ]
             cells.append(Cell(spread, form=f".{DECIMALS[metric] + 1}f"))
             cells += [Cell(v, form=decimals(metric)) for v in (values.min(), values.max())]
             rows.append([*cells, Cell(", ".join(numbers))])
@@ -245,7 +253,7 @@ def as_published_table(results: Sequence[RowResult]) -> Table | None:
         return None
     names, frames = [r.name for r in results], [r.frame() for r in results]
     columns = []
-    for metric in PIXEL_METRICS:
+    for metric in PUBLISHED_AS:
         right = [finite_mean(frame[f"raw/{metric}"])[0] for frame in frames]
         other = [published[metric][name] for name in names]
         gap = [finite(b - a) for a, b in zip(right, other, strict=True)]

@@ -30,9 +30,9 @@ from deocclude.engines.report.tables import (
     sorted_bins,
 )
 from deocclude.metrics import segmentation
-from deocclude.metrics.image import HIGHER_IS_BETTER
 from deocclude.metrics.seeds import seeded_difference
 from deocclude.metrics.statistics import bootstrap_interval, bootstrap_strata, paired_difference
+from deocclude.metrics.table import HIGHER_IS_BETTER
 
 TOGETHER = 16  # rows whose bootstrap samples are held at once
 CASE = ("inpainter", "mask", "dilation", "group", "metric")  # what tells lines of cases apart

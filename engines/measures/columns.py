@@ -18,11 +18,10 @@ from deocclude.data.pairs.tensors import batches
 from deocclude.engines.measures.rows import Batch, Recorder
 from deocclude.metrics.as_published import AsPublishedMetrics
 from deocclude.metrics.distribution import GaussianSums, frechet_distance
-from deocclude.metrics.image import ImageMetrics
+from deocclude.metrics.image import FUNCTIONS, ImageMetrics
 
 PUBLISHED_BATCH = 8  # images a batch in the public code, which its PSNR depends on
 WHOLE = ("composed", "raw")  # views of the whole image
-LEARNED = ("lpips", "lpips_vgg", "identity", "identity_dlib")  # by image
 PIXELS, PUBLISHED, FID = "pixels", "as_published", "fid"
 
 
@@ -63,6 +62,15 @@ def pixels() -> Measure:
     return Measure(PIXELS, start=lambda *_: _ByImage(ImageMetrics()))
 
 
+def further_pixels() -> list[Measure]:
+    """All other metrics of `metrics.image.FUNCTIONS`, each with a file of its own."""
+    return [
+        Measure(name, start=lambda *_, name=name: _ByImage(ImageMetrics([name])))
+        for name in FUNCTIONS
+        if name not in ImageMetrics().names
+    ]
+
+
 def learned(
     name: str,
     network: Callable[[Tensor, Tensor], Tensor] | None,
@@ -71,7 +79,7 @@ def learned(
     reason: str | None = None,
     views: Sequence[str] = WHOLE,
 ) -> Measure:
-    """A metric of `LEARNED`: `network(prediction, target)` on images in [0, 1] to (N,)."""
+    """A metric by a network: `network(prediction, target)` on images in [0, 1] to (N,)."""
     if network is None:
         return Measure(name, reason=reason)
     start = lambda *_: _ByImage(ImageMetrics((), {name: network}, views))  # noqa: E731

@@ -24,11 +24,12 @@ from deocclude.engines.measures.inpainting import Restorer
 from deocclude.engines.measures.rows import Batch, Row, RowResult, Sheet, measured
 from deocclude.engines.measures.segmentation import read_masks, unpack
 from deocclude.metrics.image import ImageMetrics
+from deocclude.metrics.table import OF_PIXELS
 
 PROTOCOL = 2  # raised whenever a number in the CSVs would come out differently
-METRICS = ("psnr", "ssim", "l1")
+FIRST = ("psnr", "ssim", "l1")  # whose rows are kept under a key that names no metric
 VIEWS = {"raw": "image", "raw_hole": "hole"}  # of ImageMetrics, and how they are called here
-COLUMNS = tuple(f"{view}/{metric}" for view in VIEWS.values() for metric in METRICS)
+COLUMNS = tuple(f"{view}/{metric}" for view in VIEWS.values() for metric in OF_PIXELS)
 TRUE, BLIND = "true mask", "blind"
 
 DILATIONS = (0, 3, 7, 15)
@@ -110,10 +111,12 @@ def evaluate_cases(
 
 def _sheet(case: Case, device: torch.device) -> Sheet:
     facts = {"inpainter": case.inpainter.name, "mask": case.source.name, "dilation": case.dilation}
+    further = [metric for metric in OF_PIXELS if metric not in FIRST]
     return Sheet(
         case.inpainter,
         {"protocol": PROTOCOL, "table": "end to end", "mask": case.source.identity}
-        | {"dilation": case.dilation},
+        | {"dilation": case.dilation}
+        | ({"metrics": further} if further else {}),
         lambda restorer: _Restored(restorer, case, device),
         case.name,
         {"name": case.name, **facts},
@@ -127,7 +130,7 @@ class _Restored:
 
     def __init__(self, restorer: Restorer, case: Case, device: torch.device) -> None:
         self.restorer, self.case, self.device = restorer, case, device
-        self.metrics = ImageMetrics(METRICS, views=VIEWS)
+        self.metrics = ImageMetrics(OF_PIXELS, views=VIEWS)
 
     def add(self, batch: Batch, answer: None) -> Iterable[Sequence[float]]:
         used = used_masks(self.case, batch.indices, batch.mask)
@@ -136,7 +139,7 @@ class _Restored:
         self.metrics.reset()
         self.metrics.update(restored, there.target, there.mask, batch.names)
         values = self.metrics.values()
-        columns = [values[f"{view}/{metric}"] for view in VIEWS for metric in METRICS]
+        columns = [values[f"{view}/{metric}"] for view in VIEWS for metric in OF_PIXELS]
         return zip(used.mean(dim=(1, 2, 3)).tolist(), *columns, strict=True)
 
     def finish(self, path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from deocclude.engines.measures.columns import (
     PUBLISHED,
     PUBLISHED_BATCH,
     Measure,
+    further_pixels,
     pixels,
 )
 from deocclude.engines.measures.rows import (
@@ -123,11 +124,12 @@ def evaluate_rows(
         folder: where `rows/` with the CSVs lies.
         batch: images restored and measured at once; changes no value beyond rounding.
         device: where the metrics are computed.
-        measures: what is measured beside L1, MSE, PSNR and SSIM, from `engines.measures.columns`;
+        measures: what is measured beside the metrics of pixels, from `engines.measures.columns`;
             those that cannot be had leave their reason.
     """
     check_names([row.name for row in rows], pairs)
     device = torch.device(device)
+    measures = [*further_pixels(), *measures]
     measures = [pixels(), *(each.settle(pairs) if each.settle else each for each in measures)]
     had = [measure for measure in measures if measure.reason is None]
     if any(measure.name == PUBLISHED for measure in had):

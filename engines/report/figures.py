@@ -20,8 +20,9 @@ from deocclude.data.images import save_image, to_uint8
 from deocclude.engines.report import charts
 from deocclude.engines.report.charts import tidy
 from deocclude.engines.report.grids import DPI, INK, picture_grid
-from deocclude.engines.report.tables import HEADINGS, MEAN, METRICS, OUTSIDE
-from deocclude.metrics.image import HIGHER_IS_BETTER, psnr
+from deocclude.engines.report.tables import MEAN, OUTSIDE
+from deocclude.metrics.image import psnr
+from deocclude.metrics.table import BY_IMAGE, HEADINGS, HIGHER_IS_BETTER
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def show(figure: Figure) -> bool:
 def ratio_figure(
     summary: pd.DataFrame,
     kinds: dict[str, str],
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = BY_IMAGE,
     view: str = "composed",
     reference: str | None = None,
 ) -> Figure:

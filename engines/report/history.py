@@ -13,9 +13,9 @@ from deocclude.data.files import write_text
 from deocclude.engines.report import figures
 from deocclude.engines.report.charts import COLOURS, legend_beside, tidy
 from deocclude.engines.report.grids import DPI
-from deocclude.engines.report.tables import HEADINGS, MISSING, Cell, Table
+from deocclude.engines.report.tables import MISSING, Cell, Table
 from deocclude.engines.report.writers import to_markdown
-from deocclude.metrics.image import HIGHER_IS_BETTER
+from deocclude.metrics.table import HIGHER_IS_BETTER, OF_PIXELS, SHORT
 
 WEIGHT = "weight/"
 LOSS = ".4g"  # how a loss is written
@@ -68,7 +68,7 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     """Training curves from a run's `metrics.csv`: losses on a log scale, and each score it has.
 
     Losses are the columns `train/...`, `val/loss/...` of the same term dotted; scores are the
-    `val/...` columns that end in psnr, ssim or l1 of the composed picture, or the raw one where
+    `val/...` columns that end in a metric of pixels of the composed picture, or the raw one where
     that is all there is. ValueError without rows.
     """
     frame = pd.read_csv(metrics_csv)
@@ -79,7 +79,7 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     losses = [c for c in known if c.startswith(TRAIN) and (numbers[c] > 0).any()]
     scores = [c for c in known if c.startswith("val/") and not c.startswith(VALIDATION)]
     scores = [column for column in scores if "composed/" in column] or scores
-    scores = [c for c in scores if c.rsplit("/", 1)[-1] in ("psnr", "ssim", "l1")]
+    scores = [c for c in scores if c.rsplit("/", 1)[-1] in OF_PIXELS]
     if not losses and not scores:
         raise ValueError(f"{metrics_csv}: has no train/... or val/... column to draw")
     widths = [4.6] * bool(losses) + [3.3] * len(scores)  # with room for the legend
@@ -90,8 +90,7 @@ def loss_curves(metrics_csv: Path, x: str = "epoch") -> Figure:
     for axis, score in zip(axes, scores, strict=True):
         axis.plot(frame[x], frame[score], **_look(0, frame))
         metric = score.rsplit("/", 1)[-1]
-        short = HEADINGS[metric].replace(" (mean absolute error)", "")
-        tidy(axis, f"validation {short} {'↑' if HIGHER_IS_BETTER[metric] else '↓'}", x)
+        tidy(axis, f"validation {SHORT[metric]} {'↑' if HIGHER_IS_BETTER[metric] else '↓'}", x)
     figure.tight_layout(w_pad=1.5)
     return figure
 

@@ -20,8 +20,8 @@ from deocclude.engines.report.html_pictures import (
     encode_pictures,
 )
 from deocclude.engines.report.html_tables import heads, row_names, shown
-from deocclude.engines.report.tables import DECIMALS, HEADINGS, METRICS, Table, bin_label
-from deocclude.metrics.image import HIGHER_IS_BETTER
+from deocclude.engines.report.tables import Table, bin_label
+from deocclude.metrics.table import BY_IMAGE, DECIMALS, HIGHER_IS_BETTER, SHORT
 
 PAGE = Path(__file__).with_name("page")
 PICTURE_BYTES = 9_000_000  # of all example pictures together, as text
@@ -163,12 +163,12 @@ def _metrics(examples: Sequence[Example]) -> list[dict]:
     return [
         {
             "column": f"{view}/{metric}",
-            "name": HEADINGS[metric].split(" (mean")[0] + words,
+            "name": SHORT[metric] + words,
             "decimals": DECIMALS[metric],
             "higher": HIGHER_IS_BETTER[metric],
         }
         for view, words in (("composed", ""), ("composed_hole", ", hole only"))
-        for metric in METRICS
+        for metric in BY_IMAGE
         if f"{view}/{metric}" in measured
     ]
 

@@ -11,12 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-METRICS = ("psnr", "ssim", "l1", "lpips", "lpips_vgg", "identity", "identity_dlib")
-HEADINGS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "L1 (mean absolute error)", "mse": "MSE"}
-HEADINGS |= {"lpips": "LPIPS (AlexNet)", "lpips_vgg": "LPIPS (VGG-16)", "fid": "FID"}
-HEADINGS |= {"identity": "Identity similarity", "identity_dlib": "Identity similarity (dlib)"}
-DECIMALS = {"psnr": 2, "ssim": 4, "l1": 4, "mse": 5, "lpips": 4, "lpips_vgg": 4, "identity": 4}
-DECIMALS |= {"identity_dlib": 4, "fid": 2}
+from deocclude.metrics.table import DECIMALS
+
 MEAN, OUTSIDE, ALL = "mean", "outside", "all"
 BIN_LABELS = {str(i): f"{max(1, 10 * i)}–{10 * i + 10} %" for i in range(6)}
 BIN_LABELS |= {OUTSIDE: "other", MEAN: "mean of bins", ALL: "whole set"}

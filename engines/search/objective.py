@@ -12,7 +12,8 @@ from deocclude.engines.runs.config import RunConfig, changes, load_config, valid
 from deocclude.engines.runs.folder import RunFolder, RunFolderError
 from deocclude.engines.training.origins import features_source, settled
 from deocclude.engines.training.run import Outcome, train
-from deocclude.metrics.image import HIGHER_IS_BETTER, ImageMetrics
+from deocclude.metrics.image import ImageMetrics
+from deocclude.metrics.table import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
     import optuna

@@ -5,6 +5,7 @@ import json
 import pytest
 import share_task
 
+from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.train import train_command
 from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.finished import finished_runs, read_trained
@@ -55,6 +56,11 @@ def test_a_fourth_task_is_one_record(fourth, capsys):
     assert isinstance(
         load_network(run / "best.safetensors", "cpu", "share")[0], share_task.Brightness
     )
+
+    where = ["--runs-folder", str(fourth / "runs"), "--device", "cpu"]
+    assert evaluate.main(["share", *where, "--output", str(fourth / "table")]) == 0
+    assert "Mean error of the share" in capsys.readouterr().out
+    assert (fourth / "table" / "report.html").is_file()
 
 
 def test_its_mistakes_are_told_as_those_of_others(fourth, capsys):
