@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
@@ -68,6 +67,8 @@ def study_figures(
 @contextmanager
 def _by_pyplot() -> Iterator[dict[str, Figure]]:
     """For figures that Optuna draws: no window opens, and pyplot is as before afterwards."""
+    import matplotlib.pyplot as plt
+
     backend, drawn = plt.get_backend(), {}
     plt.switch_backend("agg")
     try:
