@@ -75,7 +75,7 @@ def _check(archive: Path, member: TarInfo) -> None:
     problem = "would land outside the folder"
     if not (name.drive or name.root or ".." in name.parts or "\0" in member.name):
         try:
-            if PureWindowsPath(link).drive:
+            if PureWindowsPath(link).drive or "\0" in link:
                 raise tarfile.AbsoluteLinkError(member)
             tarfile.data_filter(member.replace(linkname=link, deep=False), str(archive.parent))
             return

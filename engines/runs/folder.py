@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import yaml
 from filelock import FileLock, Timeout
 
@@ -41,7 +42,8 @@ class FolderLock:
 
     `in_use.lock` is the system's lock: it is free when its process has ended, however that went.
     `in_use.json` says whose it is. A network's file system may keep locks within each machine, so
-    a note of another machine counts until somebody deletes it.
+    a note of another machine counts until somebody deletes it. That of an earlier version of this
+    program, which had no other lock, counts while its process runs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,24 +56,41 @@ class FolderLock:
             self._lock.acquire(timeout=0.5)  # `is_held` of another process has it for a moment
         except Timeout:
             raise RunFolderError(f"{self.folder}: in use by {said(self._owner())}") from None
-        if _is_elsewhere(owner := self._owner()):
+        try:
+            self._sign()
+        except BaseException:
             self._lock.release()
-            raise RunFolderError(
-                f"{self.folder}: in use by {said(owner)}; if that one is gone, delete "
-                f"{self.folder / OWNER}"
-            )
-        write_text(self.folder / OWNER, json.dumps(this_process()))
+            raise
+
+    def _sign(self) -> None:
+        """Write whose the folder is, unless the note that is there counts."""
+        path = self.folder / OWNER
+        try:
+            with open(path, "x", encoding="utf-8") as file:
+                json.dump(this_process(), file)
+        except FileExistsError:
+            owner = self._owner()
+            if _is_elsewhere(owner) or _runs_without_lock(owner):
+                raise RunFolderError(
+                    f"{self.folder}: in use by {said(owner)}; if that one is gone, delete {path}"
+                ) from None
+            write_text(path, json.dumps(this_process()))
 
     def release(self) -> None:
         """Nothing where this process does not have the folder."""
-        if self._lock.is_locked:
+        if not self._lock.is_locked:
+            return
+        try:
             (self.folder / OWNER).unlink(missing_ok=True)
             with suppress(OSError):  # Windows: a file that is open goes when it is released
                 (self.folder / LOCK).unlink()
+        finally:
             self._lock.release()
 
     def is_held(self) -> bool:
         """Whether a process has the folder now, as far as the system knows."""
+        if _runs_without_lock(self._owner()):
+            return True
         if not (self.folder / LOCK).exists():
             return False
         try:
@@ -110,6 +129,19 @@ def said(owner: dict[str, Any]) -> str:
 
 def _is_elsewhere(owner: dict[str, Any]) -> bool:
     return owner.get("host", platform.node()) != platform.node()
+
+
+def _runs_without_lock(owner: dict[str, Any]) -> bool:
+    """Whether a note is that of an earlier version, which says when its process started, and that
+    very process still runs on this machine."""
+    if "started" not in owner or _is_elsewhere(owner):
+        return False
+    try:
+        return abs(psutil.Process(owner.get("pid", -1)).create_time() - owner["started"]) < 1
+    except psutil.AccessDenied:
+        return True
+    except (psutil.NoSuchProcess, ValueError):
+        return False
 
 
 class RunFolder:

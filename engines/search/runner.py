@@ -194,7 +194,8 @@ def _say_trial(shared: SharedStudy, trial: FrozenTrial) -> None:
         found = f"{facts['scores'][objective]:.5g}, epoch {epoch}"
     end = "complete"
     if pruned := facts["reason"]:
-        end = f"pruned at epoch {max(trial.intermediate_values, default=0)}, {pruned}"
+        last = max(trial.intermediate_values, default=None)  # none where no value was finite
+        end = f"pruned, {pruned}" if last is None else f"pruned at epoch {last}, {pruned}"
     words = (trial.number, end, objective, found, facts["minutes"], so_far)
     logger.info("trial %d  %s: %s %s, %.1f min%s", *words)
 

@@ -129,8 +129,10 @@ class SharedStudy:
         try:
             yield run, weights
         finally:
-            self.turn.acquire()
-            lock.release()
+            try:
+                self.turn.acquire()
+            finally:
+                lock.release()
 
     def is_enough(self, wanted: int) -> bool:
         """Whether as many trials are done or being done."""

@@ -229,7 +229,7 @@ def _without_places(value: Any) -> Any:
     return value
 
 
-@stopping.answering()
+@stopping.answering("the same command writes them anew")
 def main(argv: list[str] | None = None) -> None:
     """Export what is named; the exit code is 1 with one line that says why nothing was exported."""
     parser = argparse.ArgumentParser(

@@ -150,9 +150,9 @@ def _shared_new_folder(runtime: Runtime, output: Path, config: AnyRun) -> RunFol
 @contextlib.contextmanager
 def _claimed(folder: RunFolder, runtime: Runtime) -> Iterator[None]:
     """Within the block the folder is this run's; whoever interrupts it is told which one it was."""
-    if runtime.is_main:
-        folder.lock()
     try:
+        if runtime.is_main:
+            folder.lock()
         yield
     except KeyboardInterrupt as stop:
         told = stop if isinstance(stop, stopping.Stopped) else stopping.Stopped()

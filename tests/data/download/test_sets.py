@@ -227,7 +227,7 @@ def test_members_outside_the_folder_are_refused_before_anything_is_written(tmp_p
     assert files(tmp_path) == [f"deep/set/set.{kind}"]
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "../../secret", "C:\\secret"])
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../secret", "C:\\secret", "é\0b"])
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, "zip"])
 def test_links_out_of_the_folder_are_refused(tmp_path, target, kind):
     if kind == "zip":

@@ -246,7 +246,7 @@ def test_how_unsure_the_network_is_comes_as_a_picture(path):
     assert (drawn[outside].std(-1) == 0).all()  # in grey
 
 
-@pytest.mark.parametrize("name", ["a`b`.jpg", "[x].jpg", "upload.jpg"])
+@pytest.mark.parametrize("name", ["a`b`.jpg", "[x](y).jpg", "&lt;b&gt;.jpg", "upload.jpg"])
 def test_a_visitors_name_of_the_file_is_what_is_said(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"no picture")

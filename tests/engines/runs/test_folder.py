@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deocclude.engines.runs.folder import LOCK, OWNER, FolderLock, RunFolder, RunFolderError
@@ -72,6 +73,59 @@ def test_a_lock_of_before_blocks_nobody(folder, note):
     text = "" if note is None else json.dumps(note | here)
     (folder.path / OWNER).write_text(text)
     folder.lock()
+
+
+def test_a_process_of_an_earlier_version_keeps_its_folder_while_it_runs(folder):
+    """It has no lock but its note."""
+    me = psutil.Process()
+    owner = {"pid": me.pid, "host": platform.node(), "started": me.create_time()}
+    (folder.path / OWNER).write_text(json.dumps(owner))
+    lock = FolderLock(folder.path)
+    assert lock.is_held()
+    assert lock.holder() == f"process {me.pid} on {platform.node()}"
+    with pytest.raises(RunFolderError, match=f"in use by process {me.pid} on .* delete .*{OWNER}"):
+        folder.lock()
+    (folder.path / OWNER).write_text(json.dumps(owner | {"started": owner["started"] - 100}))
+    folder.lock()  # another process has its number now
+
+
+def test_a_lock_that_cannot_be_noted_or_taken_off_is_free(folder, monkeypatch):
+    lock = FolderLock(folder.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dump", broken)
+        with pytest.raises(OSError, match="full"):
+            lock.acquire()
+    assert not FolderLock(folder.path).is_held()
+    lock.acquire()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", broken)
+        with pytest.raises(OSError, match="full"):
+            lock.release()
+    assert not FolderLock(folder.path).is_held()
+
+
+def broken(*given, **named):
+    raise OSError("full")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked here")
+def test_a_forked_worker_does_not_keep_the_folder(folder):
+    """As the workers of a loader do that outlive the process for a while."""
+    reading, writing = os.pipe()
+    if (owner := os.fork()) == 0:
+        FolderLock(folder.path).acquire()
+        if os.fork() == 0:
+            os.read(reading, 1)
+            os._exit(0)
+        os._exit(9)
+    os.waitpid(owner, 0)
+    try:
+        assert not FolderLock(folder.path).is_held()
+        folder.lock()
+    finally:
+        os.write(writing, b".")
+        os.close(reading)
+        os.close(writing)
 
 
 def test_a_note_of_another_machine_counts_until_it_is_deleted(folder):

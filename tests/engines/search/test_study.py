@@ -11,6 +11,7 @@ import torch
 
 pytest.importorskip("optuna")
 
+from filelock import FileLock
 from optuna.trial import TrialState
 from process_stubs import start
 from search_stubs import TERMS, Fake, command, leave, open_study, run, score
@@ -266,3 +267,17 @@ def test_two_processes_share_a_study_and_make_up_for_a_killed_one(tmp_path):
     assert [trial.number for trial in others] == [2]
     assert len(shared.done()) == 2
     assert len({trial.user_attrs["owner"]["pid"] for trial in shared.trials()}) > 1
+
+
+def take_turn_and_die(output: Path) -> None:
+    open_study(output).turn.acquire()
+    os._exit(9)
+
+
+def test_the_turn_is_one_processs_and_free_when_that_is_gone(tmp_path):
+    dead = start(take_turn_and_die, tmp_path)
+    dead.join(60)
+    assert dead.exitcode == 9
+    shared = open_study(tmp_path)
+    with shared.turn, pytest.raises(TimeoutError, match=r"study\.lock"):
+        FileLock(shared.search.folder / "study.lock").acquire(timeout=0.1)
