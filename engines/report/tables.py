@@ -68,8 +68,8 @@ class Cell:
                 known = math.isfinite(self.low) and math.isfinite(self.high)
                 ends = f"{{low:{self.form}}}, {{high:{self.form}}}" if known else MISSING
                 template += f" [{ends}]"
-        known = {"value": self.value, "low": self.low, "high": self.high}
-        numbers = {name: _Number(math.nan if n is None else n) for name, n in known.items()}
+        given = {"value": self.value, "low": self.low, "high": self.high}
+        numbers = {name: _Number(math.nan if n is None else n) for name, n in given.items()}
         written, bracket, interval = template.partition(" [")
         return written.format(**numbers), (bracket[1:] + interval).format(**numbers)
 
