@@ -20,7 +20,7 @@ from deocclude.engines.search.objective import (
     other_settings,
 )
 from deocclude.engines.search.runner import say_left
-from deocclude.engines.training import inpainting
+from deocclude.engines.training import gan_steps, inpainting
 from deocclude.stopping import AGAIN
 
 
@@ -101,14 +101,14 @@ def test_settings_recorded_before_a_key_existed_have_its_default(searched):
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial_only(tmp_path, monkeypatch):
-    original = inpainting.generator_step
+    original = gan_steps.generator_step
 
     def poisoned(trainer, parts):
         if trainer.config.name == "trial_000":
             parts[0].target[:] = float("nan")
         return original(trainer, parts)
 
-    monkeypatch.setattr(inpainting, "generator_step", poisoned)
+    monkeypatch.setattr(gan_steps, "generator_step", poisoned)
     assert search.main(command(tmp_path, "--trials", "2", "--epochs", "1")) == 0
     text = (tmp_path / "search" / "ablationv1" / "table.md").read_text()
     assert "2 trials: 1 complete, 1 pruned" in text
