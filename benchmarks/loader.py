@@ -15,7 +15,7 @@ from deocclude.data.faces.cache import cache_faces
 from deocclude.data.faces.files import Faces
 from deocclude.data.pairs.training import PositionSampler, TrainingPairs, training_loader
 from deocclude.data.sources.holes import Sources
-from deocclude.engines.runs.config import RunConfig
+from deocclude.engines.runs.settings import RunConfig
 
 WARM_UP = 2  # batches: the workers' start
 

@@ -17,9 +17,9 @@ from deocclude.data.faces.files import Faces
 from deocclude.data.pairs.training import Batch, PositionSampler, TrainingPairs, training_loader
 from deocclude.data.sources.holes import Sources
 from deocclude.engines.inference.cost import synchronise
-from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.memory import free, held_mib
 from deocclude.engines.runs.runtime import Runtime
+from deocclude.engines.runs.settings import RunConfig
 from deocclude.engines.training.fit import worker_count
 from deocclude.engines.training.gan_steps import Part
 from deocclude.engines.training.inpainting import Trainer, build_trainer

@@ -29,9 +29,9 @@ from deocclude.data.files import some_path, write_text
 from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
 from deocclude.engines.measures.rows import row_file
 from deocclude.engines.options import DEVICE, at_least
-from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.devices import device_name
 from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.runs.settings import RunConfig
 
 SYSTEMS = ("Reconstruction", "occlufix", "vgg19_generator", "attention_gan", "facial_deocclusion")
 PRECISIONS = ("no", "bf16", "fp16")

@@ -16,9 +16,10 @@ from benchmarks.steps import OURS, Case, random_part
 from deocclude.engines.analysis.timing_tables import MEASURED, TOO_LARGE
 from deocclude.engines.inference.cost import model_cost, noise, rate, synchronise
 from deocclude.engines.inference.networks import Inpainter
-from deocclude.engines.runs.config import RunConfig, load_config
+from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.memory import free, held_mib
 from deocclude.engines.runs.runtime import Runtime, start_runtime
+from deocclude.engines.runs.settings import RunConfig
 from deocclude.engines.training.inpainting import Trainer, build_trainer
 
 MISSING_PRECISION = "not on this device"

@@ -33,8 +33,9 @@ from deocclude.data.sources.holes import open_sources
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.report.tables import MISSING, Cell, Table
-from deocclude.engines.runs.config import ConfigError, RunConfig, load_config
+from deocclude.engines.runs.config import ConfigError, load_config
 from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.runs.settings import RunConfig
 
 VARIANTS = ("Reconstruction", "ablationv1", "ablationv2", "ablationv3")
 TARGET = 1.3  # how many times as fast as the public order ours must be, on two CPU cores

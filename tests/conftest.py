@@ -15,7 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 from deocclude.engines.runs import places
-from deocclude.engines.runs.config import RunConfig, load_config
+from deocclude.engines.runs.config import load_config
+from deocclude.engines.runs.settings import RunConfig
 
 # PyTorch and what else is imported are half a million objects that live as long as the process. To
 # look through them again and again for garbage takes a fifth of the tests' time.

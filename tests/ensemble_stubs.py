@@ -8,7 +8,7 @@ from torch import nn
 
 from deocclude import models
 from deocclude.data.contract import hide
-from deocclude.engines.runs.config import Data
+from deocclude.data.settings import Data
 from deocclude.engines.runs.weights import create_features, save_release
 
 SIZE = 32

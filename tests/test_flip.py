@@ -10,12 +10,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from deocclude.data.settings import Data
 from deocclude.engines.cli import evaluate, photos
 from deocclude.engines.cli import restore as restore_command
 from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.measures.inpainting import model_row
 from deocclude.engines.photos.deoccluder import Deoccluder
-from deocclude.engines.runs.config import Data
 
 SIZE = 32
 

@@ -34,8 +34,9 @@ from deocclude.engines.analysis.layers import (
 from deocclude.engines.inference.networks import Inpainter, read_inpainter
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import resolve_device
-from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose
+from deocclude.engines.runs.tasks import INPAINTING
 from deocclude.metrics.cka import LEAST, LinearCKA, centred_gram
 from deocclude.progress import Bar
 

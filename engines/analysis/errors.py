@@ -31,9 +31,10 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.devices import resolve_device
-from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import PRESET, Group, default_folder
+from deocclude.engines.runs.tasks import INPAINTING
 
 logger = logging.getLogger(__name__)
 

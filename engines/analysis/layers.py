@@ -11,15 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from deocclude.engines.inference.networks import Inpainter, read_embedder, read_inpainter
-from deocclude.engines.runs.finished import (
-    DEFAULT,
-    IDENTITY,
-    INPAINTING,
-    MAKE_IDENTITY,
-    identity_file,
-    read_metadata,
-    task_of,
-)
+from deocclude.engines.runs.finished import DEFAULT, MAKE_IDENTITY, identity_file, read_metadata
+from deocclude.engines.runs.tasks import IDENTITY, INPAINTING, task_of
 from deocclude.models.features import VGGFeatures
 
 INPUT = ":input"  # ends the name of what a layer takes, its first argument

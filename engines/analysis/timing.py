@@ -19,8 +19,9 @@ from deocclude.engines.ensemble.opening import weights_identity
 from deocclude.engines.measures.rows import row_file
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import device_name, resolve_device
-from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose
+from deocclude.engines.runs.tasks import INPAINTING
 from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)

@@ -24,8 +24,9 @@ from deocclude.engines.analysis.umap_report import OCCLUDED, TRUE, Cloud
 from deocclude.engines.inference.networks import read_inpainter
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs.devices import resolve_device
-from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose
+from deocclude.engines.runs.tasks import INPAINTING
 from deocclude.progress import Bar
 
 logger = logging.getLogger(__name__)

@@ -34,9 +34,10 @@ from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import BIN_LABELS
 from deocclude.engines.runs import finished
 from deocclude.engines.runs.devices import resolve_device
-from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import Group
+from deocclude.engines.runs.tasks import INPAINTING
 
 SEED = 0
 DRAWN, PICTURED = 6, 2  # rows in the figures of numbers, and networks in the examples

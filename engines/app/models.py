@@ -11,9 +11,10 @@ from deocclude.engines.photos.deoccluder import Deoccluder, load_deoccluder
 from deocclude.engines.photos.detection import FaceDetector
 from deocclude.engines.photos.face import FaceChoice
 from deocclude.engines.runs.chosen import choose_weights
-from deocclude.engines.runs.finished import INPAINTING, finished_runs
+from deocclude.engines.runs.finished import finished_runs
 from deocclude.engines.runs.places import RUNS, places
 from deocclude.engines.runs.released import ShippedWeightsError, shipped_file
+from deocclude.engines.runs.tasks import INPAINTING
 
 SHIPPED = ("sharp", "faithful")
 KEPT = 3  # inpainters in memory

@@ -14,8 +14,9 @@ from deocclude.data.faces.alignment import TEMPLATES
 from deocclude.data.files import some_text
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
 from deocclude.engines.options import at_least
-from deocclude.engines.runs.finished import INPAINTING, identity_file
+from deocclude.engines.runs.finished import identity_file
 from deocclude.engines.runs.members import choose, choose_labelled
+from deocclude.engines.runs.tasks import INPAINTING
 
 BANDWIDTH = 0.04  # of hole ratio; bins are 0.1 wide
 PIXELS = 1_000_000

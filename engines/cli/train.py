@@ -15,7 +15,6 @@ from deocclude.data.files import check_writable, some_text
 from deocclude.data.sources.root import data_root
 from deocclude.engines.options import add_training
 from deocclude.engines.runs.config import (
-    AnyRun,
     available_runs,
     check_config,
     choose_profile,
@@ -26,6 +25,7 @@ from deocclude.engines.runs.config import (
 from deocclude.engines.runs.console import say, say_progress
 from deocclude.engines.runs.finished import check_named
 from deocclude.engines.runs.folder import RunFolder, can_continue
+from deocclude.engines.runs.settings import AnyRun
 from deocclude.engines.runs.tasks import TASKS, Task
 from deocclude.stopping import Stopped, say_stopped
 

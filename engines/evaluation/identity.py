@@ -31,9 +31,9 @@ from deocclude.engines.inference.networks import read_embedder
 from deocclude.engines.measures.identity import evaluate_identities, network_row, pixel_rows
 from deocclude.engines.measures.rows import Row
 from deocclude.engines.report.report import Drawing
-from deocclude.engines.runs.finished import IDENTITY
 from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.pairs import group_by_people
+from deocclude.engines.runs.tasks import IDENTITY
 
 logger = logging.getLogger(__name__)
 

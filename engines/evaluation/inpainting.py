@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from deocclude.data.pairs.holes import FrozenPairs, ShapedPairs
+from deocclude.data.settings import Data
 from deocclude.data.sources.root import data_root
 from deocclude.engines.evaluation.compare import Asked, Comparison, Findings, Options
 from deocclude.engines.evaluation.examples import example_figure, restore_examples
@@ -29,7 +30,6 @@ from deocclude.engines.report import figures
 from deocclude.engines.report.report import Drawing
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
-from deocclude.engines.runs.config import Data
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose_inpainters

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from deocclude.engines.inference.baselines import BASELINES, parse_baselines
-from deocclude.engines.runs.config import ABLATIONS, read_yaml
+from deocclude.engines.runs.config import read_yaml
 from deocclude.engines.runs.finished import finished_words, unfinished
 from deocclude.engines.runs.places import looked_in, places
 from deocclude.engines.runs.recipes import FIXED, read_recipe
 from deocclude.engines.runs.released import EXPORTED
+from deocclude.engines.runs.tasks import ABLATIONS
 from deocclude.names import did_you_mean, shown
 
 TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")

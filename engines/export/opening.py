@@ -9,8 +9,8 @@ from deocclude.engines.ensemble.opening import open_inpainter
 from deocclude.engines.export.writing import Exportable
 from deocclude.engines.graphs.description import Answer, Description, Mask, Picture
 from deocclude.engines.graphs.packages import OnnxError
-from deocclude.engines.runs.finished import read_metadata, task_of
-from deocclude.engines.runs.tasks import TASKS
+from deocclude.engines.runs.finished import read_metadata
+from deocclude.engines.runs.tasks import TASKS, task_of
 from deocclude.engines.runs.weights import load_features, load_identity_network, load_segmenter
 from deocclude.names import imported
 

@@ -9,13 +9,12 @@ from deocclude.engines.inference.networks import read_embedder
 from deocclude.engines.measures.columns import Measure, learned
 from deocclude.engines.runs.finished import (
     DEFAULT,
-    IDENTITY,
     MAKE_IDENTITY,
     OFF,
     identity_file,
     read_metadata,
-    task_of,
 )
+from deocclude.engines.runs.tasks import IDENTITY, task_of
 from deocclude.metrics.identity import CosineSimilarity
 
 

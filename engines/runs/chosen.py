@@ -7,7 +7,6 @@ from deocclude.engines.runs.finished import (
     finished_words,
     newest_checkpoint,
     read_metadata,
-    task_of,
     weights_file,
 )
 from deocclude.engines.runs.members import named_files
@@ -15,7 +14,7 @@ from deocclude.engines.runs.metadata import SHIPPED, CheckpointError
 from deocclude.engines.runs.places import looked_in
 from deocclude.engines.runs.recipes import is_recipe, source_name
 from deocclude.engines.runs.released import shipped_file, shipped_name
-from deocclude.engines.runs.tasks import INPAINTING, TASKS
+from deocclude.engines.runs.tasks import INPAINTING, TASKS, task_of
 
 NEWEST = "newest"  # the run that finished last
 TRAIN = (

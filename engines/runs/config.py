@@ -9,38 +9,13 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from deocclude.data.settings import Data, FaceData, IdentityData, SegmentationData
 from deocclude.data.yaml_files import YamlError, parse_yaml, read_mapping
 from deocclude.engines.runs.settings import (
     NAMES_ONLY,
     AnyRun,
-    IdentityConfig,
-    LearningRate,
-    Optimizer,
-    RunConfig,
-    SegmentationConfig,
 )
 from deocclude.engines.runs.tasks import ABLATIONS, INPAINTING, TASKS, task_of
 from deocclude.names import did_you_mean, shown
-
-__all__ = [
-    "ABLATIONS",
-    "AnyRun",
-    "ConfigError",
-    "Data",
-    "FaceData",
-    "IdentityConfig",
-    "IdentityData",
-    "LearningRate",
-    "Optimizer",
-    "RunConfig",
-    "SegmentationConfig",
-    "SegmentationData",
-    "available_runs",
-    "load_config",
-    "read_yaml",
-    "validate",
-]
 
 RELEASE = ABLATIONS / "release"  # runs of any task, called as they say themselves
 

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deocclude.data.settings import Data, IdentityData, SegmentationData
 from deocclude.engines.graphs.description import config_of, is_onnx
 from deocclude.engines.runs.config import (
-    AnyRun,
-    Data,
-    IdentityData,
-    SegmentationData,
     available_runs,
     is_run_file,
     name_in_file,
@@ -36,6 +33,7 @@ from deocclude.engines.runs.metadata import (
 from deocclude.engines.runs.places import looked_in, places, say_place, warn_once
 from deocclude.engines.runs.recipes import home_of, is_recipe, recipe_config, starts
 from deocclude.engines.runs.released import shipped_name
+from deocclude.engines.runs.settings import AnyRun
 from deocclude.engines.runs.tasks import IDENTITY, INPAINTING, TASKS, task_of
 from deocclude.names import did_you_mean
 

@@ -19,9 +19,11 @@ import yaml
 from filelock import FileLock, Timeout
 
 from deocclude.data.files import replacing, unwritable, write_text
-from deocclude.engines.runs.config import AnyRun, FaceData, read_yaml, validate
+from deocclude.data.settings import FaceData
+from deocclude.engines.runs.config import read_yaml, validate
 from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.places import places, say_place
+from deocclude.engines.runs.settings import AnyRun
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

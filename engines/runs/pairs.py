@@ -19,7 +19,8 @@ from deocclude.data.sources.covered import open_segmentation_sources
 from deocclude.data.sources.holes import open_sources
 from deocclude.data.sources.people import IdentitySources, open_identity_sources
 from deocclude.data.sources.root import data_root
-from deocclude.engines.runs.finished import INPAINTING, Trained
+from deocclude.engines.runs.finished import Trained
+from deocclude.engines.runs.tasks import INPAINTING
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deocclude.data.sources.holes import open_sources
-from deocclude.engines.runs.config import RunConfig, changes, load_config, validate
+from deocclude.engines.runs.config import changes, load_config, validate
 from deocclude.engines.runs.folder import RunFolder, RunFolderError
+from deocclude.engines.runs.settings import RunConfig
 from deocclude.engines.training.origins import features_source, settled
 from deocclude.engines.training.run import Outcome, train
 from deocclude.metrics.image import ImageMetrics

@@ -13,7 +13,8 @@ from deocclude.data.files import write_text
 from deocclude.engines.report import figures
 from deocclude.engines.report.report import write_report as write_tables
 from deocclude.engines.report.tables import MISSING, Cell, Table, mark_best
-from deocclude.engines.runs.config import ABLATIONS, nested
+from deocclude.engines.runs.config import nested
+from deocclude.engines.runs.tasks import ABLATIONS
 from deocclude.engines.search.figures import study_figures
 from deocclude.engines.search.study import SharedStudy
 

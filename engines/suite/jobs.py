@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from deocclude.engines.runs.config import ABLATIONS, TASKS
 from deocclude.engines.runs.metadata import WEIGHTS
+from deocclude.engines.runs.tasks import ABLATIONS, TASKS
 from deocclude.engines.suite.request import UNFINISHED, Request, SuiteJob
 
 SHOWN = re.compile(  # of a run's own lines

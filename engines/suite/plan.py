@@ -8,16 +8,16 @@ from typing import Any
 
 from deocclude.engines.evaluation.suites import FixedEnsemble
 from deocclude.engines.runs.config import (
-    TASKS,
     ConfigError,
     available_runs,
     is_run_file,
     load_config,
     name_in_file,
 )
-from deocclude.engines.runs.finished import AUTO, DEFAULT, INPAINTING, RANDOM, resolve_runs
+from deocclude.engines.runs.finished import AUTO, DEFAULT, RANDOM, resolve_runs
 from deocclude.engines.runs.folder import FolderLock
 from deocclude.engines.runs.recipes import MODEL, is_recipe, starts
+from deocclude.engines.runs.tasks import INPAINTING, TASKS
 from deocclude.engines.suite.records import (
     differences,
     finished_facts,

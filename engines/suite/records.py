@@ -12,18 +12,13 @@ import yaml
 from deocclude.data.faces.identities import BEGINNING, find_identities, people_of
 from deocclude.data.faces.layout import find_faces
 from deocclude.data.files import sha256
-from deocclude.engines.runs.config import AnyRun, RunConfig, changes, load_config, read_yaml
-from deocclude.engines.runs.finished import (
-    AUTO,
-    DEFAULT,
-    IDENTITY,
-    RANDOM,
-    newest_identity,
-    weights_file,
-)
+from deocclude.engines.runs.config import changes, load_config, read_yaml
+from deocclude.engines.runs.finished import AUTO, DEFAULT, RANDOM, newest_identity, weights_file
 from deocclude.engines.runs.folder import RunFolder, no_result, read_end, recorded_data
 from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.recipes import each_start, read_recipe, source_name, starts
+from deocclude.engines.runs.settings import AnyRun, RunConfig
+from deocclude.engines.runs.tasks import IDENTITY
 from deocclude.engines.runs.weights import STATE
 from deocclude.engines.suite.request import FINISHED, Request, SuiteJob
 from deocclude.engines.training.origins import tell_members, tell_teacher

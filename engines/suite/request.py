@@ -7,15 +7,14 @@ from typing import Any
 
 from deocclude.engines.evaluation.suites import FixedEnsemble
 from deocclude.engines.runs.config import (
-    TASKS,
-    AnyRun,
     ConfigError,
     available_runs,
     check_config,
     is_run_file,
     read_yaml,
 )
-from deocclude.engines.runs.finished import IDENTITY
+from deocclude.engines.runs.settings import AnyRun
+from deocclude.engines.runs.tasks import IDENTITY, TASKS
 
 FINISHED, UNFINISHED, MISSING, IMPOSSIBLE = "finished", "unfinished", "missing", "impossible"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from deocclude.data.files import write_text
 from deocclude.engines.evaluation.suites import Suite
-from deocclude.engines.runs.finished import AUTO, IDENTITY
+from deocclude.engines.runs.finished import AUTO
 from deocclude.engines.runs.folder import FolderLock, no_result
+from deocclude.engines.runs.tasks import IDENTITY
 from deocclude.engines.suite.export import export_suite
 from deocclude.engines.suite.jobs import Record, Stopper, command, fit_command, run_command, why
 from deocclude.engines.suite.plan import (

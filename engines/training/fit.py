@@ -18,9 +18,9 @@ from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.pairs.training import PositionSampler, training_loader
 from deocclude.engines.report import figures
 from deocclude.engines.runs import weights
-from deocclude.engines.runs.config import AnyRun
 from deocclude.engines.runs.devices import available_cores
 from deocclude.engines.runs.folder import RunFolder
+from deocclude.engines.runs.settings import AnyRun
 from deocclude.engines.training.origins import as_released
 from deocclude.engines.training.trainer import BaseTrainer, EpochSums, train_one_epoch
 from deocclude.progress import Bar

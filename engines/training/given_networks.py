@@ -11,9 +11,9 @@ from torch import nn
 
 from deocclude.engines.ensemble.opening import attach_members
 from deocclude.engines.inference.networks import Inpainter, read_inpainter
-from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.finished import RANDOM
 from deocclude.engines.runs.recipes import MemberFile, members_of
+from deocclude.engines.runs.settings import RunConfig
 from deocclude.engines.runs.weights import create_features, load_release, load_strictly
 from deocclude.engines.training.origins import NO_INFORMATION, pointers, teacher_digest
 from deocclude.models.ensemble import Ensemble

@@ -14,9 +14,9 @@ from deocclude.data.pairs.frozen import FrozenList
 from deocclude.data.pairs.tensors import batches, load_pairs
 from deocclude.data.pairs.training import Batch
 from deocclude.engines.inference.networks import Inpainter, evaluating
-from deocclude.engines.runs.config import RunConfig
 from deocclude.engines.runs.recipes import MemberFile, pointer_records
 from deocclude.engines.runs.runtime import Runtime
+from deocclude.engines.runs.settings import RunConfig
 from deocclude.engines.training.gan_steps import GanTrainer, Part, judged, loss_inputs
 from deocclude.engines.training.given_networks import features_for, members_for, teacher_for
 from deocclude.engines.training.initial_weights import start_from

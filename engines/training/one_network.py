@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from deocclude import losses
-from deocclude.engines.runs.config import AnyRun
 from deocclude.engines.runs.runtime import Runtime
+from deocclude.engines.runs.settings import AnyRun
 from deocclude.engines.runs.tasks import TASKS
 from deocclude.engines.training.initial_weights import start_from
 from deocclude.engines.training.trainer import (

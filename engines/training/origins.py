@@ -10,7 +10,6 @@ from typing import Any
 from deocclude.data.files import sha256
 from deocclude.data.sources.faces import AnySources
 from deocclude.engines.ensemble.opening import weights_identity
-from deocclude.engines.runs.config import AnyRun
 from deocclude.engines.runs.finished import (
     DEFAULT,
     MAKE_IDENTITY,
@@ -31,7 +30,7 @@ from deocclude.engines.runs.recipes import (
     members_of,
     source_name,
 )
-from deocclude.engines.runs.settings import Features, NamedWeights, WeightsFile
+from deocclude.engines.runs.settings import AnyRun, Features, NamedWeights, WeightsFile
 from deocclude.engines.runs.tasks import IDENTITY, open_any_sources, task_of
 from deocclude.names import shown
 

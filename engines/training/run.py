@@ -8,9 +8,9 @@ from pathlib import Path
 from accelerate.utils import broadcast_object_list
 
 from deocclude import models, stopping
-from deocclude.engines.runs.config import AnyRun
 from deocclude.engines.runs.folder import RunFolder, dump_config
 from deocclude.engines.runs.runtime import Runtime, start_runtime
+from deocclude.engines.runs.settings import AnyRun
 from deocclude.engines.runs.tasks import TASKS
 from deocclude.engines.training.fit import INTERRUPTED, Fit
 from deocclude.engines.training.gan_steps import role

@@ -16,6 +16,7 @@ from deocclude import models
 from deocclude.data.faces.files import builtin_faces
 from deocclude.data.masks.source import MaskGenerator
 from deocclude.data.pairs.holes import freeze
+from deocclude.data.settings import Data, IdentityData
 from deocclude.engines.analysis import umap_report
 from deocclude.engines.analysis.cka import describe, split_batches
 from deocclude.engines.analysis.cka_report import System, choose_drawn, inner_pairs, left_out
@@ -25,7 +26,6 @@ from deocclude.engines.analysis.umap_report import OCCLUDED, TRUE, Cloud
 from deocclude.engines.cli import analyses, evaluate
 from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.report.heat_map import heat_map
-from deocclude.engines.runs.config import Data, IdentityData
 
 SIZE = 32
 

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from deocclude import models
 from deocclude.data.builtin.faces import render_face
+from deocclude.data.settings import Data, SegmentationData
 from deocclude.engines.analysis.groups import (
     FALSE,
     INPAINTED,
@@ -23,7 +24,6 @@ from deocclude.engines.analysis.groups import (
 )
 from deocclude.engines.cli import evaluate
 from deocclude.engines.measures.rows import HOLE_COLUMNS, OCCLUDED_COLUMNS, RowWriter
-from deocclude.engines.runs.config import Data, SegmentationData
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.pairs import below, group_by_pairs, settle_occluded
 

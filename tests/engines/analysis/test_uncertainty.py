@@ -12,11 +12,11 @@ from torch import nn
 from deocclude.data.masks.source import generate_mask
 from deocclude.data.pairs.holes import FrozenPairs, Pair
 from deocclude.data.seeding import keyed_rng
+from deocclude.data.settings import Data
 from deocclude.engines.analysis.uncertainty_report import find
 from deocclude.engines.analysis.uncertainty_values import DEPTH, UNCERTAINTY, depth, measure
 from deocclude.engines.cli import evaluate
 from deocclude.engines.inference.networks import Inpainter
-from deocclude.engines.runs.config import Data
 
 SIZE = 32
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from deocclude.data.seeding import keyed_rng
+from deocclude.data.settings import Data
 from deocclude.engines.cli import evaluate, summary
 from deocclude.engines.evaluation.compare import compare
 from deocclude.engines.evaluation.inpainting import INPAINTERS
@@ -18,7 +19,6 @@ from deocclude.engines.report.tables import Cell, Table
 from deocclude.engines.report.writers import to_markdown
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
-from deocclude.engines.runs.config import Data
 from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.training.run import Outcome
 

@@ -16,12 +16,12 @@ from deocclude.data.occluders.mixture import Occluders
 from deocclude.data.occluders.set_writer import write_set
 from deocclude.data.occluders.sets import open_set
 from deocclude.data.pairs.occluded import freeze_set
+from deocclude.data.settings import Data, SegmentationData
 from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.summary import summarise_run
 from deocclude.engines.evaluation import overlap
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
-from deocclude.engines.runs.config import Data, SegmentationData
 from deocclude.engines.runs.folder import RunFolder
 from deocclude.engines.training.run import Outcome
 

@@ -10,11 +10,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from deocclude.data.builtin.faces import render_face
+from deocclude.data.settings import Data
 from deocclude.data.sources.holes import open_sources
 from deocclude.engines.cli import evaluate
 from deocclude.engines.evaluation.inpainting import _grown
 from deocclude.engines.inference.hole_mask import DILATION
-from deocclude.engines.runs.config import Data
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.pairs import frozen_holes, group_by_pairs
 

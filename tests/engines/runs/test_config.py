@@ -1,6 +1,7 @@
 import pytest
 
-from deocclude.engines.runs.config import ABLATIONS, ConfigError, available_runs, load_config
+from deocclude.engines.runs.config import ConfigError, available_runs, load_config
+from deocclude.engines.runs.tasks import ABLATIONS
 
 
 def test_every_run_of_the_repository_is_valid_with_every_profile():

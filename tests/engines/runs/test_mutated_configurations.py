@@ -20,14 +20,9 @@ from hypothesis import strategies as st
 from deocclude import losses, models
 from deocclude.engines.cli import evaluate
 from deocclude.engines.evaluation.suites import load_suite
-from deocclude.engines.runs.config import (
-    ABLATIONS,
-    ConfigError,
-    check_config,
-    load_config,
-    read_yaml,
-)
+from deocclude.engines.runs.config import ConfigError, check_config, load_config, read_yaml
 from deocclude.engines.runs.recipes import read_recipe, recipe_config
+from deocclude.engines.runs.tasks import ABLATIONS
 from deocclude.engines.search import __main__ as search_command
 from deocclude.engines.suite.request import check_request
 

@@ -7,8 +7,9 @@ from PIL import Image
 from suite_stubs import QUICK, plan, request, write_run
 
 from deocclude.engines.evaluation.suites import load_suite
-from deocclude.engines.runs.config import ABLATIONS, available_runs, load_config
+from deocclude.engines.runs.config import available_runs, load_config
 from deocclude.engines.runs.folder import RunFolder, dump_config
+from deocclude.engines.runs.tasks import ABLATIONS
 from deocclude.engines.suite import __main__ as suite
 from deocclude.engines.suite import jobs as suite_jobs
 from deocclude.engines.suite.plan import plan_jobs

@@ -11,8 +11,9 @@ import yaml
 import train_identity
 import train_inpainting
 import train_segmentation
-from deocclude.engines.runs.config import ABLATIONS, ConfigError, available_runs, load_config
+from deocclude.engines.runs.config import ConfigError, available_runs, load_config
 from deocclude.engines.runs.runtime import start_runtime
+from deocclude.engines.runs.tasks import ABLATIONS
 from deocclude.engines.training.inpainting import build_trainer
 
 SHORT = (

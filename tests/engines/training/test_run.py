@@ -70,6 +70,12 @@ def test_a_run_leaves_everything_behind(whole):
     assert float(rows[1]["val/composed/psnr"]) > 5
 
 
+def test_a_dry_run_shows_the_configuration_that_the_run_starts_with(whole, tiny_config, tmp_path):
+    recorded = (whole.folder.path / "config.yaml").read_text()
+    assert "template: ffhq" in recorded  # told, as all is that was auto
+    assert dry_run(tiny_config(), None, tmp_path).startswith(recorded)
+
+
 def test_released_weights_are_the_ema_and_say_what_they_are(whole):
     model, metadata = load_inpainter(whole.folder.best)
     assert metadata["config"]["name"] == "ablationv1"
