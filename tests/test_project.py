@@ -17,6 +17,16 @@ else:
     tomllib = None
 
 ROOT = Path(__file__).resolve().parent.parent
+LATER = {  # names that came to the standard library after Python 3.10
+    "typing": {
+        "LiteralString", "Never", "NotRequired", "Required", "Self", "TypeVarTuple", "Unpack",
+        "assert_never", "assert_type", "dataclass_transform", "override", "reveal_type",
+    },
+    "enum": {"EnumCheck", "ReprEnum", "StrEnum", "global_enum", "member", "nonmember", "verify"},
+    "datetime": {"UTC"},
+    "contextlib": {"chdir"},
+    "itertools": {"batched"},
+}  # fmt: skip
 PACKAGES = ("deocclude", "data", "models", "losses", "metrics", "engines", "benchmarks")
 MODULES = {  # distribution -> what is imported, where the two differ
     "opencv-contrib-python": "cv2",
@@ -117,6 +127,21 @@ def test_environment_states_python_as_pyproject_does_and_nothing_else(environmen
     assert sorted(part.replace(" ", "") for part in conda) == ["pip", python]
     assert environment["channels"] == ["conda-forge"]
     assert environment["name"]
+
+
+def test_nothing_is_imported_that_python_3_10_lacks(tracked):
+    """Where code runs: what only types need may stand behind TYPE_CHECKING."""
+    for path in tracked:
+        if path.suffix != ".py" or path.parent == ROOT / "tests":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                names = {each.name for each in node.names}
+                assert not names & LATER.get(node.module or "", set()), f"{path}:{node.lineno}"
 
 
 def test_every_declared_dependency_is_imported():

@@ -4,11 +4,13 @@ A comparison is one record: how its rows are chosen and put together, and what i
 on the same pairs. Which folders, which values are shared and what is written is the same for all.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -21,6 +23,9 @@ from deocclude.engines.report.report import Drawing, Report, write_report
 from deocclude.engines.report.tables import Table
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.pairs import default_folder
+
+if TYPE_CHECKING:  # since Python 3.11
+    from typing import Self
 
 logger = logging.getLogger(__name__)
 

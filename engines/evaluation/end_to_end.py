@@ -1,9 +1,11 @@
 """`evaluate.py end-to-end`: inpainters with true and found masks on frozen occluded pairs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +47,9 @@ from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose_both
 from deocclude.engines.runs.pairs import group_by_occluded
 from deocclude.engines.runs.tasks import INPAINTING, SEGMENTATION
+
+if TYPE_CHECKING:  # since Python 3.11
+    from typing import Self
 
 EACH = 2  # pictures of each rank in a figure
 

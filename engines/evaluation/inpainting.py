@@ -1,11 +1,13 @@
 """`evaluate.py` without a command: inpainters and baselines on holes."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -34,6 +36,9 @@ from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.members import choose_inpainters
 from deocclude.engines.runs.pairs import Group
+
+if TYPE_CHECKING:  # since Python 3.11
+    from typing import Self
 
 logger = logging.getLogger(__name__)
 
