@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -47,9 +46,6 @@ WITH = {
 
 
 def pytest_collection_finish():
-    """Figures are drawn small: most tests only want them to be there."""
-    if figures := sys.modules.get("deocclude.engines.report.figures"):
-        figures.DPI = 25
     keep_what_is_there()
 
 
@@ -91,8 +87,10 @@ def pytest_xdist_make_scheduler(config, log):
 @pytest.fixture(scope="module")
 def tiny_config():
     """A factory: the named run, shrunk until an epoch takes half a second on built-in faces. Until
-    the module ends IFACENET has an eighth of its channels.
+    the module ends IFACENET has an eighth of its channels, and figures have few pixels: such tests
+    only want them to be there.
     """
+    from deocclude.engines.report import figures
     from deocclude.models import ifacenet
 
     def make(name: str = "ablationv1", *overrides: str) -> RunConfig:
@@ -100,6 +98,7 @@ def tiny_config():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ifacenet, "FEATURES", 64)
+        patch.setattr(figures, "DPI", 25)
         yield make
 
 
