@@ -78,9 +78,10 @@ class Visitor(Chromium):
         return self.run("return document.querySelector(arguments[0])?.innerText.trim()", part)
 
     def says(self, words: str, part: str = "#words", seconds: float = 30) -> str:
-        """What a part says as soon as `words` are in it."""
+        """What a part says as soon as `words` are in it and no progress stands before them."""
         script = """const text = document.querySelector(arguments[0])?.innerText.trim() ?? "";
-            return text.includes(arguments[1]) && !text.startsWith("processing") && text"""
+            const working = /^(processing|queue|[0-9.]+\\/[0-9.]+ )/.test(text);
+            return text.includes(arguments[1]) && !working && text"""
         try:
             return self.wait(script, part, words, seconds=seconds)
         except TimeoutError:
