@@ -246,7 +246,7 @@ def search_alone(output: Path, *more: str) -> None:
 def test_two_processes_share_a_study_and_make_up_for_a_killed_one(tmp_path):
     """Killed inside a trial: that trial is tried again, once, and there are no more than asked."""
     folder = tmp_path / "search" / "ablationv1"
-    settings = ("--trials", "2", "--set", "training.epoch_images=30")
+    settings = ("--trials", "2", "--set", "training.epoch_images=60")
     victim = start(search_alone, tmp_path, *settings)
     deadline = time.monotonic() + 120
     while not list(folder.glob("trials/trial_000/001/in_use.json")):
