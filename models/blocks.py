@@ -58,7 +58,7 @@ class SelfAttention2d(nn.Module):
     """Self-attention over positions with a learned residual gain (SAGAN, Zhang et al. 2019, eq.
     1-4).
 
-    out = x + gamma * sum_j softmax_j(q_i . k_j) v_j, gamma starting at 0, no 1/sqrt(d) scale.
+    out = x + gamma * sum_j softmax_j(q_i . k_j) v_j, no 1/sqrt(d) scale.
     Shape: (N, C, H, W) -> (N, C, H, W).
 
     Args:
@@ -69,10 +69,15 @@ class SelfAttention2d(nn.Module):
         query_key_norm: each query and key becomes zero mean and unit variance over its channels,
             and the dot product is scaled by 1/sqrt(C // 8) (Dehghani et al. 2023, section 2), so
             that the softmax stays soft whatever the features' size. For "keys" only.
+        gain: what gamma starts from, 0 in the paper.
     """
 
     def __init__(
-        self, channels: int, normalise: str = "keys", query_key_norm: bool = False
+        self,
+        channels: int,
+        normalise: str = "keys",
+        query_key_norm: bool = False,
+        gain: float = 0.0,
     ) -> None:
         super().__init__()
         if query_key_norm and normalise != "keys":
@@ -87,7 +92,7 @@ class SelfAttention2d(nn.Module):
         self.query = nn.Conv2d(channels, channels // 8, kernel_size=1)
         self.key = nn.Conv2d(channels, channels // 8, kernel_size=1)
         self.value = nn.Conv2d(channels, channels, kernel_size=1)
-        self.gamma = nn.Parameter(torch.zeros(1))
+        self.gamma = nn.Parameter(torch.full((1,), float(gain)))
 
     def forward(self, x: Tensor) -> Tensor:
         # (N, C', H, W) -> (N, 1, HW, C'): one head

@@ -44,19 +44,36 @@ class _Discriminator(nn.Module):
         return image
 
 
+def _check_initialisation(named: str) -> None:
+    if named not in ("he", "torch"):
+        raise ValueError(f"initialisation: {shown(named)} is not one of he, torch")
+
+
 class SeparablePatchDiscriminator(_Discriminator):
     """Patch discriminator of depthwise-separable convolutions (the De-Occlusion Face Model's).
 
     Shape: (N, in_channels, H, W) -> logits (N, 1, H / 16, W / 16). 0.183 M parameters.
+
+    Args:
+        initialisation: torch (PyTorch's default, with which it stays at chance for thousands of
+            steps) or he (see `models.blocks.initialise`).
     """
 
-    def __init__(self, in_channels: int = 3, widths: tuple[int, ...] = (64, 128, 256, 512)) -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        initialisation: str = "torch",
+    ) -> None:
         super().__init__()
+        _check_initialisation(initialisation)
         layers: list[nn.Module] = []
         for before, after in pairwise((in_channels, *widths)):
             layers += [SeparableConv2d(before, after, stride=2), nn.LeakyReLU(SLOPE, inplace=True)]
         layers += [SeparableConv2d(widths[-1], 1)]
         self.layers = nn.Sequential(*layers)
+        if initialisation == "he":
+            initialise(self, SLOPE)
 
     @property
     def features(self) -> nn.Sequential:
@@ -87,8 +104,7 @@ class _ConvDiscriminator(_Discriminator):
         super().__init__()
         if norm not in ("instance", "none"):
             raise ValueError(f"norm: {shown(norm)} is not one of instance, none")
-        if initialisation not in ("he", "torch"):
-            raise ValueError(f"initialisation: {shown(initialisation)} is not one of he, torch")
+        _check_initialisation(initialisation)
         if not widths or min(widths) < 1:
             raise ValueError(f"widths: {tuple(widths)} must be one or more numbers of at least 1")
         self.uses_mask = with_mask

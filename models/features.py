@@ -10,7 +10,7 @@ from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
 from deocclude.models.blocks import ImageNetNormalise
 from deocclude.models.lite_features import LAYERS as LITE_LAYERS
-from deocclude.models.lite_features import LiteFeatures
+from deocclude.models.lite_features import LiteFeatures, LiteForVGG
 from deocclude.models.pretrained import load_fitting, resolve_weights
 from deocclude.names import shown
 
@@ -57,16 +57,26 @@ def check_layers(network: str, layers: Iterable[str]) -> None:
         raise ValueError(f"layers: {unknown} not in {network}; valid are {', '.join(valid)}")
 
 
-def create_features(network: str, layers: Iterable[str], weights: str = "auto") -> nn.Module:
+def create_features(
+    network: str, layers: Iterable[str], weights: str = "auto", fallback: str | None = None
+) -> nn.Module:
     """A frozen network `model(image) -> {layer: features}` with `origin`.
 
+    `fallback`: efficientnet_lite0 answers for a VGG whose weights are `auto` and cannot be had, if
+    its own can be (see `models.lite_features.LiteForVGG`); None leaves the VGG with random ones.
     ValueError, listing what is valid, when the network or a layer is not known.
     """
     layers = list(layers)
     check_layers(network, layers)
+    if fallback not in (None, LITE):
+        raise ValueError(f"fallback: {shown(fallback)} is not {LITE} or null")
     if network == LITE:
         return LiteFeatures(layers, weights)
-    return VGGFeatures(network, layers, weights)
+    vgg = VGGFeatures(network, layers, weights)
+    if fallback is None or weights != "auto" or not vgg.origin.startswith("random"):
+        return vgg
+    lite = LiteForVGG(layers, f"{network}, {vgg.origin}")
+    return vgg if lite.features.origin.startswith("random") else lite
 
 
 class VGGFeatures(nn.Module):

@@ -26,23 +26,25 @@ from deocclude.models.pretrained import load_backbone
 from deocclude.names import shown
 
 FEATURES = 512  # channels of each sub-encoder's output and of each dilation branch
+RGB = 3  # channels of a picture
 STRIDE = 32  # ResNet-50's deepest stride; inputs are padded to a multiple of it
 
 
 class ResNetEncoder(nn.Module):
     """ResNet-50 without pool and classifier, then a transposed convolution up to stride 16.
 
-    Shape: (N, 3, H, W) -> (N, 512, H / 16, W / 16), H and W multiples of 32.
+    Shape: (N, channels, H, W) -> (N, 512, H / 16, W / 16), H and W multiples of 32.
 
     Attributes:
         origin: where the weights came from, for the run's record.
     """
 
-    def __init__(self, pretrained: str | bool, freeze: str | bool) -> None:
+    def __init__(self, pretrained: str | bool, freeze: str | bool, channels: int = RGB) -> None:
         super().__init__()
         self.backbone = resnet50(weights=None)
         del self.backbone.fc, self.backbone.avgpool
         self.origin = load_backbone(self.backbone, pretrained, ResNet50_Weights.IMAGENET1K_V2)
+        self._widen(channels - RGB)
         self.up = WideConvTranspose2d(2048, FEATURES, kernel_size=4, stride=2, padding=1)
         choice = str(freeze).lower()
         if choice not in ("auto", "true", "false"):
@@ -50,13 +52,21 @@ class ResNetEncoder(nn.Module):
         if choice == "true" or (choice == "auto" and not self.origin.startswith("random")):
             self._freeze()
 
+    @torch.no_grad()
+    def _widen(self, more: int) -> None:
+        """Further input channels, which say nothing at first."""
+        stem = self.backbone.conv1
+        stem.weight = nn.Parameter(F.pad(stem.weight, (0, 0, 0, 0, 0, more)))
+        stem.in_channels += more
+
     def _freeze(self) -> None:
-        """Only the bottlenecks' own convolutions train: stem, BatchNorm affine and downsampling
-        rest.
+        """Only the bottlenecks' own convolutions train, and a stem that was given more channels:
+        BatchNorm affine and downsampling rest.
         """
+        widened = self.backbone.conv1.in_channels > RGB
         for name, parameter in self.backbone.named_parameters():
             in_bottleneck = name.startswith("layer") and ".conv" in name
-            parameter.requires_grad_(in_bottleneck)
+            parameter.requires_grad_(in_bottleneck or (widened and name == "conv1.weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         net = self.backbone
@@ -65,9 +75,9 @@ class ResNetEncoder(nn.Module):
         return F.relu(self.up(x))
 
 
-def light_encoder() -> nn.Sequential:
-    """Four separable stride-2 stages. Shape: (N, 3, H, W) -> (N, 512, H / 16, W / 16)."""
-    widths = (3, 64, 128, 256, FEATURES)
+def light_encoder(channels: int = RGB) -> nn.Sequential:
+    """Four separable stride-2 stages. Shape: (N, channels, H, W) -> (N, 512, H / 16, W / 16)."""
+    widths = (channels, 64, 128, 256, FEATURES)
     stages = []
     for before, after in pairwise(widths):
         stages += [SeparableConv2d(before, after, stride=2), nn.ReLU(inplace=True)]
@@ -103,9 +113,11 @@ class IFACENET(nn.Module):
         initialisation: he (see `models.blocks.initialise`) or torch (PyTorch's default, with which
             little is learned in the first thousands of images); not for the ResNet-50.
         attention_normalise: see `SelfAttention2d`; "published" is the public code's order.
+        query_key_norm, attention_gain: `query_key_norm` and `gain` of `SelfAttention2d`.
+        mask: whether the mask is a fourth input channel. Published it is none: the hole is a flat
+            fill.
     """
 
-    uses_mask = False  # the hole is a flat fill; the mask itself is no input
     uses_features = False
     as_published: ClassVar = {
         "freeze": True,
@@ -120,8 +132,12 @@ class IFACENET(nn.Module):
         freeze: str | bool = "auto",
         attention_normalise: str = "keys",
         initialisation: str = "he",
+        query_key_norm: bool = False,
+        attention_gain: float = 0.0,
+        mask: bool = False,
     ) -> None:
         super().__init__()
+        self.uses_mask = mask
         if initialisation not in ("he", "torch"):
             raise ValueError(f"initialisation: {shown(initialisation)} is not one of he, torch")
         names = list(branches)
@@ -131,12 +147,14 @@ class IFACENET(nn.Module):
             )
         self.encoders = nn.ModuleDict()
         if "resnet50" in names:
-            self.encoders["resnet50"] = ResNetEncoder(pretrained, freeze)
+            self.encoders["resnet50"] = ResNetEncoder(pretrained, freeze, RGB + mask)
         if "light" in names:
-            self.encoders["light"] = light_encoder()
+            self.encoders["light"] = light_encoder(RGB + mask)
         channels = FEATURES * len(names)
         self.attention = (
-            SelfAttention2d(channels, attention_normalise) if attention else nn.Identity()
+            SelfAttention2d(channels, attention_normalise, query_key_norm, attention_gain)
+            if attention
+            else nn.Identity()
         )
         self.dilations = MultiDilationBlock(channels, FEATURES)
         self.decoder = decoder()
@@ -160,7 +178,8 @@ class IFACENET(nn.Module):
         return "random initialisation (no pretrained part)"
 
     def encode(self, occluded: Tensor) -> dict[str, Tensor]:
-        """Features of each sub-encoder, (N, 512, H / 16, W / 16); H and W multiples of 32."""
+        """Features of each sub-encoder, (N, 512, H / 16, W / 16); H and W multiples of 32. The mask
+        is the fourth channel where it is an input."""
         return {name: encoder(occluded) for name, encoder in self.encoders.items()}
 
     def forward(
@@ -169,6 +188,10 @@ class IFACENET(nn.Module):
         height, width = occluded.shape[-2:]
         if min(height, width) < 32:
             raise ValueError(f"input is {height} x {width}; IFACENET needs at least 32 x 32")
+        if self.uses_mask:
+            if mask is None:
+                raise ValueError("mask: None, but this network takes it as a fourth channel")
+            occluded = torch.cat([occluded, mask.to(occluded.dtype)], dim=1)
         encoded = torch.cat(list(self.encode(pad_to_multiple(occluded, STRIDE)).values()), dim=1)
         prediction = self.decoder(self.dilations(self.attention(encoded)))
         return prediction[..., :height, :width]

@@ -210,13 +210,16 @@ class Training(Loop):
     """The loop, with an optimiser for each network and the weights of the loss's extractors.
 
     feature_terms: false leaves out the loss terms that compare a fixed network's features
-    (perceptual, style); that network is not made. features_reduce: it sees the pictures this many
-    times smaller, which costs it as many squared less.
+    (perceptual, style); that network is not made. features_fallback: which network answers for a
+    VGG that features_weights `auto` finds no weights for; null leaves it with random ones.
+    features_reduce: it sees the pictures this many times smaller, which costs it as many squared
+    less.
     """
 
     generator: Optimizer = Optimizer()
     discriminator: Optimizer = Optimizer()
     features_weights: str = "auto"
+    features_fallback: Literal["efficientnet_lite0"] | None = None
     feature_terms: bool = True
     features_reduce: Literal[1, 2, 4] = 1
 

@@ -148,7 +148,9 @@ def build_trainer(
         generator = models.create_inpainter(config.model.name, **config.model_options())
         loss = losses.create_loss(config.loss_terms(), epochs=training.epochs)
         extractors = {
-            network: create_features(network, layers, training.features_weights).to(runtime.device)
+            network: create_features(
+                network, layers, training.features_weights, training.features_fallback
+            ).to(runtime.device)
             for network, layers in loss.layers().items()
         }
     features, sources = features_for(generator, config, continued)
