@@ -17,6 +17,7 @@ VIT = {"encoder": "vit", "layers": 4, "heads": 2, "hidden": 32, "width": 8}
 VARIANTS = {  # small where there is an option for it; at least one of each name in the registry
     "ifacenet": ("ifacenet", {"pretrained": False}),
     "ifacenet light": ("ifacenet", {"branches": ["light"], "attention": False}),
+    "ifacenet mask": ("ifacenet", {"branches": ["light"], "mask": True}),
     "occlufix": ("occlufix", {"width": 8}),
     "occlufix vit": ("occlufix", VIT),
     "vgg19_generator": ("vgg19_generator", {"width": 8, "residual_blocks": 2}),

@@ -87,3 +87,32 @@ def test_unknown_names_list_the_valid_ones():
         create_inpainter("ifacenett")
     with pytest.raises(ValueError, match="branches"):
         create_inpainter("ifacenet", branch=["light"])
+
+
+def test_a_mask_as_fourth_channel_changes_nothing_in_the_resnet_at_first():
+    torch.manual_seed(0)
+    plain = IFACENET(["resnet50"], attention=False, pretrained=False).eval()
+    torch.manual_seed(0)
+    masked = IFACENET(["resnet50"], attention=False, pretrained=False, mask=True).eval()
+    image, mask = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(plain(image), masked(image, mask))
+    masked(image, mask).sum().backward()
+    assert masked.encoders["resnet50"].backbone.conv1.weight.grad[:, 3].abs().sum() > 0
+
+
+def test_a_frozen_stem_still_learns_the_mask():
+    masked = IFACENET(["resnet50"], attention=False, pretrained=False, freeze="true", mask=True)
+    stem = masked.encoders["resnet50"].backbone
+    assert stem.conv1.weight.requires_grad and not stem.bn1.weight.requires_grad
+
+
+def test_a_network_with_a_mask_says_when_there_is_none():
+    with pytest.raises(ValueError, match="mask: None"):
+        IFACENET(["light"], mask=True)(torch.rand(1, 3, 32, 32))
+
+
+def test_the_attentions_gain_starts_where_it_is_told():
+    network = IFACENET(["light"], query_key_norm=True, attention_gain=0.5)
+    assert network.attention.gamma.item() == 0.5
+    assert network.attention.query_key_norm

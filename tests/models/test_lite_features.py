@@ -5,8 +5,8 @@ from safetensors.torch import save_file
 
 from deocclude.losses import create_loss
 from deocclude.losses.inputs import LossInputs
-from deocclude.models.features import check_layers, create_features
-from deocclude.models.lite_features import LAYERS, NETWORK, LiteFeatures
+from deocclude.models.features import VGGFeatures, check_layers, create_features
+from deocclude.models.lite_features import LAYERS, NETWORK, SPREAD, LiteFeatures, LiteForVGG
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +96,51 @@ def test_wrong_names_list_the_valid_ones():
         check_layers("efficientnet_lite0", ["relu1_1"])
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         create_features("efficientnet_lite0", ["stem"], "nowhere.pth")
+
+
+def test_it_answers_for_a_vgg_whose_weights_cannot_be_had(tmp_path, monkeypatch):
+    monkeypatch.setattr("deocclude.models.features.resolve_weights", lambda *_: (None, "random x"))
+    state = network_with_statistics().state_dict()
+    monkeypatch.setattr("deocclude.models.encoder_weights.package_weights", lambda _: state)
+    monkeypatch.setattr("deocclude.models.encoder_weights._answers", lambda _: False)
+    layers = ["relu1_1", "relu3_1", "relu3_4", "relu5_2"]
+    found = create_features("vgg19", layers, fallback="efficientnet_lite0")
+    assert isinstance(found, LiteForVGG)
+    assert found.origin.endswith("in place of vgg19, random x") and "package" in found.origin
+    image = torch.rand(1, 3, 64, 64)
+    answer = found(image)
+    assert list(answer) == layers
+    assert torch.equal(answer["relu3_1"], answer["relu3_4"])  # both of block 3
+    stage = LiteFeatures(["block2"], "package")(image)["block2"]
+    torch.testing.assert_close(answer["relu3_1"], stage / SPREAD["block2"])
+
+
+@pytest.mark.parametrize(
+    ("weights", "fallback"), [("random", "efficientnet_lite0"), ("auto", None)]
+)
+def test_a_vgg_of_random_weights_stays_where_it_is_asked_for(weights, fallback, monkeypatch):
+    monkeypatch.setattr("deocclude.models.features.resolve_weights", lambda *_: (None, "random x"))
+    assert isinstance(create_features("vgg19", ["relu1_1"], weights, fallback), VGGFeatures)
+
+
+def test_a_vgg_of_random_weights_stays_where_nothing_better_is_there(monkeypatch):
+    monkeypatch.setattr("deocclude.models.features.resolve_weights", lambda *_: (None, "random x"))
+    monkeypatch.setattr(
+        "deocclude.models.lite_features.load_encoder", lambda *_: "random initialisation"
+    )
+    found = create_features("vgg19", ["relu1_1"], fallback="efficientnet_lite0")
+    assert isinstance(found, VGGFeatures)
+
+
+def test_a_vgg_whose_weights_are_there_is_itself(tmp_path):
+    state = VGGFeatures("vgg19", ["relu1_1"], "random").features.state_dict()
+    save_file({f"features.{key}": value for key, value in state.items()}, tmp_path / "vgg")
+    (tmp_path / "vgg").rename(tmp_path / "vgg.safetensors")
+    file = str(tmp_path / "vgg.safetensors")
+    found = create_features("vgg19", ["relu1_1"], file, "efficientnet_lite0")
+    assert isinstance(found, VGGFeatures) and found.origin == "file vgg.safetensors"
+
+
+def test_another_fallback_is_refused():
+    with pytest.raises(ValueError, match="fallback: 'vgg16' is not efficientnet_lite0"):
+        create_features("vgg19", ["relu1_1"], fallback="vgg16")

@@ -6,7 +6,7 @@ from deocclude.engines.runs.tasks import ABLATIONS
 
 def test_every_run_of_the_repository_is_valid_with_every_profile():
     profiles = sorted(p.stem for p in (ABLATIONS / "profiles").glob("*.yaml"))
-    assert profiles == ["full", "quick", "small"]
+    assert profiles == ["full", "medium", "quick", "small"]
     for name in available_runs():
         for profile in [None, *profiles]:
             assert load_config(name, profile).description
@@ -31,6 +31,7 @@ def test_reconstruction_has_the_published_hyperparameters():
         ("ablationv1", {"branches": ["light"]}),
         ("ablationv2", {"branches": ["resnet50"]}),
         ("ablationv3", {"attention": False}),
+        ("reconstruction_with_mask", {"mask": True}),
     ],
 )
 def test_an_ablation_changes_one_field(name, change):
