@@ -102,7 +102,7 @@ EVALUATION: dict[str, dict[str, Any]] = {
     "device": DEVICE,
 }
 TRAINING: dict[str, dict[str, Any]] = {
-    "profile": {"default": "auto", "help": "auto, quick, small, full (default: auto)"},
+    "profile": {"default": "auto", "help": "auto, quick, small, medium, full (default: auto)"},
     "set": {
         "action": "append",
         "default": [],

@@ -12,10 +12,8 @@ from deocclude.models.encoder_weights import load_encoder
 NETWORK = "tf_efficientnet_lite0"
 # Strides 2, 2, 4, 8, 16, 16, 32, 32; 32, 16, 24, 40, 80, 112, 192, 320 channels.
 LAYERS = ("stem", *(f"block{number}" for number in range(1, 8)))
-# Standard deviation of each layer over 48 validation faces at 128 px (faces256 and utkface200).
-SPREAD = {"stem": 1.67, "block1": 6.06, "block2": 8.70, "block3": 7.93, "block5": 7.91}
 # What stands for a VGG's blocks 1 to 5: strides 2, 2, 4, 8, 16, where theirs are 1, 2, 4, 8, 16.
-FOR_VGG = tuple(SPREAD)
+FOR_VGG = ("stem", "block1", "block2", "block3", "block5")
 
 
 class LiteFeatures(nn.Module):
@@ -103,7 +101,10 @@ class LiteFeatures(nn.Module):
 
 
 class LiteForVGG(nn.Module):
-    """A VGG's layers, each answered by the Lite0 stage of its block, brought to unit variance.
+    """A VGG's layers, each answered by the Lite0 stage of its block.
+
+    What a stage says of a place is brought to unit length over the channels, as in LPIPS (Zhang et
+    al., CVPR 2018, section 3): stages differ in size by a factor of five, weights of terms do not.
 
     Call: image (N, 3, H, W) in [0, 1] -> {VGG's layer: (N, C, h, w)}; C, h and w are the stage's.
 
@@ -120,8 +121,8 @@ class LiteForVGG(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         found = self.features(image)
-        scaled = {stage: answer / SPREAD[stage] for stage, answer in found.items()}
-        return {name: scaled[stage] for name, stage in self.stages.items()}
+        unit = {stage: F.normalize(answer.float(), dim=1) for stage, answer in found.items()}
+        return {name: unit[stage] for name, stage in self.stages.items()}
 
 
 def _block_of(layer: str) -> int:
