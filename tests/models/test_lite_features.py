@@ -106,7 +106,8 @@ def test_it_answers_for_a_vgg_whose_weights_cannot_be_had(tmp_path, monkeypatch)
     layers = ["relu1_1", "relu3_1", "relu3_4", "relu5_2"]
     found = create_features("vgg19", layers, fallback="efficientnet_lite0")
     assert isinstance(found, LiteForVGG)
-    assert found.origin.endswith("in place of vgg19, random x") and "package" in found.origin
+    assert found.origin.endswith("in place of vgg19, random x")
+    assert "package" in found.origin
     image = torch.rand(1, 3, 64, 64)
     answer = found(image)
     assert list(answer) == layers
@@ -138,7 +139,8 @@ def test_a_vgg_whose_weights_are_there_is_itself(tmp_path):
     (tmp_path / "vgg").rename(tmp_path / "vgg.safetensors")
     file = str(tmp_path / "vgg.safetensors")
     found = create_features("vgg19", ["relu1_1"], file, "efficientnet_lite0")
-    assert isinstance(found, VGGFeatures) and found.origin == "file vgg.safetensors"
+    assert isinstance(found, VGGFeatures)
+    assert found.origin == "file vgg.safetensors"
 
 
 def test_another_fallback_is_refused():
