@@ -55,8 +55,8 @@ class SeparablePatchDiscriminator(_Discriminator):
     Shape: (N, in_channels, H, W) -> logits (N, 1, H / 16, W / 16). 0.183 M parameters.
 
     Args:
-        initialisation: torch (PyTorch's default, with which it stays at chance for thousands of
-            steps) or he (see `models.blocks.initialise`).
+        initialisation: torch (PyTorch's default, from which it takes long to leave chance) or he
+            (see `models.blocks.initialise`).
     """
 
     def __init__(
