@@ -51,6 +51,13 @@ def name_in_file(path: Path) -> str:
     return str(read_yaml(path).get("name", path.stem))
 
 
+def run_task(run: str) -> str | None:
+    """The task of a run of ablations/ or of a YAML file; None when `run` names neither."""
+    if is_run_file(run):
+        return read_yaml(Path(run)).get("task", INPAINTING)
+    return next((task for task in TASKS if run.lower() in available_runs(task)), None)
+
+
 def find_run(name: str | Path, task: str = INPAINTING) -> Path:
     """The YAML of a name (any case) or a path. ConfigError lists the right names."""
     if is_run_file(name):
@@ -182,6 +189,16 @@ def check_config(
         except ConfigError as error:
             wrong.append(error)
     raise wrong[0]
+
+
+def own_seed(run: str, profile: str | None) -> int | None:
+    """The training seed that a run's configuration says; None for what is no run of ablations/ or
+    of a YAML file, or none that is valid."""
+    try:
+        task = run_task(run)
+        return None if task is None else check_config(run, [profile], [], task).training.seed
+    except ConfigError:
+        return None
 
 
 def _resolved(
