@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,11 +35,18 @@ class ConfigError(ValueError):
 def available_runs(task: str = INPAINTING) -> dict[str, Path]:
     """Every run of a task in ablations/ by its lower-case name, sorted, then those whose networks
     ship."""
-    return {path.stem.lower(): path for path in sorted(TASKS[task].runs.glob("*.yaml"))} | {
-        name_in_file(path).lower(): path
-        for path in sorted(RELEASE.glob("*.yaml"))
-        if task_of(read_yaml(path)) == task
-    }
+    runs = {path.stem.lower(): path for path in sorted(TASKS[task].runs.glob("*.yaml"))}
+    for path in sorted(RELEASE.glob("*.yaml")):
+        name, found = _name_and_task(path, path.stat().st_mtime_ns)
+        if found == task:
+            runs[name.lower()] = path
+    return runs
+
+
+@lru_cache  # a plan of many runs asks hundreds of times
+def _name_and_task(path: Path, changed: int) -> tuple[str, str]:
+    """Of the run in a file, as it was when it was last changed."""
+    return name_in_file(path), task_of(read_yaml(path))
 
 
 def is_run_file(name: str | Path) -> bool:

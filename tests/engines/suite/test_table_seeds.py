@@ -149,7 +149,7 @@ def test_a_table_with_seeds_is_folded_and_one_without_shows_the_own_seed(
 
 def test_what_is_missing_of_a_table_with_seeds_is_named_by_its_seed(tmp_path, mixed):
     written(tmp_path, 42)
-    said = r"2 of its 5 rows .*: facial_deocclusion_finetuned, seed 43, ablationv1, seed 43; "
+    said = r"2 of its 6 rows .*: facial_deocclusion_finetuned, seed 43, ablationv1, seed 43; "
     with pytest.raises(FileNotFoundError, match=said):
         finished_suite(mixed, tmp_path)
 
