@@ -45,7 +45,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="data folder of identity runs, a sub-folder a person (default: that of all runs)",
     )
-    profile = "auto, quick, small, full (default: the suite's, else auto)"
+    profile = "auto or a profile, e.g. small (default: the suite's, else auto)"
     words = {"profile": profile, "set": "for every run, after those that the suite sets"}
     add_training(parser, "profile", "set", "output", "device", **words)
     parser.set_defaults(profile=None)
