@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deocclude.engines.inference.baselines import BASELINES, parse_baselines
+from deocclude.engines.inference.baselines import NAMES, parse_baselines
 from deocclude.engines.runs.config import read_yaml
 from deocclude.engines.runs.finished import finished_words, unfinished
 from deocclude.engines.runs.places import looked_in, places
@@ -155,14 +155,14 @@ def _exports(given: Any, suite: Suite, path: Path) -> tuple[tuple[str, str], ...
 
 def _suite(content: dict[str, Any], path: Path) -> Suite:
     if "tables" not in content:
-        return _table(content, list(BASELINES), str(path))
+        return _table(content, list(NAMES), str(path))
     both = [key for key in ("runs", "ensembles", "reference") if key in content]
     if both:
         raise ValueError(f"{path}: with tables, {' and '.join(both)} belong into each of them")
     listed = content["tables"]
     if not isinstance(listed, list) or not listed:
         raise _wrong(path, "tables must be a list of tables", listed)
-    given = content.get("baselines", list(BASELINES))
+    given = content.get("baselines", list(NAMES))
     tables = []
     for number, table in enumerate(listed, 1):
         where = f"{path}: table {number}"
