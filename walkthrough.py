@@ -68,7 +68,7 @@ from deocclude.data.sources.root import data_root
 from deocclude.engines.api import restore
 from deocclude.engines.evaluation.inpainting_tables import build_tables
 from deocclude.engines.evaluation.summaries import caption, summarise
-from deocclude.engines.inference.baselines import LABELS, BaselinePool
+from deocclude.engines.inference.baselines import BASELINES, BaselinePool
 from deocclude.engines.inference.networks import read_inpainter, read_segmenter
 from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows, model_row
 from deocclude.engines.photos.deoccluder import Deoccluder
@@ -413,7 +413,7 @@ present(figures.examples_grid(rows), "8-found")
 # %%
 with BaselinePool(workers=0) as pool:
     rows = [model_row(config.name, weights_file)]
-    rows += [baseline_row(name, pool) for name in LABELS]
+    rows += [baseline_row(name, pool) for name in BASELINES]
     results = evaluate_rows(rows, test_pairs, OUTPUT)
 summary = summarise(results, reference=config.name)
 psnr_table, ssim_table = build_tables(results, summary, config.name)[:2]

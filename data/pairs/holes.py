@@ -36,11 +36,13 @@ class FrozenPairs(FrozenList):
 
     load(i) gives image uint8 (H, W, 3) and mask uint8 (H, W) of {0, 1}; see FrozenList.
     `template`: how the faces lie, a key of data.faces.alignment.TEMPLATES; ffhq where nobody knows.
+    `training` gives the faces that are trained on where these are tested; None where nobody knows.
     """
 
     ENTRY = Pair
     CELL: ClassVar[tuple[str, ...]] = ("bin", "border")
     template = "ffhq"
+    training: Callable[[], Faces] | None = None
 
     def one_an_image(self) -> "FrozenPairs":
         """One pair of each image, the cells in turn: for what needs independent samples."""

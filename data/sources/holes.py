@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -73,7 +74,7 @@ class Sources(FaceSources):
         faces = self.faces(split)
         faces = cache_faces(faces.subset(range(min(per_bin, len(faces)))), "none", 1, Path())
         pairs = freeze(faces, self.masks, split, per_bin, self.words(split, per_bin))
-        pairs.template = self.data.template
+        pairs.template, pairs.training = self.data.template, partial(self.faces, "train")
         return pairs
 
     def shaped(self, split: str, grow: Callable[[np.ndarray], np.ndarray]) -> ShapedPairs:
@@ -89,9 +90,10 @@ class Sources(FaceSources):
         faces = self.faces(split)
         wanted = min(per_kind, len(faces))
         faces = faces.subset([place * len(faces) // wanted for place in range(wanted)])
-        return shape_holes(
-            self._covered(faces, split, self.occluders, kinds, per_kind), grow, self.data.template
-        )
+        covered = self._covered(faces, split, self.occluders, kinds, per_kind)
+        pairs = shape_holes(covered, grow, self.data.template)
+        pairs.training = partial(self.faces, "train")
+        return pairs
 
     def _validation(self, occluders: Occluders) -> FrozenOccluded:
         """data.validation_pairs faces under occluders, evenly of each kind, none of them bare."""

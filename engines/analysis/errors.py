@@ -25,7 +25,7 @@ from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.summaries import choose_reference
 from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.measures.end_to_end import TRUE_MASK, Case, evaluate_cases
-from deocclude.engines.measures.inpainting import baseline_row, model_row
+from deocclude.engines.measures.inpainting import baseline_row, fitted_to, model_row
 from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs import finished
@@ -60,7 +60,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
     group = shared_group(arguments, members)
     template = aligned_as(arguments, group.members)
     values = arguments.output or default_folder(group.pairs, arguments.runs_folder)
-    with opened_rows(arguments, group.members) as rows:
+    with opened_rows(arguments, group.members, group.pairs) as (rows, said):
         reference = choose_reference(rows, arguments.reference)
         results = evaluate_errors(rows, group.pairs, template, values, batch=arguments.batch)
         covered = by_kind(arguments, group.members, rows, template)
@@ -68,7 +68,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
         "ratio": error_tables.curve_frame(results, arguments.bandwidth),
         "places": error_tables.place_frame(results, reference),
     }
-    lines = [*caption(arguments, group.pairs, template, reference), *covered.lines]
+    lines = [*caption(arguments, group.pairs, template, reference), *covered.lines, *said]
     if covered.results:
         known = [result.info["inpainter"] for result in covered.results]
         base = reference if reference in known else known[0]
@@ -89,13 +89,16 @@ def analyse(arguments: argparse.Namespace) -> Report:
 
 
 @contextmanager
-def opened_rows(arguments: argparse.Namespace, members: Sequence[Trained]) -> Iterator[list[Row]]:
-    """The rows of the members and baselines; inside the block the baselines have processes."""
-    device = resolve_device(arguments.device)
-    names = parse_baselines(arguments.baselines)
-    with BaselinePool(None if names else 0) as pool:
+def opened_rows(
+    arguments: argparse.Namespace, members: Sequence[Trained], pairs: FrozenPairs
+) -> Iterator[tuple[list[Row], list[str]]]:
+    """The rows of the members and baselines, and lines about these; inside the block the baselines
+    have processes."""
+    device, cache = resolve_device(arguments.device), arguments.runs_folder / ".cache"
+    names, faces, said = fitted_to(parse_baselines(arguments.baselines), pairs, cache)
+    with BaselinePool(None if names else 0, faces) as pool:
         rows = [model_row(m.name, m.checkpoint, device, m.training) for m in members]
-        yield rows + [baseline_row(name, pool) for name in names]
+        yield rows + [baseline_row(name, pool) for name in names], said
 
 
 def aligned_as(arguments: argparse.Namespace, members: Sequence[Trained]) -> str:

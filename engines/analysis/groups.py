@@ -85,7 +85,7 @@ def _inpainting(arguments: argparse.Namespace, members: Sequence[Trained]):
     pairs = _labelled(group.pairs)
     folder = arguments.output or default_folder(pairs, arguments.runs_folder)
     device = resolve_device(arguments.device)
-    with opened_rows(arguments, group.members) as rows:
+    with opened_rows(arguments, group.members, pairs) as (rows, said):
         results = evaluate_rows(rows, pairs, folder, batch=arguments.batch, device=device)
     models = [result.name for result in results if result.info["kind"] == "model"]
     baseline = next((r.name for r in results if r.info["kind"] == "baseline"), None)
@@ -98,7 +98,7 @@ def _inpainting(arguments: argparse.Namespace, members: Sequence[Trained]):
     if baseline is not None:
         lines.append(f"{baseline} on the same pairs shows how hard a group is by itself.")
     hint = "it is shown the same holes as the others here"
-    lines += finished.under_occluders(group.members, hint)
+    lines += [*said, *finished.under_occluders(group.members, hint)]
     return frame, [inpainted_table(frame, model, baseline) for model in models], lines
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from deocclude.data.faces.alignment import TEMPLATES
 from deocclude.data.files import some_text
-from deocclude.engines.inference.baselines import BASELINES, parse_baselines
+from deocclude.engines.inference.baselines import NAMES, parse_baselines
 from deocclude.engines.options import at_least
 from deocclude.engines.runs.finished import identity_file
 from deocclude.engines.runs.members import choose, choose_labelled
@@ -74,7 +74,7 @@ def errors(add: Callable) -> None:
     add("--reference", help="the row that differences are taken to; else the first")
     add(
         "--baselines", default="mean_colour,telea",
-        help=f"all, none, or some of {','.join(BASELINES)} (mean_colour,telea)",
+        help=f"all, none, or some of {','.join(NAMES)} (mean_colour,telea)",
     )  # fmt: skip
     add("--template", choices=TEMPLATES, help="how the faces are aligned; else as the data say")
     add(
@@ -108,7 +108,7 @@ def uncertainty(add: Callable) -> None:
 def groups(add: Callable) -> None:
     add(
         "--baselines", default="telea",
-        help=f"what stands beside inpainters: none, or some of {','.join(BASELINES)} (telea)",
+        help=f"what stands beside inpainters: none, or some of {','.join(NAMES)} (telea)",
     )  # fmt: skip
     add("--size", type=at_least(32), help="side in pixels; else that of each run")
     add("--per-bin", type=at_least(1), help="test pairs in each ratio bin, for inpainters")

@@ -16,7 +16,7 @@ from deocclude.data.files import check_writable, some_path, some_text
 from deocclude.data.sources.root import data_root
 from deocclude.engines.cli import analyses
 from deocclude.engines.evaluation.suites import suite_of
-from deocclude.engines.inference.baselines import BASELINES, parse_baselines
+from deocclude.engines.inference.baselines import NAMES, parse_baselines
 from deocclude.engines.options import add_evaluation, at_least
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.runs.finished import AUTO, OFF, identity_file, without_dlib
@@ -117,7 +117,7 @@ def _add_inpainting(commands: Command) -> None:
     )
     files = "weights files, ensembles' YAML files, or what ships: shipped (sharp) or faithful"
     add_evaluation(what, "suite", "checkpoint", checkpoint=files)
-    what.add_argument("--baselines", help=f"all (default), none, or some of {','.join(BASELINES)}")
+    what.add_argument("--baselines", help=f"all (default), none, or some of {','.join(NAMES)}")
     what.add_argument("--reference", help="the row that differences are taken to; else the first")
     on = parser.add_argument_group("on what")
     add_evaluation(on, "data")

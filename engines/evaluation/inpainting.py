@@ -21,12 +21,12 @@ from deocclude.engines.evaluation.inpainting_tables import build_tables
 from deocclude.engines.evaluation.seeds import fold_seeds, recipe_row, reference_among, single
 from deocclude.engines.evaluation.suites import Suite
 from deocclude.engines.evaluation.summaries import caption, choose_reference, kinds_of, summarise
-from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
+from deocclude.engines.inference.baselines import PPCA, BaselinePool, parse_baselines
 from deocclude.engines.inference.hole_mask import DILATION, dilate
 from deocclude.engines.measures import dlib_similarity
 from deocclude.engines.measures.choice import choose_measures
 from deocclude.engines.measures.columns import FID, Measure
-from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows
+from deocclude.engines.measures.inpainting import baseline_row, evaluate_rows, fitted_to
 from deocclude.engines.measures.rows import Row
 from deocclude.engines.report import figures
 from deocclude.engines.report.report import Drawing
@@ -120,6 +120,7 @@ def _groups(options: InpaintingOptions, device: torch.device) -> list[Asked]:
         raise ValueError("nothing to compare: neither runs nor baselines were chosen")
     groups = _by_pairs(options, members)
     more = {"measures": options.chosen_measures(), "names": names, "workers": options.workers}
+    more["cache"] = options.runs_folder / ".cache"
     return [_asked(options, group, device, more) for group in groups]
 
 
@@ -182,13 +183,17 @@ def _say_durations(
 ) -> None:
     """Log what is measured on, and what of it takes long."""
     logger.info("%d pairs (%s), hash %s", len(pairs), pairs.description, pairs.hash[:12])
-    if "biharmonic" in names:
-        seconds = len(pairs) * 8e-3 * (pairs.size / 64) ** 2.2 / max(1, workers)
+    slow = {
+        "biharmonic": len(pairs) * 8e-3 * (pairs.size / 64) ** 2.2 / max(1, workers),
+        PPCA: 20 + len(pairs) * 0.03,  # to fit it, and to ask it
+    }
+    for slow_one in (name for name in names if name in slow):
         logger.info(
-            "biharmonic takes about %.1f min here unless its values are kept from before; "
+            "%s takes about %.1f min here unless its values are kept from before; "
             "--baselines %s leaves it out",
-            seconds / 60,
-            ",".join(name for name in names if name != "biharmonic") or "none",
+            slow_one,
+            slow[slow_one] / 60,
+            ",".join(name for name in names if name != slow_one) or "none",
         )
     if str(device) == "cpu" and any(m.name == FID and m.reason is None for m in measures):
         logger.info(
@@ -214,14 +219,19 @@ def find_inpainted(
     measures: Sequence[Measure] = (),
     names: Sequence[str] = (),
     workers: int | None = None,
+    cache: Path | None = None,
 ) -> Findings:
     """Measure `rows`, and the baselines of these `names` in so many processes.
 
-    Figures: each metric against hole area where the bins are that, and examples, the worst, median
-    and best image of each bin by the reference row's PSNR. Other arguments as in
+    `cache`: where what is fitted to training faces is kept, else `folder`. Figures: each metric
+    against hole area where the bins are that, and examples, the worst, median and best image of
+    each bin by the reference row's PSNR. Other arguments as in
     `engines.measures.inpainting.evaluate_rows`.
     """
-    with BaselinePool(workers) as pool:
+    names, faces, said = fitted_to(names, pairs, cache or folder)
+    if not (rows or names):
+        raise ValueError(f"nothing to compare: {said[0]}" if said else "nothing to compare")
+    with BaselinePool(workers, faces) as pool:
         _say_durations(pairs, names, pool.workers, device, measures)
         rows = [*rows, *(baseline_row(name, pool) for name in names)]
         results = evaluate_rows(rows, pairs, folder, batch=batch, device=device, measures=measures)
@@ -235,7 +245,7 @@ def find_inpainted(
     if examples:
         drawings["examples"] = Drawing(example_figure(examples, reference))
     tables = build_tables(results, summary, reference)
-    lines = caption(results, reference)
+    lines = [*caption(results, reference), *said]
     return Findings(results, summary, lines, tables, drawings, kinds, reference, examples)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deocclude.engines.inference.baselines import BASELINES, parse_baselines
+from deocclude.engines.inference.baselines import NAMES, parse_baselines
 from deocclude.engines.runs.config import (
     is_run_file,
     name_in_file,
@@ -251,14 +251,14 @@ def _exports(given: Any, suite: Suite, path: Path) -> tuple[tuple[str, str], ...
 
 def _suite(content: dict[str, Any], path: Path) -> Suite:
     if "tables" not in content:
-        return _table(content, list(BASELINES), str(path))
+        return _table(content, list(NAMES), str(path))
     both = [key for key in ("runs", "ensembles", "reference") if key in content]
     if both:
         raise ValueError(f"{path}: with tables, {' and '.join(both)} belong into each of them")
     listed = content["tables"]
     if not isinstance(listed, list) or not listed:
         raise _wrong(path, "tables must be a list of tables", listed)
-    given, seeds = content.get("baselines", list(BASELINES)), content.get("seeds", [])
+    given, seeds = content.get("baselines", list(NAMES)), content.get("seeds", [])
     _seeds(seeds, str(path))
     tables = []
     for number, table in enumerate(listed, 1):

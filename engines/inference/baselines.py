@@ -1,8 +1,9 @@
-"""Restorations that need no training; every table has them, so that a score has a floor.
+"""Restorations without a network; every table has them, so that a score has a floor.
 
-A baseline is called `baseline(image, mask)`: image uint8 (H, W, 3) RGB, mask uint8 (H, W) of
-{0, 1}, 1 = hole. It answers with a whole image, uint8 or float in [0, 1], and never looks at what
-the image holds inside the hole, `occluded` excepted, which shows it.
+All but `ppca`, which is fitted to faces (`engines.inference.ppca`), need no training. Such a one is
+called `baseline(image, mask)`: image uint8 (H, W, 3) RGB, mask uint8 (H, W) of {0, 1}, 1 = hole. It
+answers with a whole image, uint8 or float in [0, 1], and never looks at what the image holds inside
+the hole, `occluded` excepted, which shows it.
 """
 
 import multiprocessing
@@ -13,12 +14,16 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from deocclude import stopping
 from deocclude.names import did_you_mean
+
+if TYPE_CHECKING:  # it imports torch, which the processes here do without
+    from deocclude.engines.inference.ppca import FittedFaces
 
 Baseline = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -60,7 +65,8 @@ def biharmonic(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return inpaint_biharmonic(image, mask, channel_axis=-1)
 
 
-BASELINES: dict[str, Baseline] = {
+PPCA = "ppca"
+BASELINES: dict[str, Baseline] = {  # those that need no training
     "occluded": occluded,
     "mean_colour": mean_colour,
     "telea": telea,
@@ -73,13 +79,15 @@ LABELS = {
     "telea": "Telea",
     "navier_stokes": "Navier-Stokes",
     "biharmonic": "Biharmonic",
+    PPCA: "Probabilistic PCA",
 }
+NAMES = tuple(LABELS)
 INSTANT = ("occluded", "mean_colour")  # cheaper than sending an image to another process
 PATIENCE = 3.0  # seconds of work in this process before others are started, which takes about that
 
 
 def create_baseline(name: str) -> Baseline:
-    """A baseline by name. ValueError lists those that exist."""
+    """A baseline that needs no training, by name. ValueError lists those that exist."""
     if name not in BASELINES:
         raise ValueError(f"unknown baseline {name!r}; valid: {', '.join(BASELINES)}")
     return BASELINES[name]
@@ -92,18 +100,21 @@ def parse_baselines(text: str | Iterable[str]) -> tuple[str, ...]:
     if names in (["none"], []):
         return ()
     if names == ["all"]:
-        return tuple(BASELINES)
+        return NAMES
     for name in names:
-        if name not in BASELINES:
+        if name not in NAMES:
             raise ValueError(
-                f"unknown baseline {name!r}; valid: {', '.join(BASELINES)}, or all, or none"
-                + did_you_mean(name, [*BASELINES, "all", "none"])
+                f"unknown baseline {name!r}; valid: {', '.join(NAMES)}, or all, or none"
+                + did_you_mean(name, [*NAMES, "all", "none"])
             )
-    return tuple(name for name in BASELINES if name in names)
+    return tuple(name for name in NAMES if name in names)
 
 
-def identity(name: str) -> str:
-    """What decides a baseline's output: its name, its radius and the library's version."""
+def identity(name: str, faces: "FittedFaces | None" = None) -> str:
+    """What decides a baseline's output: its name, its radius and the library's version, or what it
+    is fitted to. ValueError without such `faces` for the one that needs them."""
+    if name == PPCA:
+        return _required(faces).identity
     if name in ("telea", "navier_stokes"):
         return f"{name} radius={RADIUS} opencv={cv2.__version__}"
     if name == "biharmonic":
@@ -114,20 +125,28 @@ def identity(name: str) -> str:
     return name
 
 
+def _required(faces: "FittedFaces | None") -> "FittedFaces":
+    if faces is None:
+        raise ValueError(f"{PPCA} is fitted to training faces, and none were given")
+    return faces
+
+
 class BaselinePool:
     """Runs baselines on batches, in this process and, once it pays, in `workers` others.
 
     Others are started (`spawn`, as Windows does it) at the first batch after 3 seconds of work in
     this one, so that a few small images never wait for them; with `workers` 0 or 1 they never are.
-    They end with `close()` or the `with` block.
+    They end with `close()` or the `with` block. `faces`: what `ppca` is fitted to, which works in
+    this process.
     """
 
-    def __init__(self, workers: int | None = None):
+    def __init__(self, workers: int | None = None, faces: "FittedFaces | None" = None):
         from deocclude.engines.runs.devices import available_cores
 
         self.workers = available_cores() if workers is None else workers
         if self.workers < 0:
             raise ValueError(f"workers must be 0 or more, found {self.workers}")
+        self.faces = faces
         self._executor: ProcessPoolExecutor | None = None
         self._spent = 0.0  # seconds of work in this process
 
@@ -139,6 +158,8 @@ class BaselinePool:
         images uint8 (N, H, W, 3), masks uint8 (N, H, W) of {0, 1}. ChildProcessError when the
         system ends one of the processes.
         """
+        if name == PPCA:
+            return _required(self.faces).restore(images, masks)
         create_baseline(name)
         jobs = [(name, image, mask) for image, mask in zip(images, masks, strict=True)]
         alone = self.workers <= 1 or name in INSTANT or len(jobs) < 2 or self._spent < PATIENCE

@@ -4,6 +4,7 @@ A row is a trained model (SHA-256 of its weights) or a baseline (its settings). 
 (`engines.measures.columns`) has a file of its own beside the row's (`engines.measures.rows`).
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
@@ -17,6 +18,7 @@ from deocclude.data.contract import hide
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.engines.ensemble.opening import weights_identity
 from deocclude.engines.inference import baselines, cost, networks
+from deocclude.engines.inference.ppca import FittedFaces
 from deocclude.engines.measures.columns import (
     PIXELS,
     PUBLISHED,
@@ -36,6 +38,8 @@ from deocclude.engines.measures.rows import (
 )
 from deocclude.engines.runs.devices import device_name
 from deocclude.engines.runs.recipes import member_digests
+
+logger = logging.getLogger(__name__)
 
 PROTOCOL = 1  # raised whenever a number in the CSVs would come out differently
 
@@ -71,14 +75,35 @@ Restorer = networks.Inpainter | BaselineRestorer  # what a row opens
 
 
 def baseline_row(name: str, pool: baselines.BaselinePool) -> Row:
-    """The row of a baseline. ValueError lists the valid names."""
-    baselines.create_baseline(name)
+    """The row of a baseline. ValueError lists the valid names, or says that `pool` has no faces for
+    the one that is fitted to some."""
+    if name != baselines.PPCA:
+        baselines.create_baseline(name)
     return Row(
         baselines.LABELS[name],
         "baseline",
-        baselines.identity(name),
+        baselines.identity(name, pool.faces),
         partial(BaselineRestorer, name, pool),
     )
+
+
+def fitted_to(
+    names: Sequence[str], pairs: FrozenPairs, cache: Path
+) -> tuple[list[str], FittedFaces | None, list[str]]:
+    """The baselines of `names` that can be had on these pairs, what `ppca` is fitted to (the faces
+    that are trained on beside them; kept in `cache`), and a line for the table. Where there are no
+    such faces it is left out, which the line says."""
+    if baselines.PPCA not in names:
+        return list(names), None, []
+    try:
+        if pairs.training is None:
+            raise ValueError("no training faces are known that go with these pictures")
+        faces = FittedFaces(pairs.training(), cache)
+    except ValueError as error:
+        line = f"{baselines.LABELS[baselines.PPCA]} is left out: {error}."
+        logger.warning(line)
+        return [name for name in names if name != baselines.PPCA], None, [line]
+    return list(names), faces, [faces.words]
 
 
 def model_row(

@@ -289,6 +289,7 @@ def test_the_split_of_the_run_counts_on_its_own_faces(runs, tmp_path):
     for own in (None, faces):
         group = runs_pairs.group_by_pairs(trained, own, per_bin=1)[0]
         assert {p.image for p in group.pairs.pairs} <= set(split["test"])
+        assert group.pairs.training().names == split["train"]  # what ppca is fitted to
     assert colours(runs_pairs.group_by_pairs(trained, given, per_bin=1)[0].pairs) == {(0, 255, 0)}
 
 

@@ -75,6 +75,7 @@ def test_they_are_frozen_and_others_stay_as_they_are(root):
     few = pairs.limited(4)
     assert Counter(pair.bin for pair in few.pairs) == {"facemask": 2, "scarf": 2}
     assert few.template == pairs.template == "ffhq"
+    assert few.training().names == plain.training().names == ["train/00.png", "train/01.png"]
 
 
 def test_runs_of_either_training_share_them(root, tmp_path):
