@@ -64,12 +64,22 @@ class Options:
         found = []
         for table in suite.parts():
             reference = self.reference or table.reference
+            if table.seeds and not hasattr(self, "fold_seeds"):
+                reference = with_number(reference, table.runs)
             one = replace(self, suite=None, runs=list(table.runs), reference=reference)
             if suite.tables:
                 folder = self.output or self.runs_folder / "evaluation" / suite.folder
                 one = replace(one, output=folder / table.name, share_values=True)
             found.append(one)
         return found
+
+
+def with_number(reference: str | None, folders: Sequence[str]) -> str | None:
+    """A reference as its row is called: by its number where several of these run folders have its
+    name, each a row, by that of the first."""
+    runs = [Path(folder) for folder in folders]
+    named = [run for run in runs if run.parent.name.lower() == (reference or "").lower()]
+    return f"{named[0].parent.name}/{named[0].name}" if len(named) > 1 else reference
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ class InpaintingOptions(Options):
 
     def of_tables(self, suite: Suite) -> list[Self]:
         """Also with the ensembles that `python -m engines.suite` wrote for it, and its baselines;
-        all tables have the same measures, whose networks are read once."""
+        what has seeds is folded; all tables have the same measures, whose networks are read
+        once."""
         folder, measures = suite.made_in(self.runs_folder), self.chosen_measures()
         found = []
         for options, table in zip(super().of_tables(suite), suite.parts(), strict=True):
@@ -89,6 +90,7 @@ class InpaintingOptions(Options):
                     options,
                     runs=options.runs or ["none"],
                     checkpoint=[*self.checkpoint, *fitted],
+                    fold_seeds=self.fold_seeds or bool(table.seeds),
                     baselines=self.baselines or ",".join(table.baselines) or "none",
                     title=self.title or f"{TITLE}: {name}",
                     measures=measures,

@@ -7,28 +7,39 @@ from pathlib import Path
 from typing import Any
 
 from deocclude.engines.inference.baselines import NAMES, parse_baselines
-from deocclude.engines.runs.config import read_yaml
-from deocclude.engines.runs.finished import finished_words, unfinished
+from deocclude.engines.runs.config import (
+    is_run_file,
+    name_in_file,
+    own_seed,
+    read_yaml,
+    run_task,
+)
+from deocclude.engines.runs.finished import finished_words, run_of_seed, unfinished
 from deocclude.engines.runs.places import looked_in, places
 from deocclude.engines.runs.recipes import FIXED, read_recipe
 from deocclude.engines.runs.released import EXPORTED
 from deocclude.engines.runs.tasks import ABLATIONS
 from deocclude.names import did_you_mean, shown
 
-TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference")
+TABLE_KEYS = ("name", "description", "runs", "ensembles", "baselines", "reference", "seeds")
 ENSEMBLE_KEYS = ("name", "combination", "members", "pairs")
-SUITE_KEYS = (*TABLE_KEYS, "tables", "export")
+SUITE_KEYS = (*TABLE_KEYS, "tables", "export", "profile", "set")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of a table: its folder too
 
 
 @dataclass(frozen=True)
 class FixedEnsemble:
-    """A row that is fitted, not trained: `members`, runs, weighed on that many validation pairs."""
+    """A row that is fitted, not trained: `members`, runs, weighed on that many validation pairs.
+
+    `seeds`: whose files a table shows, None for the one of members without; () where it does not
+    say.
+    """
 
     name: str
     combination: str
     members: tuple[str, ...]
     pairs: int = 1200
+    seeds: tuple[int | None, ...] = ()
 
     def file(self, suite_folder: Path, seed: int | None = None) -> Path:
         """The YAML that a suite writes, of the members of one seed where there are several."""
@@ -36,8 +47,12 @@ class FixedEnsemble:
         return (folder if seed is None else folder / f"seed{seed}") / f"{self.name}.yaml"
 
     def files(self, suite_folder: Path, every_seed: bool = False) -> list[Path]:
-        """Those that are there: with `every_seed` of all seeds, else the one of the latest runs, as
-        a run's name stands for its latest. ValueError names a file that cannot be read."""
+        """Those that are there: of its `seeds`, else with `every_seed` of all seeds, else the one
+        of the latest runs, as a run's name stands for its latest. ValueError names a file that
+        cannot be read."""
+        if self.seeds:
+            files = [self.file(suite_folder, seed) for seed in self.seeds]
+            return [file for file in files if file.is_file()]
         plain = self.file(suite_folder)
         seeds = plain.parent.glob(f"seed*/{self.name}.yaml")
         numbered = {path.parent.name.removeprefix("seed"): path for path in seeds}
@@ -59,7 +74,10 @@ class Suite:
     to.
 
     With `tables` each of these is a table of its own, and `runs` and `ensembles` have all of
-    theirs. `exports`: pairs of what ships, a key of EXPORTED, and the run that it is made from.
+    theirs. `seeds`: which a table's rows are the mean of, () for the one that each run's own
+    configuration says. `exports`: pairs of what ships, a key of EXPORTED, and the run that it is
+    made from. `profile` and `overrides`: as `python -m engines.suite` takes them, from its own
+    command line first.
     """
 
     name: str
@@ -69,6 +87,24 @@ class Suite:
     tables: tuple["Suite", ...] = ()
     ensembles: tuple[FixedEnsemble, ...] = ()
     exports: tuple[tuple[str, str], ...] = ()
+    seeds: tuple[int, ...] = ()
+    profile: str | None = None
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether one of its tables states some."""
+        return any(table.seeds for table in self.parts())
+
+    def yaml_files(self) -> dict[str, str]:
+        """The YAML files among its runs and members, by the names of their runs in lower case."""
+        every = (*self.runs, *(member for each in self.ensembles for member in each.members))
+        return {name_in_file(Path(run)).lower(): run for run in every if is_run_file(run)}
+
+    def own_seed(self, run: str) -> int | None:
+        """That of a run's configuration; None for a finished run."""
+        named = run if run_task(run) is not None else self.yaml_files().get(run.lower(), run)
+        return own_seed(named, None if self.profile == "auto" else self.profile)
 
     @property
     def folder(self) -> str:
@@ -103,12 +139,18 @@ def find_suite(named: Path) -> Path:
     )
 
 
-def finished_suite(named: Path, runs_folder: Path) -> Suite:
-    """As `load_suite`; FileNotFoundError names every run of it that is not finished."""
+def finished_suite(named: Path, runs_folder: Path, every: bool = False) -> Suite:
+    """As `load_suite`; FileNotFoundError names every run of it that is not finished. Where a table
+    states seeds each run is named by its folders, one a seed, unless `every` one of its name is
+    wanted."""
     suite = load_suite(named)
+    if suite.has_seeds and not every:
+        suite = _by_seed(suite, runs_folder)
     missing = unfinished(suite.runs, runs_folder)
     folder = suite.made_in(runs_folder)
-    missing += [each.name for each in suite.ensembles if not each.files(folder)]
+    missing += [
+        each.name for each in suite.ensembles if len(each.files(folder)) < max(1, len(each.seeds))
+    ]
     if missing:
         rows = len(suite.runs) + len(suite.ensembles)
         raise FileNotFoundError(
@@ -120,10 +162,49 @@ def finished_suite(named: Path, runs_folder: Path) -> Suite:
     return suite
 
 
+def _by_seed(suite: Suite, runs_folder: Path) -> Suite:
+    """The same with a folder for each seed in place of a run, and `<run>, seed <N>` for one that is
+    not finished."""
+
+    def folder_of(run: str, seed: int | None) -> str:
+        if seed is None or run_task(run) is None:  # a finished run is what it is
+            return run
+        return str(run_of_seed(run, seed, runs_folder) or f"{run}, seed {seed}")
+
+    tables = []
+    for table in suite.parts():
+        named = [
+            folder_of(run, seed)
+            for run in table.runs
+            for seed in table.seeds or (suite.own_seed(run),)
+        ]
+        ensembles = [
+            replace(each, seeds=table.seeds or (common_seed(map(suite.own_seed, each.members)),))
+            for each in table.ensembles
+        ]
+        runs = tuple(dict.fromkeys(named))
+        tables.append(replace(table, runs=runs, ensembles=tuple(ensembles)))
+    if not suite.tables:
+        return tables[0]
+    return replace(
+        suite,
+        runs=tuple(dict.fromkeys(run for table in tables for run in table.runs)),
+        tables=tuple(tables),
+        ensembles=tuple(dict.fromkeys(each for table in tables for each in table.ensembles)),
+    )
+
+
+def common_seed(seeds: Iterable[int | None]) -> int | None:
+    """The seed of an ensemble whose members have these; None where it has none."""
+    found = set(seeds) - {None}
+    return found.pop() if len(found) == 1 else None
+
+
 def suite_of(options: Any) -> Suite | None:
     """The suite that a command's options name, all of its runs finished; None if they name none."""
     named = getattr(options, "suite", None)
-    return finished_suite(named, options.runs_folder) if named else None
+    every = any(getattr(options, key, False) for key in ("all_runs", "fold_seeds"))
+    return finished_suite(named, options.runs_folder, every) if named else None
 
 
 def load_suite(named: Path) -> Suite:
@@ -136,7 +217,22 @@ def load_suite(named: Path) -> Suite:
     if not isinstance(content["name"], (str, int)):
         raise _wrong(path, "name must be a text", content["name"])
     suite = _suite(content, path)
-    return replace(suite, exports=_exports(content.get("export"), suite, path))
+    exports, profile = _exports(content.get("export"), suite, path), content.get("profile")
+    if not isinstance(profile, str | None):
+        raise _wrong(path, "profile must be a text", profile)
+    overrides = content.get("set", [])
+    listed = isinstance(overrides, list) and all(isinstance(each, str) for each in overrides)
+    if not listed or not all("=" in each for each in overrides):
+        raise _wrong(path, "set must be a list of KEY=VALUE, e.g. training.epochs=3", overrides)
+    suite = replace(suite, exports=exports, profile=profile, overrides=tuple(overrides))
+    if suite.has_seeds and sets_seed(suite.overrides):
+        raise ValueError(f"{path}: seeds and training.seed in set: give one of them")
+    return suite
+
+
+def sets_seed(overrides: Iterable[str]) -> bool:
+    """Whether one of these `--set` is the training seed."""
+    return any(text.partition("=")[0].strip() == "training.seed" for text in overrides)
 
 
 def _exports(given: Any, suite: Suite, path: Path) -> tuple[tuple[str, str], ...]:
@@ -162,14 +258,15 @@ def _suite(content: dict[str, Any], path: Path) -> Suite:
     listed = content["tables"]
     if not isinstance(listed, list) or not listed:
         raise _wrong(path, "tables must be a list of tables", listed)
-    given = content.get("baselines", list(NAMES))
+    given, seeds = content.get("baselines", list(NAMES)), content.get("seeds", [])
+    _seeds(seeds, str(path))
     tables = []
     for number, table in enumerate(listed, 1):
         where = f"{path}: table {number}"
         _check_keys(table, TABLE_KEYS, where)
         if not NAME.fullmatch(str(table.get("name", ""))):
             raise _wrong(where, "name must be letters, digits and . _ -", table.get("name"))
-        tables.append(_table(table, given, where))
+        tables.append(_table({"seeds": seeds} | table, given, where))
     _check_names([table.name for table in tables], f"{path}: two tables are called")
     runs = _once(run for table in tables for run in table.runs)
     ensembles = dict.fromkeys(each for table in tables for each in table.ensembles)
@@ -208,7 +305,16 @@ def _table(content: dict[str, Any], baselines: Any, where: str) -> Suite:
     if not isinstance(reference, str | None):
         raise _wrong(where, "reference must be a row's name", reference)
     _check_apart(runs, ensembles, where)
-    return Suite(str(content["name"]), _once(runs), chosen, reference, ensembles=ensembles)
+    name, seeds = str(content["name"]), _seeds(content.get("seeds", []), where)
+    return Suite(name, _once(runs), chosen, reference, ensembles=ensembles, seeds=seeds)
+
+
+def _seeds(given: Any, where: str) -> tuple[int, ...]:
+    numbers = isinstance(given, list) and all(type(seed) is int and seed >= 0 for seed in given)
+    if not numbers or len(set(given)) < len(given):
+        must = "seeds must be a list of different whole numbers of at least 0"
+        raise _wrong(where, must, given)
+    return tuple(given)
 
 
 def _check_apart(runs: Iterable[str], ensembles: Iterable[FixedEnsemble], where: str) -> None:

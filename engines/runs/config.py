@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,11 +35,18 @@ class ConfigError(ValueError):
 def available_runs(task: str = INPAINTING) -> dict[str, Path]:
     """Every run of a task in ablations/ by its lower-case name, sorted, then those whose networks
     ship."""
-    return {path.stem.lower(): path for path in sorted(TASKS[task].runs.glob("*.yaml"))} | {
-        name_in_file(path).lower(): path
-        for path in sorted(RELEASE.glob("*.yaml"))
-        if task_of(read_yaml(path)) == task
-    }
+    runs = {path.stem.lower(): path for path in sorted(TASKS[task].runs.glob("*.yaml"))}
+    for path in sorted(RELEASE.glob("*.yaml")):
+        name, found = _name_and_task(path, path.stat().st_mtime_ns)
+        if found == task:
+            runs[name.lower()] = path
+    return runs
+
+
+@lru_cache  # a plan of many runs asks hundreds of times
+def _name_and_task(path: Path, changed: int) -> tuple[str, str]:
+    """Of the run in a file, as it was when it was last changed."""
+    return name_in_file(path), task_of(read_yaml(path))
 
 
 def is_run_file(name: str | Path) -> bool:
@@ -49,6 +57,13 @@ def is_run_file(name: str | Path) -> bool:
 def name_in_file(path: Path) -> str:
     """How the run of a YAML file is called: what it says itself, else as the file."""
     return str(read_yaml(path).get("name", path.stem))
+
+
+def run_task(run: str) -> str | None:
+    """The task of a run of ablations/ or of a YAML file; None when `run` names neither."""
+    if is_run_file(run):
+        return read_yaml(Path(run)).get("task", INPAINTING)
+    return next((task for task in TASKS if run.lower() in available_runs(task)), None)
 
 
 def find_run(name: str | Path, task: str = INPAINTING) -> Path:
@@ -182,6 +197,16 @@ def check_config(
         except ConfigError as error:
             wrong.append(error)
     raise wrong[0]
+
+
+def own_seed(run: str, profile: str | None) -> int | None:
+    """The training seed that a run's configuration says; None for what is no run of ablations/ or
+    of a YAML file, or none that is valid."""
+    try:
+        task = run_task(run)
+        return None if task is None else check_config(run, [profile], [], task).training.seed
+    except ConfigError:
+        return None
 
 
 def _resolved(

@@ -125,6 +125,16 @@ def resolve_runs(wanted: list[str], root: Path, every: bool = False) -> list[Pat
     return list(dict.fromkeys(run for runs in found.values() for run in runs))
 
 
+def run_of_seed(named: str, seed: int, root: Path) -> Path | None:
+    """The latest finished run of a name, or of a run's YAML file, that was trained with this seed,
+    in the first of the `places` of `root` that has one."""
+    for place in places(root):
+        for run in reversed(_find_runs(named, [_finished(place)], every=True)):
+            if read_metadata(run / WEIGHTS)[0].get("training", {}).get("seed") == seed:
+                return run
+    return None
+
+
 def unfinished(wanted: Iterable[str], root: Path) -> list[str]:
     """Those of `wanted` for which `resolve_runs` finds nothing."""
     finished = [_finished(place) for place in places(root)]

@@ -1,4 +1,4 @@
-"""Train what a suite lacks, one run after another, then make its tables.
+"""Train what a suite lacks, one run after another or several at once, then make its tables.
 
 `python -m engines.suite ablations/suites/systems.yaml --max-minutes 10` can be stopped at any time
 and started again: finished runs are kept, an unfinished one is continued, a failed one is tried
@@ -16,9 +16,14 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported
 
 from deocclude.data.files import check_writable, some_path
 from deocclude.data.sources.root import data_root
-from deocclude.engines.evaluation.suites import Suite, load_suite
-from deocclude.engines.options import add_training, command_parser
-from deocclude.engines.runs.config import check_config, choose_profile, possible_profiles
+from deocclude.engines.evaluation.suites import Suite, load_suite, sets_seed
+from deocclude.engines.options import add_training, at_least, command_parser
+from deocclude.engines.runs.config import (
+    ConfigError,
+    check_config,
+    choose_profile,
+    possible_profiles,
+)
 from deocclude.engines.runs.console import say_progress
 from deocclude.engines.suite.request import Request, check_request
 
@@ -40,7 +45,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="data folder of identity runs, a sub-folder a person (default: that of all runs)",
     )
-    add_training(parser, "profile", "set", "output", "device", set="for every run")
+    profile = "auto or a profile, e.g. small (default: the suite's, else auto)"
+    words = {"profile": profile, "set": "for every run, after those that the suite sets"}
+    add_training(parser, "profile", "set", "output", "device", **words)
+    parser.set_defaults(profile=None)
     add(
         "--fresh",
         action="store_true",
@@ -52,43 +60,60 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="N",
-        help="train every run once with each seed; tables of inpainters make one row of them",
+        help="train every run once with each seed, whatever the suite says; tables of inpainters "
+        "make one row of them",
+    )
+    add(
+        "--jobs",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="train up to N runs at the same time, each on its share of the cores (%(default)s)",
     )
     add("--dry-run", action="store_true", help="print what would be done, and stop")
     arguments = parser.parse_args(argv)
     if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds, default=0) < 0:
         listed = " ".join(map(str, arguments.seeds))
         parser.error(f"--seeds {listed}: must be different whole numbers of at least 0")
-    keys = [text.partition("=")[0].strip() for text in arguments.set]
-    if arguments.seeds and "training.seed" in keys:
+    if arguments.seeds and sets_seed(arguments.set):
         parser.error("--seeds and --set training.seed=...: give one of them")
     return arguments
 
 
 def check(suite: Suite, arguments: argparse.Namespace) -> Path | None:
-    """The data folder. FileNotFoundError or ConfigError for a folder that is not there, and for a
-    profile or a `--set` that suits none of the runs."""
+    """The data folder. FileNotFoundError or ConfigError for a folder that is not there, for a
+    profile or a `--set` that suits none of the runs, and for one of the seed beside seeds."""
     root, identities = data_root(arguments.data), arguments.identities
     if identities is not None and not identities.is_dir():
         raise FileNotFoundError(f"--identities {str(identities)!r}: no such folder")
-    profiles = possible_profiles(arguments.profile, root, arguments.device)
+    if suite.has_seeds and not arguments.seeds and sets_seed(arguments.set):
+        raise ConfigError(
+            f"--set training.seed=...: suite {suite.name} states seeds; --seeds N gives others"
+        )
+    profiles = possible_profiles(profile_of(suite, arguments), root, arguments.device)
+    overrides = (*suite.overrides, *arguments.set)
     check_request(
         (*suite.runs, *(member for each in suite.ensembles for member in each.members)),
-        lambda run, task: check_config(run, profiles, arguments.set, task),
+        lambda run, task: check_config(run, profiles, overrides, task),
     )
     return root
 
 
-def to_request(arguments: argparse.Namespace, root: Path | None) -> Request:
-    """What the command line asks of every run."""
-    profile = arguments.profile
+def profile_of(suite: Suite, arguments: argparse.Namespace) -> str:
+    """That of the command line, else the suite's."""
+    return arguments.profile or suite.profile or "auto"
+
+
+def to_request(suite: Suite, arguments: argparse.Namespace, root: Path | None) -> Request:
+    """What the command line and the suite ask of every run."""
+    profile = profile_of(suite, arguments)
     if profile == "auto":
         profile, reason = choose_profile(root, arguments.device)
         print(reason, flush=True)
     return Request(
         arguments.output,
         profile,
-        tuple(arguments.set),
+        (*suite.overrides, *arguments.set),
         root,
         arguments.data,
         arguments.max_minutes,
@@ -96,6 +121,7 @@ def to_request(arguments: argparse.Namespace, root: Path | None) -> Request:
         arguments.fresh,
         arguments.identities,
         tuple(arguments.seeds),
+        arguments.jobs,
     )
 
 
@@ -110,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     root = check(suite, arguments)  # what is wrong is said before PyTorch is imported
     from deocclude.engines.suite.runner import run_suite
 
-    return run_suite(suite, to_request(arguments, root), arguments.dry_run)
+    return run_suite(suite, to_request(suite, arguments, root), arguments.dry_run)
 
 
 if __name__ == "__main__":

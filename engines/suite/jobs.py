@@ -1,5 +1,6 @@
-"""One training after another, each in a process of its own, and what became of it."""
+"""Trainings, each in a process of its own, and what became of them."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,13 @@ def fit_command(job: SuiteJob, members: Sequence[SuiteJob], request: Request) ->
 
 
 class Stopper:
-    """Ctrl-C, SIGTERM or a closed terminal: the training that runs stops at a checkpoint and no
-    other is started. Asked again, it stops at once."""
+    """Ctrl-C, SIGTERM or a closed terminal: the trainings that run stop at a checkpoint and no
+    other is started. Asked again, they stop at once."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.asked, self.signal = 0, 0  # how often, and by which signal
-        self.process: subprocess.Popen | None = None
+        self._processes: list[subprocess.Popen] = []
+        self._lock = threading.RLock()  # a handler runs within what the main thread is at
         self._say = say
         self._previous: dict = {}
 
@@ -77,48 +79,75 @@ class Stopper:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def watching(self, process: subprocess.Popen) -> Iterator[None]:
+        """A process that is told to stop while the block lasts, at once where that was asked."""
+        with self._lock:
+            self._processes.append(process)
+            if self.asked:
+                self._tell(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._processes.remove(process)
+
     def _ask(self, number: int, *_) -> None:
-        self.asked, self.signal = self.asked + 1, number
-        if self.asked == 1:
-            self._say("stopping once the run that trains has saved itself; again: at once")
-        if self.process is None or self.process.poll() is not None:
-            return
+        with self._lock:
+            self.asked, self.signal = self.asked + 1, number
+            running = [process for process in self._processes if process.poll() is None]
+            if self.asked == 1:
+                several = len(running) > 1
+                what = "runs that train have" if several else "run that trains has"
+                each = "themselves" if several else "itself"
+                self._say(f"stopping once the {what} saved {each}; again: at once")
+            for process in running:
+                self._tell(process)
+
+    def _tell(self, process: subprocess.Popen) -> None:
         if self.asked > 2:
-            self.process.kill()
+            process.kill()
         elif os.name == "posix":  # elsewhere the console tells the child itself
-            self.process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)
 
 
 def run_command(
-    line: list[str], log: Path, stopper: Stopper, say: Callable[[str], None], poll: float = 1.0
+    line: list[str],
+    log: Path,
+    stopper: Stopper,
+    say: Callable[[str], None],
+    poll: float = 1.0,
+    threads: int | None = None,
 ) -> tuple[int, str]:
     """Run a command with its output in `log`, progress lines repeated by `say`.
 
-    Returns (exit status, negative for a signal; the text of this call's output). The child has a
-    process group of its own, so that it is told to stop once, by `stopper`.
+    `threads`: how many of them it computes with, unless the environment says so; None leaves that
+    to it. Returns (exit status, negative for a signal; the text of this call's output). The child
+    has a process group of its own, so that it is told to stop once, by `stopper`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as output:
         output.write(f"\n$ {shlex.join(line)}\n".encode())
         output.flush()
         start = output.tell()
-        stopper.process = subprocess.Popen(
+        process = subprocess.Popen(
             line,
+            env=None if threads is None else {"OMP_NUM_THREADS": str(threads), **os.environ},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=os.name == "posix",
         )
     shown = start
-    while True:
-        try:
-            status = stopper.process.wait(timeout=poll)
-        except subprocess.TimeoutExpired:
-            status = None
-        shown = _repeat(log, shown, say)
-        if status is not None:
-            break
-    stopper.process = None
+    with stopper.watching(process):
+        while True:
+            try:
+                status = process.wait(timeout=poll)
+            except subprocess.TimeoutExpired:
+                status = None
+            shown = _repeat(log, shown, say)
+            if status is not None:
+                break
     with open(log, "rb") as file:
         file.seek(start)
         return status, file.read().decode("utf-8", "replace")
@@ -161,8 +190,9 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()
 
     def add(self, event: str, **facts: Any) -> None:
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event} | facts
-        with open(self.path, "a", encoding="utf-8") as file:
+        with self._lock, open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deocclude.engines.evaluation.suites import FixedEnsemble
+from deocclude.engines.evaluation.suites import FixedEnsemble, Suite, common_seed
 from deocclude.engines.runs.config import (
     ConfigError,
     available_runs,
-    is_run_file,
     load_config,
-    name_in_file,
+    own_seed,
+    run_task,
 )
 from deocclude.engines.runs.finished import AUTO, DEFAULT, RANDOM, resolve_runs
 from deocclude.engines.runs.folder import FolderLock
@@ -36,7 +36,6 @@ from deocclude.engines.suite.request import (
     SuiteJob,
     check_request,
     job_key,
-    task_of,
 )
 from deocclude.names import did_you_mean
 
@@ -53,51 +52,79 @@ def plan_jobs(
     ensembles: Iterable[FixedEnsemble] = (),
     folder: Path = Path(),
 ) -> list[SuiteJob]:
-    """A job for each run and each ensemble, whose files lie below `folder`, and for what they need,
-    in an order in which they can be trained.
+    """As `plan_suite`, of a suite of one table."""
+    return plan_suite(Suite("", runs, (), None, ensembles=tuple(ensembles)), request, folder)
+
+
+def plan_suite(suite: Suite, request: Request, folder: Path) -> list[SuiteJob]:
+    """A job for each run and each ensemble of each seed, and for what they need, in an order in
+    which they can be trained: the first seed of every table before the second ones, so that a plan
+    cut short has whole repetitions. The ensembles' files lie below `folder`.
 
     ConfigError for a profile or a `--set` that suits none of the runs, and for an ensemble that has
     a run's name or a member that cannot be one.
     """
-    ensembles = tuple(ensembles)
-    every = (*runs, *(member for ensemble in ensembles for member in ensemble.members))
+    every = (*suite.runs, *(member for each in suite.ensembles for member in each.members))
     check_request(
         every, lambda run, task: load_config(run, request.profile, request.overrides, task)
     )
-    tasks = {task for run in every if (task := task_of(run))}
-    plan = _Plan(
-        request, tasks, {name_in_file(Path(run)).lower(): run for run in every if is_run_file(run)}
-    )
-    for ensemble in ensembles:
-        if task_of(plan.spelled(ensemble.name)) is not None:
+    tasks = {task for run in every if (task := run_task(run))}
+    plan = _Plan(request, tasks, suite.yaml_files(), any(map(request.seeds_of, suite.parts())))
+    for ensemble in suite.ensembles:
+        if run_task(plan.spelled(ensemble.name)) is not None:
             raise ConfigError(f"ensemble {ensemble.name}: a run is called so, choose another name")
-    for seed in request.seeds or (None,):  # so that a plan cut short has whole repetitions
-        for run in runs:
-            plan.add(run, seed, needed_only=False)
-        for ensemble in ensembles:
-            plan.add_ensemble(ensemble, seed, folder)
+    tables = [(table, request.seeds_of(table) or (None,)) for table in suite.parts()]
+    plan.rows = {
+        job_key(run, plan.own_seed(run) if seed is None else seed)
+        for table, seeds in tables
+        for run in table.runs
+        for seed in seeds
+    }
+    for turn in range(max(len(seeds) for _, seeds in tables)):
+        now = [(table, seeds[turn]) for table, seeds in tables if turn < len(seeds)]
+        for table, seed in now:
+            for run in table.runs:
+                plan.add_row(run, seed)
+        for table, seed in now:
+            for ensemble in table.ensembles:
+                plan.add_ensemble(ensemble, seed, folder)
     return list(plan.jobs.values())
 
 
 @dataclass
 class _Plan:
     """The jobs found so far, by their keys. `tasks`: those of the runs that are asked for; `files`:
-    the YAML files among these, by the names of their runs in lower case."""
+    the YAML files among these, by the names of their runs in lower case; `has_seeds`: whether a
+    table has some, so that every row has its number; `rows`: the keys of the runs in tables."""
 
     request: Request
     tasks: set[str]
     files: dict[str, str]
+    has_seeds: bool
+    rows: set[str] = field(default_factory=set)
     jobs: dict[str, SuiteJob] = field(default_factory=dict)
 
     def spelled(self, run: str) -> str:
         """A run as the suite names it, where it names its YAML."""
-        return run if task_of(run) is not None else self.files.get(run.lower(), run)
+        return run if run_task(run) is not None else self.files.get(run.lower(), run)
+
+    def own_seed(self, run: str) -> int | None:
+        """That of a run's configuration, where a job has to be told from those of other seeds."""
+        return own_seed(run, self.request.profile) if self.has_seeds else None
+
+    def add_row(self, run: str, seed: int | None) -> None:
+        """The job of a table's run, `seed` None for a table without."""
+        job = self.add(run, self.own_seed(run) if seed is None else seed, needed_only=False)
+        self.jobs[job.key] = replace(job, own_seed=job.own_seed or seed is None)
 
     def add(
         self, run: str, seed: int | None, needed_only: bool, above: tuple[str, ...] = ()
     ) -> SuiteJob:
         """The job of a run, after those that it needs. `above`: the keys of those that need it."""
-        seed = seed if task_of(run) is not None else None  # a finished run is what it is
+        if run_task(run) is None:
+            seed = None  # a finished run is what it is
+        elif seed is None and job_key(run, own := self.own_seed(run)) in self.rows:
+            seed = own
         key = job_key(run, seed)
         if (job := self.jobs.get(key)) is not None:
             self.jobs[key] = replace(job, needed_only=job.needed_only and needed_only)
@@ -115,8 +142,10 @@ class _Plan:
         return self.jobs[key]
 
     def add_ensemble(self, ensemble: FixedEnsemble, seed: int | None, folder: Path) -> None:
-        """The job of an ensemble, after its members."""
+        """The job of a table's ensemble, after its members; `seed` as of a row."""
         named = [self.spelled(run) for run in ensemble.members]
+        if own := seed is None:
+            seed = common_seed(map(self.own_seed, named))
         members = [self.add(run, seed, needed_only=True) for run in named]
         for member in members:
             if why := _no_member(member):
@@ -130,7 +159,8 @@ class _Plan:
             ensemble=ensemble,
             folder=ensemble.file(folder, seed),
         )
-        self.jobs[job.key] = look_up_ensemble(job, members)
+        own = own or (job.key in self.jobs and self.jobs[job.key].own_seed)
+        self.jobs[job.key] = look_up_ensemble(replace(job, own_seed=own), members)
 
     def _look(
         self, run: str, seed: int | None, above: tuple[str, ...] = ()
@@ -142,7 +172,7 @@ class _Plan:
         if job.config is None or job.state == FINISHED:
             return job, []
         named = [(self.spelled(source), own) for source, own in _named(job)]
-        needs = [(source, own) for source, own in named if task_of(source) is not None]
+        needs = [(source, own) for source, own in named if run_task(source) is not None]
         if seed is not None:
             above = (*above, job.key)
             there = [self._look(*need, above)[0] for need in needs if job_key(*need) not in above]
@@ -162,7 +192,7 @@ def _job(run: str, seed: int | None, request: Request, tasks: set[str]) -> Suite
     """A job without a look at what there is of it on the disk, unless it is a finished run."""
     task, overrides = "", request.overrides
     try:
-        task = task_of(run)
+        task = run_task(run)
         if task is None:
             return _finished_job(run, request.output)
         if task not in tasks:  # needed by a run of another task, whose settings are not its own

@@ -5,16 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deocclude.engines.evaluation.suites import FixedEnsemble
-from deocclude.engines.runs.config import (
-    ConfigError,
-    available_runs,
-    check_config,
-    is_run_file,
-    read_yaml,
-)
+from deocclude.engines.evaluation.suites import FixedEnsemble, Suite
+from deocclude.engines.runs.config import ConfigError, check_config, run_task
 from deocclude.engines.runs.settings import AnyRun
-from deocclude.engines.runs.tasks import IDENTITY, TASKS
+from deocclude.engines.runs.tasks import IDENTITY
 
 FINISHED, UNFINISHED, MISSING, IMPOSSIBLE = "finished", "unfinished", "missing", "impossible"
 
@@ -23,7 +17,8 @@ FINISHED, UNFINISHED, MISSING, IMPOSSIBLE = "finished", "unfinished", "missing",
 class Request:
     """How every run of a suite is to be trained. `root`: the data folder, None for built-in faces;
     `data`: as it was named, if it was; `identities`: the data folder of identity runs instead;
-    `seeds`: with which each run is trained once, () for the one of its configuration."""
+    `seeds`: with which each run is trained once, () for what its suite says; `at_once`: how many
+    runs may be trained at the same time."""
 
     output: Path
     profile: str
@@ -35,6 +30,11 @@ class Request:
     fresh: bool = False
     identities: Path | None = None
     seeds: tuple[int, ...] = ()
+    at_once: int = 1
+
+    def seeds_of(self, table: Suite) -> tuple[int, ...]:
+        """Those of a table's rows; () where each has the seed of its configuration."""
+        return self.seeds or table.seeds
 
     def root_of(self, task: str) -> Path | None:
         """The data folder of a task's runs."""
@@ -51,7 +51,8 @@ class SuiteJob:
     what is asked, and under `state` and below what there is of it on the disk.
 
     `run` is as the suite names it, `name` as its folder is called, `seed` the one it is trained
-    with, None for that of its configuration. `overrides`: the `--set` of the request that concern
+    with, None for that of its configuration; `own_seed`: whether a table without seeds shows it
+    beside those of other seeds. `overrides`: the `--set` of the request that concern
     it, and what names its seed and the runs of that seed that it needs. `needs`: the keys of jobs
     that come before it; `waits`: whether one of its seed that it is made from has still to be
     begun. An `ensemble` has no configuration, and its `folder` is its YAML.
@@ -69,6 +70,7 @@ class SuiteJob:
     needs: list[str] = field(default_factory=list)
     needed_only: bool = False
     seed: int | None = None
+    own_seed: bool = False
     ensemble: FixedEnsemble | None = None
     waits: bool = False
 
@@ -110,17 +112,10 @@ def job_key(run: str, seed: int | None) -> str:
     return run.lower() if seed is None else f"{run.lower()}, seed {seed}"
 
 
-def task_of(run: str) -> str | None:
-    """The task of a run of ablations/ or of a YAML file; None when `run` names neither."""
-    if is_run_file(run):
-        return read_yaml(Path(run)).get("task", "inpainting")
-    return next((task for task in TASKS if run.lower() in available_runs(task)), None)
-
-
 def check_request(runs: Iterable[str], load: Callable[[str, str], AnyRun]) -> None:
     """Raise once what would be wrong with every run in the same way, when `load`, of a run and its
     task, raises for each of them, though some are right as they are written."""
-    known = [(run, task) for run in runs if (task := task_of(run))]
+    known = [(run, task) for run in runs if (task := run_task(run))]
     wrong: list[ConfigError] = []
     for run, task in known:
         try:

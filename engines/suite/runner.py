@@ -3,11 +3,15 @@
 import contextlib
 import json
 import time
+from collections.abc import Collection
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from deocclude.data.files import write_text
 from deocclude.engines.evaluation.suites import Suite
+from deocclude.engines.runs.devices import available_cores
 from deocclude.engines.runs.finished import AUTO
 from deocclude.engines.runs.folder import FolderLock, no_result
 from deocclude.engines.runs.tasks import IDENTITY
@@ -17,7 +21,7 @@ from deocclude.engines.suite.plan import (
     finished_folders,
     look_up,
     look_up_ensemble,
-    plan_jobs,
+    plan_suite,
     use_sources,
 )
 from deocclude.engines.suite.request import FINISHED, IMPOSSIBLE, UNFINISHED, Request, SuiteJob
@@ -30,14 +34,14 @@ EARLIER_FEATURES = "its features come from an earlier network"
 def tell(text: str) -> None:
     """Print; a terminal that is gone must not end the night's work."""
     with contextlib.suppress(OSError):
-        print(text, flush=True)
+        print(f"{text}\n", end="", flush=True)  # in one piece, whatever other threads say
 
 
 def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
     """Plan, train, make the tables, say what happened. The exit code: 1 if anything is missing, 128
     and the signal's number if it was stopped."""
     folder = suite.own_folder(request.output)
-    jobs = plan_jobs(suite.runs, request, suite.ensembles, folder)
+    jobs = plan_suite(suite, request, folder)
     tell("\n".join([f"suite {suite.name}", *describe_plan(jobs, request)]))
     if dry_run:
         return int(any(job.state == IMPOSSIBLE for job in jobs))
@@ -66,8 +70,8 @@ def run_suite(suite: Suite, request: Request, dry_run: bool = False) -> int:
 
 
 class SuiteRun:
-    """The jobs of a suite, carried out one after another: `ends` has what became of each, in their
-    order."""
+    """The jobs of a suite, carried out as many at once as the request says: `ends` has what became
+    of each, in their order."""
 
     def __init__(
         self, request: Request, folder: Path, jobs: list[SuiteJob], stopper: Stopper, record: Record
@@ -83,17 +87,45 @@ class SuiteRun:
         """Train what is not finished, until somebody asks to stop."""
         request = self.request
         self.record.add("start", profile=request.profile, max_minutes=request.max_minutes)
-        for number, (key, end) in enumerate(self._ends.items(), 1):
-            job = end.job
-            if self.stopper.asked:
-                self._ends[key] = JobEnd(job, begun=job.state == FINISHED)
-                continue
-            if job.state != FINISHED:
-                jobs = [each.job for each in self.ends]
-                tell(f"\n{describe_place(number, jobs, request)}")
-            needed = [self._ends[other] for other in job.needs]
-            do = self._train if job.ensemble is None else self._fit
-            self._ends[key] = do(job, needed)
+        left = list(self._ends)  # the keys of what has not ended
+        running: dict[str, Future[JobEnd]] = {}
+        with ThreadPoolExecutor(request.at_once) as pool:
+            while True:
+                while (key := self._next(left, running)) is not None:
+                    self._say_place(key, left, len(running))
+                    running[key] = pool.submit(self._do, self._ends[key].job)
+                if not running:
+                    break
+                wait(running.values(), 1.0, FIRST_COMPLETED)  # Windows hears Ctrl-C in between
+                for key in [key for key, future in running.items() if future.done()]:
+                    self._ends[key] = running.pop(key).result()
+                    left.remove(key)
+        for key in left:  # somebody asked to stop
+            job = self._ends[key].job
+            self._ends[key] = JobEnd(job, begun=job.state == FINISHED)
+
+    def _next(self, left: list[str], running: Collection[str]) -> str | None:
+        """The first job that may begin now: one that waits for what it needs holds up no other."""
+        if self.stopper.asked or len(running) == self.request.at_once:
+            return None
+        for key in left:
+            if key not in running and not set(left).intersection(self._ends[key].job.needs):
+                return key
+        return None
+
+    def _say_place(self, key: str, left: list[str], running: int) -> None:
+        """Say how far the suite is, unless the job is there already."""
+        job = self._ends[key].job
+        if job.state == FINISHED:
+            return
+        jobs, number = [each.job for each in self.ends], len(self._ends) - len(left) + running + 1
+        place = describe_place(number, jobs, self.request, [self._ends[k].job for k in left])
+        tell(f"\n{place}" if self.request.at_once == 1 else f"\n{job.title}: {place}")
+
+    def _do(self, job: SuiteJob) -> JobEnd:
+        """Carry out a job, what it needs having ended; each one in a thread."""
+        needed = [self._ends[other] for other in job.needs]
+        return self._train(job, needed) if job.ensemble is None else self._fit(job, needed)
 
     def _train(self, job: SuiteJob, needed: list[JobEnd]) -> JobEnd:
         """Train or continue a run unless it is finished, and say what became of it."""
@@ -161,7 +193,11 @@ class SuiteRun:
         log = self.folder / "logs" / job.log_name
         tell(f"{time.strftime('%H:%M')} {what} {job.title}, log {log}")
         self.record.add(what, run=job.title, command=line)
-        return run_command(line, log, self.stopper, tell)
+        if (several := self.request.at_once) == 1:
+            return run_command(line, log, self.stopper, tell)
+        threads = max(1, available_cores() // several)
+        say = partial(_tell_of, job)
+        return run_command(line, log, self.stopper, say, threads=threads)
 
     def _ended(self, end: JobEnd, status: int) -> JobEnd:
         """Record how a job's command ended, and say so when it failed."""
@@ -173,6 +209,11 @@ class SuiteRun:
         if end.problem and not asked:
             tell(f"  FAILED {job.title}: {end.problem}")
         return end
+
+
+def _tell_of(job: SuiteJob, text: str) -> None:
+    """Say a line of one of several runs that are trained at the same time."""
+    tell(f"  {job.title}: {text.strip()}")
 
 
 def use_features(job: SuiteJob, needed: list[JobEnd]) -> SuiteJob:

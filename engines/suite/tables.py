@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deocclude.engines.evaluation.compare import compare
+from deocclude.engines.evaluation.compare import compare, with_number
 from deocclude.engines.evaluation.losses import LossOptions, compare_losses
 from deocclude.engines.evaluation.suites import Suite
 from deocclude.engines.report.report import Report
@@ -25,13 +25,13 @@ def make_tables(
     files: dict[str, Path] = {}
     problems: list[str] = []
     for table in suite.parts():
-        jobs = _rows_of(table, rows)
+        jobs = _rows_of(table, rows, seeds := request.seeds_of(table))
         there = [job for job, missing in jobs if not missing]
         if not there:
             problems.append(f"table {table.name}: none of its runs is finished")
             continue
         where = folder / table.name if suite.tables else folder
-        said = remarks(table, rows)
+        said = remarks(table, rows, seeds)
         for task in dict.fromkeys(job.task for job in there):
             chosen = [job for job in there if job.task == task]
             named = table.name if task == there[0].task else f"{table.name} {task}"
@@ -57,10 +57,10 @@ def make_tables(
     return files, problems
 
 
-def remarks(table: Suite, rows: Rows) -> tuple[str, ...]:
+def remarks(table: Suite, rows: Rows, seeds: tuple[int, ...] = ()) -> tuple[str, ...]:
     """What a reader of a table must know of its rows: trained otherwise than asked, or missing."""
     said = []
-    for job, missing in _rows_of(table, rows):
+    for job, missing in _rows_of(table, rows, seeds):
         if missing:
             said.append(f"{job.title} is missing: {missing.splitlines()[0]}")
         elif job.differences:
@@ -71,9 +71,16 @@ def remarks(table: Suite, rows: Rows) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _rows_of(table: Suite, rows: Rows) -> list[tuple[SuiteJob, str]]:
+def _rows_of(table: Suite, rows: Rows, seeds: tuple[int, ...]) -> list[tuple[SuiteJob, str]]:
+    """Those of a table's runs with its seeds, others of the suite may have more; without seeds the
+    one of each run's own."""
     named = [*table.runs, *(ensemble.name for ensemble in table.ensembles)]
-    return [row for name in named for row in rows[name.lower()]]
+    return [
+        (job, missing)
+        for name in named
+        for job, missing in rows[name.lower()]
+        if job.seed is None or (job.seed in seeds if seeds else job.own_seed)
+    ]
 
 
 def _compare(
@@ -100,10 +107,9 @@ def _compare(
             "remarks": said,
             "reference": reference,
             "baselines": ",".join(table.baselines) or "none",
-            "fold_seeds": bool(request.seeds),
+            "fold_seeds": bool(request.seeds_of(table)),
         }
     )
-    named = [job for job in jobs if job.name.lower() == (reference or "").lower()]
-    if len(named) > 1 and "fold_seeds" not in asked:  # a row each, called by their numbers
-        asked["reference"] = f"{named[0].name}/{named[0].folder.name}"
+    if "fold_seeds" not in asked:  # a row each
+        asked["reference"] = with_number(reference, asked["runs"])
     return compare(comparison, **asked)

@@ -54,7 +54,10 @@ def describe_plan(jobs: list[SuiteJob], request: Request) -> list[str]:
         lines += [f"  {'':<{width}} {job.remark}"] if job.remark else []
         lines += _otherwise(job, width)
     if minutes := minutes_left(jobs, request):
-        lines.append(f"  at most about {minutes:.0f} min of training, evaluation not counted")
+        several = f", {request.at_once} runs at the same time" if request.at_once > 1 else ""
+        lines.append(
+            f"  at most about {minutes:.0f} min of training{several}, evaluation not counted"
+        )
     return lines
 
 
@@ -67,9 +70,12 @@ def minutes_left(jobs: list[SuiteJob], request: Request) -> float | None:
     return sum(budgets) if budgets and len(budgets) == len(left) else None
 
 
-def describe_place(number: int, jobs: list[SuiteJob], request: Request) -> str:
-    """How far a suite is at job `number`, from 1, and the time it has left where that is known."""
-    minutes = minutes_left(jobs[number - 1 :], request)
+def describe_place(
+    number: int, jobs: list[SuiteJob], request: Request, left: list[SuiteJob] | None = None
+) -> str:
+    """How far a suite is at job `number`, from 1, and the time it has left where that is known.
+    `left`: the jobs that have not ended, if others than those from this one on."""
+    minutes = minutes_left(jobs[number - 1 :] if left is None else left, request)
     left = f", at most about {minutes:.0f} min of training left" if minutes else ""
     return f"job {number} of {len(jobs)}{left}"
 
