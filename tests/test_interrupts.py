@@ -41,7 +41,7 @@ WORK = [
         ("evaluate.py", "analyse", name, *INPAINTER, "deocclude.engines.cli.analyses:import_module")
         for name in ("cka", "umap", "timing", "errors", "uncertainty", "groups")
     ),
-    ("-m", "engines.suite", "systems", "deocclude.engines.suite.runner:plan_jobs"),
+    ("-m", "engines.suite", "systems", "deocclude.engines.suite.runner:plan_suite"),
     ("-m", "engines.search", "ablationv1", "deocclude.engines.search.runner:to_search"),
     ("-m", "engines.ensemble", "fit", "--members", INPAINTER[1], f"{ENSEMBLE}:members_of"),
     ("-m", "engines.ensemble", "show", INPAINTER[1], f"{ENSEMBLE}:open_inpainter"),
@@ -60,6 +60,7 @@ for line in sys.stdin.read().splitlines():
     number = getattr(signal, name)
     module, _, function = where.partition(":")
     module = importlib.import_module(module)
+    getattr(module, function)  # one that is gone would let the command do its work
     read, write = os.pipe()
     child = os.fork()
     if not child:
