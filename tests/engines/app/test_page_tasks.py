@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import time
 import zipfile
 
 import av
@@ -158,15 +157,15 @@ def test_the_camera_s_picture_is_restored_as_it_comes(tab):
     assert tab.wait(shown) == 640
     before = np.zeros((480, 640, 3))
     before[:, 80:560] = np.asarray(Image.open(EXAMPLES[0]).resize((480, 480)))[:, ::-1]  # a mirror
-    for _ in range(20):  # a camera's first pictures may be black
+
+    def differences():
         drawn = tab.run(
             "const from = document.querySelector('#live img');"
             "const to = document.createElement('canvas'); to.width = 640; to.height = 480;"
             "to.getContext('2d').drawImage(from, 0, 0); return to.toDataURL()"
         )
-        differences = np.abs(read_url(drawn)[..., :3].astype(float) - before).mean(axis=2)
-        if differences[:180].mean() < 10:
-            break
-        time.sleep(0.5)
-    assert differences[320:430, 270:370].mean() > 25 > 10 > differences[:180].mean()
+        return np.abs(read_url(drawn)[..., :3].astype(float) - before).mean(axis=2)
+
+    until(lambda: differences()[:180].mean() < 10)  # the camera's first picture may be black
+    assert differences()[320:430, 270:370].mean() > 25
     tab.run("document.querySelector('#camera .button-wrap button').click()")

@@ -144,6 +144,28 @@ def test_short_profiles_raise_facial_deocclusions_rates(name, profile):
     assert (training.generator.lr, training.discriminator.lr) == (5e-4, 4.5e-4)
 
 
+def test_attention_from_scratch_sees_as_many_images_as_base_and_fine_tuning():
+    for profile in (None, "medium"):
+        base, attention, tuned = (load_config(name, profile).training.epochs for name in FACIAL)
+        assert attention == base + tuned
+
+
+@pytest.mark.parametrize("profile", [None, "medium", "small", "quick"])
+@pytest.mark.parametrize(
+    ("name", "whole", "term"),
+    [
+        ("reconstruction_no_adversarial", "reconstruction", "adversarial"),
+        ("facial_deocclusion_no_adversarial", "facial_deocclusion", "adversarial"),
+        ("facial_deocclusion_no_ssim", "facial_deocclusion", "ssim"),
+    ],
+)
+def test_a_run_without_a_term_has_it_in_no_profile(name, whole, term, profile):
+    config, whole = load_config(name, profile), load_config(whole, profile)
+    assert config.losses == {key: whole.losses[key] for key in whole.losses if key != term}
+    assert config.discriminators == ({} if term == "adversarial" else whole.discriminators)
+    assert (config.model, config.training) == (whole.model, whole.training)
+
+
 def test_only_the_third_experiment_starts_from_the_first():
     starts = [load_config(name).init_from for name in FACIAL]
     assert starts == [None, None, "facial_deocclusion"]
