@@ -95,21 +95,37 @@ class SelfAttention2d(nn.Module):
         self.gamma = nn.Parameter(torch.full((1,), float(gain)))
 
     def forward(self, x: Tensor) -> Tensor:
-        # (N, C', H, W) -> (N, 1, HW, C'): one head
+        query, key, value = self._heads(x)
+        if self.normalise == "published":
+            attended = self._weights(query, key) @ value
+        else:
+            scale = None if self.query_key_norm else 1.0
+            attended = F.scaled_dot_product_attention(query, key, value, scale=scale)
+        attended = attended.squeeze(1).transpose(1, 2).reshape(x.shape)  # (N, C, H, W)
+        return x + self.gamma * attended
+
+    def weights(self, x: Tensor) -> Tensor:
+        """How much each position, a row, takes of each other's values: (N, H W, H W).
+
+        Rows sum to 1; with `normalise` "published" columns do.
+        """
+        query, key, _ = self._heads(x)
+        return self._weights(query, key).squeeze(1)
+
+    def _weights(self, query: Tensor, key: Tensor) -> Tensor:
+        scale = query.shape[-1] ** -0.5 if self.query_key_norm else 1.0
+        weights = (scale * query @ key.transpose(-2, -1)).softmax(dim=-1)
+        return weights.transpose(-2, -1) if self.normalise == "published" else weights
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, (N, 1, H W, C') each: one head."""
         query, key, value = (
             layer(x).flatten(2).transpose(1, 2).unsqueeze(1)
             for layer in (self.query, self.key, self.value)
         )
         if self.query_key_norm:
             query, key = (F.layer_norm(part, part.shape[-1:]) for part in (query, key))
-            attended = F.scaled_dot_product_attention(query, key, value)
-        elif self.normalise == "keys":
-            attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        else:
-            weights = (query @ key.transpose(-2, -1)).softmax(dim=-1)
-            attended = weights.transpose(-2, -1) @ value
-        attended = attended.squeeze(1).transpose(1, 2).reshape(x.shape)  # (N, C, H, W)
-        return x + self.gamma * attended
+        return query, key, value
 
 
 class ImageNetNormalise(nn.Module):

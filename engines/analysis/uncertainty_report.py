@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -22,7 +21,7 @@ from deocclude.engines.report.charts import (
     reach,
     tidy,
 )
-from deocclude.engines.report.grids import DPI, INK, picture_grid
+from deocclude.engines.report.grids import DPI, INK, heat, picture_grid
 from deocclude.engines.report.tables import (
     BIN_LABELS,
     OUTSIDE,
@@ -141,17 +140,10 @@ def examples_figure(
         columns[name] = to_uint8(composed)
         for title, values in (("uncertainty", doubt), ("error", error)):
             top = float(values[mask > 0.5].quantile(0.99))
-            columns[f"{title} ≤ {top:.2f}\n{name}"] = _heat(values[:, 0] * mask[:, 0], top)
+            columns[f"{title} ≤ {top:.2f}\n{name}"] = heat((values[:, 0] * mask[:, 0]).numpy(), top)
     columns["target"] = to_uint8(target)
     rows = [[column[i] for column in columns.values()] for i in range(len(labels))]
     return picture_grid(rows, [title.split("\n")[0] for title in columns], labels)
-
-
-def _heat(values: Tensor, top: float) -> np.ndarray:
-    """(N, H, W) to uint8 (N, H, W, 3), black to yellow."""
-    levels = (values / max(top, 1e-9) * 255).round().clamp(0, 255).byte().numpy()
-    heat = [cv2.applyColorMap(level, cv2.COLORMAP_INFERNO)[..., ::-1] for level in levels]
-    return np.stack(heat)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ def cka(add: Callable) -> None:
     add("--seed", type=int, default=0, help="of batches and untrained weights (0)")
 
 
+def attention(add: Callable) -> None:
+    """It has no options of its own."""
+
+
 def umap(add: Callable) -> None:
     add(
         "--network",
@@ -129,6 +133,9 @@ class Analysis(NamedTuple):
 ANALYSES = {
     "cka": Analysis(
         "Which layers tell the same pictures apart: linear CKA of sub-encoders and of systems.", cka
+    ),
+    "attention": Analysis(
+        "Where attention looks, and what pictures lose without it, by the same weights.", attention
     ),
     "umap": Analysis(
         "Where occluded, restored and true faces lie in a network's feature space, drawn by UMAP.",

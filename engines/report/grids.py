@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence, Sized
 
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -108,3 +109,9 @@ def _as_rgb(picture: np.ndarray) -> np.ndarray:
         "a picture must be uint8 (H, W, 3) or a mask (H, W) of {0, 1}, "
         f"found {picture.dtype} {picture.shape}"
     )
+
+
+def heat(values: np.ndarray, top: float) -> np.ndarray:
+    """Values (N, H, W) of 0 or more as colours, uint8 (N, H, W, 3): black to yellow, at `top`."""
+    levels = np.nan_to_num(values / max(top, 1e-9) * 255).round().clip(0, 255).astype(np.uint8)
+    return np.stack([cv2.applyColorMap(each, cv2.COLORMAP_INFERNO)[..., ::-1] for each in levels])

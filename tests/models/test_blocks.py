@@ -33,6 +33,9 @@ def test_attention_equals_its_direct_form(normalise):
     torch.nn.init.constant_(layer.gamma, 0.7)
     x = torch.randn(2, 16, 3, 2)
     torch.testing.assert_close(layer(x), direct_attention(layer, x), atol=1e-5, rtol=1e-5)
+    value = layer.value(x).flatten(2).transpose(1, 2)
+    by_weights = x + layer.gamma * (layer.weights(x) @ value).transpose(1, 2).reshape(x.shape)
+    torch.testing.assert_close(layer(x), by_weights, atol=1e-5, rtol=1e-5)
 
 
 def test_attention_starts_as_identity_and_the_two_orders_differ():
@@ -61,6 +64,7 @@ def test_normalised_queries_and_keys_stay_soft_whatever_the_size_of_the_features
     torch.nn.init.ones_(layer.gamma)
     wanted = x + (weights @ value).transpose(1, 2).reshape(x.shape)
     torch.testing.assert_close(layer(x), wanted, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(layer.weights(x), weights)
     plain = (hard.query(x).flatten(2).transpose(1, 2) @ hard.key(x).flatten(2)).softmax(-1)
     assert weights.amax(-1).mean() < 0.6 < 0.9 < plain.amax(-1).mean()
 

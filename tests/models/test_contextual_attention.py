@@ -50,12 +50,17 @@ def test_matches_the_direct_double_loop_with_another_mask_in_every_image(patch, 
     mask[3] = 1
     mask[3, 0, 4, 6] = 0  # one known position, in a corner
     expected = direct(features, mask, temperature, patch)
-    result = ContextualAttention(temperature, patch)(features, mask)
+    layer = ContextualAttention(temperature, patch)
+    result = layer(features, mask)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     known = mask.expand_as(features) == 0
     assert torch.equal(result[known], features[known])
     assert torch.equal(result[2], features[2])
     assert not torch.equal(result[0], features[0])
+    borrowed = layer.weights(features, mask) @ features.flatten(2).transpose(1, 2)
+    borrowed = borrowed.transpose(1, 2).view_as(features)
+    hidden = (mask > 0).expand_as(features) & (torch.arange(5) != 2).view(5, 1, 1, 1)
+    torch.testing.assert_close(result[hidden], borrowed[hidden], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
         result[3], features[3, :, 4:, 6:].expand(6, 5, 7), rtol=1e-5, atol=1e-6
     )

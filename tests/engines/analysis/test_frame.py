@@ -18,8 +18,14 @@ from deocclude.data.masks.source import MaskGenerator
 from deocclude.data.pairs.holes import freeze
 from deocclude.data.settings import Data, IdentityData
 from deocclude.engines.analysis import umap_report
-from deocclude.engines.analysis.cka import describe, split_batches
-from deocclude.engines.analysis.cka_report import System, choose_drawn, inner_pairs, left_out
+from deocclude.engines.analysis.cka import (
+    System,
+    choose_drawn,
+    describe,
+    inner_pairs,
+    left_out,
+    split_batches,
+)
 from deocclude.engines.analysis.layers import deepest, last_tensor, stage_names, survey, watching
 from deocclude.engines.analysis.umap import check_points, place
 from deocclude.engines.analysis.umap_report import OCCLUDED, TRUE, Cloud
