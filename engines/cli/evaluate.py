@@ -183,6 +183,8 @@ def _add_end_to_end(commands: Command) -> None:
     parser = _command(commands, "end-to-end", text, choose_both, compare)
     left = "names or run folders; of the kind not named, inpainter or segmenter, the latest ones"
     _add_masks(parser, "the inpainter in the figure; else the first", runs=left)
+    side = "side of the pairs; else that of each segmenter, which always looks at its own"
+    parser.add_argument("--size", type=at_least(32), metavar="PX", help=side)
     grown = {"nargs": "+", "type": at_least(0), "default": [0, 3, 7, 15], "metavar": "PX"}
     parser.add_argument("--dilate", **grown, help="by how much masks are grown (0 3 7 15)")
 

@@ -56,9 +56,15 @@ EACH = 2  # pictures of each rank in a figure
 
 @dataclass(frozen=True)
 class EndToEndOptions(MaskOptions):
-    """As MaskOptions; `dilate`: by how many pixels masks are grown."""
+    """As MaskOptions.
+
+    Attributes:
+        dilate: by how many pixels masks are grown.
+        size: side of the pairs in pixels, by default each segmenter's own.
+    """
 
     dilate: Sequence[int] = DILATIONS
+    size: int | None = None
 
     def of_tables(self, suite: Suite) -> list[Self]:
         """All tables together: a suite may serve other comparisons too."""
@@ -81,12 +87,19 @@ def _groups(options: EndToEndOptions, device: torch.device) -> list[Asked]:
     suite = suite_of(options)
     chosen = choose_both(options if suite is None else replace(options, runs=list(suite.runs)))
     segmenters, found, reasons = chosen[SEGMENTATION], [], []
-    for group in group_by_occluded(segmenters, options.data, options.per_kind, options.limit):
+    frozen = (options.data, options.per_kind, options.limit, options.size)
+    for group in group_by_occluded(segmenters, *frozen):
         if group.pairs.load(0)[0] is None:
             reasons.append(f"{group.faces} holds no clean pictures to compare restored ones with.")
             continue
         fit, remarks = fitting_inpainters(chosen[INPAINTING], group)
         reasons += remarks
+        remarks += [
+            f"{member.name} looks at {member.data.size} px: pictures are resized to that, and the "
+            "probabilities back."
+            for member in group.members
+            if member.data.size != group.pairs.size
+        ]
         if fit:
             inpainters = [model_row(m.name, m.checkpoint, device, m.training) for m in fit]
             rows = Rows(inpainters, segmenter_rows(group.members, device))

@@ -77,7 +77,14 @@ def evaluate_segmenters(
     """
     key = {"protocol": PROTOCOL, "table": "segmentation"}
     sheets = [Sheet(row, key, _Masks, beside=MASKS) for row in rows]
-    return measured(sheets, pairs, folder, lambda row, part: partial(row.find, part.seen), batch)
+    return measured(sheets, pairs, folder, lambda row, part: partial(_marks, row, part.seen), batch)
+
+
+def _marks(finder: networks.Segmenter | ConstantFinder, seen: Tensor) -> Tensor:
+    """A mask of {0, 1}, (N, 1, H, W). A segmenter of another size is asked at its own."""
+    if isinstance(finder, networks.Segmenter) and seen.shape[-1] != finder.size:
+        return (finder.probability(seen) > 0.5).float()
+    return finder.find(seen)
 
 
 class _Masks:

@@ -208,11 +208,12 @@ def group_by_occluded(
     data_folder: Path | None = None,
     per_kind: int | None = None,
     limit: int | None = None,
+    size: int | None = None,
 ) -> list[Group[FrozenOccluded]]:
     """The frozen occluded test pairs of each segmenter's data, runs with equal pairs together.
 
-    `data_folder`, `per_kind` and `limit` change what is frozen. A run's recorded split is kept as
-    long as its own faces are used. FileNotFoundError when a recorded folder is gone.
+    The other arguments change what is frozen. A run's recorded split is kept as long as its own
+    faces are used. FileNotFoundError when a recorded folder is gone.
     """
 
     def freeze(data: SegmentationData, root: Path | None, split: Path | None) -> Group:
@@ -222,7 +223,8 @@ def group_by_occluded(
         return Group(pairs, [], sources.folder, sources.data.template, cutouts)
 
     fields = {"faces", "split", "occluders", "pairs", "invert_mask", "template", "size"}
-    update = {} if per_kind is None else {"test_per_kind": per_kind}
+    given = {"test_per_kind": per_kind, "size": size}
+    update = {name: value for name, value in given.items() if value is not None}
     settle = partial(settle_occluded, data_folder=data_folder, update=update)
     groups = _grouped(members, settle, freeze, fields | {"test_per_kind"})
     for group in groups:  # of a set, nobody knows which cut-outs it was made with

@@ -20,6 +20,7 @@ from deocclude.data.settings import Data, SegmentationData
 from deocclude.engines.cli import evaluate
 from deocclude.engines.cli.summary import summarise_run
 from deocclude.engines.evaluation import overlap
+from deocclude.engines.inference.networks import Segmenter
 from deocclude.engines.runs import finished
 from deocclude.engines.runs import pairs as runs_pairs
 from deocclude.engines.runs.folder import RunFolder
@@ -101,6 +102,23 @@ def test_evaluate_end_to_end_combines_what_fits(runs, capsys):
     assert "Small is left out: trained at 48 px, these pairs have 32." in text
     assert run_evaluate(runs, "end-to-end", "--runs", "Small", "--limit", "6") == 1
     assert "no inpainter fits a segmenter: Small is left out" in capsys.readouterr().err
+
+
+def test_a_segmenter_looks_at_its_own_size_whatever_the_pairs_have(runs, capsys, monkeypatch):
+    sides = []
+    probability = Segmenter.probability
+
+    def seen(self, pictures):
+        sides.append((pictures.shape[-1], self.size))
+        return probability(self, pictures)
+
+    monkeypatch.setattr(Segmenter, "probability", seen)
+    small = ["end-to-end", "--runs", "Small", "--limit", "6", "--dilate", "0", "--size", "48"]
+    assert run_evaluate(runs, *small) == 0
+    text = capsys.readouterr().out
+    assert "at 48 px" in text
+    assert "UNet looks at 32 px: pictures are resized to that" in text
+    assert set(sides) == {(48, 32)}
 
 
 def test_no_segmenter_says_which_command_makes_one(tmp_path, runs, capsys):
