@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from deocclude.data.faces.regions import REGIONS, region_labels, region_shares
-from deocclude.engines.analysis.error_rows import HOLE, PLACES, ErrorMaps
+from deocclude.engines.analysis.error_rows import HOLE, PLACES, RIM, ErrorMaps
 from deocclude.engines.analysis.error_tables import CURVES
 from deocclude.engines.report.charts import (
     COLOURS,
@@ -120,14 +120,14 @@ def places_figure(places: pd.DataFrame, names: Sequence[str], kinds: Mapping[str
     """PSNR of the hole's pixels by place, a mark a row, with intervals."""
     part = places[places["metric"] == "psnr"]
     shares = part[part["row"] == names[0]].set_index("place")["pixel_share"]
-    names_below = {place: place for place in PLACES} | {HOLE: "whole hole"}
+    names_below = {place: place for place in PLACES} | {HOLE: "whole hole", RIM: "its edge"}
     labels = [f"{name}\n{shares[place]:.0%}" for place, name in names_below.items()]
     figure = Figure(figsize=(8.6, 3.8 + _legend_height(names)), dpi=DPI)
     axis = figure.subplots()
     _marks(axis, part, "place", PLACES, _looks(names, kinds), vertical=False)
     axis.set_xticks(range(len(PLACES)), labels, fontsize=8.5)
     axis.set_xlabel("share of all hole pixels below the name", fontsize=8.5, color=INK)
-    axis.axvline(0.5, color=EDGE, linewidth=0.8)
+    axis.axvline(1.5, color=EDGE, linewidth=0.8)
     tidy(axis, "PSNR of the hole's pixels by place (dB) ↑")
     _legend(figure, axis, names)
     return figure

@@ -1,4 +1,5 @@
-"""Where rows of a comparison err: sums of error by region of the face and a map of every pixel.
+"""Where rows of a comparison err: sums of error by region of the face, at the hole's edge, and a
+map of every pixel.
 
 One CSV a row, one line a pair, kept as in `engines.measures.rows`; beside it the row's maps. What
 is kept are sums over hole pixels, from which means over any set of pairs follow.
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from deocclude.data.contract import hide
 from deocclude.data.faces.regions import REGIONS, region_shares
@@ -25,9 +27,11 @@ from deocclude.metrics.image import NotFiniteError
 
 # Raised whenever a number in the files would come out differently, as with other outlines of the
 # regions.
-PROTOCOL = 1
+PROTOCOL = 2
 HOLE = "hole"  # all regions together
-PLACES = (HOLE, *REGIONS)
+RIM = "edge"  # what of it lies within REACH of the side, a pixel at least, of a known pixel
+REACH = 0.02
+PLACES = (HOLE, RIM, *REGIONS)
 SUMS = ("pixels", "l1", "mse")
 MAPS = ".maps.npz"  # how the file beside a CSV ends
 COLUMNS = tuple(f"{place}/{name}" for place in PLACES for name in SUMS)
@@ -78,7 +82,7 @@ def _ask(restorer: Restorer, batch: Batch) -> Callable[[], Tensor]:
 
 
 class _Errors:
-    """Sums of error over the hole and over each region, and maps of it."""
+    """Sums of error over the hole, its edge and each region, and maps of it."""
 
     columns = COLUMNS
 
@@ -93,12 +97,20 @@ class _Errors:
         self.maps += layers.sum(0)
         flat = layers.flatten(2)
         by_region = (flat @ self.shares.T).transpose(1, 2)
-        return torch.cat([flat.sum(-1)[:, None], by_region], dim=1).flatten(1).tolist()
+        edge = (layers * edge_of(batch.mask)).flatten(2)
+        whole = [part.sum(-1)[:, None] for part in (flat, edge)]
+        return torch.cat([*whole, by_region], dim=1).flatten(1).tolist()
 
     def finish(self, path: Path) -> dict[str, Any]:
         with replacing(path.with_suffix(MAPS)) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, **dict(zip(SUMS, self.maps.numpy(), strict=True)))
         return {}
+
+
+def edge_of(mask: Tensor) -> Tensor:
+    """The edge of holes, {0, 1}: (N, 1, H, W) to the same. Beyond the picture nothing is known."""
+    reach = max(1, round(REACH * mask.shape[-1]))
+    return mask * max_pool2d(1 - mask, 2 * reach + 1, stride=1, padding=reach)
 
 
 def _layers(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from deocclude.data.settings import SegmentationData
 from deocclude.data.sources.covered import open_segmentation_sources
 from deocclude.data.sources.root import data_root
 from deocclude.engines.analysis import error_figures, error_tables
-from deocclude.engines.analysis.error_rows import evaluate_errors, read_maps
+from deocclude.engines.analysis.error_rows import REACH, evaluate_errors, read_maps
 from deocclude.engines.analysis.frame import (
     describe_pairs,
     output_folder,
@@ -182,7 +182,8 @@ def caption(
         describe_pairs(pairs),
         f"Places: where the parts of a typical face of the template {template} lie; no picture is "
         "looked at. A pixel at a border counts for both sides by its share. Background is all the "
-        "rest, neck and clothes too.",
+        f"rest, neck and clothes too. Edge: what of the hole lies within {REACH:.0%} of the side "
+        "of a known pixel, wherever in the face.",
         "By place every hole pixel counts the same, over all pairs, and PSNR is that of their mean "
         "squared error; intervals are 95 %, bootstrap "
         "over images, each with all its masks (Efron and Tibshirani 1993); differences to "

@@ -17,6 +17,8 @@ from deocclude.data.seeding import keyed_rng
 from deocclude.engines.analysis import error_figures, errors
 from deocclude.engines.analysis.error_rows import (
     HOLE,
+    PLACES,
+    edge_of,
     evaluate_errors,
     hole_values,
     read_maps,
@@ -101,13 +103,29 @@ def place(places, name, where, metric="l1"):
 
 def test_an_even_error_is_the_same_everywhere(results):
     places = place_frame(results, "even")
-    for where in (HOLE, *REGIONS):
+    for where in PLACES:
         assert place(places, "even", where)["mean"] == pytest.approx(0.1, abs=1e-6)
         assert place(places, "even", where, "rmse")["mean"] == pytest.approx(0.1, abs=1e-6)
         assert place(places, "even", where, "psnr")["mean"] == pytest.approx(20, abs=1e-4)
         line = place(places, "even", where)
         assert line["error_share"] == pytest.approx(line["pixel_share"], abs=1e-6)
         assert line["low"] == pytest.approx(line["high"], abs=1e-6)
+
+
+def test_the_edge_of_a_hole_is_what_lies_beside_known_pixels():
+    mask = torch.zeros(1, 1, 100, 100)
+    mask[..., 20:60, 70:] = 1  # at the picture's border nothing is known
+    edge = edge_of(mask)
+    inner = torch.zeros_like(mask)
+    inner[..., 22:58, 72:] = 1
+    assert torch.equal(edge, mask - inner)
+
+
+def test_the_edge_counts_within_the_hole(results, pairs):
+    frame = results[0].frame()
+    mask = torch.from_numpy(read(4)[1]).float()[None, None]
+    assert sums_of(frame, "pixels")[4, 1] == pytest.approx(edge_of(mask).sum().item())
+    assert (sums_of(frame, "pixels")[:, 1] <= sums_of(frame, "pixels")[:, 0]).all()
 
 
 def test_an_error_of_the_mouth_is_found_there(results):
@@ -125,8 +143,8 @@ def test_sums_are_those_of_hole_pixels_by_share(results, pairs):
     shares = region_shares("ffhq", SIZE)
     mask = read(4)[1]
     wanted = (shares * mask).sum((1, 2))
-    assert sums_of(frame, "pixels")[4, 1:] == pytest.approx(wanted, rel=1e-5)
-    assert sums_of(frame, "pixels")[:, 1:].sum(1) == pytest.approx(
+    assert sums_of(frame, "pixels")[4, 2:] == pytest.approx(wanted, rel=1e-5)
+    assert sums_of(frame, "pixels")[:, 2:].sum(1) == pytest.approx(
         sums_of(frame, "pixels")[:, 0], rel=1e-5
     )
     hole = (inside("mouth") & (mask == 1)).sum()
