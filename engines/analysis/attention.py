@@ -33,13 +33,13 @@ from deocclude.engines.analysis.frame import (
 from deocclude.engines.inference.networks import Inpainter, read_inpainter
 from deocclude.engines.report.grids import heat, picture_grid
 from deocclude.engines.report.report import Report
-from deocclude.engines.report.tables import BIN_LABELS, Cell, Table
+from deocclude.engines.report.tables import Cell, Table, bin_label, bin_names
 from deocclude.engines.runs import finished
 from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.members import choose
 from deocclude.engines.runs.tasks import INPAINTING
 from deocclude.metrics.image import psnr
-from deocclude.metrics.statistics import bootstrap_interval
+from deocclude.metrics.statistics import bootstrap_interval, paired_difference
 from deocclude.models.blocks import SelfAttention2d
 from deocclude.models.contextual_attention import ContextualAttention
 from deocclude.models.facial_deocclusion import FusionAttention
@@ -242,7 +242,7 @@ def loss_table(results: Sequence[Measured]) -> Table:
         intact = result.pictures["intact"].to_numpy()
         cells = [Cell(result.name), Cell(bootstrap_interval(intact).mean, form=".2f")]
         for how in ("left_out", "even"):
-            found = bootstrap_interval(result.pictures[how].to_numpy() - intact)
+            found = bootstrap_interval(paired_difference(result.pictures[how].to_numpy(), intact))
             cells.append(Cell(found.mean, found.low, found.high, "+.2f"))
         rows.append(cells)
     columns = ["", "PSNR (dB)", "attention left out, Δ", "attending to all alike, Δ"]
@@ -273,5 +273,6 @@ def examples_figure(
         columns[result.name] = heat(result.maps, float(np.nanmax(result.maps)))
     columns["target"] = to_uint8(target)
     rows = [[column[i] for column in columns.values()] for i in range(len(chosen))]
-    labels = [BIN_LABELS.get(str(pairs.pairs[i].bin), str(pairs.pairs[i].bin)) for i in chosen]
+    bins = pd.DataFrame({"bin": [pairs.pairs[i].bin for i in chosen]})
+    labels = [bin_label(name) for name in bin_names(bins)]
     return picture_grid(rows, list(columns), labels)

@@ -1,19 +1,15 @@
 """What attention does, on layers whose weights are known, and `evaluate.py analyse attention`."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import save_file
+from ensemble_stubs import write_member
 from torch import nn
 
-from deocclude import models
 from deocclude.data.faces.files import builtin_faces
 from deocclude.data.masks.source import MaskGenerator
 from deocclude.data.pairs.holes import freeze
-from deocclude.data.settings import Data
 from deocclude.engines.analysis.attention import answering, even, left_out, look, measure
 from deocclude.engines.cli import evaluate
 from deocclude.engines.inference.networks import Inpainter
@@ -117,29 +113,11 @@ def test_hooks_are_gone_after_an_error():
     assert not layer._forward_hooks
 
 
-def release(folder, name, model):
-    """A finished run of a network with random weights."""
-    data = Data(
-        faces="builtin",
-        template="ffhq",
-        size=SIZE,
-        masks="builtin",
-        test_per_bin=2,
-        builtin_images=200,
-    )
-    config = {"name": name, "data": data.model_dump(mode="json"), "model": model}
-    target = folder / name / "001"
-    target.mkdir(parents=True)
-    metadata = {"config": json.dumps(config | {"task": "inpainting"})}
-    metadata |= {"contract": "{}", "metrics": "{}"}
-    weights = models.create_inpainter(**model).state_dict()
-    save_file(weights, target / "best.safetensors", metadata)
-    (target / "finished.json").write_text("{}")
-
-
 def test_the_command_reports_who_has_attention_and_who_has_not(tmp_path, capsys):
-    release(tmp_path, "With", {"name": "facial_deocclusion", "width": 2, "attention": True})
-    release(tmp_path, "Without", {"name": "facial_deocclusion", "width": 2})
+    small = {"name": "facial_deocclusion", "width": 2}
+    data = {"test_per_bin": 2, "builtin_images": 200}
+    write_member(tmp_path, "With", model=small | {"attention": True}, **data)
+    write_member(tmp_path, "Without", model=small, **data)
     fixed = ["--runs-folder", str(tmp_path), "--device", "cpu", "--batch", "4"]
     assert evaluate.main(["analyse", "attention", "--runs", "With", "Without", *fixed]) == 0
     text = (tmp_path / "analysis" / "attention" / "table.md").read_text()
