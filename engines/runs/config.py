@@ -134,7 +134,24 @@ def _load_chain(
         except ConfigError as error:
             raise ConfigError(f"{path.name}: extends: {error}") from error
         base = _load_chain(above, origins, task, (*seen, path))
+    if isinstance(base.get("profiles"), dict):
+        parts = base["profiles"].items()
+        base["profiles"] = {name: _without_removed(part, content) for name, part in parts}
     return merge(base, content, path.name, origins)
+
+
+def _without_removed(part: Any, content: dict) -> Any:
+    """What a parent's profile says, but for the loss terms and discriminators that a run removes:
+    they would come back with it."""
+    if not isinstance(part, dict):
+        return part  # told later
+    part = _one_discriminator(part)
+    for section in ("losses", "discriminators"):
+        own, removed = part.get(section), content.get(section)
+        if isinstance(own, dict) and isinstance(removed, dict):
+            gone = {name for name, value in removed.items() if value is None}
+            part = {**part, section: {name: own[name] for name in own if name not in gone}}
+    return part
 
 
 def _one_discriminator(content: dict) -> dict:

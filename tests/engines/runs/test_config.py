@@ -123,6 +123,21 @@ def test_a_loss_term_can_be_taken_out_together_with_the_discriminator():
     assert set(config.losses) == {"perceptual", "style", "hole_l1"}
 
 
+@pytest.mark.parametrize("profile", ["full", "medium", "small", "quick"])
+def test_what_a_run_removes_stays_removed_under_the_profiles_it_inherits(tmp_path, profile):
+    child = tmp_path / "plain.yaml"
+    text = "extends: reconstruction\ndiscriminator: null\nlosses: {adversarial: null}\n"
+    child.write_text(f"{text}description: without an adversarial term\n")
+    config = load_config(child, profile)
+    assert "adversarial" not in config.losses
+    assert not config.discriminators
+    # The rest of the parent's profile counts, and the run's own can have the term again.
+    assert config.model_options().get("query_key_norm", False) is (profile == "medium")
+    own = "{discriminator: {name: separable_patch}, losses: {adversarial: {weight: 0.3}}}"
+    child.write_text(f"{text}description: with one again\nprofiles: {{medium: {own}}}\n")
+    assert load_config(child, "medium").losses["adversarial"] == {"weight": 0.3}
+
+
 def test_as_published_sets_the_published_model_options():
     options = load_config("reconstruction_as_published").model_options()
     assert (options["freeze"], options["attention_normalise"]) == (True, "published")
