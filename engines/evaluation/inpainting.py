@@ -234,8 +234,8 @@ def find_inpainted(
     with BaselinePool(workers, faces) as pool:
         _say_durations(pairs, names, pool.workers, device, measures)
         rows = [*rows, *(baseline_row(name, pool) for name in names)]
+        reference = choose_reference(rows, reference)
         results = evaluate_rows(rows, pairs, folder, batch=batch, device=device, measures=measures)
-        reference = choose_reference(results, reference)
         examples = restore_examples(rows, results, pairs, reference)
     summary, kinds = summarise(results, reference), kinds_of(results)
     drawings = {}

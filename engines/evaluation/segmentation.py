@@ -65,8 +65,8 @@ def find_masks(
 
     Figures: IoU by kind, and the worst, median and best masks of the reference row.
     """
+    reference = choose_reference(rows, reference)
     results = evaluate_segmenters(rows, pairs, folder, batch=batch)
-    reference = choose_reference(results, reference)
     summary, kinds = summarise_masks(results, reference), kinds_of(results)
     models = [name for name, kind in kinds.items() if kind == "model"]
     models.sort(key=lambda name: name != reference)  # stable: the reference first

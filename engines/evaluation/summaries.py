@@ -16,9 +16,10 @@ from deocclude.data.occluders.groups import (
     groups_of,
     without_glasses,
 )
+from deocclude.engines.inference.baselines import LABELS
 from deocclude.engines.measures import end_to_end
 from deocclude.engines.measures.columns import FID
-from deocclude.engines.measures.rows import RowResult
+from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.report.report import pairs_line
 from deocclude.engines.report.tables import (
     ALL,
@@ -301,17 +302,19 @@ def check_same_pairs(results: Sequence[RowResult]) -> str:
     return next(iter(hashes))
 
 
-def choose_reference(results: Sequence[RowResult], wanted: str | None = None) -> str:
-    """The row that differences are taken to: `wanted` (any case), else the first one.
+def choose_reference(rows: Sequence[Row] | Sequence[RowResult], wanted: str | None = None) -> str:
+    """The row that differences are taken to: `wanted` (any case; a baseline also as `--baselines`
+    names it), else the first one.
 
     ValueError lists the rows when `wanted` is none of them.
     """
-    names = [result.name for result in results]
+    names = [row.name for row in rows]
     if wanted is None:
         return names[0]
-    for name in names:
-        if name.lower() == wanted.lower():
-            return name
+    for asked in (wanted, LABELS.get(wanted.lower(), wanted)):
+        for name in names:
+            if name.lower() == asked.lower():
+                return name
     raise ValueError(f"reference {wanted!r} is not a row; rows: {', '.join(names)}")
 
 

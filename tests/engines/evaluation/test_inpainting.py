@@ -95,6 +95,15 @@ def test_runs_suite_and_checkpoint_choose_rows(runs, tmp_path, capsys):
     assert (tmp_path / "out" / "summary.csv").is_file()
 
 
+def test_a_reference_is_known_before_anything_is_measured(runs, capsys):
+    asked = ["--runs", "Alpha", "--limit", "6", "--reference"]
+    assert run_evaluate(runs, *asked, "ppca", "--baselines", "telea,mean_colour") == 1
+    assert "rows: Alpha, Mean colour, Telea" in capsys.readouterr().err
+    assert not list(runs.rglob("*.csv"))
+    assert run_evaluate(runs, *asked, "mean_colour", "--baselines", "telea,mean_colour") == 0
+    assert "Δ to Mean colour" in next(runs.rglob("table.md")).read_text()
+
+
 def test_a_run_may_be_named_by_its_yaml(runs, tmp_path):
     own = tmp_path / "mine.yaml"
     own.write_text("name: Alpha\n")
