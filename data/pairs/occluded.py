@@ -37,10 +37,12 @@ class FrozenOccluded(FrozenList):
     nothing on it and an empty mask.
 
     `held_out`: no cut-out here is trained on. Nobody can say that where sets on disk come in.
+    `training` gives the faces that are trained on where these are tested; None where nobody knows.
     """
 
     ENTRY = OccludedPair
     CELL = ("kind",)
+    training: Callable[[], Faces] | None = None
 
     def __init__(
         self,

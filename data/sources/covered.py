@@ -1,6 +1,7 @@
 """From a configuration to faces and the occluders put on them."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ class SegmentationSources(FaceSources):
             f"{self.face_words(split)}, {occluder_words(occluders, split)}, "
             f"{self.data.size} px, {per_kind} pairs a kind"
         )
-        return freeze_occluded(faces, occluders, split, per_kind, words)
+        pairs = freeze_occluded(faces, occluders, split, per_kind, words)
+        pairs.training = partial(self.faces, "train")
+        return pairs
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | describe_occluders(self.occluders, self.occluder_folder)

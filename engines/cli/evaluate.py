@@ -180,11 +180,18 @@ def _add_segmentation(commands: Command) -> None:
 def _add_end_to_end(commands: Command) -> None:
     text = "every inpainter with the true mask, with each segmenter's, and blind"
     compare = _compare("deocclude.engines.evaluation.end_to_end:END_TO_END")
-    parser = _command(commands, "end-to-end", text, choose_both, compare)
+
+    def check(arguments: argparse.Namespace) -> None:
+        parse_baselines(arguments.baselines)
+        choose_both(arguments)
+
+    parser = _command(commands, "end-to-end", text, check, compare)
     left = "names or run folders; of the kind not named, inpainter or segmenter, the latest ones"
     _add_masks(parser, "the inpainter in the figure; else the first", runs=left)
     side = "side of the pairs; else that of each segmenter, which always looks at its own"
     parser.add_argument("--size", type=at_least(32), metavar="PX", help=side)
+    named = f"all, none, or some of {','.join(NAMES)} (telea,ppca)"
+    parser.add_argument("--baselines", default="telea,ppca", help=named)
     grown = {"nargs": "+", "type": at_least(0), "default": [0, 3, 7, 15], "metavar": "PX"}
     parser.add_argument("--dilate", **grown, help="by how much masks are grown (0 3 7 15)")
 

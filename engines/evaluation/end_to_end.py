@@ -21,7 +21,7 @@ from deocclude.engines.evaluation.segmentation_figures import ranked
 from deocclude.engines.evaluation.segmentation_tables import faces_only
 from deocclude.engines.evaluation.suites import Suite, suite_of
 from deocclude.engines.evaluation.summaries import summarise_cases
-from deocclude.engines.inference.baselines import BaselinePool
+from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.inference.hole_mask import DILATION
 from deocclude.engines.measures.end_to_end import (
     BLIND,
@@ -37,7 +37,7 @@ from deocclude.engines.measures.end_to_end import (
     restore,
     used_masks,
 )
-from deocclude.engines.measures.inpainting import baseline_row, model_row
+from deocclude.engines.measures.inpainting import baseline_row, fitted_to, model_row
 from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.measures.segmentation import evaluate_segmenters
 from deocclude.engines.report.grids import picture_grid
@@ -51,6 +51,7 @@ from deocclude.engines.runs.tasks import INPAINTING, SEGMENTATION
 if TYPE_CHECKING:  # since Python 3.11
     from typing import Self
 
+BASELINES, UNTOUCHED = "telea,ppca", "occluded"
 EACH = 2  # pictures of each rank in a figure
 
 
@@ -59,10 +60,12 @@ class EndToEndOptions(MaskOptions):
     """As MaskOptions.
 
     Attributes:
+        baselines: which of them meet the same masks, beside the occluded picture as it is.
         dilate: by how many pixels masks are grown.
         size: side of the pairs in pixels, by default each segmenter's own.
     """
 
+    baselines: str = BASELINES
     dilate: Sequence[int] = DILATIONS
     size: int | None = None
 
@@ -104,7 +107,8 @@ def _groups(options: EndToEndOptions, device: torch.device) -> list[Asked]:
             inpainters = [model_row(m.name, m.checkpoint, device, m.training) for m in fit]
             rows = Rows(inpainters, segmenter_rows(group.members, device))
             reference = options.reference or _reference(suite, fit)
-            more = {"dilations": options.dilate}
+            more = {"dilations": options.dilate, "names": parse_baselines(options.baselines)}
+            more["cache"] = options.runs_folder / ".cache"
             found.append(Asked(rows, group.pairs, reference, remarks=remarks, more=more))
     if not found:
         raise ValueError("no inpainter fits a segmenter: " + " ".join(dict.fromkeys(reasons)))
@@ -120,21 +124,25 @@ def find_restored(
     batch: int = 64,
     device: str | torch.device = "cpu",
     dilations: Sequence[int] = DILATIONS,
+    names: Sequence[str] = ("telea",),
+    cache: Path | None = None,
 ) -> Findings:
-    """Measure every inpainter with every mask.
+    """Measure every inpainter, and the baselines of these `names`, with every mask.
 
-    The figure shows the inpainter `reference` (by default the first) with the true mask, the best
-    segmenter's, and blind.
+    `cache`: where what is fitted to training faces is kept, else `folder`. The figure shows the
+    inpainter `reference` (by default the first) with the true mask, the best segmenter's, and
+    blind.
     """
     shown = choose_inpainter(rows.inpainters, reference)
     masks = evaluate_segmenters(rows.segmenters, pairs, folder, batch=batch)
     quality = {result.name: mean_iou(result) for result in masks}
     sources = [found_masks(result) for result in masks]
     best = max(sources, key=lambda source: quality[source.name][ALL])
-    with BaselinePool(1) as pool:
-        telea, untouched = (baseline_row(name, pool) for name in ("telea", "occluded"))
-        cases = plan_cases(rows.inpainters, [telea], sources, dilations, best)
-        cases.append(Case(untouched, NO_MASK))
+    names, faces, said = fitted_to([n for n in names if n != UNTOUCHED], pairs, cache or folder)
+    with BaselinePool(1, faces) as pool:
+        baselines = [baseline_row(name, pool) for name in names]
+        cases = plan_cases(rows.inpainters, baselines, sources, dilations, best)
+        cases.append(Case(baseline_row(UNTOUCHED, pool), NO_MASK))
         results = evaluate_cases(cases, pairs, folder, batch=batch, device=device)
     summary = summarise_cases(results)
     figure, drawings = example_figure(shown, best, results, pairs), {}
@@ -142,7 +150,7 @@ def find_restored(
         words = f"{shown.name} with the true mask, {best.name}'s, and none"
         drawings["end_to_end"] = Drawing(figure, words)
     tables = end_to_end_tables(summary, pairs.size, pairs.held_out)
-    lines = end_to_end_caption(results, quality, best.name)
+    lines = [*end_to_end_caption(results, quality, best.name), *said]
     return Findings(results, summary, lines, tables, drawings)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deocclude.data.contract import hide
 from deocclude.data.pairs.holes import FrozenPairs
+from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.engines.ensemble.opening import weights_identity
 from deocclude.engines.inference import baselines, cost, networks
 from deocclude.engines.inference.ppca import FittedFaces
@@ -88,7 +89,7 @@ def baseline_row(name: str, pool: baselines.BaselinePool) -> Row:
 
 
 def fitted_to(
-    names: Sequence[str], pairs: FrozenPairs, cache: Path
+    names: Sequence[str], pairs: FrozenPairs | FrozenOccluded, cache: Path
 ) -> tuple[list[str], FittedFaces | None, list[str]]:
     """The baselines of `names` that can be had on these pairs, what `ppca` is fitted to (the faces
     that are trained on beside them; kept in `cache`), and a line for the table. Where there are no

@@ -39,7 +39,8 @@ def runs(tmp_path, monkeypatch):
         folder = tmp_path / "runs" / name / "001"
         folder.mkdir(parents=True)
         config = {"name": name, "task": task, "model": {"name": NETWORKS[task]}}
-        config["data"] = data(faces="builtin", size=size).model_dump(mode="json")
+        drawn = data(faces="builtin", builtin_images=40, size=size)
+        config["data"] = drawn.model_dump(mode="json")
         if data is Data:
             config["data"] |= {"masks": "builtin", "test_per_bin": 1}
         else:
@@ -98,8 +99,17 @@ def test_evaluate_end_to_end_combines_what_fits(runs, capsys):
     assert run_evaluate(runs, "end-to-end", "--limit", "6", "--dilate", "0", "2") == 0
     text = capsys.readouterr().out
     assert "Alpha, mask of UNet" in text
+    for name in ("Telea", "Probabilistic PCA"):
+        assert f"| {name}, true mask" in text
+        assert f"| {name}, mask of UNet" in text
+    assert "of 40 training faces and their mirror images" in text
     assert "2 px (6.2%)" in text
     assert "Small is left out: trained at 48 px, these pairs have 32." in text
+    less = ["--baselines", "telea"]
+    assert run_evaluate(runs, "end-to-end", "--limit", "6", "--dilate", "0", *less) == 0
+    assert "Probabilistic" not in capsys.readouterr().out
+    assert run_evaluate(runs, "end-to-end", "--baselines", "cubic") == 1
+    assert "unknown baseline 'cubic'" in capsys.readouterr().err
     assert run_evaluate(runs, "end-to-end", "--runs", "Small", "--limit", "6") == 1
     assert "no inpainter fits a segmenter: Small is left out" in capsys.readouterr().err
 
