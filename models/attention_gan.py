@@ -87,6 +87,8 @@ class AttentionGAN(nn.Module):
         attention: contextual attention; False leaves it out.
         gated: stable gated convolutions; False for plain ones.
         use_features: condition on the identity embedding.
+        same_embedding: condition every picture on ones in place of its embedding, so that all get
+            one learned map of places; nothing is given.
         embedding: length of the identity network's embedding.
         temperature, patch: see `ContextualAttention`.
         width: channels after the first convolution, 2 and 4 times as many after the others.
@@ -101,6 +103,7 @@ class AttentionGAN(nn.Module):
         attention: bool = True,
         gated: bool = True,
         use_features: bool = True,
+        same_embedding: bool = False,
         embedding: int = 256,
         temperature: float = 0.1,
         patch: int = 1,
@@ -115,7 +118,9 @@ class AttentionGAN(nn.Module):
         ):
             if number < least:
                 raise ValueError(f"{name}: {number} must be at least {least}")
-        self.uses_features, self.embedding = use_features, embedding
+        if same_embedding and not use_features:
+            raise ValueError("same_embedding: True stands in for features, use_features is False")
+        self.uses_features, self.embedding = use_features and not same_embedding, embedding
         first, second, third = width, 2 * width, 4 * width
         self.encoder = nn.ModuleList(
             StableGatedConv2d(before, after, stride=2, gated=gated)
@@ -157,7 +162,9 @@ class AttentionGAN(nn.Module):
     def _condition(self, deep: Tensor, features: Tensor | None) -> Tensor:
         """The deepest features (N, 256, H / 8, W / 8), joined by the embedding where it is used."""
         if self.identity is not None:
-            if features is None:
+            if not self.uses_features:
+                features = deep.new_ones(len(deep), self.embedding)
+            elif features is None:
                 raise ValueError(
                     "features: the model is conditioned on an identity embedding and found None; "
                     "use_features=False builds it without"

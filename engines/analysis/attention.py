@@ -1,5 +1,7 @@
 """`evaluate.py analyse attention`: where attention looks, and what a picture loses without it.
 
+A network that is given an embedding of the picture is also asked with another picture's.
+
 Three kinds are known: self-attention, contextual attention, and the fusion of encoder and decoder.
 A trained network is asked three times: as it is, with the attention left out, and with it attending
 everywhere alike. The last says whether it matters where it looks; that a network does without what
@@ -30,7 +32,7 @@ from deocclude.engines.analysis.frame import (
     save_analysis,
     shared_group,
 )
-from deocclude.engines.inference.networks import Inpainter, read_inpainter
+from deocclude.engines.inference.networks import Inpainter, evaluating, read_inpainter
 from deocclude.engines.report.grids import heat, picture_grid
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import Cell, Table, bin_label, bin_names
@@ -59,6 +61,8 @@ LOOKS = {
     "encoder_hole": ("A_enc in the hole", ".3f"),
     "encoder_known": ("A_enc outside", ".3f"),
 }
+LEFT_OUT = {"left_out": "attention left out, Δ", "even": "attending to all alike, Δ"}
+EMBEDDED = {"other": "another picture's embedding, Δ", "mean": "the mean embedding, Δ"}
 DRAWN = 4  # networks in the figure
 
 Answer = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
@@ -69,7 +73,8 @@ class Measured:
     """One network.
 
     Attributes:
-        pictures: a line a pair: index, image, PSNR `intact`, `left_out` and `even`, dB, composed.
+        pictures: a line a pair: index, image, PSNR `intact`, `left_out` and `even`, dB, composed;
+            `other` and `mean` where the network is given an embedding.
         looks: a line a pair and layer: layer, kind, index and what of LOOKS its kind has.
         maps: of the first layer and the chosen pairs, (n, S, S), what the hole takes from where, or
             the fusion's mean A_enc.
@@ -100,6 +105,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
             plain.append(member.name)
     if not results:
         raise ValueError(f"none of {', '.join(plain)} has attention; --runs chooses others")
+    embedded = [result for result in results if "other" in result.pictures]
     lines = [
         describe_pairs(pairs),
         describe_members(group.members),
@@ -108,6 +114,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
         "mean A_enc everywhere). 95 % intervals, bootstrap over images.",
         "Where it looks: means over the hole's positions on the attention's grid. Positions taken: "
         "exp of the weights' entropy, of those it may take. A_enc: the share of the encoder.",
+        *(["Embedding: of another picture, or the mean of all."] if embedded else []),
         *([f"Without attention: {', '.join(plain)}."] if plain else []),
         *finished.under_occluders(group.members, "it is shown the same holes as the others here"),
     ]
@@ -115,13 +122,17 @@ def analyse(arguments: argparse.Namespace) -> Report:
         output_folder(arguments),
         "What attention does",
         lines,
-        [loss_table(results), look_table(results)],
+        [
+            loss_table(results, LEFT_OUT, "What the picture loses"),
+            *([loss_table(embedded, EMBEDDED, "Whose embedding counts")] if embedded else []),
+            look_table(results),
+        ],
         {
             "pictures": pd.concat([r.pictures.assign(row=r.name) for r in results]),
             "looks": pd.concat([r.looks.assign(row=r.name) for r in results]),
         },
         {"examples": examples_figure(results[:DRAWN], pairs, chosen)},
-        headline=2,
+        headline=2 + bool(embedded),
     )
 
 
@@ -140,6 +151,29 @@ def answering(layers: Mapping[str, nn.Module], answer: Answer) -> Iterator[None]
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def given_embedding(network: nn.Module, embedding: Tensor) -> Iterator[None]:
+    """Inside the block the network takes this embedding, (N, D), in place of what it is given."""
+    hook = network.register_forward_pre_hook(lambda _, given: (*given[:2], embedding))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@torch.inference_mode()
+def embeddings(inpainter: Inpainter, pairs: FrozenPairs, batch: int) -> Tensor | None:
+    """What a network is given of each occluded picture, (N, D); None where it takes nothing."""
+    if inpainter.features is None:
+        return None
+    found = []
+    with evaluating(inpainter.features):
+        for indices in batches(pairs, batch):
+            _, _, occluded = load_pairs(pairs, indices, inpainter.fill)
+            found.append(inpainter.features.embed(occluded.to(inpainter.device)))
+    return torch.cat(found)
 
 
 def left_out(layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
@@ -202,8 +236,10 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
 def measure(
     inpainter: Inpainter, name: str, pairs: FrozenPairs, batch: int, chosen: Sequence[int]
 ) -> Measured:
-    """Ask one network three times about every pair; maps of the `chosen` pairs."""
+    """Ask one network three times about every pair, with other embeddings twice more; maps of the
+    `chosen` pairs."""
     layers = attentions(inpainter.network)
+    own = embeddings(inpainter, pairs, batch)
     pictures: list[pd.DataFrame] = []
     looks: list[pd.DataFrame] = []
     maps: dict[int, np.ndarray] = {}
@@ -220,6 +256,12 @@ def measure(
             with answering(layers, answer):
                 prediction = inpainter.restore(occluded, mask).cpu()
             values[how] = psnr(compose(prediction, occluded, mask), target).numpy()
+        if own is not None:
+            others = {"other": own[[i - 1 for i in indices]], "mean": own.mean(0, keepdim=True)}
+            for how, embedding in others.items():
+                with given_embedding(inpainter.network, embedding.expand(len(mask), -1)):
+                    prediction = inpainter.restore(occluded, mask).cpu()
+                values[how] = psnr(compose(prediction, occluded, mask), target).numpy()
         images = [pairs.pairs[i].image for i in indices]
         pictures.append(pd.DataFrame({"index": list(indices), "image": images} | values))
         for key, layer in layers.items():
@@ -235,18 +277,17 @@ def measure(
     return Measured(name, lines, every, np.stack(enlarged))
 
 
-def loss_table(results: Sequence[Measured]) -> Table:
-    """What the pictures lose, dB, with intervals."""
+def loss_table(results: Sequence[Measured], asked: Mapping[str, str], title: str) -> Table:
+    """What the pictures lose when the networks are asked so, dB, with intervals."""
     rows = []
     for result in results:
         intact = result.pictures["intact"].to_numpy()
         cells = [Cell(result.name), Cell(bootstrap_interval(intact).mean, form=".2f")]
-        for how in ("left_out", "even"):
+        for how in asked:
             found = bootstrap_interval(paired_difference(result.pictures[how].to_numpy(), intact))
             cells.append(Cell(found.mean, found.low, found.high, "+.2f"))
         rows.append(cells)
-    columns = ["", "PSNR (dB)", "attention left out, Δ", "attending to all alike, Δ"]
-    return Table("What the picture loses", columns, rows)
+    return Table(title, ["", "PSNR (dB)", *asked.values()], rows)
 
 
 def look_table(results: Sequence[Measured]) -> Table:

@@ -135,7 +135,9 @@ ANALYSES = {
         "Which layers tell the same pictures apart: linear CKA of sub-encoders and of systems.", cka
     ),
     "attention": Analysis(
-        "Where attention looks, and what pictures lose without it, by the same weights.", attention
+        "Where attention looks, and what pictures lose without it, by the same weights; whose "
+        "embedding counts.",
+        attention,
     ),
     "umap": Analysis(
         "Where occluded, restored and true faces lie in a network's feature space, drawn by UMAP.",

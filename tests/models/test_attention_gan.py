@@ -121,6 +121,20 @@ def test_without_features_the_model_says_so_and_needs_none():
     assert model(occluded, mask).shape == occluded.shape
 
 
+def test_one_embedding_for_all_is_learned_and_not_given(model):
+    same = AttentionGAN(embedding=16, same_embedding=True)
+    assert not same.uses_features
+    assert count_parameters(same) == count_parameters(model)
+    occluded, mask, features = batch()
+    answer = same(occluded, mask)
+    torch.testing.assert_close(same(occluded, mask, features), answer)
+    assert not torch.allclose(model(occluded, mask, features), model(occluded, mask, -features))
+    answer.sum().backward()
+    assert same.identity.project.weight.grad.any()
+    with pytest.raises(ValueError, match="use_features is False"):
+        AttentionGAN(use_features=False, same_embedding=True)
+
+
 def test_ablations_leave_out_their_part_and_nothing_else(model):
     plain = AttentionGAN(embedding=16, gated=False)
     assert not [name for name, _ in plain.named_parameters() if "gate" in name]

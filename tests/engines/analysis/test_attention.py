@@ -10,7 +10,16 @@ from torch import nn
 from deocclude.data.faces.files import builtin_faces
 from deocclude.data.masks.source import MaskGenerator
 from deocclude.data.pairs.holes import freeze
-from deocclude.engines.analysis.attention import answering, even, left_out, look, measure
+from deocclude.data.pairs.tensors import load_pairs
+from deocclude.engines.analysis.attention import (
+    EMBEDDED,
+    answering,
+    even,
+    left_out,
+    look,
+    loss_table,
+    measure,
+)
 from deocclude.engines.cli import evaluate
 from deocclude.engines.inference.networks import Inpainter
 from deocclude.models.blocks import SelfAttention2d
@@ -104,6 +113,39 @@ def test_what_a_picture_loses_is_what_attention_gave():
     assert found.pictures["left_out"][0] == pytest.approx(expected, rel=1e-4)
     assert (found.pictures["left_out"] < found.pictures["intact"]).all()
     assert not network.attention._forward_hooks
+
+
+class Colours(nn.Module):
+    """A picture's embedding is its mean colour."""
+
+    def embed(self, occluded):
+        return occluded.mean((2, 3))
+
+
+class Paints(Reads):
+    """Fills the hole with the colour that it is given."""
+
+    uses_features = True
+
+    def forward(self, occluded, mask, features):
+        return super().forward(occluded, mask) * 0 + features[..., None, None]
+
+
+def test_an_embedding_counts_as_much_as_another_pictures_costs():
+    pairs = freeze(builtin_faces("test", 12, SIZE), MaskGenerator(SIZE, 0), "test", 1)
+    found = measure(Inpainter(Paints(), SIZE, features=Colours()), "Paints", pairs, 4, [0])
+    target, mask, occluded = load_pairs(pairs, range(6), 1.0)
+    colours = occluded.mean((2, 3))
+    for how, given in {
+        "intact": colours,
+        "other": colours.roll(1, 0),
+        "mean": colours.mean(0)[None],
+    }.items():
+        error = ((given[..., None, None] - target) * mask).square().mean((1, 2, 3))
+        np.testing.assert_allclose(found.pictures[how], -10 * error.log10(), rtol=1e-4)
+    table = loss_table([found], EMBEDDED, "Whose embedding counts")
+    lost = found.pictures["other"] - found.pictures["intact"]
+    assert table.rows[0][2].value == pytest.approx(lost.mean())
 
 
 def test_hooks_are_gone_after_an_error():

@@ -108,13 +108,14 @@ def test_the_attention_gans_parts():
         ("attention_gan_no_attention", "attention", False),
         ("attention_gan_plain", "gated", False),
         ("attention_gan_no_features", "use_features", False),
+        ("attention_gan_same_embedding", "same_embedding", True),
     ],
 )
 def test_an_ablation_of_the_attention_gan_changes_one_option(name, option, value):
     whole, config = load_config("attention_gan"), load_config(name)
     assert config.model.options == {**whole.model.options, option: value}
     assert (config.losses, config.training) == (whole.losses, whole.training)
-    assert (config.features is None) == (option == "use_features")
+    assert (config.features is None) == (option in ("use_features", "same_embedding"))
     assert "edge" not in load_config("attention_gan_no_edge").losses
 
 
