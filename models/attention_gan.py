@@ -163,7 +163,7 @@ class AttentionGAN(nn.Module):
         """The deepest features (N, 256, H / 8, W / 8), joined by the embedding where it is used."""
         if self.identity is not None:
             if not self.uses_features:
-                features = deep.new_ones(len(deep), self.embedding)
+                features = deep.new_ones(deep.shape[0], self.embedding)
             elif features is None:
                 raise ValueError(
                     "features: the model is conditioned on an identity embedding and found None; "

@@ -50,6 +50,7 @@ INPAINTERS = [
     pytest.param("occlufix", VIT, marks=slow),
     ("vgg19_generator", {"width": 4, "residual_blocks": 1}),
     ("attention_gan", {**SMALL_GAN, "use_features": False}),
+    ("attention_gan", {**SMALL_GAN, "same_embedding": True}),
     pytest.param("attention_gan", SMALL_GAN, marks=slow),
     ("facial_deocclusion", {"width": 4}),
     ("student", {"width": 4, "depth": 2}),
