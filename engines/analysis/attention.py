@@ -251,17 +251,17 @@ def measure(
         def note(layer, given, answer, seen=seen, masks=masks) -> None:
             seen[layer] = look(layer, given, masks)
 
+        ways = {"intact": note, "left_out": left_out, "even": even}
+        asked = {how: answering(layers, answer) for how, answer in ways.items()}
+        if own is not None:
+            mean = own.mean(0).expand(len(mask), -1)
+            asked["other"] = given_embedding(inpainter.network, own[[i - 1 for i in indices]])
+            asked["mean"] = given_embedding(inpainter.network, mean)
         values: dict[str, np.ndarray] = {}
-        for how, answer in {"intact": note, "left_out": left_out, "even": even}.items():
-            with answering(layers, answer):
+        for how, asking in asked.items():
+            with asking:
                 prediction = inpainter.restore(occluded, mask).cpu()
             values[how] = psnr(compose(prediction, occluded, mask), target).numpy()
-        if own is not None:
-            others = {"other": own[[i - 1 for i in indices]], "mean": own.mean(0, keepdim=True)}
-            for how, embedding in others.items():
-                with given_embedding(inpainter.network, embedding.expand(len(mask), -1)):
-                    prediction = inpainter.restore(occluded, mask).cpu()
-                values[how] = psnr(compose(prediction, occluded, mask), target).numpy()
         images = [pairs.pairs[i].image for i in indices]
         pictures.append(pd.DataFrame({"index": list(indices), "image": images} | values))
         for key, layer in layers.items():
