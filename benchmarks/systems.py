@@ -26,7 +26,7 @@ from benchmarks.systems_tables import inference_table, memory_table, training_ta
 from benchmarks.training import LARGE, say
 from deocclude import stopping
 from deocclude.data.files import some_path, write_text
-from deocclude.engines.analysis.timing_tables import MEASURED, measured_apart
+from deocclude.engines.inference.cost import MEASURED, measured_apart
 from deocclude.engines.measures.rows import row_file
 from deocclude.engines.options import DEVICE, at_least
 from deocclude.engines.runs.devices import device_name

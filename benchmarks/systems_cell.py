@@ -13,8 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.steps import OURS, Case, random_part
-from deocclude.engines.analysis.timing_tables import MEASURED, TOO_LARGE
-from deocclude.engines.inference.cost import model_cost, noise, rate, synchronise
+from deocclude.engines.inference.cost import (
+    MEASURED,
+    TOO_LARGE,
+    model_cost,
+    noise,
+    rate,
+    synchronise,
+)
 from deocclude.engines.inference.networks import Inpainter
 from deocclude.engines.runs.config import load_config
 from deocclude.engines.runs.memory import free, held_mib

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from deocclude.engines.cli.analyses import ANALYSES
+
 ROOT = Path(__file__).resolve().parent.parent
 SLOW = {
     "torch", "torchvision", "torchmetrics", "matplotlib", "pandas", "timm", "accelerate", "scipy",
@@ -68,7 +70,7 @@ HELP = [
     ),
     *(
         ("evaluate.py", "analyse", name, "--help", "usage")
-        for name in ("cka", "umap", "timing", "errors", "uncertainty", "groups")
+        for name in ANALYSES
     ),
     *(
         ("-m", module, "--help", "usage")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from test_answer_at_once import HELP
 
+from deocclude.engines.cli.analyses import ANALYSES
+
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = os.environ.get("DEOCCLUDE_ROUNDS")
 INPAINTER, SEGMENTER = (
@@ -39,7 +41,7 @@ WORK = [
     ("evaluate.py", "losses", f"{EVALUATE}:choose_with_losses"),
     *(
         ("evaluate.py", "analyse", name, *INPAINTER, "deocclude.engines.cli.analyses:import_module")
-        for name in ("cka", "umap", "timing", "errors", "uncertainty", "groups")
+        for name in ANALYSES
     ),
     ("-m", "engines.suite", "systems", "deocclude.engines.suite.runner:plan_suite"),
     ("-m", "engines.search", "ablationv1", "deocclude.engines.search.runner:to_search"),

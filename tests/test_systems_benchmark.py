@@ -13,7 +13,7 @@ from benchmarks.systems import SYSTEMS
 from benchmarks.systems_cell import MISSING_PRECISION, cell_config
 from benchmarks.systems_tables import inference_table, memory_table, training_table
 from deocclude import models
-from deocclude.engines.analysis.timing_tables import FAILED, MEASURED, TOO_LARGE, failure
+from deocclude.engines.inference.cost import FAILED, MEASURED, TOO_LARGE, failure
 from deocclude.engines.report.tables import MISSING
 from deocclude.engines.runs.config import available_runs, load_config
 

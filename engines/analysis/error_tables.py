@@ -70,15 +70,10 @@ def place_frame(results: Sequence[RowResult], reference: str) -> pd.DataFrame:
         frame = frames[result.name]
         pixels, squares = (sums_of(frame, name).sum(0) for name in ("pixels", "mse"))
         for metric in PLACE_METRICS:
-            own, other = sampled[result.name][metric], base[metric]
-            with np.errstate(invalid="ignore"):
-                difference = RatioSamples(
-                    own.value - other.value, own.samples - other.samples, own.images
-                )
+            own = sampled[result.name][metric]
             columns = {"row": result.name, "place": PLACES, "metric": metric, "images": own.images}
             columns |= {"pixel_share": _share(pixels), "error_share": _share(squares)}
-            columns |= _columns(percentiles(own)) | _columns(percentiles(difference), "difference")
-            parts.append(pd.DataFrame(columns))
+            parts.append(pd.DataFrame(columns | paired_columns(own, base[metric])))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -97,6 +92,13 @@ def _sampled_places(frame: pd.DataFrame) -> dict[str, RatioSamples]:
 def _share(sums: np.ndarray) -> np.ndarray:
     """Of the whole hole, which stands first."""
     return np.divide(sums, sums[0], out=np.full(len(sums), np.nan), where=sums[0] > 0)
+
+
+def paired_columns(own: RatioSamples, base: RatioSamples) -> dict[str, np.ndarray]:
+    """mean, low, high, difference, difference_low, difference_high: `own`, and minus `base`."""
+    with np.errstate(invalid="ignore"):
+        difference = RatioSamples(own.value - base.value, own.samples - base.samples, own.images)
+    return _columns(percentiles(own)) | _columns(percentiles(difference), "difference")
 
 
 def _columns(interval: Interval, name: str = "") -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """One cell of `evaluate.py analyse timing`, alone in its process; prints its record as JSON.
 
-python -m engines.timing_cell --checkpoint FILE --size 64 --batch 8
+python -m engines.analysis.timing_cell --checkpoint FILE --size 64 --batch 8
 """
 
 import argparse
@@ -13,8 +13,9 @@ import psutil
 import torch
 
 from deocclude.data.files import some_path
-from deocclude.engines.analysis.timing_tables import MEASURED, TOO_LARGE
 from deocclude.engines.inference.cost import (
+    MEASURED,
+    TOO_LARGE,
     call_seconds,
     latency,
     model_parameters,

@@ -74,12 +74,16 @@ def timing(add: Callable) -> None:
     add("--again", action="store_true", help="measure again what is there, after a code change")
 
 
-def errors(add: Callable) -> None:
+def beside(add: Callable) -> None:
     add("--reference", help="the row that differences are taken to; else the first")
     add(
         "--baselines", default="mean_colour,telea",
         help=f"all, none, or some of {','.join(NAMES)} (mean_colour,telea)",
     )  # fmt: skip
+
+
+def errors(add: Callable) -> None:
+    beside(add)
     add("--template", choices=TEMPLATES, help="how the faces are aligned; else as the data say")
     add(
         "--per-kind", type=at_least(0), metavar="N",
@@ -148,6 +152,9 @@ ANALYSES = {
     ),
     "errors": Analysis(
         "Where the error is: by hole ratio, by place in the face, by kind of occluder.", errors
+    ),
+    "sharpness": Analysis(
+        "How much detail is drawn in holes, by scale, and how much of it is right.", beside
     ),
     "uncertainty": Analysis(
         "Whether an ensemble's disagreement, or a model's mirrored answer, predicts its error.",

@@ -1,7 +1,12 @@
-"""What a restoration costs: parameters, multiply-accumulates, time an image, the device named."""
+"""What a restoration costs: parameters, multiply-accumulates, time an image, the device named; and
+a process of its own to measure it in."""
 
+import json
+import signal
+import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +20,7 @@ from deocclude.models.blocks import count_parameters
 from deocclude.models.ensemble import Ensemble
 
 WARM_UP, REPEATS, LIMIT = 3, 30, 5.0  # calls, calls, seconds
+MEASURED, TOO_LARGE, FAILED = "measured", "out of memory", "failed"
 
 
 def model_cost(
@@ -101,3 +107,23 @@ def synchronise(device: torch.device) -> None:
     """Wait until an accelerator has done what it was asked to do."""
     if torch.device(device).type != "cpu":
         torch.accelerator.synchronize(device)
+
+
+def measured_apart(command: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
+    """The record that `command` prints as its last line of JSON; what went wrong becomes `status`.
+
+    `folder`: where it is started, else here.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if done.returncode:
+        return failure(done.returncode, done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def failure(code: int, errors: str) -> dict[str, str]:
+    """The record of a process that ended with this code; the kernel kills where memory ends."""
+    last = (errors.strip().splitlines() or ["no message"])[-1]
+    killed = hasattr(signal, "SIGKILL") and code == -signal.SIGKILL
+    if killed or "can't allocate memory" in errors or "out of memory" in errors:
+        return {"status": TOO_LARGE, "reason": "killed by the system" if killed else last}
+    return {"status": FAILED, "reason": f"exit code {code}: {last[-300:]}"}

@@ -12,16 +12,9 @@ from ensemble_stubs import write_member
 from deocclude import models
 from deocclude.data.files import sha256
 from deocclude.engines.analysis import timing, timing_cell
-from deocclude.engines.analysis.timing_tables import (
-    FAILED,
-    MEASURED,
-    TOO_LARGE,
-    failure,
-    measured_apart,
-    timing_figure,
-    timing_tables,
-)
+from deocclude.engines.analysis.timing import timing_figure, timing_tables
 from deocclude.engines.cli import analyses, evaluate
+from deocclude.engines.inference.cost import FAILED, MEASURED, TOO_LARGE, failure, measured_apart
 
 SMALL = ["--threads", "1", "--repeats", "2", "--seconds", "1", "--device", "cpu"]
 CELL = {
