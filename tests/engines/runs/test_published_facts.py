@@ -149,6 +149,7 @@ def test_attention_from_scratch_sees_as_many_images_as_base_and_fine_tuning():
     for profile in (None, "medium"):
         base, attention, tuned = (load_config(name, profile).training.epochs for name in FACIAL)
         assert attention == base + tuned
+        assert attention == load_config("facial_deocclusion_long", profile).training.epochs
 
 
 @pytest.mark.parametrize("profile", [None, "medium", "small", "quick"])
