@@ -24,7 +24,7 @@ def run_fit(arguments: argparse.Namespace) -> None:
     pairs = validation_pairs(members, arguments.pairs, arguments.data)
     fitted = fit(
         members, arguments.combination, pairs, arguments.batch,
-        resolve_device(arguments.device), arguments.keep,
+        resolve_device(arguments.device), arguments.keep, arguments.runs_folder / ".cache",
     )  # fmt: skip
     write_recipe(
         output,

@@ -6,7 +6,9 @@ G_mk = sum r_m r_k. So one pass over the pairs gives a Gram matrix an image, and
 mean's error without a second pass.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,13 @@ import torch
 from torch import Tensor
 
 from deocclude.data.contract import compose
+from deocclude.data.files import replacing
 from deocclude.data.masks.source import RATIO_BINS
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.data.pairs.occluded import FrozenOccluded
 from deocclude.data.pairs.tensors import load_pairs
 from deocclude.data.sources.holes import open_sources
-from deocclude.engines.ensemble.opening import attach_members
+from deocclude.engines.ensemble.opening import attach_members, weights_identity
 from deocclude.engines.runs.finished import read_trained
 from deocclude.engines.runs.pairs import settle_data
 from deocclude.engines.runs.recipes import MemberFile, check_splits
@@ -30,6 +33,7 @@ from deocclude.models.ensemble import EDGES, Ensemble, bin_index
 from deocclude.progress import Bar
 
 Pairs = FrozenPairs | FrozenOccluded  # as the members were validated on
+PROTOCOL = 1  # raised whenever a member's errors would come out differently
 RIDGE = 1e-9  # of the mean squared error: equal members share their weight
 NEGLIGIBLE = 1e-4  # weights below are set to 0
 
@@ -87,12 +91,15 @@ def fit(
     batch: int = 32,
     device: str | torch.device = "cpu",
     keep: str = "memory",
+    cache: Path | None = None,
 ) -> Fitted:
     """The weights that a combination needs, and how it does on the pairs it was fitted to.
 
-    ValueError names a member whose answer is not finite, and a range of hole ratios without pairs.
+    `cache`: a folder that keeps the members' errors, so that a second combination of them asks no
+    network. ValueError names a member whose answer is not finite, and a range of hole ratios
+    without pairs.
     """
-    measured = measure(members, pairs, batch, device, keep)
+    measured = _kept(members, pairs, cache, lambda: measure(members, pairs, batch, device, keep))
     count = len(members)
     weights = None
     if combination == "weights":
@@ -106,6 +113,28 @@ def fit(
     else:
         result = mean if weights is None else measured.psnr(weights)
     return Fitted(weights, pairs, alone, mean, result)
+
+
+def _kept(
+    members: Sequence[MemberFile],
+    pairs: Pairs,
+    cache: Path | None,
+    ask: Callable[[], PairErrors],
+) -> PairErrors:
+    """What `ask` answers, or answered before of the same weights in this order and these pairs."""
+    if cache is None:
+        return ask()
+    files = [weights_identity(member.path) for member in members]
+    key = json.dumps([PROTOCOL, pairs.hash, pairs.size, files])
+    path = cache / f"members-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
+    if not path.is_file():
+        measured = ask()
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **vars(measured))
+        return measured
+    with np.load(path, allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
+    return PairErrors(**found | {"pixels": int(found["pixels"])})
 
 
 def _bin_grams(measured: PairErrors) -> list[np.ndarray]:

@@ -101,6 +101,29 @@ def test_bins_are_fitted_each_to_their_own_pairs(tmp_path):
     assert fitted.result == pytest.approx(measured.psnr(fitted.weights))
 
 
+def test_a_second_combination_of_the_same_members_asks_no_network(tmp_path, monkeypatch):
+    files = write_members(tmp_path, "abc")
+    members, asked = members_of(files), []
+    pairs = validation_pairs(members, 12)
+    fresh = {name: fit(members, name, pairs) for name in ("mean", "median", "weights", "bins")}
+
+    def counted(*given):
+        asked.append(given)
+        return measure(*given)
+
+    monkeypatch.setattr(ensemble_weights, "measure", counted)
+    for name, expected in fresh.items():
+        found = fit(members, name, pairs, cache=tmp_path / "kept")
+        assert (found.alone, found.result) == (expected.alone, expected.result)
+        assert np.array_equal(found.weights, expected.weights)
+    assert len(asked) == 1
+    fit(members[::-1], "mean", pairs, cache=tmp_path / "kept")
+    fit(members, "mean", pairs.limited(6), cache=tmp_path / "kept")
+    files[0].write_bytes(files[1].read_bytes())  # other weights under the same name
+    fit(members, "mean", pairs, cache=tmp_path / "kept")
+    assert len(asked) == 4
+
+
 def test_one_pair_is_enough_for_weights_but_not_for_bins(tmp_path):
     members = members_of(write_members(tmp_path, "ab"))
     one = validation_pairs(members, 12).limited(1)
