@@ -72,10 +72,11 @@ def evaluate_errors(
     key = {"protocol": PROTOCOL, "table": "errors by place", "template": template}
     start = partial(_Errors, template=template, size=pairs.size)
     sheets = [Sheet(row, key, start, beside=MAPS, priced=False) for row in rows]
-    return measured(sheets, pairs, folder, _ask, batch)
+    return measured(sheets, pairs, folder, ask_hidden, batch)
 
 
-def _ask(restorer: Restorer, batch: Batch) -> Callable[[], Tensor]:
+def ask_hidden(restorer: Restorer, batch: Batch) -> Callable[[], Tensor]:
+    """What restores the pictures, their holes cut."""
     hidden = hide(batch.seen, batch.mask, restorer.fill)
     hidden = hidden.contiguous()  # last digits depend on the order in memory
     return partial(restorer.restore, hidden, batch.mask)

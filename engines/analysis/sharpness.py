@@ -7,8 +7,7 @@ IEEE Transactions on Image Processing, 2004): by contrast and by correlation.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from deocclude.data.contract import compose, hide
+from deocclude.data.contract import compose
 from deocclude.data.pairs.holes import FrozenPairs
-from deocclude.engines.analysis.error_rows import REACH, edge_of
+from deocclude.engines.analysis.error_rows import REACH, ask_hidden, edge_of
 from deocclude.engines.analysis.error_tables import paired_columns
 from deocclude.engines.analysis.errors import opened_rows
 from deocclude.engines.analysis.frame import (
@@ -73,7 +72,7 @@ def analyse(arguments: argparse.Namespace) -> Report:
         f"best. Pixels of holes count, but for those within {REACH:.0%} of the side of a known "
         "one.",
         "Contrast: standard deviation of what is restored over that of the truth. Below 1 is blur, "
-        "above 1 more than there was. Correlation: of both; 1 is right, 0 anything else. The least "
+        "above 1 more than there was. Correlation: of both; 1 is right, 0 has nothing to do with the truth. The least "
         "squared error has a contrast equal to its correlation: PSNR asks those who do not know to "
         "blur.",
         "95 % intervals, bootstrap over images, each with all its masks (Efron and Tibshirani "
@@ -96,12 +95,7 @@ def evaluate_sharpness(
     """
     key = {"protocol": PROTOCOL, "table": "sharpness"}
     sheets = [Sheet(row, key, _Sharpness, priced=False) for row in rows]
-    return measured(sheets, pairs, folder, _ask, batch)
-
-
-def _ask(restorer: Restorer, batch: Batch) -> Callable[[], Tensor]:
-    hidden = hide(batch.seen, batch.mask, restorer.fill).contiguous()
-    return partial(restorer.restore, hidden, batch.mask)
+    return measured(sheets, pairs, folder, ask_hidden, batch)
 
 
 class _Sharpness:
