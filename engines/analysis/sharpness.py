@@ -72,9 +72,9 @@ def analyse(arguments: argparse.Namespace) -> Report:
         f"best. Pixels of holes count, but for those within {REACH:.0%} of the side of a known "
         "one.",
         "Contrast: standard deviation of what is restored over that of the truth. Below 1 is blur, "
-        "above 1 more than there was. Correlation: of both; 1 is right, 0 has nothing to do with the truth. The least "
-        "squared error has a contrast equal to its correlation: PSNR asks those who do not know to "
-        "blur.",
+        "above 1 more than there was. Correlation: of both; 1 is right, 0 owes nothing to the "
+        "truth. The least squared error has a contrast equal to its correlation: PSNR asks those "
+        "who do not know to blur.",
         "95 % intervals, bootstrap over images, each with all its masks (Efron and Tibshirani "
         f"1993); differences to {reference} are paired.",
         *said,
