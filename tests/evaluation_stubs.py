@@ -30,6 +30,21 @@ def fake_pairs(per_bin=4, seed=0, bins=(0, 2, 4)):
     return FrozenPairs(pairs, read, SIZE, "synthetic squares")
 
 
+class Knows:
+    """Knows the targets of the pairs, asked in their order, and answers what `change` makes of
+    them."""
+
+    fill, device = 0.5, torch.device("cpu")
+
+    def __init__(self, pairs, change):
+        self.pairs, self.change, self.asked = pairs, change, 0
+
+    def restore(self, occluded, mask):
+        images = [self.pairs.load(i)[0] for i in range(self.asked, self.asked + len(mask))]
+        self.asked += len(mask)
+        return self.change(torch.from_numpy(np.stack(images)).movedim(-1, 1) / 255)
+
+
 class Shifted:
     """Predicts the target, known to it, plus an offset; counts how often it is asked."""
 

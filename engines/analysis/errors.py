@@ -2,8 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,14 @@ from deocclude.engines.analysis import error_figures, error_tables
 from deocclude.engines.analysis.error_rows import REACH, evaluate_errors, read_maps
 from deocclude.engines.analysis.frame import (
     describe_pairs,
+    opened_rows,
     output_folder,
     save_analysis,
     shared_group,
 )
 from deocclude.engines.evaluation.overlap import fitting_inpainters
 from deocclude.engines.evaluation.summaries import choose_reference
-from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
 from deocclude.engines.measures.end_to_end import TRUE_MASK, Case, evaluate_cases
-from deocclude.engines.measures.inpainting import baseline_row, fitted_to, model_row
 from deocclude.engines.measures.rows import Row, RowResult
 from deocclude.engines.report.report import Report
 from deocclude.engines.runs import finished
@@ -86,19 +84,6 @@ def analyse(arguments: argparse.Namespace) -> Report:
     drawn |= error_figures.error_figures(frames, maps, shown, types, template)
     tables = error_tables.error_tables(frames, reference)
     return save_analysis(output_folder(arguments), TITLE, lines, tables, frames, drawn)
-
-
-@contextmanager
-def opened_rows(
-    arguments: argparse.Namespace, members: Sequence[Trained], pairs: FrozenPairs
-) -> Iterator[tuple[list[Row], list[str]]]:
-    """The rows of the members and baselines, and lines about these; inside the block the baselines
-    have processes."""
-    device, cache = resolve_device(arguments.device), arguments.runs_folder / ".cache"
-    names, faces, said = fitted_to(parse_baselines(arguments.baselines), pairs, cache)
-    with BaselinePool(None if names else 0, faces) as pool:
-        rows = [model_row(m.name, m.checkpoint, device, m.training) for m in members]
-        yield rows + [baseline_row(name, pool) for name in names], said
 
 
 def aligned_as(arguments: argparse.Namespace, members: Sequence[Trained]) -> str:

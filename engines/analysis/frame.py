@@ -1,20 +1,25 @@
-"""The frame of the analyses: the pairs they share, what is said of them, what is written.
+"""The frame of the analyses: the pairs they share, the rows, what is said of them, what is written.
 
 An analysis is a module with `analyse(arguments) -> Report`; `engines.cli.analyses` lists them.
 """
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from deocclude.data.pairs.holes import FrozenPairs
+from deocclude.engines.inference.baselines import BaselinePool, parse_baselines
+from deocclude.engines.measures.inpainting import baseline_row, fitted_to, model_row
+from deocclude.engines.measures.rows import Row
 from deocclude.engines.report.report import Drawing, Report, pairs_line, write_report
 from deocclude.engines.report.tables import Table
 from deocclude.engines.runs import pairs as runs_pairs
+from deocclude.engines.runs.devices import resolve_device
 from deocclude.engines.runs.finished import Trained
 from deocclude.engines.runs.metadata import WEIGHTS
 from deocclude.engines.runs.pairs import Group
@@ -49,6 +54,19 @@ def shared_group(
     if one_an_image:
         pairs = pairs.one_an_image()
     return Group(pairs.limited(arguments.limit), groups[0].members)
+
+
+@contextmanager
+def opened_rows(
+    arguments: argparse.Namespace, members: Sequence[Trained], pairs: FrozenPairs
+) -> Iterator[tuple[list[Row], list[str]]]:
+    """The rows of the members and baselines, and lines about these; inside the block the baselines
+    have processes."""
+    device, cache = resolve_device(arguments.device), arguments.runs_folder / ".cache"
+    names, faces, said = fitted_to(parse_baselines(arguments.baselines), pairs, cache)
+    with BaselinePool(None if names else 0, faces) as pool:
+        rows = [model_row(m.name, m.checkpoint, device, m.training) for m in members]
+        yield rows + [baseline_row(name, pool) for name in names], said
 
 
 def describe_pairs(pairs: FrozenPairs) -> str:

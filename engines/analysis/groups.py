@@ -19,9 +19,9 @@ from deocclude.data.occluders.photographs import EYEGLASSES
 from deocclude.data.pairs.occluded import FrozenOccluded, freeze_occluded
 from deocclude.data.sources.covered import open_segmentation_sources
 from deocclude.data.sources.occluders import occluder_words
-from deocclude.engines.analysis.errors import opened_rows
 from deocclude.engines.analysis.frame import (
     describe_pairs,
+    opened_rows,
     output_folder,
     save_analysis,
     shared_group,

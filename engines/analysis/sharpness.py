@@ -21,16 +21,15 @@ from deocclude.data.contract import compose
 from deocclude.data.pairs.holes import FrozenPairs
 from deocclude.engines.analysis.error_rows import REACH, ask_hidden, edge_of
 from deocclude.engines.analysis.error_tables import paired_columns
-from deocclude.engines.analysis.errors import opened_rows
 from deocclude.engines.analysis.frame import (
     describe_members,
     describe_pairs,
+    opened_rows,
     output_folder,
     save_analysis,
     shared_group,
 )
 from deocclude.engines.evaluation.summaries import check_same_pairs, choose_reference
-from deocclude.engines.measures.inpainting import Restorer
 from deocclude.engines.measures.rows import Batch, Row, RowResult, Sheet, measured
 from deocclude.engines.report.report import Report
 from deocclude.engines.report.tables import Table, pivot
@@ -94,15 +93,12 @@ def evaluate_sharpness(
     A line of a CSV has SUMS of a pair in each band, over the hole's inner pixels and all channels.
     """
     key = {"protocol": PROTOCOL, "table": "sharpness"}
-    sheets = [Sheet(row, key, _Sharpness, priced=False) for row in rows]
+    sheets = [Sheet(row, key, lambda _: _Sharpness(), priced=False) for row in rows]
     return measured(sheets, pairs, folder, ask_hidden, batch)
 
 
 class _Sharpness:
     columns = COLUMNS
-
-    def __init__(self, restorer: Restorer) -> None:
-        del restorer
 
     def add(self, batch: Batch, prediction: Tensor) -> list[list[float]]:
         if not prediction.isfinite().all():

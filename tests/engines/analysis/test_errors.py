@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from ensemble_stubs import write_member
+from evaluation_stubs import Knows
 
 from deocclude.data.faces.regions import REGIONS, region_labels, region_shares
 from deocclude.data.masks.source import generate_mask
@@ -58,26 +59,16 @@ def make_pairs(count=COUNT, flat=False, seed=0):
     return FrozenPairs(listed, lambda i: read(i, flat), SIZE, "noise")
 
 
-class Errs:
-    """Knows the target; adds `offset` in one region, everywhere without one."""
-
-    fill, device = 0.5, torch.device("cpu")
-
-    def __init__(self, pairs, region=None, offset=0.1):
-        self.pairs, self.offset, self.asked = pairs, offset, 0
-        where = np.ones((SIZE, SIZE)) if region is None else inside(region)
-        self.where = torch.from_numpy(where.astype(np.float32))
-
-    def restore(self, occluded, mask):
-        images = [self.pairs.load(i)[0] for i in range(self.asked, self.asked + len(mask))]
-        self.asked += len(mask)
-        target = torch.from_numpy(np.stack(images)).movedim(-1, 1) / 255
-        return target + self.offset * self.where
+def errs(pairs, region=None, offset=0.1):
+    """Answers the target and `offset` more in one region, everywhere without one."""
+    where = np.ones((SIZE, SIZE)) if region is None else inside(region)
+    added = offset * torch.from_numpy(where.astype(np.float32))
+    return Knows(pairs, lambda target: target + added)
 
 
 def row(name, pairs, *options, kind="model", opened=None):
     def make():
-        restorer = Errs(pairs, *options)
+        restorer = errs(pairs, *options)
         if opened is not None:
             opened.append(name)
         return restorer

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from ensemble_stubs import write_member
+from evaluation_stubs import Knows
 from torchvision.transforms.functional import gaussian_blur
 
 from deocclude.data.pairs.holes import FrozenPairs, Pair
@@ -37,20 +38,6 @@ def pairs():
         for i in range(COUNT)
     ]
     return FrozenPairs(listed, read, SIZE, "noise")
-
-
-class Knows:
-    """Knows the target and answers what `change` makes of it."""
-
-    fill, device = 0.5, torch.device("cpu")
-
-    def __init__(self, pairs, change):
-        self.pairs, self.change, self.asked = pairs, change, 0
-
-    def restore(self, occluded, mask):
-        images = [self.pairs.load(i)[0] for i in range(self.asked, self.asked + len(mask))]
-        self.asked += len(mask)
-        return self.change(torch.from_numpy(np.stack(images)).movedim(-1, 1) / 255)
 
 
 def other_noise(target):
